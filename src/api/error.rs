@@ -1,0 +1,244 @@
+//! Every failing answer: error → status, code, JSON. The only file that chooses a failing status.
+
+use std::error::Error as StdError;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::reply;
+use crate::error::{Error, StoreError};
+use crate::json::SyntaxError;
+use crate::model::{Entry, KeyError};
+
+/// How long a client that is told 503 should wait, in seconds.
+const RETRY_AFTER_SECONDS: u64 = 1;
+
+/// Why a request failed.
+#[derive(Debug)]
+pub enum ApiError {
+    /// No route has this path.
+    NoSuchPath,
+    /// The path has a route, but not for this method. The router adds `Allow`.
+    MethodNotAllowed,
+    /// The path is not percent-encoded UTF-8.
+    InvalidKeyEncoding,
+    /// The key is none.
+    InvalidKey(KeyError),
+    /// A query parameter is unknown, repeated or out of range.
+    InvalidQuery(String),
+    /// A precondition cannot be read.
+    InvalidPrecondition {
+        /// The header field.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The body is not JSON.
+    InvalidJson(SyntaxError),
+    /// The body did not come to its end.
+    IncompleteBody,
+    /// The body is longer than a value may be.
+    ValueTooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// The body is not said to be JSON.
+    UnsupportedMediaType,
+    /// The body is compressed.
+    UnsupportedContentCoding,
+    /// Too many connections.
+    Overloaded,
+    /// The request took too long.
+    TimedOut(Duration),
+    /// The service said no.
+    Service(Error),
+}
+
+/// The cause of a 5xx, for the log; no client sees it.
+#[derive(Debug, Clone)]
+pub struct Cause(pub Arc<str>);
+
+#[derive(Serialize)]
+struct ErrorBody {
+    error: &'static str,
+    message: String,
+}
+
+#[derive(Serialize)]
+struct MismatchBody {
+    #[serde(flatten)]
+    error: ErrorBody,
+    current: Option<Entry>,
+}
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        Self::Service(error)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let cause = self.cause();
+        let mut response = self.into_plain_response();
+        if let Some(cause) = cause {
+            response.extensions_mut().insert(Cause(cause.into()));
+        }
+        response
+    }
+}
+
+impl ApiError {
+    fn into_plain_response(self) -> Response {
+        use StatusCode as S;
+        let message = self.message();
+        match self {
+            Self::NoSuchPath | Self::Service(Error::NotFound) => {
+                answer(S::NOT_FOUND, "not_found", message)
+            }
+            Self::MethodNotAllowed => answer(S::METHOD_NOT_ALLOWED, "method_not_allowed", message),
+            Self::InvalidKeyEncoding | Self::InvalidKey(_) => {
+                answer(S::BAD_REQUEST, "invalid_key", message)
+            }
+            Self::InvalidQuery(_) => answer(S::BAD_REQUEST, "invalid_query", message),
+            Self::InvalidPrecondition { .. } => {
+                answer(S::BAD_REQUEST, "invalid_precondition", message)
+            }
+            Self::InvalidJson(_) | Self::IncompleteBody => {
+                answer(S::BAD_REQUEST, "invalid_json", message)
+            }
+            Self::ValueTooLarge { .. } => answer(S::PAYLOAD_TOO_LARGE, "value_too_large", message),
+            Self::UnsupportedMediaType => {
+                answer(S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
+            }
+            Self::UnsupportedContentCoding => {
+                let mut response =
+                    answer(S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message);
+                let identity = HeaderValue::from_static("identity");
+                response
+                    .headers_mut()
+                    .insert(header::ACCEPT_ENCODING, identity);
+                response
+            }
+            Self::Service(Error::PreconditionFailed { current }) => mismatch(message, current),
+            Self::Service(Error::PreconditionRequired) => {
+                answer(S::PRECONDITION_REQUIRED, "precondition_required", message)
+            }
+            Self::Service(Error::Store(StoreError::NotApplied(_) | StoreError::Unknown(_))) => {
+                answer(S::INTERNAL_SERVER_ERROR, "io", message)
+            }
+            Self::Overloaded
+            | Self::TimedOut(_)
+            | Self::Service(Error::Store(StoreError::Closed)) => {
+                let mut response = answer(S::SERVICE_UNAVAILABLE, "unavailable", message);
+                let seconds = HeaderValue::from(RETRY_AFTER_SECONDS);
+                response.headers_mut().insert(header::RETRY_AFTER, seconds);
+                response
+            }
+        }
+    }
+
+    /// A sentence for a person. Nothing of the inside of the process is in it.
+    fn message(&self) -> String {
+        match self {
+            Self::NoSuchPath => "there is nothing at this path".to_owned(),
+            Self::MethodNotAllowed => {
+                "this path does not take this method; Allow names those that it takes".to_owned()
+            }
+            Self::InvalidKeyEncoding => {
+                "the key in the path is not percent-encoded UTF-8 (RFC 3986 §2.1)".to_owned()
+            }
+            Self::InvalidKey(error) => error.to_string(),
+            Self::InvalidQuery(reason) => reason.clone(),
+            Self::InvalidPrecondition { field, reason } => {
+                format!("{field} cannot be read: {reason}; send a tag as ETag showed it")
+            }
+            Self::InvalidJson(error) => format!("the body is not a JSON value: {error}"),
+            Self::IncompleteBody => "the body broke off before its end".to_owned(),
+            Self::ValueTooLarge { limit } => {
+                format!("the body is longer than a value may be, {limit} bytes")
+            }
+            Self::UnsupportedMediaType => "the Content-Type must be application/json".to_owned(),
+            Self::UnsupportedContentCoding => {
+                "a body with a Content-Encoding is not taken".to_owned()
+            }
+            Self::Overloaded => "too many connections; try again soon".to_owned(),
+            Self::TimedOut(limit) => format!(
+                "the request took longer than {}; a write may have been applied all the same, so \
+                 read before you repeat it",
+                humantime::format_duration(*limit)
+            ),
+            Self::Service(Error::NotFound) => "key does not exist".to_owned(),
+            Self::Service(Error::PreconditionFailed {
+                current: Some(entry),
+            }) => format!(
+                "a precondition does not hold: the entry is at {}, shown as current",
+                entry.record.etag()
+            ),
+            Self::Service(Error::PreconditionFailed { current: None }) => {
+                "a precondition does not hold: there is no such entity tag now".to_owned()
+            }
+            Self::Service(Error::PreconditionRequired) => {
+                "send If-Match with the ETag that you have read, or If-None-Match: * to create"
+                    .to_owned()
+            }
+            Self::Service(Error::Store(StoreError::NotApplied(_))) => {
+                "the write could not be made durable and was not applied".to_owned()
+            }
+            Self::Service(Error::Store(StoreError::Unknown(_))) => {
+                "it is not known whether the write was applied; read before you repeat it"
+                    .to_owned()
+            }
+            Self::Service(Error::Store(StoreError::Closed)) => {
+                "the service is shutting down; try again soon".to_owned()
+            }
+        }
+    }
+
+    /// What is logged about a failure of ours, down to its root.
+    fn cause(&self) -> Option<String> {
+        match self {
+            Self::Service(Error::Store(error)) => {
+                let mut cause = error.to_string();
+                let mut source = error.source();
+                while let Some(error) = source {
+                    // Writing to a String does not fail.
+                    let _ = write!(cause, ": {error}");
+                    source = error.source();
+                }
+                Some(cause)
+            }
+            Self::Overloaded => Some("more connections than --max-connections".to_owned()),
+            Self::TimedOut(_) => Some("longer than --request-timeout".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+fn answer(status: StatusCode, error: &'static str, message: String) -> Response {
+    // A 404 may be cached unless it says otherwise, and would hide the entry that comes next.
+    let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    (status, no_store, Json(ErrorBody { error, message })).into_response()
+}
+
+/// 412 with all that a merge needs.
+fn mismatch(message: String, current: Option<Entry>) -> Response {
+    let headers = current.as_ref().map(reply::entry_headers);
+    let error = ErrorBody {
+        error: "precondition_failed",
+        message,
+    };
+    let body = Json(MismatchBody { error, current });
+    match headers {
+        Some(headers) => (StatusCode::PRECONDITION_FAILED, headers, body).into_response(),
+        None => {
+            let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+            (StatusCode::PRECONDITION_FAILED, no_store, body).into_response()
+        }
+    }
+}

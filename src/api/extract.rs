@@ -1,0 +1,152 @@
+//! Path, query and body into types that cannot be invalid.
+
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum_extra::extract::WithRejection;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+
+use super::Shared;
+use super::conditional;
+use super::error::ApiError;
+use crate::model::{Key, LIST_MAX_LIMIT, Range, Value};
+use crate::precondition::Preconditions;
+
+/// The path that keys follow.
+const KEY_PATH: &str = "/kv/";
+
+/// The key in the path.
+pub struct KeyInPath(pub Key);
+
+impl<S: Sync> FromRequestParts<S> for KeyInPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let encoded = parts.uri.path().strip_prefix(KEY_PATH).unwrap_or_default();
+        decode(encoded)?
+            .parse()
+            .map(Self)
+            .map_err(ApiError::InvalidKey)
+    }
+}
+
+/// Percent-decodes, and refuses what a lenient reader would let pass as it is: then two texts
+/// would name one key.
+fn decode(encoded: &str) -> Result<String, ApiError> {
+    let mut after_percent = encoded.split('%');
+    after_percent.next();
+    let two_digits =
+        |text: &str| text.len() >= 2 && text.bytes().take(2).all(|b| b.is_ascii_hexdigit());
+    if !after_percent.all(two_digits) {
+        return Err(ApiError::InvalidKeyEncoding);
+    }
+    match percent_decode_str(encoded).decode_utf8() {
+        Ok(text) => Ok(text.into_owned()),
+        Err(_) => Err(ApiError::InvalidKeyEncoding),
+    }
+}
+
+/// The preconditions in the headers.
+pub struct Conditions(pub Preconditions);
+
+impl<S: Sync> FromRequestParts<S> for Conditions {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        conditional::preconditions(&parts.headers).map(Self)
+    }
+}
+
+/// The range that the query of a list asks for.
+pub struct RangeInQuery(pub Range);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RangeQuery {
+    #[serde(default)]
+    prefix: String,
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+impl From<QueryRejection> for ApiError {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::InvalidQuery(rejection.body_text())
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for RangeInQuery {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        // The form decoder would put U+FFFD in the place of what is not UTF-8.
+        let query = parts.uri.query().unwrap_or_default();
+        if percent_decode_str(query).decode_utf8().is_err() {
+            let reason = "the query is not percent-encoded UTF-8 (RFC 3986 §2.1)";
+            return Err(ApiError::InvalidQuery(reason.to_owned()));
+        }
+        let WithRejection(Query(query), _) =
+            WithRejection::<Query<RangeQuery>, ApiError>::from_request_parts(parts, state).await?;
+        if query
+            .limit
+            .is_some_and(|limit| !(1..=LIST_MAX_LIMIT).contains(&limit))
+        {
+            let reason = format!("limit must be from 1 to {LIST_MAX_LIMIT}");
+            return Err(ApiError::InvalidQuery(reason));
+        }
+        Ok(Self(Range {
+            prefix: query.prefix,
+            after: query.after,
+            limit: query.limit,
+        }))
+    }
+}
+
+/// A JSON value in the body.
+pub struct ValueInBody(pub Value);
+
+impl FromRequest<Shared> for ValueInBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, shared: &Shared) -> Result<Self, ApiError> {
+        check_media_type(request.headers())?;
+        let text = read(request, shared.limits.max_value_bytes).await?;
+        Value::from_json(&text)
+            .map(Self)
+            .map_err(ApiError::InvalidJson)
+    }
+}
+
+/// A browser on another site can send the other types without asking, so they are not taken.
+fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let media_type = types
+        .next()
+        .and_then(|value| value.to_str().ok()?.parse::<mime::Mime>().ok());
+    let json = media_type.is_some_and(|media_type| media_type.essence_str() == "application/json");
+    if !json || types.next().is_some() {
+        return Err(ApiError::UnsupportedMediaType);
+    }
+    match headers.get(header::CONTENT_ENCODING) {
+        Some(coding) if coding != "identity" => Err(ApiError::UnsupportedContentCoding),
+        _ => Ok(()),
+    }
+}
+
+/// Reads the body and stops at `limit` bytes; not even begins where its length is told before.
+async fn read(request: Request<Body>, limit: usize) -> Result<Bytes, ApiError> {
+    use axum::body::HttpBody as _;
+    let body = request.into_body();
+    if body.size_hint().lower() > limit as u64 {
+        return Err(ApiError::ValueTooLarge { limit });
+    }
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::ValueTooLarge { limit }),
+        Err(_) => Err(ApiError::IncompleteBody),
+    }
+}

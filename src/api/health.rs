@@ -1,0 +1,77 @@
+//! What orchestrators probe.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::Shared;
+use crate::model::Revision;
+
+/// 200 while the process answers.
+pub async fn live() -> Response {
+    let body = StatusBody { status: "ok" };
+    answer(true, Json(body))
+}
+
+/// 200 while the service can read and commit, else 503.
+pub async fn ready(State(shared): State<Shared>) -> Response {
+    let ready = shared.service.health().await.ready;
+    let body = StatusBody {
+        status: status_of(ready),
+    };
+    answer(ready, Json(body))
+}
+
+/// As [`ready`], with what there is to know.
+pub async fn report(State(shared): State<Shared>) -> Response {
+    let health = shared.service.health().await;
+    let body = HealthBody {
+        status: status_of(health.ready),
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_seconds: health.uptime.as_secs(),
+        store: StoreBody {
+            engine: health.store.engine,
+            keys: health.store.keys,
+            revision: health.store.position.revision,
+            writable: health.store.writable,
+        },
+    };
+    answer(health.ready, Json(body))
+}
+
+#[derive(Serialize)]
+struct StatusBody {
+    status: &'static str,
+}
+
+#[derive(Serialize)]
+struct HealthBody {
+    status: &'static str,
+    version: &'static str,
+    uptime_seconds: u64,
+    store: StoreBody,
+}
+
+#[derive(Serialize)]
+struct StoreBody {
+    engine: &'static str,
+    keys: usize,
+    revision: Revision,
+    writable: bool,
+}
+
+fn status_of(ready: bool) -> &'static str {
+    if ready { "ok" } else { "unavailable" }
+}
+
+fn answer(ok: bool, body: impl IntoResponse) -> Response {
+    let status = if ok {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    (status, no_store, body).into_response()
+}

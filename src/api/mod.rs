@@ -1,0 +1,80 @@
+//! The HTTP interface: the only part that knows HTTP.
+
+mod conditional;
+mod error;
+mod extract;
+mod handlers;
+mod health;
+mod observe;
+mod reply;
+mod server;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+
+pub use self::server::serve;
+use crate::service::Service;
+
+/// The limits that protect the process from its clients.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The largest value taken, in bytes of its JSON text.
+    pub max_value_bytes: usize,
+    /// How long the header of a request may take, and how long a connection may be idle.
+    pub header_timeout: Duration,
+    /// How long a request may take, its body included.
+    pub request_timeout: Duration,
+    /// How many connections are served at once.
+    pub max_connections: usize,
+    /// How long requests under way may take to finish once the service drains.
+    pub shutdown_grace: Duration,
+}
+
+/// What every handler can reach.
+#[derive(Clone)]
+struct Shared {
+    service: Arc<Service>,
+    limits: Limits,
+}
+
+/// All routes.
+pub fn router(service: Arc<Service>, limits: Limits) -> Router {
+    let entry = get(handlers::read)
+        .post(handlers::put)
+        .put(handlers::put)
+        .delete(handlers::delete);
+    let routes = health_routes()
+        .route("/kv", get(handlers::list))
+        .route("/kv/", entry.clone())
+        .route("/kv/{*key}", entry)
+        .fallback(handlers::no_such_path)
+        .method_not_allowed_fallback(handlers::method_not_allowed);
+    finish(routes, Shared { service, limits })
+}
+
+/// The routes of a connection past the limit: probes are answered, everything else is told to
+/// come back.
+fn overload_router(service: Arc<Service>, limits: Limits) -> Router {
+    let routes = health_routes().fallback(handlers::overloaded);
+    finish(routes, Shared { service, limits })
+}
+
+fn health_routes() -> Router<Shared> {
+    Router::new()
+        .route("/health", get(health::report))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+}
+
+fn finish(routes: Router<Shared>, shared: Shared) -> Router {
+    routes
+        .layer(from_fn_with_state(shared.limits, observe::observe))
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+        .with_state(shared)
+}

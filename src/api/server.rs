@@ -1,0 +1,128 @@
+//! Connections: accepting, limiting, draining.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{Limits, overload_router, router};
+use crate::service::Service;
+
+/// How many connections past the limit are told so; still more are closed without a word.
+const OVERLOAD_CONNECTIONS: usize = 64;
+/// How long accepting rests when the process has no descriptor left.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// Serves until `shutdown` is ready. Then no connection is accepted any more, and requests under
+/// way have [`Limits::shutdown_grace`] to finish; those that have not are cut off. At the end the
+/// service's store is closed.
+pub async fn serve(
+    listener: TcpListener,
+    service: Arc<Service>,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) {
+    let front = Front::new(&service, limits);
+    let graceful = GracefulShutdown::new();
+    tokio::pin!(shutdown);
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut shutdown => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => front.admit(stream, graceful.watcher()),
+                Err(error) => rest_after(&error).await,
+            },
+        }
+    }
+    drop(listener);
+    service.start_draining();
+    tracing::info!(connections = graceful.count(), "draining");
+    let open = graceful.watcher();
+    tokio::select! {
+        () = graceful.shutdown() => {}
+        () = tokio::time::sleep(limits.shutdown_grace) => {
+            tracing::warn!("requests were cut off at the end of the grace time");
+        }
+    }
+    drop(open);
+    service.close().await;
+}
+
+/// What connections are given to.
+struct Front {
+    http: http1::Builder,
+    full: Router,
+    overload: Router,
+    places: Arc<Semaphore>,
+    overload_places: Arc<Semaphore>,
+}
+
+impl Front {
+    fn new(service: &Arc<Service>, limits: Limits) -> Self {
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(limits.header_timeout);
+        Self {
+            http,
+            full: router(Arc::clone(service), limits),
+            overload: overload_router(Arc::clone(service), limits),
+            places: Arc::new(Semaphore::new(limits.max_connections)),
+            overload_places: Arc::new(Semaphore::new(OVERLOAD_CONNECTIONS)),
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, watcher: Watcher) {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            self.serve(stream, watcher, place, self.full.clone(), true);
+        } else if let Ok(place) = Arc::clone(&self.overload_places).try_acquire_owned() {
+            self.serve(stream, watcher, place, self.overload.clone(), false);
+        }
+    }
+
+    fn serve(
+        &self,
+        stream: TcpStream,
+        watcher: Watcher,
+        place: OwnedSemaphorePermit,
+        router: Router,
+        keep_alive: bool,
+    ) {
+        // Without it, Nagle's algorithm and delayed acknowledgements hold answers back for 40 ms.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY cannot be set");
+        }
+        let connection = self
+            .http
+            .clone()
+            .keep_alive(keep_alive)
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        let connection = watcher.watch(connection);
+        tokio::spawn(async move {
+            // What ends a connection early is the client's affair: it hung up, or was too slow.
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection ended");
+            }
+            drop(place);
+        });
+    }
+}
+
+/// A client that hung up before it was accepted is no reason to wait; a lack of descriptors is.
+async fn rest_after(error: &io::Error) {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    if !matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
+    ) {
+        tracing::error!(%error, "a connection cannot be accepted");
+        tokio::time::sleep(ACCEPT_REST).await;
+    }
+}

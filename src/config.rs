@@ -1,0 +1,137 @@
+//! Flags and environment variables, each with its default and its meaning.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+
+use crate::api::Limits;
+use crate::model::DEFAULT_MAX_VALUE_BYTES;
+use crate::service::Policy;
+
+/// An HTTP key-value service in which nobody's update gets lost.
+///
+/// Every value has a version and an entity tag; a write that names a stale one in If-Match gets
+/// 412 with the entry as it stands. Everything acknowledged is in one data file that survives a
+/// power cut.
+#[derive(Debug, Clone, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Config {
+    /// Where to listen; port 0 takes a free one, which the first line printed names
+    #[arg(
+        long,
+        env = "IFMATCH_LISTEN",
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:8080"
+    )]
+    pub listen: String,
+
+    /// The data file; it is created by the first write
+    #[arg(
+        long,
+        env = "IFMATCH_DATA",
+        value_name = "FILE",
+        default_value = "data.json"
+    )]
+    pub data: PathBuf,
+
+    /// The largest value taken, in bytes of its JSON text
+    #[arg(long, env = "IFMATCH_MAX_VALUE_BYTES", value_name = "BYTES",
+          default_value_t = DEFAULT_MAX_VALUE_BYTES as u32, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_value_bytes: u32,
+
+    /// Answer 428 to a write that has neither If-Match nor If-None-Match
+    #[arg(long, env = "IFMATCH_REQUIRE_PRECONDITIONS")]
+    pub require_preconditions: bool,
+
+    /// How long a client may take to send the header of a request, or leave a connection idle
+    #[arg(long, env = "IFMATCH_HEADER_TIMEOUT", value_name = "TIME", default_value = "30s",
+          value_parser = duration)]
+    pub header_timeout: Duration,
+
+    /// How long a request may take, its body included
+    #[arg(long, env = "IFMATCH_REQUEST_TIMEOUT", value_name = "TIME", default_value = "30s",
+          value_parser = duration)]
+    pub request_timeout: Duration,
+
+    /// How many connections are served at once; more are told 503
+    #[arg(long, env = "IFMATCH_MAX_CONNECTIONS", value_name = "COUNT", default_value_t = 4096,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections: u32,
+
+    /// How long requests under way may take to finish after SIGINT or SIGTERM
+    #[arg(long, env = "IFMATCH_SHUTDOWN_GRACE", value_name = "TIME", default_value = "10s",
+          value_parser = duration)]
+    pub shutdown_grace: Duration,
+
+    /// How log lines look, which go to standard error; `RUST_LOG` says which (default: info)
+    #[arg(
+        long,
+        env = "IFMATCH_LOG_FORMAT",
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
+    pub log_format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+impl Config {
+    /// The limits that protect the process from its clients.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits {
+            max_value_bytes: self.max_value_bytes as usize,
+            header_timeout: self.header_timeout,
+            request_timeout: self.request_timeout,
+            max_connections: self.max_connections as usize,
+            shutdown_grace: self.shutdown_grace,
+        }
+    }
+
+    /// Which writes are taken.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        if self.require_preconditions {
+            Policy::ConditionalWrites
+        } else {
+            Policy::AllWrites
+        }
+    }
+}
+
+/// `30s`, `1m 30s`, `500ms`; never nothing, which would refuse everything.
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text)
+        .map_err(|error| format!("{error}; write for instance 30s or 500ms"))?;
+    if duration.is_zero() {
+        return Err("it must be longer than nothing".to_owned());
+    }
+    Ok(duration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        Config::command().debug_assert();
+    }
+
+    #[test]
+    fn a_time_needs_a_unit_and_a_length() {
+        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
+        for bad in ["30", "0s", "-1s", "soon", ""] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What can go wrong below the HTTP interface, in its own terms.
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::model::{Entry, Record};
+
+/// Why the service did not do what was asked.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// There is no such key.
+    #[error("key does not exist")]
+    NotFound,
+    /// A precondition does not hold; `current` is the entry that stands, if there is one.
+    #[error("a precondition does not hold")]
+    PreconditionFailed {
+        /// What a merge needs.
+        current: Option<Entry>,
+    },
+    /// The service takes no write that names no entity tag.
+    #[error("a write must name an entity tag")]
+    PreconditionRequired,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// How a store can fail.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The commit could not be made durable. Memory and disk are as before.
+    #[error("the commit was not applied")]
+    NotApplied(#[source] io::Error),
+    /// The commit may or may not be there after a restart. Memory is as before.
+    #[error("it is not known whether the commit was applied")]
+    Unknown(#[source] io::Error),
+    /// The store is shutting down and takes no more commits.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl StoreError {
+    /// The same failure for another commit that shared it.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let same = |error: &io::Error| io::Error::new(error.kind(), error.to_string());
+        match self {
+            Self::NotApplied(error) => Self::NotApplied(same(error)),
+            Self::Unknown(error) => Self::Unknown(same(error)),
+            Self::Closed => Self::Closed,
+        }
+    }
+}
+
+/// How a commit can fail.
+#[derive(Debug, Error)]
+pub enum CommitError {
+    /// Not every key was as expected; nothing was changed.
+    #[error("{} keys are not as expected", .0.len())]
+    Conflict(Vec<Conflict>),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// One change whose key was not as expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// Which change of the commit, counted from 0.
+    pub index: usize,
+    /// What stands instead.
+    pub current: Option<Record>,
+}

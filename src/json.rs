@@ -1,0 +1,228 @@
+//! JSON text (RFC 8259) → tree, without losing what the text said.
+//!
+//! `serde_json` reads a tree too, but with arbitrary precision it takes an object whose member is
+//! called `$serde_json::private::Number` for a number. A value comes from anybody, so the tree is
+//! put together here from the events of a plain parser.
+
+use json_event_parser::{JsonEvent, LowLevelJsonParser};
+use serde_json::{Map, Number, Value as Tree};
+use thiserror::Error;
+
+/// How deep arrays and objects may be nested, in levels.
+pub const MAX_DEPTH_LEVELS: usize = 128;
+
+/// Why a text is not a JSON text that ifmatch takes, and where.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{reason}, at line {line} column {column}")]
+pub struct SyntaxError {
+    /// What is wrong, in words for a person.
+    pub reason: String,
+    /// Line, counted from 1.
+    pub line: u64,
+    /// Column in characters, counted from 1.
+    pub column: u64,
+}
+
+/// Reads one JSON text. Numbers keep their digits, objects the order of their members; of a
+/// repeated member the last value stands, in the place of the first.
+///
+/// # Errors
+/// [`SyntaxError`] if the text is empty, is not JSON, is not UTF-8, has an unpaired surrogate, or
+/// is nested deeper than [`MAX_DEPTH_LEVELS`].
+pub fn parse(text: &[u8]) -> Result<Tree, SyntaxError> {
+    let mut events = Events::new(text);
+    let mut open: Vec<Container> = Vec::new();
+    loop {
+        let complete = match events.next()? {
+            JsonEvent::StartArray => {
+                open.push(Container::Array(Vec::new()));
+                events.check_depth(open.len())?;
+                continue;
+            }
+            JsonEvent::StartObject => {
+                open.push(Container::Object(Map::new(), String::new()));
+                events.check_depth(open.len())?;
+                continue;
+            }
+            JsonEvent::ObjectKey(name) => {
+                if let Some(Container::Object(_, member)) = open.last_mut() {
+                    *member = name.into_owned();
+                }
+                continue;
+            }
+            JsonEvent::EndArray | JsonEvent::EndObject => match open.pop() {
+                Some(Container::Array(items)) => Tree::Array(items),
+                Some(Container::Object(members, _)) => Tree::Object(members),
+                None => return Err(events.error("nothing is open that could be closed")),
+            },
+            JsonEvent::String(string) => Tree::String(string.into_owned()),
+            // The parser has checked the grammar. `Number::from_str` would write the exponent its own way.
+            JsonEvent::Number(digits) => {
+                Tree::Number(Number::from_string_unchecked(digits.into_owned()))
+            }
+            JsonEvent::Boolean(boolean) => Tree::Bool(boolean),
+            JsonEvent::Null => Tree::Null,
+            JsonEvent::Eof => return Err(events.error("the text ends too early")),
+        };
+        match open.last_mut() {
+            Some(Container::Array(items)) => items.push(complete),
+            Some(Container::Object(members, member)) => {
+                members.insert(std::mem::take(member), complete);
+            }
+            None => {
+                // Only white space may follow: the parser says so, or where it is not so.
+                events.next()?;
+                return Ok(complete);
+            }
+        }
+    }
+}
+
+/// An array or object whose end has not been read; an object with the name of the member that is
+/// being read.
+enum Container {
+    Array(Vec<Tree>),
+    Object(Map<String, Tree>, String),
+}
+
+/// The parser and how far it has come, so that every error has a place.
+struct Events<'a> {
+    text: &'a [u8],
+    offset: usize,
+    parser: LowLevelJsonParser,
+}
+
+impl<'a> Events<'a> {
+    fn new(text: &'a [u8]) -> Self {
+        Self {
+            text,
+            offset: 0,
+            parser: LowLevelJsonParser::new(),
+        }
+    }
+
+    fn next(&mut self) -> Result<JsonEvent<'a>, SyntaxError> {
+        if self.text.is_empty() {
+            return Err(self.error("the text is empty, and a JSON value is needed"));
+        }
+        loop {
+            let step = self.parser.parse_next(&self.text[self.offset..], true);
+            self.offset += step.consumed_bytes;
+            match step.event {
+                Some(Ok(event)) => return Ok(event),
+                Some(Err(error)) => {
+                    let start = error.location().start;
+                    return Err(SyntaxError {
+                        reason: error.message().to_owned(),
+                        line: start.line + 1,
+                        column: start.column + 1,
+                    });
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn check_depth(&self, levels: usize) -> Result<(), SyntaxError> {
+        if levels > MAX_DEPTH_LEVELS {
+            return Err(self.error(&format!("nested deeper than {MAX_DEPTH_LEVELS} levels")));
+        }
+        Ok(())
+    }
+
+    /// An error at the last character that was read.
+    fn error(&self, reason: &str) -> SyntaxError {
+        let read = String::from_utf8_lossy(&self.text[..self.offset]);
+        let line_start = read.rfind('\n').map_or(0, |newline| newline + 1);
+        SyntaxError {
+            reason: reason.to_owned(),
+            line: read.matches('\n').count() as u64 + 1,
+            column: (read[line_start..].chars().count() as u64).max(1),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn compact(text: &str) -> String {
+        parse(text.as_bytes()).unwrap().to_string()
+    }
+
+    #[test]
+    fn numbers_keep_every_digit_and_objects_their_order() {
+        for text in [
+            "12345678901234567890123.4500",
+            "1e400",
+            "1E+2",
+            "1e-7",
+            "-0.0",
+            "-0",
+            r#"{"b":1,"a":2}"#,
+            r#"{"$serde_json::private::Number":"7"}"#,
+            r#"{"$serde_json::private::RawValue":"[7]"}"#,
+            r#"["\u0000é\"\\"]"#,
+        ] {
+            assert_eq!(compact(text), text);
+        }
+    }
+
+    #[test]
+    fn of_a_repeated_member_the_last_wins() {
+        assert_eq!(compact(r#"{"a":1,"b":2,"\u0061":3}"#), r#"{"a":3,"b":2}"#);
+    }
+
+    #[test]
+    fn white_space_between_tokens_goes() {
+        assert_eq!(
+            compact(" {\n\t\"a b\" : [ 1 , 2 ]\r\n} "),
+            r#"{"a b":[1,2]}"#
+        );
+    }
+
+    #[test]
+    fn nesting_ends_at_the_limit() {
+        let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+        assert_eq!(compact(&nested(MAX_DEPTH_LEVELS)), nested(MAX_DEPTH_LEVELS));
+        let error = parse(nested(MAX_DEPTH_LEVELS + 1).as_bytes()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "nested deeper than 128 levels, at line 1 column 129"
+        );
+    }
+
+    #[test]
+    fn errors_name_line_and_column() {
+        for (text, line, column) in [
+            ("", 1, 1),
+            ("{\n  \"a\": tru\n}", 2, 8),
+            ("[1,]", 1, 4),
+            ("1 2", 1, 3),
+            ("[1", 1, 3),
+        ] {
+            let error = parse(text.as_bytes()).unwrap_err();
+            assert_eq!(
+                (error.line, error.column),
+                (line, column),
+                "{text:?}: {error}"
+            );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_compactly_is_read_back_to_the_letter(text in "[\\[\\]{}\",:0-9eE.+\\-a-z\\\\ \n]{0,40}") {
+            if let Ok(tree) = parse(text.as_bytes()) {
+                let once = tree.to_string();
+                prop_assert_eq!(compact(&once), once);
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(&bytes);
+        }
+    }
+}

@@ -1,0 +1,523 @@
+//! The words of ifmatch as types: what a key, a value, a version, an entity tag is. Pure.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::ser::{Serialize, SerializeStruct as _, Serializer};
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+
+use crate::json::{self, SyntaxError};
+
+/// The longest key, in bytes of UTF-8 after percent-decoding.
+pub const KEY_MAX_BYTES: usize = 512;
+/// The largest value that is taken unless a flag says otherwise, in bytes of its JSON text.
+pub const DEFAULT_MAX_VALUE_BYTES: usize = 1024 * 1024;
+/// The longest page of a list, in entries.
+pub const LIST_MAX_LIMIT: usize = 10_000;
+/// How many bytes of the SHA-256 stand in an entity tag.
+const TAG_DIGEST_BYTES: usize = 8;
+/// The last millisecond that RFC 3339 can write, 9999-12-31T23:59:59.999Z.
+const LAST_TIMESTAMP_MILLIS: u64 = 253_402_300_799_999;
+
+/// The name of an entry: 1 to [`KEY_MAX_BYTES`] bytes of UTF-8 without control characters, no
+/// segment of which is `.` or `..`. Ordered by bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(Arc<str>);
+
+/// Why a text cannot be a [`Key`].
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum KeyError {
+    /// There is no text.
+    #[error("the key is empty; it must have 1 to {KEY_MAX_BYTES} bytes")]
+    Empty,
+    /// More than [`KEY_MAX_BYTES`].
+    #[error("the key has {bytes} bytes; {KEY_MAX_BYTES} is the most")]
+    TooLong {
+        /// Its length in bytes.
+        bytes: usize,
+    },
+    /// U+0000–U+001F or U+007F.
+    #[error("the key has a control character, U+{code_point:04X}, at byte {at}")]
+    ControlCharacter {
+        /// The character.
+        code_point: u32,
+        /// Its offset in bytes.
+        at: usize,
+    },
+    /// A segment that URL libraries fold away.
+    #[error("the key has a segment {segment:?}, which URL libraries fold away")]
+    DotSegment {
+        /// `.` or `..`
+        segment: &'static str,
+    },
+}
+
+impl Key {
+    /// The key as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Key {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        if text.is_empty() {
+            return Err(KeyError::Empty);
+        }
+        if text.len() > KEY_MAX_BYTES {
+            return Err(KeyError::TooLong { bytes: text.len() });
+        }
+        if let Some((at, control)) = text.char_indices().find(|(_, c)| c.is_ascii_control()) {
+            return Err(KeyError::ControlCharacter {
+                code_point: control.into(),
+                at,
+            });
+        }
+        for segment in [".", ".."] {
+            if text.split('/').any(|part| part == segment) {
+                return Err(KeyError::DotSegment { segment });
+            }
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+impl Borrow<str> for Key {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
+    }
+}
+
+/// A JSON value as its compact text. It was parsed when it came in and is never parsed again.
+#[derive(Debug, Clone)]
+pub struct Value(Arc<RawValue>);
+
+impl Value {
+    /// Reads a value from JSON text (RFC 8259).
+    ///
+    /// # Errors
+    /// As [`json::parse`].
+    pub fn from_json(text: &[u8]) -> Result<Self, SyntaxError> {
+        json::parse(text).map(|tree| Self::from_tree(&tree))
+    }
+
+    /// The value that a tree stands for.
+    ///
+    /// # Panics
+    /// Never: writing JSON fails only for maps whose keys are not strings, and a tree has none.
+    #[must_use]
+    pub fn from_tree(tree: &serde_json::Value) -> Self {
+        let text = serde_json::value::to_raw_value(tree).expect("the keys are strings");
+        Self(text.into())
+    }
+
+    /// The compact JSON text.
+    #[must_use]
+    pub fn as_json(&self) -> &str {
+        self.0.get()
+    }
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+/// From a text in memory, which `serde_json` hands on as it is.
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <&RawValue>::deserialize(deserializer)?;
+        Self::from_json(text.get().as_bytes())
+            .map_err(|error| D::Error::custom(format_args!("not a JSON value: {}", error.reason)))
+    }
+}
+
+impl PartialEq for Value {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_json() == other.as_json()
+    }
+}
+
+impl Eq for Value {}
+
+/// How often a key was written since it was created: 1 at creation. For people.
+pub type Version = u64;
+
+/// The number of a commit in the store's history: +1 per commit, never reused.
+pub type Revision = u64;
+
+/// A moment in UTC, in whole milliseconds since 1970, shown as RFC 3339.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// Milliseconds since 1970-01-01T00:00:00Z; what RFC 3339 cannot write becomes the last
+    /// moment that it can.
+    #[must_use]
+    pub fn from_millis(millis: u64) -> Self {
+        Self(millis.min(LAST_TIMESTAMP_MILLIS))
+    }
+
+    /// Whole seconds since 1970, which is what an HTTP date can say (RFC 9110 §5.6.7).
+    #[must_use]
+    pub fn seconds(self) -> u64 {
+        self.0 / 1000
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        let since_1970 = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self::from_millis(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+impl From<Timestamp> for SystemTime {
+    fn from(timestamp: Timestamp) -> Self {
+        UNIX_EPOCH + Duration::from_millis(timestamp.0)
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_rfc3339_millis((*self).into()).fmt(f)
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = humantime::TimestampError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        humantime::parse_rfc3339(text).map(Self::from)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(D::Error::custom)
+    }
+}
+
+/// A strong entity tag (RFC 9110 §8.8.3) as the header shows it, quotes included.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntityTag(String);
+
+impl EntityTag {
+    /// The tag of one key's record.
+    fn of_record(version: Version, digest: [u8; TAG_DIGEST_BYTES]) -> Self {
+        Self(format!("\"{version}-{}\"", hex::encode(digest)))
+    }
+
+    /// The tag of a list at a revision, in one engine's run of revisions.
+    #[must_use]
+    pub fn of_list(position: &Position) -> Self {
+        Self(format!("\"{}-{}\"", position.revision, position.history))
+    }
+
+    /// As the `ETag` header shows it, quotes included.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What stands between the quotes.
+    #[must_use]
+    pub fn opaque(&self) -> &str {
+        &self.0[1..self.0.len() - 1]
+    }
+}
+
+impl fmt::Display for EntityTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a store holds for a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The JSON value.
+    pub value: Value,
+    /// How often the key was written since its creation.
+    pub version: Version,
+    /// The commit that wrote it.
+    pub revision: Revision,
+    /// When that was.
+    pub modified_at: Timestamp,
+    digest: [u8; TAG_DIGEST_BYTES],
+}
+
+impl Record {
+    /// The record of `key`, its tag computed once, here: the first 64 bits of a SHA-256 over key,
+    /// revision and value, so that a tag never comes back for another state.
+    #[must_use]
+    pub fn new(
+        key: &Key,
+        value: Value,
+        version: Version,
+        revision: Revision,
+        modified_at: Timestamp,
+    ) -> Self {
+        let mut hash = Sha256::new();
+        // The length keeps apart what would otherwise run into one another.
+        hash.update((key.as_str().len() as u64).to_le_bytes());
+        hash.update(key.as_str());
+        hash.update(revision.to_le_bytes());
+        hash.update(value.as_json());
+        let mut digest = [0; TAG_DIGEST_BYTES];
+        digest.copy_from_slice(&hash.finalize()[..TAG_DIGEST_BYTES]);
+        Self {
+            value,
+            version,
+            revision,
+            modified_at,
+            digest,
+        }
+    }
+
+    /// The entity tag of this state of the key.
+    #[must_use]
+    pub fn etag(&self) -> EntityTag {
+        EntityTag::of_record(self.version, self.digest)
+    }
+}
+
+/// A key with its record: the one shape in which an entry is ever shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub key: Key,
+    /// Its state.
+    pub record: Record,
+}
+
+impl Serialize for Entry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut entry = serializer.serialize_struct("Entry", 6)?;
+        entry.serialize_field("key", &self.key)?;
+        entry.serialize_field("value", &self.record.value)?;
+        entry.serialize_field("version", &self.record.version)?;
+        entry.serialize_field("revision", &self.record.revision)?;
+        entry.serialize_field("etag", self.record.etag().as_str())?;
+        entry.serialize_field("modified_at", &self.record.modified_at)?;
+        entry.end()
+    }
+}
+
+/// What a commit requires of a key before it may change it. Any engine can compare each of these
+/// in one step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// Whatever is there, also nothing.
+    Any,
+    /// Some record.
+    Present,
+    /// No record.
+    Absent,
+    /// The record that this commit wrote.
+    At(Revision),
+}
+
+impl Expected {
+    /// Whether `current` is as required.
+    #[must_use]
+    pub fn is_met_by(self, current: Option<&Record>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Present => current.is_some(),
+            Self::Absent => current.is_none(),
+            Self::At(revision) => current.is_some_and(|record| record.revision == revision),
+        }
+    }
+}
+
+/// What a change does to its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// Creates or replaces the record.
+    Put(Value),
+    /// Removes the record. There must be one.
+    Delete,
+}
+
+/// One key's part of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Which key.
+    pub key: Key,
+    /// What must hold of it at the moment of the commit.
+    pub expected: Expected,
+    /// What is done to it.
+    pub operation: Operation,
+}
+
+/// A point in a store's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// The newest commit.
+    pub revision: Revision,
+    /// A token of the engine's own for this run of revisions, so that the same number of another
+    /// run is not mistaken for it.
+    pub history: Arc<str>,
+}
+
+/// Which entries a list asks for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Range {
+    /// Only keys that begin so.
+    pub prefix: String,
+    /// Only keys that come after this one.
+    pub after: Option<String>,
+    /// At most so many entries.
+    pub limit: Option<usize>,
+}
+
+/// A part of the store as it stood at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// Ascending by the bytes of the key.
+    pub entries: Vec<Entry>,
+    /// When that was.
+    pub position: Position,
+    /// Whether the range goes on after the last entry.
+    pub more: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(key: &str, revision: Revision, value: &str) -> Record {
+        let key = key.parse().unwrap();
+        let value = Value::from_json(value.as_bytes()).unwrap();
+        Record::new(&key, value, 3, revision, Timestamp::from_millis(0))
+    }
+
+    #[test]
+    fn a_key_is_what_the_contract_says() {
+        for good in [
+            "a",
+            "a/b",
+            "/",
+            "a//b",
+            "...",
+            "a/.b",
+            "ü",
+            " ",
+            &"k".repeat(512),
+        ] {
+            assert_eq!(good.parse::<Key>().unwrap().as_str(), good);
+        }
+        for bad in [
+            "",
+            ".",
+            "..",
+            "a/.",
+            "../a",
+            "a/../b",
+            "a\nb",
+            "\u{7f}",
+            "\0",
+            &"k".repeat(513),
+        ] {
+            assert!(bad.parse::<Key>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_tag_is_the_version_and_sixteen_hex_digits() {
+        let tag = record("a", 1, "1").etag();
+        let (version, digest) = tag.opaque().split_once('-').unwrap();
+        assert_eq!(version, "3");
+        assert_eq!(digest.len(), 16);
+        assert!(
+            digest
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        );
+        assert_eq!(tag.as_str(), format!("\"{}\"", tag.opaque()));
+    }
+
+    #[test]
+    fn another_key_revision_or_value_has_another_tag() {
+        let tag = record("a", 1, "1").etag();
+        assert_eq!(record("a", 1, " 1 ").etag(), tag);
+        for other in [
+            record("b", 1, "1"),
+            record("a", 2, "1"),
+            record("a", 1, "2"),
+        ] {
+            assert_ne!(other.etag(), tag);
+        }
+    }
+
+    #[test]
+    fn a_timestamp_is_rfc_3339_with_milliseconds_and_comes_back() {
+        for (millis, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (1_763_805_600_120, "2025-11-22T10:00:00.120Z"),
+            (u64::MAX, "9999-12-31T23:59:59.999Z"),
+        ] {
+            let timestamp = Timestamp::from_millis(millis);
+            assert_eq!(timestamp.to_string(), text);
+            assert_eq!(text.parse::<Timestamp>().unwrap(), timestamp);
+        }
+    }
+
+    #[test]
+    fn an_expectation_is_met_or_not() {
+        let current = record("a", 7, "1");
+        for (expected, met_by_current, met_by_none) in [
+            (Expected::Any, true, true),
+            (Expected::Present, true, false),
+            (Expected::Absent, false, true),
+            (Expected::At(7), true, false),
+            (Expected::At(6), false, false),
+        ] {
+            assert_eq!(
+                expected.is_met_by(Some(&current)),
+                met_by_current,
+                "{expected:?}"
+            );
+            assert_eq!(expected.is_met_by(None), met_by_none, "{expected:?}");
+        }
+    }
+}

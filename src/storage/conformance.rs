@@ -1,0 +1,255 @@
+//! One suite that every engine passes: what the [`Store`] trait promises, asked of each.
+
+use std::sync::Arc;
+
+use super::file::FileStore;
+use super::memory::MemoryStore;
+use super::{Committed, Store};
+use crate::error::{CommitError, Conflict};
+use crate::model::{Change, Expected, Key, Operation, Range, Record, Value};
+
+/// The same questions for every engine.
+macro_rules! engines_pass {
+    ($($question:ident),* $(,)?) => {
+        mod memory {
+            $(#[tokio::test]
+            async fn $question() {
+                super::$question(std::sync::Arc::new(super::MemoryStore::new())).await;
+            })*
+        }
+        mod file {
+            $(#[tokio::test]
+            async fn $question() {
+                let folder = tempfile::tempdir().unwrap();
+                let store = super::FileStore::open(&folder.path().join("data.json")).await.unwrap();
+                super::$question(std::sync::Arc::new(store)).await;
+            })*
+        }
+    };
+}
+
+engines_pass!(
+    what_was_put_is_got_and_what_was_deleted_is_gone,
+    a_version_counts_per_key_and_a_revision_per_commit,
+    every_expectation_is_checked,
+    a_commit_is_made_whole_or_not_at_all,
+    a_delete_needs_a_record,
+    a_list_is_ascending_and_pages_meet,
+    of_many_commits_on_one_state_one_wins,
+    a_closed_store_takes_no_commit_but_answers_reads,
+);
+
+fn key(text: &str) -> Key {
+    text.parse().unwrap()
+}
+
+fn put(name: &str, expected: Expected, value: &str) -> Change {
+    Change {
+        key: key(name),
+        expected,
+        operation: Operation::Put(Value::from_json(value.as_bytes()).unwrap()),
+    }
+}
+
+fn delete(name: &str, expected: Expected) -> Change {
+    Change {
+        key: key(name),
+        expected,
+        operation: Operation::Delete,
+    }
+}
+
+async fn committed(store: &dyn Store, changes: Vec<Change>) -> Committed {
+    store.commit(changes).await.unwrap()
+}
+
+async fn conflicts(store: &dyn Store, changes: Vec<Change>) -> Vec<Conflict> {
+    match store.commit(changes).await {
+        Err(CommitError::Conflict(conflicts)) => conflicts,
+        other => panic!("a conflict was expected, not {other:?}"),
+    }
+}
+
+async fn got(store: &dyn Store, name: &str) -> Option<Record> {
+    store.get(&key(name)).await.unwrap()
+}
+
+async fn listed(
+    store: &dyn Store,
+    prefix: &str,
+    after: Option<&str>,
+    limit: Option<usize>,
+) -> (Vec<String>, bool) {
+    let range = Range {
+        prefix: prefix.to_owned(),
+        after: after.map(str::to_owned),
+        limit,
+    };
+    let page = store.list(&range).await.unwrap();
+    let keys = page.entries.iter().map(|entry| entry.key.to_string());
+    (keys.collect(), page.more)
+}
+
+async fn what_was_put_is_got_and_what_was_deleted_is_gone(store: Arc<dyn Store>) {
+    assert_eq!(got(&*store, "a").await, None);
+    let written = committed(&*store, vec![put("a", Expected::Any, "[1]")]).await;
+    let record = got(&*store, "a").await.unwrap();
+    assert_eq!(written.records, vec![record.clone()]);
+    assert_eq!(record.value.as_json(), "[1]");
+    let deleted = committed(&*store, vec![delete("a", Expected::Any)]).await;
+    assert_eq!(deleted.records, vec![record]);
+    assert_eq!(got(&*store, "a").await, None);
+    assert_eq!(store.status().await.keys, 0);
+}
+
+async fn a_version_counts_per_key_and_a_revision_per_commit(store: Arc<dyn Store>) {
+    let mut seen = Vec::new();
+    for change in [
+        put("a", Expected::Any, "1"),
+        put("a", Expected::Any, "2"),
+        put("b", Expected::Any, "3"),
+        delete("a", Expected::Any),
+        put("a", Expected::Any, "1"),
+    ] {
+        let committed = committed(&*store, vec![change]).await;
+        seen.push((committed.revision, committed.records[0].version));
+    }
+    assert_eq!(seen, [(1, 1), (2, 2), (3, 1), (4, 2), (5, 1)]);
+    assert_eq!(store.status().await.position.revision, 5);
+    assert_eq!(got(&*store, "b").await.unwrap().revision, 3);
+}
+
+async fn every_expectation_is_checked(store: Arc<dyn Store>) {
+    let first = committed(&*store, vec![put("a", Expected::Absent, "1")]).await;
+    let current = got(&*store, "a").await;
+    for change in [
+        put("a", Expected::Absent, "2"),
+        put("a", Expected::At(first.revision + 1), "2"),
+        delete("a", Expected::At(0)),
+    ] {
+        let conflict = Conflict {
+            index: 0,
+            current: current.clone(),
+        };
+        assert_eq!(conflicts(&*store, vec![change]).await, [conflict]);
+    }
+    for change in [
+        put("b", Expected::Present, "2"),
+        put("b", Expected::At(1), "2"),
+    ] {
+        let absent = Conflict {
+            index: 0,
+            current: None,
+        };
+        assert_eq!(conflicts(&*store, vec![change]).await, [absent]);
+    }
+    assert_eq!(got(&*store, "a").await, current);
+    assert_eq!(store.status().await.position.revision, first.revision);
+    committed(&*store, vec![put("a", Expected::At(first.revision), "2")]).await;
+    committed(&*store, vec![put("a", Expected::Present, "3")]).await;
+    assert_eq!(got(&*store, "a").await.unwrap().value.as_json(), "3");
+}
+
+async fn a_commit_is_made_whole_or_not_at_all(store: Arc<dyn Store>) {
+    let all = vec![
+        put("a", Expected::Absent, "1"),
+        put("b", Expected::Absent, "2"),
+        put("c", Expected::Absent, "3"),
+    ];
+    let written = committed(&*store, all).await;
+    assert_eq!(written.revision, 1);
+    assert!(written.records.iter().all(|record| record.revision == 1));
+    let mixed = vec![
+        put("a", Expected::At(1), "10"),
+        delete("b", Expected::At(7)),
+        put("d", Expected::Present, "40"),
+    ];
+    let failed = conflicts(&*store, mixed).await;
+    assert_eq!(
+        failed
+            .iter()
+            .map(|conflict| conflict.index)
+            .collect::<Vec<_>>(),
+        [1, 2]
+    );
+    assert_eq!(failed[0].current, got(&*store, "b").await);
+    assert_eq!(got(&*store, "a").await.unwrap().value.as_json(), "1");
+    assert_eq!(store.status().await.position.revision, 1);
+}
+
+async fn a_delete_needs_a_record(store: Arc<dyn Store>) {
+    let absent = Conflict {
+        index: 0,
+        current: None,
+    };
+    assert_eq!(
+        conflicts(&*store, vec![delete("a", Expected::Any)]).await,
+        [absent]
+    );
+}
+
+async fn a_list_is_ascending_and_pages_meet(store: Arc<dyn Store>) {
+    for name in ["b", "a/2", "a", "a/1", "ü", "a0"] {
+        committed(&*store, vec![put(name, Expected::Any, "0")]).await;
+    }
+    let list = |prefix, after, limit| listed(&*store, prefix, after, limit);
+    let all: Vec<_> = ["a", "a/1", "a/2", "a0", "b", "ü"]
+        .map(str::to_owned)
+        .into();
+    assert_eq!(list("", None, None).await, (all, false));
+    assert_eq!(
+        list("a/", None, None).await,
+        (vec!["a/1".into(), "a/2".into()], false)
+    );
+    assert_eq!(list("a/", None, Some(1)).await, (vec!["a/1".into()], true));
+    assert_eq!(
+        list("a/", Some("a/1"), Some(1)).await,
+        (vec!["a/2".into()], false)
+    );
+    assert_eq!(list("b", Some("a"), None).await, (vec!["b".into()], false));
+    assert_eq!(list("a", Some("b"), None).await, (vec![], false));
+    assert_eq!(
+        list("", Some("a00"), Some(2)).await,
+        (vec!["b".into(), "ü".into()], false)
+    );
+    assert_eq!(list("x", None, None).await, (vec![], false));
+}
+
+async fn of_many_commits_on_one_state_one_wins(store: Arc<dyn Store>) {
+    let start = committed(&*store, vec![put("a", Expected::Any, "0")]).await;
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 1..=50 {
+        let store = Arc::clone(&store);
+        let change = put("a", Expected::At(start.revision), &writer.to_string());
+        writers.spawn(async move { store.commit(vec![change]).await });
+    }
+    let outcomes = writers.join_all().await;
+    let winner: Vec<_> = outcomes
+        .iter()
+        .filter_map(|outcome| outcome.as_ref().ok())
+        .collect();
+    assert_eq!(winner.len(), 1);
+    let current = got(&*store, "a").await;
+    assert_eq!(current.as_ref(), winner[0].records.first());
+    for outcome in &outcomes {
+        if let Err(CommitError::Conflict(conflicts)) = outcome {
+            assert_eq!(conflicts[0].current, current);
+        }
+    }
+}
+
+async fn a_closed_store_takes_no_commit_but_answers_reads(store: Arc<dyn Store>) {
+    committed(&*store, vec![put("a", Expected::Any, "1")]).await;
+    store.close().await;
+    store.close().await;
+    assert_eq!(got(&*store, "a").await.unwrap().value.as_json(), "1");
+    if store.status().await.engine == "file" {
+        assert!(!store.status().await.writable);
+        assert!(
+            store
+                .commit(vec![put("a", Expected::Any, "2")])
+                .await
+                .is_err()
+        );
+    }
+}

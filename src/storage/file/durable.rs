@@ -1,0 +1,164 @@
+//! Replacing a file so that a power cut at any instant leaves the old state or the new one.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+/// How much is gathered before it goes to the system, in bytes.
+const WRITE_BUFFER_BYTES: usize = 256 * 1024;
+/// What a new file may be used for, before the process' umask takes its part.
+const NEW_FILE_MODE: u32 = 0o666;
+/// How many characters of a temporary file's name are random.
+const TEMPORARY_RANDOM_CHARS: usize = 6;
+const TEMPORARY_SUFFIX: &str = ".tmp";
+
+/// How replacing a file failed.
+#[derive(Debug)]
+pub enum ReplaceError {
+    /// Before the rename: the file is as it was.
+    Before(io::Error),
+    /// After the rename: the file has the new content, but a power cut may bring back the old.
+    After(io::Error),
+}
+
+/// A file that is only ever replaced as a whole.
+#[derive(Debug)]
+pub struct ReplacedFile {
+    path: PathBuf,
+    directory: PathBuf,
+}
+
+impl ReplacedFile {
+    /// The file at `path`, which need not be there. Symbolic links are followed now, so that the
+    /// file that they lead to is replaced and not the link.
+    ///
+    /// # Errors
+    /// If the folder is not there or `path` does not name a file.
+    pub fn new(path: &Path) -> io::Result<Self> {
+        let path = match fs::canonicalize(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+                let folder = path
+                    .parent()
+                    .filter(|folder| !folder.as_os_str().is_empty());
+                fs::canonicalize(folder.unwrap_or(Path::new(".")))?.join(name)
+            }
+            other => other?,
+        };
+        let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+        Ok(Self { path, directory })
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where `name` with this ending lies beside the file.
+    pub fn beside(&self, ending: &str) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(ending);
+        name.into()
+    }
+
+    /// Replaces the content: temporary file in the same folder → write → fsync → rename → fsync of
+    /// the folder. Each attempt writes a new file, because after a failed fsync the kernel may
+    /// call pages clean that never reached the disk.
+    ///
+    /// # Errors
+    /// [`ReplaceError`], which says on which side of the rename it failed.
+    pub fn replace(
+        &self,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), ReplaceError> {
+        let temporary = self.write_temporary(write).map_err(ReplaceError::Before)?;
+        temporary
+            .persist(&self.path)
+            .map_err(|error| ReplaceError::Before(error.error))?;
+        self.sync_directory().map_err(ReplaceError::After)
+    }
+
+    fn write_temporary(
+        &self,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<NamedTempFile> {
+        let temporary = tempfile::Builder::new()
+            .prefix(&self.temporary_prefix())
+            .rand_bytes(TEMPORARY_RANDOM_CHARS)
+            .suffix(TEMPORARY_SUFFIX)
+            .permissions(Permissions::from_mode(NEW_FILE_MODE))
+            .tempfile_in(&self.directory)?;
+        let mut writer = BufWriter::with_capacity(WRITE_BUFFER_BYTES, temporary.as_file());
+        write(&mut writer)?;
+        writer
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?;
+        self.keep_permissions(temporary.as_file())?;
+        temporary.as_file().sync_all()?;
+        Ok(temporary)
+    }
+
+    /// Gives the new file the mode and, where the process may, the owner of the one it replaces.
+    fn keep_permissions(&self, new: &File) -> io::Result<()> {
+        let old = match fs::metadata(&self.path) {
+            Ok(old) => old,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let new_metadata = new.metadata()?;
+        if (old.uid(), old.gid()) != (new_metadata.uid(), new_metadata.gid())
+            && let Err(error) = fchown(new, Some(old.uid()), Some(old.gid()))
+        {
+            tracing::debug!(%error, "the owner of the data file cannot be kept");
+        }
+        new.set_permissions(old.permissions())
+    }
+
+    /// Makes what is there now durable: a crash may have come between a rename and its fsync.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn sync(&self) -> io::Result<()> {
+        if self.path.try_exists()? {
+            File::open(&self.path)?.sync_all()?;
+        }
+        self.sync_directory()
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        File::open(&self.directory)?.sync_all()
+    }
+
+    /// Removes temporary files that a crash left behind. No other process may be using the file.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn remove_leftovers(&self) -> io::Result<()> {
+        let prefix = self.temporary_prefix();
+        for file in fs::read_dir(&self.directory)? {
+            let file = file?;
+            let name = file.file_name();
+            let random = name
+                .to_str()
+                .and_then(|name| name.strip_prefix(&prefix)?.strip_suffix(TEMPORARY_SUFFIX));
+            let ours = random.is_some_and(|random| {
+                random.len() == TEMPORARY_RANDOM_CHARS
+                    && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            });
+            if ours && file.file_type()?.is_file() {
+                tracing::info!(file = %file.path().display(), "removing what a crash left behind");
+                fs::remove_file(file.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `.data.json.` for `data.json`.
+    fn temporary_prefix(&self) -> String {
+        let name = self.path.file_name().unwrap_or_default();
+        format!(".{}.", name.to_string_lossy())
+    }
+}

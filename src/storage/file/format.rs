@@ -1,0 +1,307 @@
+//! `data.json` ↔ records. Pure.
+//!
+//! One entry per line, ascending by key, so that `diff`, `git` and `jq` are at home in it:
+//! ```json
+//! {"format":1,"revision":42,"entries":{
+//! "doc/a":{"value":{"title":"x"},"version":3,"revision":42,"modified_at":"2026-11-22T10:00:00.000Z"}
+//! }}
+//! ```
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{self, Write};
+
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde::{Deserialize as DeserializeDerive, Serialize};
+use thiserror::Error;
+
+use crate::model::{Key, Record, Revision, Timestamp, Value, Version};
+use crate::storage::table::Table;
+
+/// The format that is written, and the only one that is read.
+const FORMAT: u64 = 1;
+
+/// Why a text is not a `data.json`, and where.
+#[derive(Debug, Error)]
+#[error("{reason}, at line {line} column {column}")]
+pub struct FormatError {
+    reason: String,
+    line: usize,
+    column: usize,
+}
+
+/// Writes a whole `data.json`.
+///
+/// # Errors
+/// Those of the writer.
+pub fn encode<'a>(
+    mut writer: impl Write,
+    revision: Revision,
+    entries: impl Iterator<Item = (&'a Key, &'a Record)>,
+) -> io::Result<()> {
+    write!(
+        writer,
+        "{{\"format\":{FORMAT},\"revision\":{revision},\"entries\":{{"
+    )?;
+    let mut separator = "\n";
+    for (key, record) in entries {
+        writer.write_all(separator.as_bytes())?;
+        serde_json::to_writer(&mut writer, key)?;
+        writer.write_all(b":")?;
+        let stored = StoredRecord {
+            value: record.value.clone(),
+            version: record.version,
+            revision: record.revision,
+            modified_at: record.modified_at,
+        };
+        serde_json::to_writer(&mut writer, &stored)?;
+        separator = ",\n";
+    }
+    writer.write_all(b"\n}}\n")
+}
+
+/// Reads a whole `data.json`, also one that was written or edited by hand.
+///
+/// # Errors
+/// [`FormatError`] if it is not one, is of another format, or contradicts itself.
+pub fn decode(text: &[u8]) -> Result<Table, FormatError> {
+    let document: Document = serde_json::from_slice(text).map_err(|error| {
+        let full = error.to_string();
+        let place = format!(" at line {} column {}", error.line(), error.column());
+        FormatError {
+            reason: full.strip_suffix(&place).unwrap_or(&full).to_owned(),
+            line: error.line(),
+            column: error.column(),
+        }
+    })?;
+    if let Some((key, record)) = document
+        .entries
+        .0
+        .iter()
+        .find(|(_, record)| record.revision > document.revision)
+    {
+        return Err(FormatError {
+            reason: format!(
+                "the revision {} of {key:?} is above the store's revision {}",
+                record.revision,
+                document.revision,
+                key = key.as_str(),
+            ),
+            line: 1,
+            column: 1,
+        });
+    }
+    Ok(Table::new(document.revision, document.entries.0))
+}
+
+#[derive(DeserializeDerive)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    #[serde(rename = "format", deserialize_with = "known_format")]
+    _format: u64,
+    revision: Revision,
+    entries: Entries,
+}
+
+fn known_format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    match u64::deserialize(deserializer)? {
+        FORMAT => Ok(FORMAT),
+        newer if newer > FORMAT => Err(D::Error::custom(format_args!(
+            "format {newer} is newer than this program, which reads format {FORMAT}"
+        ))),
+        other => Err(D::Error::custom(format_args!("there is no format {other}"))),
+    }
+}
+
+#[derive(Serialize, DeserializeDerive)]
+#[serde(deny_unknown_fields)]
+struct StoredRecord {
+    value: Value,
+    #[serde(deserialize_with = "from_1")]
+    version: Version,
+    #[serde(deserialize_with = "from_1")]
+    revision: Revision,
+    modified_at: Timestamp,
+}
+
+fn from_1<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    match u64::deserialize(deserializer)? {
+        0 => Err(D::Error::custom("versions and revisions count from 1")),
+        number => Ok(number),
+    }
+}
+
+/// The entries, each turned into a record as soon as it is read.
+struct Entries(HashMap<Key, Record>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(EntriesVisitor)
+    }
+}
+
+struct EntriesVisitor;
+
+impl<'de> Visitor<'de> for EntriesVisitor {
+    type Value = Entries;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of entries by key")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+        let mut entries = HashMap::new();
+        while let Some(key) = map.next_key::<Key>()? {
+            if entries.contains_key(&key) {
+                let key = key.as_str();
+                return Err(A::Error::custom(format_args!("{key:?} stands twice")));
+            }
+            let stored: StoredRecord = map.next_value()?;
+            let record = Record::new(
+                &key,
+                stored.value,
+                stored.version,
+                stored.revision,
+                stored.modified_at,
+            );
+            entries.insert(key, record);
+        }
+        Ok(Entries(entries))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Change, Expected, Operation};
+    use crate::storage::table::Staged;
+
+    fn saved(table: &Table) -> String {
+        let mut text = Vec::new();
+        encode(&mut text, table.revision(), table.with(&Staged::on(table))).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    fn example() -> Table {
+        let mut table = Table::default();
+        for (key, value) in [("username", "\"alice\""), ("doc/a", "{\"n\": 1.50}")] {
+            let mut staged = Staged::on(&table);
+            let change = Change {
+                key: key.parse().unwrap(),
+                expected: Expected::Any,
+                operation: Operation::Put(Value::from_json(value.as_bytes()).unwrap()),
+            };
+            let moment = Timestamp::from_millis(1_763_805_600_120);
+            staged.stage(&table, vec![change], moment).unwrap();
+            table.apply(staged);
+        }
+        table
+    }
+
+    #[test]
+    fn one_entry_per_line_ascending_by_key() {
+        assert_eq!(
+            saved(&example()),
+            "{\"format\":1,\"revision\":2,\"entries\":{\n\
+             \"doc/a\":{\"value\":{\"n\":1.50},\"version\":1,\"revision\":2,\"modified_at\":\"2025-11-22T10:00:00.120Z\"},\n\
+             \"username\":{\"value\":\"alice\",\"version\":1,\"revision\":1,\"modified_at\":\"2025-11-22T10:00:00.120Z\"}\n\
+             }}\n"
+        );
+    }
+
+    #[test]
+    fn what_was_saved_is_loaded_with_its_tags() {
+        let table = example();
+        let loaded = decode(saved(&table).as_bytes()).unwrap();
+        assert_eq!(loaded.revision(), 2);
+        assert_eq!(loaded.len(), 2);
+        for key in ["username", "doc/a"] {
+            let key = key.parse().unwrap();
+            assert_eq!(loaded.get(&key), table.get(&key));
+            assert_eq!(
+                loaded.get(&key).unwrap().etag(),
+                table.get(&key).unwrap().etag()
+            );
+        }
+        let empty = Table::default();
+        assert_eq!(decode(saved(&empty).as_bytes()).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn white_space_from_an_editor_does_no_harm() {
+        let text = saved(&example());
+        let tree: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let pretty = serde_json::to_string_pretty(&tree).unwrap();
+        assert_eq!(saved(&decode(pretty.as_bytes()).unwrap()), text);
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused_with_its_place() {
+        let text = saved(&example());
+        let cases = [
+            (
+                text.replace("\"format\":1", "\"format\":2"),
+                "newer than this program",
+                1,
+            ),
+            (
+                text.replace("\"format\":1,", ""),
+                "missing field `format`",
+                4,
+            ),
+            (
+                text.replace("username", "doc/a"),
+                "\"doc/a\" stands twice",
+                3,
+            ),
+            (text.replace("username", "a/../b"), "segment \"..\"", 3),
+            (
+                text.replace("\"version\":1", "\"version\":0"),
+                "count from 1",
+                2,
+            ),
+            (
+                text.replace("\"revision\":2,\"mod", "\"revision\":3,\"mod"),
+                "above the store's",
+                1,
+            ),
+            (
+                text.replace("\"version\":1", "\"version\":1,\"x\":1"),
+                "unknown field `x`",
+                2,
+            ),
+            (text.replace("2025-", "25-"), "timestamp", 2),
+            (text.replace("alice\"", "alice"), "expected `,`", 3),
+            (
+                text.replace("\"alice\"", r#""\ud800""#),
+                "not a JSON value",
+                3,
+            ),
+            (text[..text.len() / 2].to_owned(), "EOF", 2),
+            (String::new(), "EOF", 1),
+            (
+                "{\"username\":\"alice\"}".to_owned(),
+                "unknown field `username`",
+                1,
+            ),
+        ];
+        for (damaged, reason, line) in cases {
+            let error = decode(damaged.as_bytes()).unwrap_err();
+            assert!(error.to_string().contains(reason), "{error} / {reason}");
+            assert_eq!(error.line, line, "{error}");
+        }
+    }
+
+    #[test]
+    fn every_truncation_is_refused_and_every_flipped_byte_is_refused_or_still_a_table() {
+        let text = saved(&example());
+        for end in 0..text.trim_end().len() {
+            assert!(decode(&text.as_bytes()[..end]).is_err(), "{end} bytes");
+        }
+        for at in 0..text.len() {
+            let mut damaged = text.clone().into_bytes();
+            damaged[at] ^= 1;
+            let _ = decode(&damaged);
+        }
+    }
+}

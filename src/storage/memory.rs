@@ -1,0 +1,82 @@
+//! The engine that forgets at exit, for tests and for trying things out.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use parking_lot::RwLock;
+
+use super::table::{Staged, Table};
+use super::{Committed, Status, Store, random_history};
+use crate::error::{CommitError, StoreError};
+use crate::model::{Change, Key, Page, Position, Range, Record};
+
+/// A [`Store`] in memory alone. Nothing in it is durable.
+#[derive(Debug)]
+pub struct MemoryStore {
+    table: RwLock<Table>,
+    history: Arc<str>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            table: RwLock::default(),
+            history: random_history(),
+        }
+    }
+
+    fn position(&self, table: &Table) -> Position {
+        Position {
+            revision: table.revision(),
+            history: self.history.clone(),
+        }
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
+        Ok(self.table.read().get(key).cloned())
+    }
+
+    async fn list(&self, range: &Range) -> Result<Page, StoreError> {
+        let table = self.table.read();
+        let (entries, more) = table.range(range);
+        Ok(Page {
+            entries,
+            position: self.position(&table),
+            more,
+        })
+    }
+
+    async fn commit(&self, changes: Vec<Change>) -> Result<Committed, CommitError> {
+        let mut table = self.table.write();
+        let mut staged = Staged::on(&table);
+        let committed = staged
+            .stage(&table, changes, SystemTime::now().into())
+            .map_err(CommitError::Conflict)?;
+        table.apply(staged);
+        Ok(committed)
+    }
+
+    async fn status(&self) -> Status {
+        let table = self.table.read();
+        Status {
+            engine: "memory",
+            keys: table.len(),
+            position: self.position(&table),
+            writable: true,
+        }
+    }
+
+    async fn close(&self) {}
+}

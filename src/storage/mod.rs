@@ -1,0 +1,81 @@
+//! Where records are kept.
+
+#[cfg(test)]
+mod conformance;
+pub mod file;
+pub mod memory;
+mod table;
+
+use async_trait::async_trait;
+
+use crate::error::{CommitError, StoreError};
+use crate::model::{Change, Key, Page, Position, Range, Record, Revision};
+
+/// The smallest set of verbs that an engine must have. Every engine passes the suite in
+/// `storage/conformance.rs`.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// The record of a key. It is durable, and it is at least as new as the last commit that was
+    /// acknowledged before the call.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the engine cannot say.
+    async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError>;
+
+    /// The entries of a range, ascending by key, all as they stood at one moment.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the engine cannot say.
+    async fn list(&self, range: &Range) -> Result<Page, StoreError>;
+
+    /// Makes all of `changes` or none, under one new revision. Whether every key is as expected is
+    /// decided atomically with the change; a delete expects a record whatever it says. Each key
+    /// stands at most once in `changes`. Returns when the commit would survive a power cut.
+    ///
+    /// A commit whose caller goes away is finished or not begun, never torn.
+    ///
+    /// # Errors
+    /// [`CommitError::Conflict`] with every change whose key was not as expected;
+    /// [`CommitError::Store`] if it could not be made durable.
+    async fn commit(&self, changes: Vec<Change>) -> Result<Committed, CommitError>;
+
+    /// How the engine is.
+    async fn status(&self) -> Status;
+
+    /// Finishes the commits that are under way and takes no more.
+    async fn close(&self);
+}
+
+/// A commit that is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// Its number.
+    pub revision: Revision,
+    /// For each change in order the record that it wrote, or the one that it deleted.
+    pub records: Vec<Record>,
+}
+
+/// How an engine is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Its name.
+    pub engine: &'static str,
+    /// How many keys it holds.
+    pub keys: usize,
+    /// Its newest commit.
+    pub position: Position,
+    /// Whether it can commit, as far as it knows.
+    pub writable: bool,
+}
+
+/// A token for one run of revisions: 64 random bits in hex.
+fn random_history() -> std::sync::Arc<str> {
+    // The standard library seeds this from the system's random source, freshly for each process.
+    use std::hash::{BuildHasher as _, RandomState};
+    hex::encode(
+        RandomState::new()
+            .hash_one(std::process::id())
+            .to_be_bytes(),
+    )
+    .into()
+}

@@ -1,0 +1,186 @@
+//! The records in memory, and how a commit changes them: the part that engines have in common.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
+
+use itertools::{EitherOrBoth, Itertools as _};
+
+use super::Committed;
+use crate::error::Conflict;
+use crate::model::{Change, Entry, Key, Operation, Range, Record, Revision, Timestamp};
+
+/// All records at one revision.
+#[derive(Debug, Default)]
+pub struct Table {
+    records: HashMap<Key, Record>,
+    /// The same keys in order, for lists.
+    ordered: BTreeSet<Key>,
+    revision: Revision,
+}
+
+impl Table {
+    /// A table as it was stored.
+    pub fn new(revision: Revision, entries: impl IntoIterator<Item = (Key, Record)>) -> Self {
+        let records: HashMap<_, _> = entries.into_iter().collect();
+        let ordered = records.keys().cloned().collect();
+        Self {
+            records,
+            ordered,
+            revision,
+        }
+    }
+
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    pub fn get(&self, key: &Key) -> Option<&Record> {
+        self.records.get(key)
+    }
+
+    /// The entries of a range, and whether it goes on after them.
+    pub fn range(&self, range: &Range) -> (Vec<Entry>, bool) {
+        let start = match range.after.as_deref() {
+            Some(after) if after >= range.prefix.as_str() => Bound::Excluded(after),
+            _ => Bound::Included(range.prefix.as_str()),
+        };
+        let mut keys = self
+            .ordered
+            .range::<str, _>((start, Bound::Unbounded))
+            .take_while(|key| key.as_str().starts_with(&range.prefix));
+        let entries = keys
+            .by_ref()
+            .take(range.limit.unwrap_or(usize::MAX))
+            .map(|key| Entry {
+                key: key.clone(),
+                record: self.records[key].clone(),
+            })
+            .collect();
+        (entries, keys.next().is_some())
+    }
+
+    /// Every entry ascending by key as it will be once `staged` is applied.
+    pub fn with<'a>(&'a self, staged: &'a Staged) -> impl Iterator<Item = (&'a Key, &'a Record)> {
+        let stored = self.ordered.iter().map(|key| (key, &self.records[key]));
+        stored
+            .merge_join_by(&staged.changes, |(stored, _), (changed, _)| {
+                stored.cmp(changed)
+            })
+            .filter_map(|either| match either {
+                EitherOrBoth::Left(stored) => Some(stored),
+                EitherOrBoth::Right((key, record)) | EitherOrBoth::Both(_, (key, record)) => {
+                    record.as_ref().map(|record| (key, record))
+                }
+            })
+    }
+
+    /// Leaves out the revisions up to this one, because it is not known whether they are in use.
+    pub fn skip_to(&mut self, revision: Revision) {
+        self.revision = self.revision.max(revision);
+    }
+
+    pub fn apply(&mut self, staged: Staged) {
+        self.revision = staged.revision;
+        for (key, record) in staged.changes {
+            match record {
+                Some(record) => {
+                    if self.records.insert(key.clone(), record).is_none() {
+                        self.ordered.insert(key);
+                    }
+                }
+                None => {
+                    self.records.remove(&key);
+                    self.ordered.remove(&key);
+                }
+            }
+        }
+    }
+}
+
+/// Commits that were decided but are not yet in a [`Table`].
+#[derive(Debug, Default)]
+pub struct Staged {
+    changes: BTreeMap<Key, Option<Record>>,
+    revision: Revision,
+}
+
+impl Staged {
+    /// Nothing yet on top of `table`.
+    pub fn on(table: &Table) -> Self {
+        Self {
+            changes: BTreeMap::new(),
+            revision: table.revision,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// The revision that the table will have.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// Whether one of the commits so far changed one of these keys.
+    pub fn touches(&self, changes: &[Change]) -> bool {
+        changes
+            .iter()
+            .any(|change| self.changes.contains_key(&change.key))
+    }
+
+    /// Adds a commit, checked against `table` and the commits before it.
+    ///
+    /// # Errors
+    /// Every change whose key is not as expected; nothing was added then.
+    pub fn stage(
+        &mut self,
+        table: &Table,
+        changes: Vec<Change>,
+        now: Timestamp,
+    ) -> Result<Committed, Vec<Conflict>> {
+        let current = |key: &Key| match self.changes.get(key) {
+            Some(staged) => staged.as_ref(),
+            None => table.get(key),
+        };
+        let revision = self.revision + 1;
+        let mut conflicts = Vec::new();
+        let mut outcomes = Vec::with_capacity(changes.len());
+        for (index, change) in changes.into_iter().enumerate() {
+            let before = current(&change.key);
+            let outcome = match (change.operation, before) {
+                _ if !change.expected.is_met_by(before) => Err(before),
+                (Operation::Put(value), _) => {
+                    let version = before.map_or(1, |record| record.version + 1);
+                    // A clock that was set back does not make an entry older than it was.
+                    let modified_at = before.map_or(now, |record| record.modified_at.max(now));
+                    let record = Record::new(&change.key, value, version, revision, modified_at);
+                    Ok((record.clone(), Some(record)))
+                }
+                (Operation::Delete, Some(record)) => Ok((record.clone(), None)),
+                (Operation::Delete, None) => Err(None),
+            };
+            match outcome {
+                Ok((shown, after)) => outcomes.push((change.key, shown, after)),
+                Err(before) => conflicts.push(Conflict {
+                    index,
+                    current: before.cloned(),
+                }),
+            }
+        }
+        if !conflicts.is_empty() {
+            return Err(conflicts);
+        }
+        self.revision = revision;
+        let mut records = Vec::with_capacity(outcomes.len());
+        for (key, shown, after) in outcomes {
+            records.push(shown);
+            self.changes.insert(key, after);
+        }
+        Ok(Committed { revision, records })
+    }
+}

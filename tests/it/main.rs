@@ -1,0 +1,5 @@
+//! The contract, asked of the real router and of the real binary.
+
+mod support;
+
+mod http;

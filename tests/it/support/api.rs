@@ -1,0 +1,170 @@
+//! The real router on a store, called without a socket.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use http_body_util::BodyExt as _;
+use ifmatch::api::{Limits, router};
+use ifmatch::service::{Policy, Service};
+use ifmatch::storage::Store;
+use ifmatch::storage::file::FileStore;
+use ifmatch::storage::memory::MemoryStore;
+use serde_json::Value;
+use tower::ServiceExt as _;
+
+/// Limits that no test meets by chance.
+pub const LIMITS: Limits = Limits {
+    max_value_bytes: 1024 * 1024,
+    header_timeout: Duration::from_secs(60),
+    request_timeout: Duration::from_secs(60),
+    max_connections: 1024,
+    shutdown_grace: Duration::from_secs(60),
+};
+
+/// A service and its router.
+#[derive(Clone)]
+pub struct Api {
+    router: Router,
+    pub service: Arc<Service>,
+}
+
+impl Api {
+    pub fn in_memory() -> Self {
+        Self::with(Arc::new(MemoryStore::new()), Policy::AllWrites, LIMITS)
+    }
+
+    /// On the `data.json` in `folder`. Call [`Api::close`] before it is opened again.
+    pub async fn in_folder(folder: &Path) -> Self {
+        let store = FileStore::open(&folder.join("data.json")).await.unwrap();
+        Self::with(Arc::new(store), Policy::AllWrites, LIMITS)
+    }
+
+    pub fn with(store: Arc<dyn Store>, policy: Policy, limits: Limits) -> Self {
+        let service = Arc::new(Service::new(store, policy));
+        Self {
+            router: router(Arc::clone(&service), limits),
+            service,
+        }
+    }
+
+    pub async fn close(self) {
+        self.service.close().await;
+    }
+
+    pub fn get(&self, path: &str) -> Call<'_> {
+        self.call(Method::GET, path)
+    }
+
+    /// PUT with a JSON body, given as text.
+    pub fn put(&self, path: &str, json: &str) -> Call<'_> {
+        self.call(Method::PUT, path).json(json)
+    }
+
+    pub fn delete(&self, path: &str) -> Call<'_> {
+        self.call(Method::DELETE, path)
+    }
+
+    pub fn call(&self, method: Method, path: &str) -> Call<'_> {
+        let request = Request::builder().method(method).uri(path);
+        Call {
+            api: self,
+            request,
+            body: Body::empty(),
+        }
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: body.collect().await.unwrap().to_bytes().to_vec(),
+        }
+    }
+}
+
+/// A request on its way.
+pub struct Call<'a> {
+    api: &'a Api,
+    request: axum::http::request::Builder,
+    body: Body,
+}
+
+impl Call<'_> {
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.request = self.request.header(name, value);
+        self
+    }
+
+    pub fn if_match(self, tag: &str) -> Self {
+        self.header("if-match", tag)
+    }
+
+    pub fn if_none_match(self, tag: &str) -> Self {
+        self.header("if-none-match", tag)
+    }
+
+    pub fn json(self, text: &str) -> Self {
+        self.header(header::CONTENT_TYPE.as_str(), "application/json")
+            .body(text.to_owned())
+    }
+
+    pub fn body(mut self, body: impl Into<Body>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    pub async fn send(self) -> Answer {
+        self.api.send(self.request.body(self.body).unwrap()).await
+    }
+}
+
+/// An answer, whole.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    pub fn etag(&self) -> String {
+        self.header("etag").expect("an ETag").to_owned()
+    }
+
+    /// Asserts a failing answer of the one shape.
+    #[track_caller]
+    pub fn assert_error(&self, status: u16, code: &str) {
+        assert_eq!(self.status.as_u16(), status, "{self:?}");
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/json"),
+            "{self:?}"
+        );
+        let body = self.json();
+        assert_eq!(body["error"], code, "{self:?}");
+        assert!(
+            body["message"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty()),
+            "{self:?}"
+        );
+    }
+}
