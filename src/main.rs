@@ -15,6 +15,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
+/// Requests are many small allocations; `benches/http/run` tells what this is worth.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The exit code of a process that a second signal ended.
 const EXIT_CUT_SHORT: i32 = 130;
 

@@ -2,6 +2,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -20,8 +21,6 @@ pub const KEY_MAX_BYTES: usize = 512;
 pub const DEFAULT_MAX_VALUE_BYTES: usize = 1024 * 1024;
 /// The longest page of a list, in entries.
 pub const LIST_MAX_LIMIT: usize = 10_000;
-/// How many bytes of the SHA-256 stand in an entity tag.
-const TAG_DIGEST_BYTES: usize = 8;
 /// The last millisecond that RFC 3339 can write, 9999-12-31T23:59:59.999Z.
 const LAST_TIMESTAMP_MILLIS: u64 = 253_402_300_799_999;
 
@@ -242,8 +241,8 @@ pub struct EntityTag(String);
 
 impl EntityTag {
     /// The tag of one key's record.
-    fn of_record(version: Version, digest: [u8; TAG_DIGEST_BYTES]) -> Self {
-        Self(format!("\"{version}-{}\"", hex::encode(digest)))
+    fn of_record(version: Version, digest: u64) -> Self {
+        Self(format!("\"{version}-{digest:016x}\""))
     }
 
     /// The tag of a list at a revision, in one engine's run of revisions.
@@ -282,7 +281,7 @@ pub struct Record {
     pub revision: Revision,
     /// When that was.
     pub modified_at: Timestamp,
-    digest: [u8; TAG_DIGEST_BYTES],
+    digest: u64,
 }
 
 impl Record {
@@ -302,14 +301,14 @@ impl Record {
         hash.update(key.as_str());
         hash.update(revision.to_le_bytes());
         hash.update(value.as_json());
-        let mut digest = [0; TAG_DIGEST_BYTES];
-        digest.copy_from_slice(&hash.finalize()[..TAG_DIGEST_BYTES]);
+        let mut digest = [0; size_of::<u64>()];
+        digest.copy_from_slice(&hash.finalize()[..size_of::<u64>()]);
         Self {
             value,
             version,
             revision,
             modified_at,
-            digest,
+            digest: u64::from_be_bytes(digest),
         }
     }
 
@@ -397,6 +396,14 @@ pub struct Position {
     /// A token of the engine's own for this run of revisions, so that the same number of another
     /// run is not mistaken for it.
     pub history: Arc<str>,
+}
+
+/// A token that no other run of this program has: 64 random bits in hex.
+#[must_use]
+pub fn random_token() -> Arc<str> {
+    // The keys of `RandomState` come from the system's random source, once per process.
+    let bits = RandomState::new().hash_one(std::process::id());
+    hex::encode(bits.to_be_bytes()).into()
 }
 
 /// Which entries a list asks for.

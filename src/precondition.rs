@@ -104,9 +104,8 @@ pub fn decide(conditions: &Preconditions, purpose: Purpose, current: Option<&Rec
     let Some(record) = current else {
         return decide_absent(conditions, purpose);
     };
-    let etag = record.etag();
     let holds = match (&conditions.if_match, conditions.if_unmodified_since) {
-        (Some(tags), _) => tags.match_strongly(&etag),
+        (Some(tags), _) => tags.match_strongly(&record.etag()),
         (None, Some(date)) => record.modified_at.seconds() <= date.seconds(),
         (None, None) => true,
     };
@@ -114,7 +113,7 @@ pub fn decide(conditions: &Preconditions, purpose: Purpose, current: Option<&Rec
         return Decision::Failed;
     }
     let unchanged = match (&conditions.if_none_match, conditions.if_modified_since) {
-        (Some(tags), _) => tags.match_weakly(&etag),
+        (Some(tags), _) => tags.match_weakly(&record.etag()),
         (None, Some(date)) if purpose == Purpose::Read => {
             record.modified_at.seconds() <= date.seconds()
         }

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::{CommitError, Error, StoreError};
-use crate::model::{Change, EntityTag, Entry, Key, Operation, Page, Range, Record, Value};
+use crate::model::{
+    Change, EntityTag, Entry, Key, Operation, Page, Position, Range, Record, Value,
+};
 use crate::precondition::{Decision, Preconditions, Purpose, decide};
 use crate::storage::{Status, Store};
 
@@ -29,11 +31,11 @@ pub enum Policy {
 
 /// What a conditional read comes to.
 #[derive(Debug)]
-pub enum Reading<T> {
+pub enum Reading<T, U> {
     /// It is this.
     Found(T),
-    /// The reader has it already.
-    NotModified(T),
+    /// The reader has it already; its validators are those of this.
+    NotModified(U),
 }
 
 /// How the service is.
@@ -67,7 +69,7 @@ impl Service {
         &self,
         key: Key,
         conditions: &Preconditions,
-    ) -> Result<Reading<Entry>, Error> {
+    ) -> Result<Reading<Entry, Entry>, Error> {
         let current = self.store.get(&key).await?;
         let decision = decide(conditions, Purpose::Read, current.as_ref());
         match (decision, current) {
@@ -89,18 +91,14 @@ impl Service {
         &self,
         range: &Range,
         conditions: &Preconditions,
-    ) -> Result<Reading<Page>, Error> {
+    ) -> Result<Reading<Page, Position>, Error> {
         // The tag first: who has the list already does not make anybody gather it again.
         let position = self.store.status().await.position;
         if let Some(tags) = &conditions.if_none_match
             && conditions.if_match.is_none()
             && tags.match_weakly(&EntityTag::of_list(&position))
         {
-            return Ok(Reading::NotModified(Page {
-                entries: Vec::new(),
-                position,
-                more: false,
-            }));
+            return Ok(Reading::NotModified(position));
         }
         let page = self.store.list(range).await?;
         if let Some(tags) = &conditions.if_match

@@ -17,6 +17,7 @@ use crate::model::{Entry, KeyError};
 
 /// How long a client that is told 503 should wait, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 1;
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// Why a request failed.
 #[derive(Debug)]
@@ -70,10 +71,10 @@ struct ErrorBody {
 }
 
 #[derive(Serialize)]
-struct MismatchBody {
+struct MismatchBody<'a> {
     #[serde(flatten)]
     error: ErrorBody,
-    current: Option<Entry>,
+    current: Option<&'a Entry>,
 }
 
 impl From<Error> for ApiError {
@@ -222,23 +223,33 @@ impl ApiError {
 
 fn answer(status: StatusCode, error: &'static str, message: String) -> Response {
     // A 404 may be cached unless it says otherwise, and would hide the entry that comes next.
-    let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-    (status, no_store, Json(ErrorBody { error, message })).into_response()
+    (
+        status,
+        [(header::CACHE_CONTROL, NO_STORE)],
+        Json(ErrorBody { error, message }),
+    )
+        .into_response()
 }
 
 /// 412 with all that a merge needs.
 fn mismatch(message: String, current: Option<Entry>) -> Response {
-    let headers = current.as_ref().map(reply::entry_headers);
     let error = ErrorBody {
         error: "precondition_failed",
         message,
     };
-    let body = Json(MismatchBody { error, current });
-    match headers {
-        Some(headers) => (StatusCode::PRECONDITION_FAILED, headers, body).into_response(),
+    let mut response = Json(MismatchBody {
+        error,
+        current: current.as_ref(),
+    })
+    .into_response();
+    *response.status_mut() = StatusCode::PRECONDITION_FAILED;
+    match current {
+        Some(entry) => reply::add_entry_headers(response.headers_mut(), &entry),
         None => {
-            let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-            (StatusCode::PRECONDITION_FAILED, no_store, body).into_response()
+            response
+                .headers_mut()
+                .insert(header::CACHE_CONTROL, NO_STORE);
         }
     }
+    response
 }

@@ -15,9 +15,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
-use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+use tower::ServiceBuilder;
+use tower_http::request_id::{PropagateRequestIdLayer, SetRequestIdLayer};
 
 pub use self::server::serve;
+use crate::model::random_token;
 use crate::service::Service;
 
 /// The limits that protect the process from its clients.
@@ -72,9 +74,11 @@ fn health_routes() -> Router<Shared> {
 }
 
 fn finish(routes: Router<Shared>, shared: Shared) -> Router {
-    routes
-        .layer(from_fn_with_state(shared.limits, observe::observe))
+    let number = observe::NumberRequests::of_process(random_token());
+    // One layer of layers, because each call of `Router::layer` boxes every request once more.
+    let around = ServiceBuilder::new()
+        .layer(SetRequestIdLayer::x_request_id(number))
         .layer(PropagateRequestIdLayer::x_request_id())
-        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
-        .with_state(shared)
+        .layer(from_fn_with_state(shared.limits, observe::observe));
+    routes.layer(around).with_state(shared)
 }

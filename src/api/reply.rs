@@ -1,5 +1,7 @@
 //! Successful answers: the headers and bodies that entries and lists are shown with.
 
+use std::time::SystemTime;
+
 use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -7,9 +9,11 @@ use axum_extra::headers::{HeaderMapExt as _, LastModified};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
-use crate::model::{EntityTag, Entry, Key, Page, Revision};
+use crate::model::{EntityTag, Entry, Key, Page, Position, Revision};
 use crate::service::Reading;
 
+/// How many headers an answer that shows an entry has at the most, those of the server included.
+const ENTRY_HEADERS: usize = 8;
 /// What a key's bytes are percent-encoded to in a URL: all but the unreserved (RFC 3986 §2.3),
 /// and `/`, which separates segments in a key as in a path.
 const ENCODED_IN_KEY: &AsciiSet = &NON_ALPHANUMERIC
@@ -20,11 +24,13 @@ const ENCODED_IN_KEY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/');
 
 /// 200 with the entry, or 304 with the same headers.
-pub fn reading(reading: Reading<Entry>) -> Response {
+pub fn reading(reading: Reading<Entry, Entry>) -> Response {
     match reading {
         Reading::Found(entry) => shown(StatusCode::OK, &entry),
         Reading::NotModified(entry) => {
-            (StatusCode::NOT_MODIFIED, entry_headers(&entry)).into_response()
+            let mut response = StatusCode::NOT_MODIFIED.into_response();
+            add_entry_headers(response.headers_mut(), &entry);
+            response
         }
     }
 }
@@ -48,31 +54,29 @@ pub fn deleted(entry: &Entry) -> Response {
 }
 
 /// 200 with the list, or 304 with the same headers.
-pub fn listing(reading: Reading<Page>) -> Response {
-    match reading {
+pub fn listing(reading: Reading<Page, Position>) -> Response {
+    let (mut response, position) = match reading {
         Reading::Found(page) => {
-            let headers = validators(&EntityTag::of_list(&page.position));
-            let next = page.entries.last().filter(|_| page.more);
+            let last = page.entries.last().filter(|_| page.more);
             let body = ListBody {
-                next: next.map(|entry| &entry.key),
+                next: last.map(|entry| &entry.key),
                 revision: page.position.revision,
                 items: &page.entries,
             };
-            (headers, Json(body)).into_response()
+            (Json(body).into_response(), page.position)
         }
-        Reading::NotModified(page) => {
-            let headers = validators(&EntityTag::of_list(&page.position));
-            (StatusCode::NOT_MODIFIED, headers).into_response()
-        }
-    }
+        Reading::NotModified(position) => (StatusCode::NOT_MODIFIED.into_response(), position),
+    };
+    add_validators(response.headers_mut(), &EntityTag::of_list(&position));
+    response
 }
 
 /// The headers of every answer that shows one entry.
-pub fn entry_headers(entry: &Entry) -> HeaderMap {
-    let mut headers = validators(&entry.record.etag());
-    let modified_at = std::time::SystemTime::from(entry.record.modified_at);
+pub fn add_entry_headers(headers: &mut HeaderMap, entry: &Entry) {
+    headers.reserve(ENTRY_HEADERS);
+    add_validators(headers, &entry.record.etag());
+    let modified_at = SystemTime::from(entry.record.modified_at);
     headers.typed_insert(LastModified::from(modified_at));
-    headers
 }
 
 #[derive(Serialize)]
@@ -83,18 +87,19 @@ struct ListBody<'a> {
 }
 
 fn shown(status: StatusCode, entry: &Entry) -> Response {
-    (status, entry_headers(entry), Json(entry)).into_response()
+    let mut response = Json(entry).into_response();
+    *response.status_mut() = status;
+    add_entry_headers(response.headers_mut(), entry);
+    response
 }
 
 /// `ETag`, and that a stored copy must be revalidated before it is used.
-fn validators(etag: &EntityTag) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(4);
+fn add_validators(headers: &mut HeaderMap, etag: &EntityTag) {
     // A tag consists of digits, hyphens and quotes, which are all allowed.
     if let Ok(etag) = HeaderValue::from_str(etag.as_str()) {
         headers.insert(header::ETAG, etag);
     }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers
 }
 
 /// `/kv/…` for a key, percent-encoded.

@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use parking_lot::RwLock;
 
 use super::table::{Staged, Table};
-use super::{Committed, Status, Store, random_history};
+use super::{Committed, Status, Store};
 use crate::error::{CommitError, StoreError};
-use crate::model::{Change, Key, Page, Position, Range, Record};
+use crate::model::{Change, Key, Page, Position, Range, Record, random_token};
 
 /// A [`Store`] in memory alone. Nothing in it is durable.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl MemoryStore {
     pub fn new() -> Self {
         Self {
             table: RwLock::default(),
-            history: random_history(),
+            history: random_token(),
         }
     }
 

@@ -67,15 +67,3 @@ pub struct Status {
     /// Whether it can commit, as far as it knows.
     pub writable: bool,
 }
-
-/// A token for one run of revisions: 64 random bits in hex.
-fn random_history() -> std::sync::Arc<str> {
-    // The standard library seeds this from the system's random source, freshly for each process.
-    use std::hash::{BuildHasher as _, RandomState};
-    hex::encode(
-        RandomState::new()
-            .hash_one(std::process::id())
-            .to_be_bytes(),
-    )
-    .into()
-}

@@ -23,9 +23,9 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use self::durable::{ReplaceError, ReplacedFile};
 use super::table::{Staged, Table};
-use super::{Committed, Status, Store, random_history};
+use super::{Committed, Status, Store};
 use crate::error::{CommitError, StoreError};
-use crate::model::{Change, Key, Page, Position, Range, Record};
+use crate::model::{Change, Key, Page, Position, Range, Record, random_token};
 
 /// How many commits may wait for the writer; past that, callers wait for a place.
 const QUEUE_COMMITS: usize = 1024;
@@ -97,7 +97,7 @@ impl FileStore {
         };
         Ok(Self {
             table,
-            history: random_history(),
+            history: random_token(),
             writable,
             requests,
             writer: Mutex::new(Some(tokio::spawn(writer.run(received)))),
