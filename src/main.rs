@@ -1,7 +1,7 @@
 //! Arguments → logging → open the store → serve → drain.
 
 use std::error::Error;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -69,6 +69,7 @@ fn log_to_stderr(format: LogFormat) -> Result<(), Box<dyn Error>> {
     };
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr);
     match format {
         LogFormat::Text => builder.init(),

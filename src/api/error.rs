@@ -175,14 +175,12 @@ impl ApiError {
                 humantime::format_duration(*limit)
             ),
             Self::Service(Error::NotFound) => "key does not exist".to_owned(),
-            Self::Service(Error::PreconditionFailed {
-                current: Some(entry),
-            }) => format!(
-                "a precondition does not hold: the entry is at {}, shown as current",
-                entry.record.etag()
-            ),
+            Self::Service(Error::PreconditionFailed { current: Some(_) }) => {
+                "the precondition does not hold: merge with current and send its etag in If-Match"
+                    .to_owned()
+            }
             Self::Service(Error::PreconditionFailed { current: None }) => {
-                "a precondition does not hold: there is no such entity tag now".to_owned()
+                "the precondition does not hold: what it names is not there".to_owned()
             }
             Self::Service(Error::PreconditionRequired) => {
                 "send If-Match with the ETag that you have read, or If-None-Match: * to create"

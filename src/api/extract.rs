@@ -1,5 +1,7 @@
 //! Path, query and body into types that cannot be invalid.
 
+use std::error::Error as _;
+
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
@@ -75,7 +77,12 @@ struct RangeQuery {
 
 impl From<QueryRejection> for ApiError {
     fn from(rejection: QueryRejection) -> Self {
-        Self::InvalidQuery(rejection.body_text())
+        // The source names the parameter; the text around it speaks of deserializing.
+        let reason = match rejection.source() {
+            Some(source) => source.to_string(),
+            None => rejection.body_text(),
+        };
+        Self::InvalidQuery(format!("the query cannot be read: {reason}"))
     }
 }
 

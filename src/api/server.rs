@@ -45,14 +45,12 @@ pub async fn serve(
     drop(listener);
     service.start_draining();
     tracing::info!(connections = graceful.count(), "draining");
-    let open = graceful.watcher();
     tokio::select! {
         () = graceful.shutdown() => {}
         () = tokio::time::sleep(limits.shutdown_grace) => {
             tracing::warn!("requests were cut off at the end of the grace time");
         }
     }
-    drop(open);
     service.close().await;
 }
 

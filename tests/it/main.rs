@@ -3,3 +3,5 @@
 mod support;
 
 mod http;
+mod readme;
+mod sources;

@@ -1,0 +1,78 @@
+//! The README's examples, typed one by one.
+
+use std::path::Path;
+
+use crate::support::binary::Process;
+
+/// Hides what differs from run to run: moments, which RFC 3339 writes in 24 characters.
+fn without_moments(text: &str) -> String {
+    let mut hidden = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("\"modified_at\":\"") {
+        hidden.push_str(before);
+        hidden.push_str("\"modified_at\":\"…");
+        rest = after.get(24..).unwrap_or_default();
+    }
+    hidden + rest
+}
+
+/// The commands of the README's consoles, each with what it shows below it.
+fn examples(readme: &str) -> Vec<(String, String)> {
+    let mut examples: Vec<(String, String)> = Vec::new();
+    for console in readme.split("```console\n").skip(1) {
+        let (console, _) = console.split_once("```").unwrap();
+        for line in console.lines() {
+            match line.strip_prefix("$ ") {
+                Some(command) => examples.push((command.to_owned(), String::new())),
+                None => examples.last_mut().unwrap().1 += &format!("{line}\n"),
+            }
+        }
+    }
+    examples
+}
+
+async fn run(command: &str, folder: &Path) -> Option<String> {
+    let output = tokio::process::Command::new("bash")
+        .args(["-c", command])
+        .current_dir(folder)
+        .output()
+        .await
+        .ok()?;
+    Some(
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .trim_end()
+            .to_owned(),
+    )
+}
+
+#[tokio::test]
+async fn every_example_gives_what_the_readme_shows() {
+    let folder = tempfile::tempdir().unwrap();
+    if run("curl --version", folder.path())
+        .await
+        .is_none_or(|shown| shown.is_empty())
+    {
+        println!("skipped: the README's examples need bash and curl");
+        return;
+    }
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let mut examples = examples(&readme).into_iter();
+    let (start, started) = examples.next().unwrap();
+    assert_eq!(start, "cargo run --release");
+    assert_eq!(started, "listening on http://127.0.0.1:8080\n");
+    let process = Process::start(folder.path(), &[]).await;
+    let mut typed = 0;
+    for (command, shown) in examples {
+        let command = command.replace("localhost:8080", &process.address);
+        let output = run(&command, folder.path()).await.unwrap();
+        assert_eq!(
+            without_moments(&output),
+            without_moments(shown.trim_end()),
+            "{command}"
+        );
+        typed += 1;
+    }
+    assert!(typed >= 7, "{typed} examples");
+}

@@ -1,0 +1,80 @@
+//! What the layers may know of one another, read from the sources.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|ending| ending == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The files outside of `home` that have one of `words` in a line of code.
+fn strangers(home: &str, words: &[&str]) -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let files = sources(&root);
+    assert!(files.len() > 15, "the sources are there: {files:?}");
+    let mut strangers = Vec::new();
+    for file in files {
+        let name = file.strip_prefix(&root).unwrap().to_str().unwrap();
+        let text = fs::read_to_string(&file).unwrap();
+        let code = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
+        for line in code {
+            if !name.starts_with(home) && words.iter().any(|word| line.contains(word)) {
+                strangers.push(format!("{name}: {line}"));
+            }
+        }
+    }
+    strangers
+}
+
+#[test]
+fn only_the_api_knows_http() {
+    let words = ["axum", "http::", "hyper", "StatusCode", "HeaderMap"];
+    assert_eq!(strangers("api/", &words), Vec::<String>::new());
+}
+
+#[test]
+fn only_the_file_engine_opens_files() {
+    let words = ["std::fs", "tokio::fs", "File::", "OpenOptions", "tempfile"];
+    let own_tests = "storage/conformance.rs";
+    let found: Vec<_> = strangers("storage/file/", &words)
+        .into_iter()
+        .filter(|stranger| !stranger.starts_with(own_tests))
+        .collect();
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn what_is_pure_does_not_wait_and_does_no_io() {
+    for pure in [
+        "json.rs",
+        "model.rs",
+        "precondition.rs",
+        "storage/file/format.rs",
+    ] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(pure);
+        let text = fs::read_to_string(&path).unwrap();
+        for word in [".await", "tokio", "std::fs", "std::net", "SystemTime::now"] {
+            assert!(!text.contains(word), "{pure}: {word}");
+        }
+    }
+}
+
+#[test]
+fn only_main_names_an_engine() {
+    let found: Vec<_> = strangers("storage/", &["FileStore", "MemoryStore"])
+        .into_iter()
+        .filter(|stranger| !stranger.starts_with("main.rs"))
+        .collect();
+    assert_eq!(found, Vec::<String>::new());
+}
