@@ -2,6 +2,9 @@
 
 mod support;
 
+mod errors;
 mod http;
+mod preconditions;
+mod races;
 mod readme;
 mod sources;

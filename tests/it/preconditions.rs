@@ -1,0 +1,376 @@
+//! Every row of the contract's precondition table.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::http::Method;
+use ifmatch::service::Policy;
+use ifmatch::storage::memory::MemoryStore;
+
+use crate::support::api::{Answer, Api, LIMITS};
+
+/// A store in which `/kv/there` has had two values; its current tag.
+async fn with_entry() -> (Api, String) {
+    let api = Api::in_memory();
+    api.put("/kv/there", "1").send().await;
+    let tag = api.put("/kv/there", "2").send().await.etag();
+    (api, tag)
+}
+
+async fn ask(api: &Api, method: &Method, path: &str, headers: &[(&str, String)]) -> Answer {
+    let mut call = api.call(method.clone(), path);
+    for (name, value) in headers {
+        call = call.header(name, value);
+    }
+    if *method == Method::PUT || *method == Method::POST {
+        call = call.json("3");
+    }
+    call.send().await
+}
+
+fn http_date(offset_seconds: i64) -> String {
+    let now = SystemTime::now();
+    let offset = Duration::from_secs(offset_seconds.unsigned_abs());
+    httpdate::fmt_http_date(if offset_seconds < 0 {
+        now - offset
+    } else {
+        now + offset
+    })
+}
+
+const GET: Method = Method::GET;
+const HEAD: Method = Method::HEAD;
+const PUT: Method = Method::PUT;
+const POST: Method = Method::POST;
+const DELETE: Method = Method::DELETE;
+
+#[tokio::test]
+async fn every_row_for_every_method() {
+    let (_, t) = with_entry().await;
+    let stale = "\"1-0000000000000000\"";
+    let (past, future) = (http_date(-3600), http_date(3600));
+    let all = [GET, HEAD, PUT, POST, DELETE];
+    let if_match = |value: &str| vec![("if-match", value.to_owned())];
+    let if_none_match = |value: &str| vec![("if-none-match", value.to_owned())];
+    // headers; status for an existing key of GET, HEAD, PUT, POST, DELETE; the same for an absent one
+    let rows: Vec<(Vec<(&str, String)>, [u16; 5], [u16; 5])> = vec![
+        (vec![], [200; 5], [404, 404, 201, 201, 404]),
+        (if_match(&t), [200; 5], [404, 404, 412, 412, 404]),
+        (
+            if_match(&format!("{stale}, {t}")),
+            [200; 5],
+            [404, 404, 412, 412, 404],
+        ),
+        (
+            if_match(&format!(", ,{t},")),
+            [200; 5],
+            [404, 404, 412, 412, 404],
+        ),
+        (
+            vec![("if-match", stale.to_owned()), ("if-match", t.clone())],
+            [200; 5],
+            [404, 404, 412, 412, 404],
+        ),
+        (if_match("*"), [200; 5], [404, 404, 412, 412, 404]),
+        (if_match(stale), [412; 5], [404, 404, 412, 412, 404]),
+        (
+            if_match(&format!("W/{t}")),
+            [412; 5],
+            [404, 404, 412, 412, 404],
+        ),
+        (
+            if_match(&format!("\"x,{}\"", t.trim_matches('"'))),
+            [412; 5],
+            [404, 404, 412, 412, 404],
+        ),
+        (
+            if_none_match("*"),
+            [304, 304, 412, 412, 412],
+            [404, 404, 201, 201, 404],
+        ),
+        (
+            if_none_match(&t),
+            [304, 304, 412, 412, 412],
+            [404, 404, 201, 201, 404],
+        ),
+        (
+            if_none_match(&format!("W/{t}")),
+            [304, 304, 412, 412, 412],
+            [404, 404, 201, 201, 404],
+        ),
+        (
+            vec![
+                ("if-none-match", stale.to_owned()),
+                ("if-none-match", t.clone()),
+            ],
+            [304, 304, 412, 412, 412],
+            [404, 404, 201, 201, 404],
+        ),
+        (if_none_match(stale), [200; 5], [404, 404, 201, 201, 404]),
+        (
+            vec![("if-modified-since", future.clone())],
+            [304, 304, 200, 200, 200],
+            [404, 404, 201, 201, 404],
+        ),
+        (
+            vec![("if-modified-since", past.clone())],
+            [200; 5],
+            [404, 404, 201, 201, 404],
+        ),
+        (
+            vec![("if-unmodified-since", future.clone())],
+            [200; 5],
+            [404, 404, 412, 412, 404],
+        ),
+        (
+            vec![("if-unmodified-since", past.clone())],
+            [412; 5],
+            [404, 404, 412, 412, 404],
+        ),
+        // What comes first decides.
+        (
+            vec![
+                ("if-match", t.clone()),
+                ("if-unmodified-since", past.clone()),
+            ],
+            [200; 5],
+            [404, 404, 412, 412, 404],
+        ),
+        (
+            vec![
+                ("if-none-match", stale.to_owned()),
+                ("if-modified-since", future.clone()),
+            ],
+            [200; 5],
+            [404, 404, 201, 201, 404],
+        ),
+        (
+            vec![("if-match", stale.to_owned()), ("if-none-match", t.clone())],
+            [412; 5],
+            [404, 404, 412, 412, 404],
+        ),
+        (
+            vec![("if-match", t.clone()), ("if-none-match", t.clone())],
+            [304, 304, 412, 412, 412],
+            [404, 404, 412, 412, 404],
+        ),
+        // Dates that cannot be read are ignored.
+        (
+            vec![("if-unmodified-since", "yesterday".to_owned())],
+            [200; 5],
+            [404, 404, 201, 201, 404],
+        ),
+        (
+            vec![("if-modified-since", "3".to_owned())],
+            [200; 5],
+            [404, 404, 201, 201, 404],
+        ),
+        (
+            vec![
+                ("if-unmodified-since", past.clone()),
+                ("if-unmodified-since", past),
+            ],
+            [200; 5],
+            [404, 404, 201, 201, 404],
+        ),
+    ];
+    for (headers, existing, absent) in rows {
+        for (index, method) in all.iter().enumerate() {
+            for (path, expected) in [
+                ("/kv/there", existing[index]),
+                ("/kv/absent", absent[index]),
+            ] {
+                let (api, tag) = with_entry().await;
+                assert_eq!(tag, t, "a tag depends on key, revision and value alone");
+                let before = api.get("/kv").send().await;
+                let answer = ask(&api, method, path, &headers).await;
+                let shown = format!("{method} {path} {headers:?}: {answer:?}");
+                assert_eq!(answer.status.as_u16(), expected, "{shown}");
+                if matches!(expected, 304 | 404 | 412) {
+                    assert_eq!(api.get("/kv").send().await.body, before.body, "{shown}");
+                }
+                if expected == 412 && *method != HEAD {
+                    answer.assert_error(412, "precondition_failed");
+                    let current = api.get(path).send().await;
+                    if path == "/kv/there" {
+                        assert_eq!(answer.json()["current"], current.json(), "{shown}");
+                        assert_eq!(answer.etag(), tag, "{shown}");
+                        assert_eq!(
+                            answer.header("last-modified"),
+                            current.header("last-modified")
+                        );
+                    } else {
+                        assert!(answer.json()["current"].is_null(), "{shown}");
+                        assert!(answer.json().get("current").is_some(), "{shown}");
+                        assert_eq!(answer.header("etag"), None, "{shown}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_304_has_the_headers_of_the_200_and_no_body() {
+    let (api, tag) = with_entry().await;
+    for path in ["/kv/there", "/kv"] {
+        let full = api.get(path).send().await;
+        let etag = full.etag();
+        let same = api.get(path).if_none_match(&etag).send().await;
+        assert_eq!(same.status.as_u16(), 304);
+        assert!(same.body.is_empty());
+        for name in ["etag", "last-modified", "cache-control", "vary"] {
+            assert_eq!(same.header(name), full.header(name), "{path} {name}");
+        }
+    }
+    assert_eq!(api.get("/kv/there").send().await.etag(), tag);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_refused_and_nothing_is_written() {
+    let (api, _) = with_entry().await;
+    let before = api.get("/kv").send().await;
+    for value in [
+        "3",
+        "\"T",
+        "T\"",
+        "*, \"T\"",
+        "\"T\" \"U\"",
+        "w/\"T\"",
+        "W/",
+        "",
+        ",",
+        "'T'",
+    ] {
+        for header in ["if-match", "if-none-match"] {
+            for method in [GET, PUT, POST, DELETE] {
+                for path in ["/kv/there", "/kv/absent"] {
+                    let answer = ask(&api, &method, path, &[(header, value.to_owned())]).await;
+                    answer.assert_error(400, "invalid_precondition");
+                    let message = answer.json()["message"].as_str().unwrap().to_lowercase();
+                    assert!(message.contains(header), "{message}");
+                }
+            }
+            let list = ask(&api, &GET, "/kv", &[(header, value.to_owned())]).await;
+            list.assert_error(400, "invalid_precondition");
+        }
+    }
+    assert_eq!(api.get("/kv").send().await.body, before.body);
+}
+
+#[tokio::test]
+async fn other_faults_of_a_request_come_before_its_preconditions() {
+    let (api, _) = with_entry().await;
+    let stale = "\"1-0000000000000000\"";
+    let not_json = api.put("/kv/there", "{").if_match(stale).send().await;
+    not_json.assert_error(400, "invalid_json");
+    let plain = api
+        .call(PUT, "/kv/there")
+        .if_match(stale)
+        .body("1")
+        .send()
+        .await;
+    plain.assert_error(415, "unsupported_media_type");
+    let bad_key = api.put("/kv/..", "1").if_match(stale).send().await;
+    bad_key.assert_error(400, "invalid_key");
+}
+
+#[tokio::test]
+async fn a_list_has_a_tag_that_any_commit_changes() {
+    let (api, _) = with_entry().await;
+    let mut tags = vec![api.get("/kv").send().await.etag()];
+    for call in [
+        api.put("/kv/a", "1"),
+        api.put("/kv/a", "1"),
+        api.delete("/kv/a"),
+    ] {
+        let last = tags.last().unwrap();
+        let same = api.get("/kv?prefix=x").if_none_match(last).send().await;
+        assert_eq!(same.status.as_u16(), 304);
+        assert!(call.send().await.status.is_success());
+        let answer = api.get("/kv").if_none_match(last).send().await;
+        assert_eq!(answer.status.as_u16(), 200);
+        let revision = answer.json()["revision"].to_string();
+        let tag = answer.etag();
+        let (shown, history) = tag.trim_matches('"').split_once('-').unwrap();
+        assert_eq!(shown, revision);
+        assert!(!history.is_empty());
+        assert!(!tags.contains(&tag));
+        tags.push(tag);
+    }
+    let last = tags.last().unwrap();
+    assert_eq!(
+        api.get("/kv").if_match(last).send().await.status.as_u16(),
+        200
+    );
+    let stale = api.get("/kv").if_match(&tags[0]).send().await;
+    stale.assert_error(412, "precondition_failed");
+}
+
+#[tokio::test]
+async fn a_tag_never_comes_back_also_not_across_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let api = Api::in_folder(folder.path()).await;
+    let old = api.put("/kv/a", "{\"same\":true}").send().await.etag();
+    api.delete("/kv/a").send().await;
+    api.put("/kv/a", "{\"same\":true}").send().await;
+    let stale = api.put("/kv/a", "0").if_match(&old).send().await;
+    stale.assert_error(412, "precondition_failed");
+    let old_list = api.get("/kv").send().await.etag();
+    api.delete("/kv/a").send().await;
+    api.close().await;
+
+    let api = Api::in_folder(folder.path()).await;
+    let again = api.put("/kv/a", "{\"same\":true}").send().await;
+    assert_eq!(again.json()["version"], 1);
+    let stale = api.put("/kv/a", "0").if_match(&old).send().await;
+    stale.assert_error(412, "precondition_failed");
+    let list = api.get("/kv").if_none_match(&old_list).send().await;
+    assert_eq!(list.status.as_u16(), 200);
+    api.close().await;
+}
+
+#[tokio::test]
+async fn a_file_edited_by_hand_makes_old_tags_stale() {
+    let folder = tempfile::tempdir().unwrap();
+    let api = Api::in_folder(folder.path()).await;
+    let old = api.put("/kv/a", "\"before\"").send().await.etag();
+    api.close().await;
+    let file = folder.path().join("data.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("before", "edited")).unwrap();
+    let api = Api::in_folder(folder.path()).await;
+    let stale = api.put("/kv/a", "0").if_match(&old).send().await;
+    stale.assert_error(412, "precondition_failed");
+    assert_eq!(stale.json()["current"]["value"], "edited");
+    api.close().await;
+}
+
+#[tokio::test]
+async fn where_preconditions_are_required_a_write_without_one_is_told_what_to_send() {
+    let api = Api::with(
+        Arc::new(MemoryStore::new()),
+        Policy::ConditionalWrites,
+        LIMITS,
+    );
+    for (method, path) in [(PUT, "/kv/a"), (POST, "/kv/a"), (DELETE, "/kv/a")] {
+        let answer = ask(&api, &method, path, &[]).await;
+        answer.assert_error(428, "precondition_required");
+        assert!(answer.text().contains("If-Match"), "{answer:?}");
+        let dated = ask(
+            &api,
+            &method,
+            path,
+            &[("if-unmodified-since", http_date(3600))],
+        )
+        .await;
+        dated.assert_error(428, "precondition_required");
+    }
+    let created = api.put("/kv/a", "1").if_none_match("*").send().await;
+    assert_eq!(created.status.as_u16(), 201);
+    let replaced = api.put("/kv/a", "2").if_match(&created.etag()).send().await;
+    assert_eq!(replaced.status.as_u16(), 200);
+    assert_eq!(api.get("/kv/a").send().await.status.as_u16(), 200);
+    let deleted = api.delete("/kv/a").if_match("*").send().await;
+    assert_eq!(deleted.status.as_u16(), 200);
+}
