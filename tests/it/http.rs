@@ -142,7 +142,6 @@ async fn a_restart_preserves_value_version_tag_and_revision() {
 #[tokio::test]
 async fn any_key_that_the_contract_allows_is_stored_and_found_by_its_location() {
     let longest = "k".repeat(512);
-    let encoded_a = "%41";
     let rows = [
         ("/kv/a/b", "a/b", "/kv/a/b"),
         ("/kv/a%2Fb", "a/b", "/kv/a/b"),
@@ -152,7 +151,7 @@ async fn any_key_that_the_contract_allows_is_stored_and_found_by_its_location() 
         ("/kv/...", "...", "/kv/..."),
         ("/kv/.a/b.", ".a/b.", "/kv/.a/b."),
         ("/kv/%E2%82%AC%3F%23", "€?#", "/kv/%E2%82%AC%3F%23"),
-        (&format!("/kv/{encoded_a}"), "A", "/kv/A"),
+        ("/kv/%41", "A", "/kv/A"),
         (
             &format!("/kv/{longest}"),
             &longest,
@@ -223,13 +222,6 @@ async fn a_list_is_ascending_by_key_bytes_and_pages_meet() {
         ("?prefix=x", "", None),
         ("?prefix=&after=%C3%BC", "", None),
     ] {
-        if query == "?prefix=%C3" {
-            api.get("/kv?prefix=%C3")
-                .send()
-                .await
-                .assert_error(400, "invalid_query");
-            continue;
-        }
         assert_eq!(
             page(query).await,
             (keys.to_owned(), next.map(str::to_owned)),

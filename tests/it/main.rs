@@ -1,10 +1,14 @@
 //! The contract, asked of the real router and of the real binary.
 
+#![allow(clippy::format_push_string, reason = "a test may take the shorter way")]
+
 mod support;
 
 mod errors;
 mod http;
+mod model;
 mod preconditions;
 mod races;
 mod readme;
 mod sources;
+mod values;
