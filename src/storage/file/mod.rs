@@ -206,12 +206,10 @@ fn lock(file: &ReplacedFile) -> Result<File, OpenError> {
             source,
         }
     };
-    let lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(failed("created"))?;
+    let create = OpenOptions::new().create(true).append(true).open(&path);
+    drop(create.map_err(failed("created"))?);
+    // Held for reading only, or its file system could not be remounted read-only.
+    let lock = File::open(&path).map_err(failed("opened"))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(file.path().to_owned())),
