@@ -1,8 +1,9 @@
 //! Path, query and body into types that cannot be invalid.
 
 use std::error::Error as _;
+use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
@@ -12,12 +13,14 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-use super::Shared;
 use super::conditional;
 use super::error::ApiError;
+use super::{Limits, Shared};
 use crate::model::{Key, LIST_MAX_LIMIT, Range, Value};
 use crate::precondition::Preconditions;
 
+/// How much of a body that is too large is still read, so that its sender sees the answer.
+const DISCARDED_BODY_MAX_BYTES: usize = 64 * 1024 * 1024;
 /// The path that keys follow.
 const KEY_PATH: &str = "/kv/";
 
@@ -121,7 +124,7 @@ impl FromRequest<Shared> for ValueInBody {
 
     async fn from_request(request: Request, shared: &Shared) -> Result<Self, ApiError> {
         check_media_type(request.headers())?;
-        let text = read(request, shared.limits.max_value_bytes).await?;
+        let text = read(request, shared.limits).await?;
         Value::from_json(&text)
             .map(Self)
             .map_err(ApiError::InvalidJson)
@@ -144,16 +147,41 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
-/// Reads the body and stops at `limit` bytes; not even begins where its length is told before.
-async fn read(request: Request<Body>, limit: usize) -> Result<Bytes, ApiError> {
-    use axum::body::HttpBody as _;
-    let body = request.into_body();
+/// Reads the body and stops at `limit` bytes; does not even begin where its length is told before.
+async fn read(request: Request<Body>, limits: Limits) -> Result<Bytes, ApiError> {
+    let waits_for_consent = request.headers().contains_key(header::EXPECT);
+    let mut body = request.into_body();
+    let limit = limits.max_value_bytes;
+    let too_large = ApiError::ValueTooLarge { limit };
     if body.size_hint().lower() > limit as u64 {
-        return Err(ApiError::ValueTooLarge { limit });
+        // Reading would be the consent that the client waits for (RFC 9110 §10.1.1).
+        if !waits_for_consent {
+            discard(body, limits.request_timeout);
+        }
+        return Err(too_large);
     }
-    match Limited::new(body, limit).collect().await {
+    match Limited::new(&mut body, limit).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(ApiError::ValueTooLarge { limit }),
+        Err(error) if error.is::<LengthLimitError>() => {
+            discard(body, limits.request_timeout);
+            Err(too_large)
+        }
         Err(_) => Err(ApiError::IncompleteBody),
     }
+}
+
+/// Goes on reading while the answer is sent: a client that writes all before it reads would find
+/// its connection reset, and never see why.
+fn discard(mut body: Body, at_most: Duration) {
+    let reading = async move {
+        let mut left = DISCARDED_BODY_MAX_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            let read = frame.data_ref().map_or(0, Bytes::len);
+            if read > left {
+                return;
+            }
+            left -= read;
+        }
+    };
+    tokio::spawn(tokio::time::timeout(at_most, reading));
 }

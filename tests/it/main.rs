@@ -7,6 +7,7 @@ mod support;
 mod errors;
 mod faults;
 mod http;
+mod limits;
 mod model;
 mod preconditions;
 mod races;

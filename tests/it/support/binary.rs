@@ -1,39 +1,65 @@
 //! The real binary, as a user starts it.
 
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::{ExitStatus, Output, Stdio};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdout, Command};
+
+/// Where the binary is.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_ifmatch");
+/// How long anything may take before a test calls it hung.
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A running process that serves. It is killed when this goes away.
 pub struct Process {
     child: Child,
+    stdout: BufReader<ChildStdout>,
+    /// The first line that it printed.
+    pub announced: String,
     /// Where it listens: `127.0.0.1:12345`.
     pub address: String,
+}
+
+/// What is left of a process that served.
+#[derive(Debug)]
+pub struct Ended {
+    pub status: ExitStatus,
+    /// What it printed after the first line.
+    pub stdout: String,
+    /// What it logged.
+    pub log: String,
 }
 
 impl Process {
     /// Starts it on a free port and the `data.json` in `folder`; it serves when this returns.
     pub async fn start(folder: &Path, arguments: &[&str]) -> Self {
-        let mut child = command(folder)
-            .args(["--listen", "127.0.0.1:0"])
-            .args(arguments)
+        let mut command = command(folder);
+        command.args(["--listen", "127.0.0.1:0"]).args(arguments);
+        Self::spawn(command).await
+    }
+
+    /// Starts it as `command` says; it serves when this returns.
+    pub async fn spawn(mut command: Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut line = String::new();
-        let stdout = child.stdout.as_mut().unwrap();
-        BufReader::new(stdout).read_line(&mut line).await.unwrap();
-        let Some((_, address)) = line.trim().split_once("http://") else {
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut announced = String::new();
+        soon(stdout.read_line(&mut announced)).await.unwrap();
+        let Some((_, address)) = announced.trim().split_once("http://") else {
             let ended = child.wait_with_output().await.unwrap();
-            panic!("it did not start: {line:?} {ended:?}");
+            panic!("it did not start: {announced:?} {ended:?}");
         };
         Self {
             address: address.to_owned(),
+            announced,
             child,
+            stdout,
         }
     }
 
@@ -49,22 +75,67 @@ impl Process {
     }
 
     /// Waits for its end; returns the exit status and what it logged.
-    pub async fn wait(mut self) -> (ExitStatus, String) {
-        let mut log = String::new();
+    pub async fn wait(self) -> (ExitStatus, String) {
+        let ended = self.end().await;
+        (ended.status, ended.log)
+    }
+
+    /// Waits for its end; returns all that it left.
+    pub async fn end(mut self) -> Ended {
+        let (mut printed, mut log) = (String::new(), String::new());
         let mut stderr = self.child.stderr.take().unwrap();
-        stderr.read_to_string(&mut log).await.unwrap();
-        (self.child.wait().await.unwrap(), log)
+        let status = soon(async {
+            let (stdout, stderr) = tokio::join!(
+                self.stdout.read_to_string(&mut printed),
+                stderr.read_to_string(&mut log)
+            );
+            stdout.and(stderr).unwrap();
+            self.child.wait().await.unwrap()
+        });
+        Ended {
+            status: status.await,
+            stdout: printed,
+            log,
+        }
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    pub async fn stop(self) -> Ended {
+        self.signal(Signal::TERM);
+        self.end().await
     }
 }
 
 /// The binary with the `data.json` in `folder`, for a start that is to fail or to print.
 pub fn command(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ifmatch"));
+    let mut command = bare_command(BINARY);
+    command.arg("--data").arg(folder.join("data.json"));
     command
-        .arg("--data")
-        .arg(folder.join("data.json"))
+}
+
+/// `program` without a flag, and with nothing in its environment that speaks to the binary.
+pub fn bare_command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    command
         .stdin(Stdio::null())
         .env_remove("RUST_LOG")
         .kill_on_drop(true);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("IFMATCH_") {
+            command.env_remove(name);
+        }
+    }
     command
+}
+
+/// Runs what is to end by itself.
+pub async fn run(mut command: Command) -> Output {
+    soon(command.output()).await.unwrap()
+}
+
+/// What `future` yields, which must not take for ever.
+pub async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(DEADLINE, future)
+        .await
+        .expect("it hangs")
 }
