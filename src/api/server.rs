@@ -66,7 +66,9 @@ struct Front {
 impl Front {
     fn new(service: &Arc<Service>, limits: Limits) -> Self {
         let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new())
+        // A client may close its side once its request is sent; the request counts all the same.
+        http.half_close(true)
+            .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout);
         Self {
             http,

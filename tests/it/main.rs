@@ -4,9 +4,11 @@
 
 mod support;
 
+mod crash;
 mod errors;
 mod faults;
 mod http;
+mod lifecycle;
 mod limits;
 mod model;
 mod preconditions;

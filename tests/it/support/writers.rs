@@ -1,0 +1,235 @@
+//! Concurrent writers, each with a key of its own, that remember what they were told.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::path::Path;
+
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::binary::{Process, soon};
+
+/// What is sent to the server, and how it is conditioned.
+#[derive(Debug, Clone)]
+enum Write {
+    Put(Value),
+    Delete,
+}
+
+/// One writer: its key, what was acknowledged last and the request that was not answered.
+#[derive(Debug)]
+struct Writer {
+    key: String,
+    acknowledged: Option<Value>,
+    in_flight: Option<Write>,
+    writes: u64,
+}
+
+/// All writers, over one start of the server or several.
+pub struct Writers(Vec<Writer>);
+
+/// Writers at work.
+pub struct Working {
+    tasks: JoinSet<Writer>,
+    acknowledgements: mpsc::UnboundedReceiver<()>,
+}
+
+impl Writers {
+    pub fn new(count: usize) -> Self {
+        let writer = |number| Writer {
+            key: format!("writer/{number:02}"),
+            acknowledged: None,
+            in_flight: None,
+            writes: 0,
+        };
+        Self((0..count).map(writer).collect())
+    }
+
+    /// Lets all of them write until the server is gone.
+    pub fn start(self, process: &Process) -> Working {
+        let client = Client::new();
+        let (acknowledge, acknowledgements) = mpsc::unbounded_channel();
+        let mut tasks = JoinSet::new();
+        for writer in self.0 {
+            let url = process.url(&format!("/kv/{}", writer.key));
+            tasks.spawn(writer.work(client.clone(), url, acknowledge.clone()));
+        }
+        Working {
+            tasks,
+            acknowledgements,
+        }
+    }
+
+    /// Asserts that every key is as acknowledged or as the request under way would have it, and
+    /// that there is no other key. Whatever stands is what the writers go on from.
+    pub fn check(&mut self, mut entries: BTreeMap<String, Value>) {
+        for writer in &mut self.0 {
+            let current = entries.remove(&writer.key);
+            assert!(
+                writer.explains(current.as_ref()),
+                "{current:?} is not explained by {writer:?}"
+            );
+            writer.acknowledged = current;
+            writer.in_flight = None;
+        }
+        assert!(entries.is_empty(), "nobody wrote {entries:?}");
+    }
+}
+
+impl Working {
+    /// Returns once there were so many acknowledgements.
+    pub async fn acknowledged(&mut self, count: u64) {
+        for _ in 0..count {
+            let next = soon(self.acknowledgements.recv()).await;
+            next.expect("the writers ended early");
+        }
+    }
+
+    /// Waits until each writer has found the server gone.
+    pub async fn end(self) -> Writers {
+        let mut writers = soon(self.tasks.join_all()).await;
+        writers.sort_by(|a, b| a.key.cmp(&b.key));
+        Writers(writers)
+    }
+}
+
+impl Writer {
+    async fn work(
+        mut self,
+        client: Client,
+        url: String,
+        acknowledge: mpsc::UnboundedSender<()>,
+    ) -> Self {
+        loop {
+            let write = self.next_write();
+            self.in_flight = Some(write.clone());
+            let Some((status, etag, entry)) = self.send(&client, &url, &write).await else {
+                return self;
+            };
+            assert!(status.is_success(), "{status} {entry} to {self:?}");
+            assert_eq!(etag.as_deref(), entry["etag"].as_str(), "{entry}");
+            self.take(write, status, entry);
+            // Whoever counts may have heard enough.
+            let _ = acknowledge.send(());
+        }
+    }
+
+    /// Every fifth write or so is a delete; sizes go from a few bytes to some thousand.
+    fn next_write(&mut self) -> Write {
+        self.writes += 1;
+        if self.acknowledged.is_some() && random_below(5) == 0 {
+            return Write::Delete;
+        }
+        let length = usize::try_from(random_below(4000)).unwrap();
+        let text = "x".repeat(length);
+        Write::Put(json!({"writer": self.key, "write": self.writes, "text": text}))
+    }
+
+    /// The answer, if there was a whole one.
+    async fn send(
+        &self,
+        client: &Client,
+        url: &str,
+        write: &Write,
+    ) -> Option<(StatusCode, Option<String>, Value)> {
+        let mut request = match write {
+            Write::Put(value) => client.request(Method::PUT, url).json(value),
+            Write::Delete => client.request(Method::DELETE, url),
+        };
+        // Nobody else writes this key, so its tag is current.
+        if self.writes.is_multiple_of(2) {
+            request = match &self.acknowledged {
+                Some(entry) => request.header("if-match", entry["etag"].as_str().unwrap()),
+                None => request.header("if-none-match", "*"),
+            };
+        }
+        let answer = request.send().await.ok()?;
+        let status = answer.status();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            return None;
+        }
+        let etag = answer.headers().get("etag");
+        let etag = etag.map(|etag| etag.to_str().unwrap().to_owned());
+        Some((status, etag, answer.json().await.ok()?))
+    }
+
+    /// Notes an acknowledgement, which must be what the contract says of this write.
+    fn take(&mut self, write: Write, status: StatusCode, entry: Value) {
+        self.in_flight = None;
+        match write {
+            Write::Put(value) => {
+                let expected = if self.acknowledged.is_some() {
+                    StatusCode::OK
+                } else {
+                    StatusCode::CREATED
+                };
+                assert_eq!(status, expected, "{entry} to {self:?}");
+                assert!(self.follows(&value, &entry), "{entry} to {self:?}");
+                self.acknowledged = Some(entry);
+            }
+            Write::Delete => {
+                assert_eq!(Some(&entry), self.acknowledged.as_ref());
+                self.acknowledged = None;
+            }
+        }
+    }
+
+    fn explains(&self, current: Option<&Value>) -> bool {
+        let newer = match (&self.in_flight, current) {
+            (Some(Write::Put(value)), Some(entry)) => self.follows(value, entry),
+            (Some(Write::Delete), None) => true,
+            _ => false,
+        };
+        newer || current == self.acknowledged.as_ref()
+    }
+
+    /// Whether `entry` is what a write of `value` makes of the acknowledged state.
+    fn follows(&self, value: &Value, entry: &Value) -> bool {
+        let number = |entry: &Value, name: &str| entry[name].as_u64().unwrap();
+        let before = self.acknowledged.as_ref();
+        let version = before.map_or(1, |before| number(before, "version") + 1);
+        let etag = entry["etag"].as_str().unwrap();
+        entry["key"] == *self.key
+            && entry["value"] == *value
+            && number(entry, "version") == version
+            && before.is_none_or(|before| number(entry, "revision") > number(before, "revision"))
+            && etag.starts_with(&format!("\"{version}-"))
+    }
+}
+
+/// Every entry that a server shows, by key.
+pub async fn shown_entries(process: &Process) -> BTreeMap<String, Value> {
+    let answer = soon(reqwest::get(process.url("/kv"))).await.unwrap();
+    let list: Value = answer.json().await.unwrap();
+    let items = list["items"].as_array().unwrap().iter();
+    items
+        .map(|entry| (entry["key"].as_str().unwrap().to_owned(), entry.clone()))
+        .collect()
+}
+
+/// What is stored in the `data.json` in `folder`, by key; nothing, if there is no file.
+pub fn stored_entries(folder: &Path) -> BTreeMap<String, Value> {
+    let Ok(text) = std::fs::read(folder.join("data.json")) else {
+        return BTreeMap::new();
+    };
+    let document: Value = serde_json::from_slice(&text).expect("data.json is whole");
+    let entries = document["entries"].as_object().unwrap().iter();
+    entries
+        .map(|(key, stored)| (key.clone(), stored.clone()))
+        .collect()
+}
+
+/// An entry as `data.json` has it: its key stands before it, and its tag is computed.
+pub fn as_stored(mut entry: Value) -> Value {
+    let members = entry.as_object_mut().unwrap();
+    members.shift_remove("key");
+    members.shift_remove("etag");
+    entry
+}
+
+/// From 0 to `end`, without it.
+pub fn random_below(end: u64) -> u64 {
+    RandomState::new().hash_one(()) % end
+}
