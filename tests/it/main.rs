@@ -15,4 +15,5 @@ mod preconditions;
 mod races;
 mod readme;
 mod sources;
+mod startup;
 mod values;

@@ -1,0 +1,344 @@
+//! How it starts, and why it does not.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::support::binary::{BINARY, Process, bare_command, command, run};
+
+/// Asserts a start that failed with one sentence, and returns that.
+#[track_caller]
+fn assert_refused(output: &Output) -> String {
+    let message = String::from_utf8(output.stderr.clone()).unwrap();
+    assert!(!output.status.success(), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    assert!(
+        !message.contains("panicked") && !message.contains("RUST_BACKTRACE"),
+        "{message}"
+    );
+    assert!(!message.trim().is_empty());
+    message
+}
+
+async fn put(process: &Process, key: &str, value: u32) {
+    let client = reqwest::Client::new();
+    let url = process.url(&format!("/kv/{key}"));
+    let answer = client.put(url).json(&value).send().await.unwrap();
+    assert!(answer.status().is_success(), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_second_process_on_the_same_file_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Process::start(folder.path(), &[]).await;
+    let link = folder.path().join("link.json");
+    put(&first, "a", 1).await;
+    symlink(folder.path().join("data.json"), &link).unwrap();
+    let mut through_link = bare_command(BINARY);
+    through_link
+        .args(["--listen", "127.0.0.1:0", "--data"])
+        .arg(&link);
+    let mut directly = command(folder.path());
+    directly.args(["--listen", "127.0.0.1:0"]);
+    for second in [directly, through_link] {
+        let message = assert_refused(&run(second).await);
+        assert!(
+            message.contains("data.json is in use by another process"),
+            "{message}"
+        );
+        assert_eq!(message.lines().count(), 1, "{message}");
+    }
+    put(&first, "a", 2).await;
+    first.stop().await;
+    let third = Process::start(folder.path(), &[]).await;
+    put(&third, "a", 3).await;
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_loaded_stops_the_start_and_stays_as_it_is() {
+    let whole = "{\"format\":1,\"revision\":1,\"entries\":{\n\"a\":{\"value\":1,\"version\":1,\
+                 \"revision\":1,\"modified_at\":\"2026-11-23T10:00:00.000Z\"}\n}}\n";
+    for (content, place) in [
+        (String::new(), "line 1 column 0"),
+        (whole[..60].to_owned(), "line 2 column"),
+        (
+            whole.replace("\"version\":1", "\"version\":x"),
+            "line 2 column 26",
+        ),
+        (
+            whole.replace("\"format\":1", "\"format\":2"),
+            "line 1 column 11",
+        ),
+        (format!("{whole}{whole}"), "line 4 column 1"),
+        ("\u{0}\u{1}".to_owned(), "line 1 column 1"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("data.json");
+        fs::write(&file, &content).unwrap();
+        let output = run(command(folder.path())).await;
+        assert_eq!(output.status.code(), Some(1));
+        let message = assert_refused(&output);
+        assert!(message.contains("data.json cannot be loaded"), "{message}");
+        assert!(message.contains(place), "{content}: {message}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), content);
+    }
+}
+
+#[tokio::test]
+async fn only_its_own_leftovers_are_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let others = [
+        ".data.json.x.AbC123.tmp",
+        ".data.json.AbC12.tmp",
+        ".data.json.AbC1234.tmp",
+        "data.json.AbC123.tmp",
+        ".other.json.AbC123.tmp",
+        "data.json.bak",
+    ];
+    fs::write(file(".data.json.AbC123.tmp"), "{\"format\":1,").unwrap();
+    for name in others {
+        fs::write(file(name), "not ours").unwrap();
+    }
+    let _process = Process::start(folder.path(), &[]).await;
+    assert!(!file(".data.json.AbC123.tmp").exists());
+    for name in others {
+        assert!(file(name).exists(), "{name}");
+    }
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+#[tokio::test]
+async fn a_new_file_follows_the_umask_and_an_old_one_keeps_its_mode() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data.json");
+    let mut command = bare_command("sh");
+    command
+        .args([
+            "-c",
+            "umask 027; exec \"$0\" \"$@\"",
+            BINARY,
+            "--listen",
+            "127.0.0.1:0",
+            "--data",
+        ])
+        .arg(&data);
+    let process = Process::spawn(command).await;
+    put(&process, "a", 1).await;
+    assert_eq!(mode(&data), 0o640);
+    for chosen in [0o600, 0o664, 0o644] {
+        fs::set_permissions(&data, Permissions::from_mode(chosen)).unwrap();
+        put(&process, "a", chosen).await;
+        assert_eq!(mode(&data), chosen);
+    }
+}
+
+#[tokio::test]
+async fn behind_a_symbolic_link_the_file_itself_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let target = elsewhere.path().join("real.json");
+    fs::write(&target, "{\"format\":1,\"revision\":0,\"entries\":{}}").unwrap();
+    let link = folder.path().join("data.json");
+    symlink(&target, &link).unwrap();
+    let process = Process::start(folder.path(), &[]).await;
+    put(&process, "a", 1).await;
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert!(fs::read_to_string(&target).unwrap().contains("\"a\""));
+}
+
+#[tokio::test]
+async fn what_it_cannot_work_with_is_said_in_a_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing");
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let free = ["--listen", "127.0.0.1:0"];
+    for (at, arguments, environment, said) in [
+        (
+            folder.path(),
+            vec!["--listen", &taken],
+            None,
+            taken.as_str(),
+        ),
+        (folder.path(), vec!["--listen", "nowhere"], None, "nowhere"),
+        (missing.as_path(), free.to_vec(), None, "missing/data.json"),
+        (Path::new("/proc"), free.to_vec(), None, "/proc/data.json"),
+        (
+            folder.path(),
+            vec!["--request-timeout", "soon"],
+            None,
+            "--request-timeout",
+        ),
+        (
+            folder.path(),
+            vec!["--max-value-bytes", "0"],
+            None,
+            "--max-value-bytes",
+        ),
+        (folder.path(), vec!["--colour"], None, "--colour"),
+        (
+            folder.path(),
+            free.to_vec(),
+            Some(("RUST_LOG", "ifmatch=loud")),
+            "RUST_LOG",
+        ),
+        (
+            folder.path(),
+            vec![],
+            Some(("IFMATCH_SHUTDOWN_GRACE", "1")),
+            "--shutdown-grace",
+        ),
+    ] {
+        let mut command = command(at);
+        command.args(&arguments).envs(environment);
+        let message = assert_refused(&run(command).await);
+        assert!(message.contains(said), "{arguments:?}: {message}");
+    }
+    let mut directory = bare_command(BINARY);
+    directory.args(free).arg("--data").arg(folder.path());
+    let message = assert_refused(&run(directory).await);
+    assert!(message.contains("not a regular file"), "{message}");
+}
+
+#[tokio::test]
+async fn help_names_every_flag_with_its_variable_and_its_default() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = command(folder.path());
+    command.arg("--help");
+    let output = run(command).await;
+    assert!(output.status.success());
+    let help = String::from_utf8(output.stdout).unwrap();
+    for flag in [
+        "listen",
+        "data",
+        "max-value-bytes",
+        "require-preconditions",
+        "header-timeout",
+        "request-timeout",
+        "max-connections",
+        "shutdown-grace",
+        "log-format",
+    ] {
+        assert!(help.contains(&format!("--{flag}")), "{flag}: {help}");
+        let variable = format!("IFMATCH_{}", flag.to_uppercase().replace('-', "_"));
+        assert!(help.contains(&variable), "{variable}: {help}");
+    }
+}
+
+#[tokio::test]
+async fn environment_variables_are_flags() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("elsewhere.json");
+    let mut command = bare_command(BINARY);
+    command
+        .env("IFMATCH_LISTEN", "127.0.0.1:0")
+        .env("IFMATCH_DATA", &data)
+        .env("IFMATCH_REQUIRE_PRECONDITIONS", "true")
+        .env("IFMATCH_MAX_VALUE_BYTES", "10");
+    let process = Process::spawn(command).await;
+    let put = |value: &'static str| {
+        let put = reqwest::Client::new().put(process.url("/kv/a"));
+        put.header("content-type", "application/json").body(value)
+    };
+    assert_eq!(put("1").send().await.unwrap().status(), 428);
+    let created = put("1").header("if-none-match", "*").send().await.unwrap();
+    assert_eq!(created.status(), 201);
+    let large = put("12345678901")
+        .header("if-match", "*")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(large.status(), 413);
+    assert!(data.exists());
+}
+
+#[tokio::test]
+async fn the_first_line_names_the_address_and_logs_go_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path(), &["--log-format", "json"]).await;
+    let announced = format!("listening on http://{}\n", process.address);
+    assert_eq!(process.announced, announced);
+    assert!(!process.address.ends_with(":0"));
+    put(&process, "a", 1).await;
+    let ended = process.stop().await;
+    assert_eq!(ended.stdout, "");
+    let lines: Vec<Value> = ended
+        .log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    let messages: Vec<_> = lines
+        .iter()
+        .map(|line| line["message"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        messages,
+        ["started", "draining", "stopped"],
+        "requests are not logged"
+    );
+}
+
+#[tokio::test]
+async fn at_debug_each_request_is_logged_with_its_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = command(folder.path());
+    command
+        .args(["--listen", "127.0.0.1:0", "--log-format", "json"])
+        .env("RUST_LOG", "ifmatch=debug");
+    let process = Process::spawn(command).await;
+    let answer = reqwest::Client::new()
+        .get(process.url("/kv/nothing"))
+        .header("x-request-id", "from-a-test")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.headers()["x-request-id"], "from-a-test");
+    let ended = process.stop().await;
+    let request = ended
+        .log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .find(|line| line["request_id"] == "from-a-test")
+        .unwrap_or_else(|| panic!("{}", ended.log));
+    assert_eq!(request["level"], "DEBUG");
+    assert_eq!(request["method"], "GET");
+    assert_eq!(request["path"], "/kv/nothing");
+    assert_eq!(request["status"], 404);
+    assert!(request["latency"].is_string());
+}
+
+#[tokio::test]
+async fn a_failure_of_the_service_is_logged_once_with_its_cause() {
+    let home = tempfile::tempdir().unwrap();
+    let (folder, away) = (home.path().join("data"), home.path().join("away"));
+    fs::create_dir(&folder).unwrap();
+    let process = Process::start(&folder, &["--log-format", "json"]).await;
+    fs::rename(&folder, &away).unwrap();
+    let url = process.url("/kv/a");
+    let answer = reqwest::Client::new()
+        .put(url)
+        .json(&1)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 500);
+    let ended = process.stop().await;
+    let failures: Vec<Value> = ended
+        .log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|line| line["level"] == "ERROR")
+        .collect();
+    assert_eq!(failures.len(), 1, "{}", ended.log);
+    assert_eq!(failures[0]["status"], 500);
+    assert_eq!(failures[0]["path"], "/kv/a");
+    let cause = failures[0]["cause"].as_str().unwrap();
+    assert!(cause.contains("No such file"), "{cause}");
+}
