@@ -184,3 +184,53 @@ impl Staged {
         Ok(Committed { revision, records })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Expected, Value};
+
+    fn put(table: &mut Table, value: &str, now: u64) -> Record {
+        let change = Change {
+            key: "a".parse().unwrap(),
+            expected: Expected::Any,
+            operation: Operation::Put(Value::from_json(value.as_bytes()).unwrap()),
+        };
+        let mut staged = Staged::on(table);
+        let now = Timestamp::from_millis(now);
+        let committed = staged.stage(table, vec![change], now).unwrap();
+        table.apply(staged);
+        committed.records[0].clone()
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_does_not_make_an_entry_older() {
+        let mut table = Table::default();
+        let first = put(&mut table, "1", 5000);
+        let second = put(&mut table, "2", 4000);
+        assert_eq!(second.modified_at, first.modified_at);
+        assert_eq!(
+            put(&mut table, "3", 6000).modified_at,
+            Timestamp::from_millis(6000)
+        );
+    }
+
+    #[test]
+    fn what_is_staged_is_not_in_the_table_until_it_is_applied() {
+        let mut table = Table::default();
+        put(&mut table, "1", 1);
+        let mut staged = Staged::on(&table);
+        let delete = Change {
+            key: "a".parse().unwrap(),
+            expected: Expected::Present,
+            operation: Operation::Delete,
+        };
+        staged
+            .stage(&table, vec![delete], Timestamp::from_millis(2))
+            .unwrap();
+        assert_eq!((table.len(), table.revision()), (1, 1));
+        assert_eq!(table.with(&staged).count(), 0);
+        table.apply(staged);
+        assert_eq!((table.len(), table.revision()), (0, 2));
+    }
+}

@@ -70,6 +70,7 @@ async fn assert_survives(
     let after = api.put("/kv/a", &big).if_match(&before.etag()).send().await;
     assert_eq!(after.status.as_u16(), 200, "{after:?}");
     assert_eq!(after.json()["version"], 2);
+    assert_eq!(after.json()["revision"], 2, "what failed took no number");
     assert_eq!(api.get("/health/ready").send().await.status.as_u16(), 200);
 }
 
@@ -172,7 +173,7 @@ async fn a_disk_that_is_full_and_emptied() {
         assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
     };
     assert_survives(&api, folder, fill, || {
-        std::fs::remove_file(&filler).unwrap()
+        std::fs::remove_file(&filler).unwrap();
     })
     .await;
     api.close().await;

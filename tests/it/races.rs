@@ -1,10 +1,18 @@
 //! Many at once on one key: nobody's update is lost.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use async_trait::async_trait;
+use ifmatch::error::{CommitError, StoreError};
+use ifmatch::model::{Change, Key, Page, Range, Record};
+use ifmatch::service::Policy;
+use ifmatch::storage::memory::MemoryStore;
+use ifmatch::storage::{Committed, Status, Store};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::support::api::{Answer, Api};
+use crate::support::api::{Answer, Api, LIMITS};
 
 async fn at_once(api: &Api, count: usize, condition: (&'static str, String)) -> Vec<Answer> {
     let mut writers = JoinSet::new();
@@ -97,4 +105,69 @@ async fn a_counter_of_many_counts_them_all() {
     assert_eq!(counter["value"], CLIENTS * EACH);
     assert_eq!(counter["version"], CLIENTS * EACH + 1);
     api.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_that_loses_a_race_but_whose_condition_still_holds_writes_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let api = Api::in_folder(folder.path()).await;
+    api.put("/kv/a", "null").send().await;
+    let not_this = "\"1-0000000000000000\"".to_owned();
+    let answers = at_once(&api, 50, ("if-none-match", not_this)).await;
+    assert_eq!(with_status(&answers, 200).len(), 50);
+    assert_eq!(api.get("/kv/a").send().await.json()["version"], 51);
+    api.close().await;
+}
+
+/// A store whose commits wait until they are let through.
+struct Gated {
+    store: MemoryStore,
+    waiting: Semaphore,
+    open: Semaphore,
+}
+
+#[async_trait]
+impl Store for Gated {
+    async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
+        self.store.get(key).await
+    }
+
+    async fn list(&self, range: &Range) -> Result<Page, StoreError> {
+        self.store.list(range).await
+    }
+
+    async fn commit(&self, changes: Vec<Change>) -> Result<Committed, CommitError> {
+        self.waiting.add_permits(1);
+        self.open.acquire().await.unwrap().forget();
+        self.store.commit(changes).await
+    }
+
+    async fn status(&self) -> Status {
+        self.store.status().await
+    }
+
+    async fn close(&self) {}
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_does_not_undo_what_was_begun() {
+    let store = Arc::new(Gated {
+        store: MemoryStore::new(),
+        waiting: Semaphore::new(0),
+        open: Semaphore::new(0),
+    });
+    let api = Api::with(
+        Arc::clone(&store) as Arc<dyn Store>,
+        Policy::AllWrites,
+        LIMITS,
+    );
+    let caller = api.clone();
+    let request = tokio::spawn(async move { caller.put("/kv/a", "1").send().await });
+    store.waiting.acquire().await.unwrap().forget();
+    request.abort();
+    assert!(request.await.unwrap_err().is_cancelled());
+    store.open.add_permits(1);
+    while api.get("/kv/a").send().await.status.as_u16() != 200 {
+        tokio::task::yield_now().await;
+    }
 }
