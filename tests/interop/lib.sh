@@ -1,0 +1,69 @@
+# What the checks share. Sourced, with IFMATCH, SPEC, CACHE and WORK set by `run`.
+set -euo pipefail
+
+# ok WHAT: a finding that is as it should be.
+ok() { echo "ok $*"; }
+
+# not_ok WHAT: one that is not.
+not_ok() { echo "not ok $*"; }
+
+# finding WHAT COMMAND…: runs it, output to the log, and tells whether it succeeded.
+finding() {
+  local what=$1
+  shift
+  if "$@" >&2; then ok "$what"; else not_ok "$what"; fi
+}
+
+servers=()
+trap 'kill "${servers[@]}" 2>/dev/null; wait 2>/dev/null' EXIT
+
+# serve [FLAG…]: starts a server with an empty store of its own; sets URL and SERVER_PID.
+serve() {
+  local home
+  home=$(mktemp -d -p "$WORK")
+  mkfifo "$home/first-line"
+  "$IFMATCH" --listen 127.0.0.1:0 --data "$home/data.json" "$@" >"$home/first-line" 2>"$home/log" &
+  SERVER_PID=$!
+  servers+=("$SERVER_PID")
+  local line
+  read -r line <"$home/first-line"
+  URL=${line##* }
+}
+
+# once NAME COMMAND…: runs an installation unless the very same one has been run before.
+once() {
+  local name=$1 mark
+  shift
+  mark="$CACHE/$name.done"
+  if [ "$(cat "$mark" 2>/dev/null)" != "$*" ]; then
+    rm -rf "$mark" "${CACHE:?}/$name"
+    "$@" >&2
+    printf '%s' "$*" >"$mark"
+  fi
+}
+
+# python_packages NAME PACKAGE==VERSION…: a virtual environment in $CACHE/NAME with these packages.
+python_packages() {
+  once "$1" install_python_packages "$@"
+}
+install_python_packages() {
+  python3 -m venv "$CACHE/$1"
+  "$CACHE/$1/bin/pip" install --quiet --disable-pip-version-check "${@:2}"
+}
+
+# node_packages NAME PACKAGE@VERSION…: $CACHE/NAME/node_modules with these packages.
+node_packages() {
+  once "$1" install_node_packages "$@"
+}
+install_node_packages() {
+  mkdir -p "$CACHE/$1"
+  (cd "$CACHE/$1" && npm init -y >/dev/null && npm install --silent --no-audit --no-fund "${@:2}")
+}
+
+# system_packages COMMAND PACKAGE…: installs Debian packages unless the command is there.
+system_packages() {
+  if ! command -v "$1" >/dev/null; then
+    apt-get update -qq >&2
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${@:2}" >&2
+  fi
+}
