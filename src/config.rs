@@ -41,7 +41,8 @@ pub struct Config {
     pub max_value_bytes: u32,
 
     /// Answer 428 to a write that has neither If-Match nor If-None-Match
-    #[arg(long, env = "IFMATCH_REQUIRE_PRECONDITIONS")]
+    #[arg(long, env = "IFMATCH_REQUIRE_PRECONDITIONS",
+          value_parser = clap::builder::BoolishValueParser::new())]
     pub require_preconditions: bool,
 
     /// How long a client may take to send the header of a request, or leave a connection idle

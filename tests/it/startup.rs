@@ -151,6 +151,17 @@ async fn behind_a_symbolic_link_the_file_itself_is_replaced() {
     put(&process, "a", 1).await;
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     assert!(fs::read_to_string(&target).unwrap().contains("\"a\""));
+    process.stop().await;
+
+    // Also where the file is yet to be created, and the link is relative.
+    fs::remove_file(&target).unwrap();
+    fs::remove_file(&link).unwrap();
+    symlink("new.json", &link).unwrap();
+    let process = Process::start(folder.path(), &[]).await;
+    put(&process, "b", 1).await;
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    let created = fs::read_to_string(folder.path().join("new.json")).unwrap();
+    assert!(created.contains("\"b\""));
 }
 
 #[tokio::test]
@@ -205,6 +216,9 @@ async fn what_it_cannot_work_with_is_said_in_a_sentence() {
     directory.args(free).arg("--data").arg(folder.path());
     let message = assert_refused(&run(directory).await);
     assert!(message.contains("not a regular file"), "{message}");
+    let mut lock = folder.path().as_os_str().to_owned();
+    lock.push(".lock");
+    assert!(!Path::new(&lock).exists(), "a lock is left behind");
 }
 
 #[tokio::test]
@@ -240,7 +254,7 @@ async fn environment_variables_are_flags() {
     command
         .env("IFMATCH_LISTEN", "127.0.0.1:0")
         .env("IFMATCH_DATA", &data)
-        .env("IFMATCH_REQUIRE_PRECONDITIONS", "true")
+        .env("IFMATCH_REQUIRE_PRECONDITIONS", "1")
         .env("IFMATCH_MAX_VALUE_BYTES", "10");
     let process = Process::spawn(command).await;
     let put = |value: &'static str| {

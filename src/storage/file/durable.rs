@@ -41,6 +41,10 @@ impl ReplacedFile {
         let path = match fs::canonicalize(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+                if let Ok(target) = fs::read_link(path) {
+                    // It leads to a file that the first write is to create.
+                    return Self::new(&path.with_file_name("").join(target));
+                }
                 let folder = path
                     .parent()
                     .filter(|folder| !folder.as_os_str().is_empty());

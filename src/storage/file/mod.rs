@@ -9,7 +9,7 @@ mod durable;
 mod format;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -179,6 +179,7 @@ impl Opened {
             }
         };
         let file = ReplacedFile::new(path).map_err(failed("opened"))?;
+        check_kind(&file).map_err(failed("opened"))?;
         let lock = lock(&file)?;
         let text = read_data(&file).map_err(failed("opened for reading and writing"))?;
         let table = match text {
@@ -217,19 +218,28 @@ fn lock(file: &ReplacedFile) -> Result<File, OpenError> {
     }
 }
 
-/// The content, if there is a file. It must be a regular one that this process may write: a
-/// rename would go past a file's own permissions.
-fn read_data(file: &ReplacedFile) -> io::Result<Option<Vec<u8>>> {
+/// What is there must be a regular file.
+fn check_kind(file: &ReplacedFile) -> io::Result<()> {
     match fs::metadata(file.path()) {
-        Ok(metadata) if !metadata.is_file() => {
-            return Err(io::Error::other("it is not a regular file"));
-        }
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
+        Ok(metadata) if !metadata.is_file() => Err(io::Error::other("it is not a regular file")),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
-    OpenOptions::new().write(true).open(file.path())?;
-    fs::read(file.path()).map(Some)
+}
+
+/// The content, if there is a file. This process must be allowed to write it: a rename would go
+/// past the file's own permissions.
+fn read_data(file: &ReplacedFile) -> io::Result<Option<Vec<u8>>> {
+    let open = OpenOptions::new().read(true).write(true).open(file.path());
+    match open {
+        Ok(mut open) => {
+            let mut text = Vec::new();
+            open.read_to_end(&mut text)?;
+            Ok(Some(text))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 #[derive(Debug)]
