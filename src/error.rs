@@ -4,7 +4,8 @@ use std::io;
 
 use thiserror::Error;
 
-use crate::model::{Entry, Record};
+use crate::model::{Entry, Key, Record};
+use crate::patch::ApplyError;
 
 /// Why the service did not do what was asked.
 #[derive(Debug, Error)]
@@ -18,6 +19,12 @@ pub enum Error {
         /// What a merge needs.
         current: Option<Entry>,
     },
+    /// Some operations of a transaction do not hold; nothing of it was done.
+    #[error("{} operations do not hold", .0.len())]
+    TransactionFailed(Vec<FailedOperation>),
+    /// A patch does not fit the value.
+    #[error(transparent)]
+    Patch(#[from] ApplyError),
     /// The service takes no write that names no entity tag.
     #[error("a write must name an entity tag")]
     PreconditionRequired,
@@ -38,6 +45,17 @@ pub enum StoreError {
     /// The store is shutting down and takes no more commits.
     #[error("the store is closed")]
     Closed,
+}
+
+/// An operation of a transaction that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedOperation {
+    /// Which, counted from 0.
+    pub index: usize,
+    /// Its key.
+    pub key: Key,
+    /// What stands there.
+    pub current: Option<Entry>,
 }
 
 impl StoreError {

@@ -30,7 +30,15 @@ pub struct SyntaxError {
 /// [`SyntaxError`] if the text is empty, is not JSON, is not UTF-8, has an unpaired surrogate, or
 /// is nested deeper than [`MAX_DEPTH_LEVELS`].
 pub fn parse(text: &[u8]) -> Result<Tree, SyntaxError> {
-    let mut events = Events::new(text);
+    parse_within(text, MAX_DEPTH_LEVELS)
+}
+
+/// The same for a text in which values stand some levels below the top.
+///
+/// # Errors
+/// As [`parse`], but with another limit for nesting.
+pub fn parse_within(text: &[u8], max_depth_levels: usize) -> Result<Tree, SyntaxError> {
+    let mut events = Events::new(text, max_depth_levels);
     let mut open: Vec<Container> = Vec::new();
     loop {
         let complete = match events.next()? {
@@ -78,6 +86,16 @@ pub fn parse(text: &[u8]) -> Result<Tree, SyntaxError> {
     }
 }
 
+/// How deep arrays and objects are nested in a tree, in levels.
+#[must_use]
+pub fn depth(tree: &Tree) -> usize {
+    match tree {
+        Tree::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Tree::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
 /// An array or object whose end has not been read; an object with the name of the member that is
 /// being read.
 enum Container {
@@ -89,14 +107,16 @@ enum Container {
 struct Events<'a> {
     text: &'a [u8],
     offset: usize,
+    max_depth_levels: usize,
     parser: LowLevelJsonParser,
 }
 
 impl<'a> Events<'a> {
-    fn new(text: &'a [u8]) -> Self {
+    fn new(text: &'a [u8], max_depth_levels: usize) -> Self {
         Self {
             text,
             offset: 0,
+            max_depth_levels,
             parser: LowLevelJsonParser::new(),
         }
     }
@@ -111,12 +131,9 @@ impl<'a> Events<'a> {
             match step.event {
                 Some(Ok(event)) => return Ok(event),
                 Some(Err(error)) => {
-                    let start = error.location().start;
-                    return Err(SyntaxError {
-                        reason: error.message().to_owned(),
-                        line: start.line + 1,
-                        column: start.column + 1,
-                    });
+                    let place = error.location().start.offset;
+                    let start = usize::try_from(place).unwrap_or(self.offset);
+                    return Err(self.error_at(start, error.message()));
                 }
                 None => {}
             }
@@ -124,20 +141,28 @@ impl<'a> Events<'a> {
     }
 
     fn check_depth(&self, levels: usize) -> Result<(), SyntaxError> {
-        if levels > MAX_DEPTH_LEVELS {
-            return Err(self.error(&format!("nested deeper than {MAX_DEPTH_LEVELS} levels")));
+        if levels > self.max_depth_levels {
+            let reason = format!("nested deeper than {} levels", self.max_depth_levels);
+            return Err(self.error(&reason));
         }
         Ok(())
     }
 
     /// An error at the last character that was read.
     fn error(&self, reason: &str) -> SyntaxError {
-        let read = String::from_utf8_lossy(&self.text[..self.offset]);
-        let line_start = read.rfind('\n').map_or(0, |newline| newline + 1);
+        self.error_at(self.offset.saturating_sub(1), reason)
+    }
+
+    /// An error at the character that begins so many bytes from the start. (The parser counts
+    /// columns in bytes.)
+    fn error_at(&self, offset: usize, reason: &str) -> SyntaxError {
+        let before = String::from_utf8_lossy(&self.text[..offset.min(self.text.len())]);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         SyntaxError {
-            reason: reason.to_owned(),
-            line: read.matches('\n').count() as u64 + 1,
-            column: (read[line_start..].chars().count() as u64).max(1),
+            // The parser quotes what it stumbled over.
+            reason: reason.replace(char::is_control, "\u{FFFD}"),
+            line: before.matches('\n').count() as u64 + 1,
+            column: before[line_start..].chars().count() as u64 + 1,
         }
     }
 }
@@ -201,6 +226,7 @@ mod tests {
             ("[1,]", 1, 4),
             ("1 2", 1, 3),
             ("[1", 1, 3),
+            ("[\"ü🦀\",\r\n\"ü🦀\" x]", 2, 6),
         ] {
             let error = parse(text.as_bytes()).unwrap_err();
             assert_eq!(

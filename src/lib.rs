@@ -6,6 +6,7 @@
 
 pub mod json;
 pub mod model;
+pub mod patch;
 pub mod precondition;
 pub mod error;
 pub mod storage;

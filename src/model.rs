@@ -19,6 +19,8 @@ use crate::json::{self, SyntaxError};
 pub const KEY_MAX_BYTES: usize = 512;
 /// The largest value that is taken unless a flag says otherwise, in bytes of its JSON text.
 pub const DEFAULT_MAX_VALUE_BYTES: usize = 1024 * 1024;
+/// The most operations that a transaction may have.
+pub const TRANSACTION_MAX_OPERATIONS: usize = 128;
 /// The longest page of a list, in entries.
 pub const LIST_MAX_LIMIT: usize = 10_000;
 /// The last millisecond that RFC 3339 can write, 9999-12-31T23:59:59.999Z.
@@ -137,6 +139,15 @@ impl Value {
     pub fn from_tree(tree: &serde_json::Value) -> Self {
         let text = serde_json::value::to_raw_value(tree).expect("the keys are strings");
         Self(text.into())
+    }
+
+    /// The tree that the text stands for.
+    ///
+    /// # Panics
+    /// Never: the text was made from a tree.
+    #[must_use]
+    pub fn to_tree(&self) -> serde_json::Value {
+        json::parse(self.as_json().as_bytes()).expect("it was read before")
     }
 
     /// The compact JSON text.
@@ -375,6 +386,8 @@ pub enum Operation {
     Put(Value),
     /// Removes the record. There must be one.
     Delete,
+    /// Leaves it as it is.
+    Check,
 }
 
 /// One key's part of a commit.

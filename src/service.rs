@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::error::{CommitError, Error, StoreError};
+use crate::error::{CommitError, Error, FailedOperation, StoreError};
 use crate::model::{
-    Change, EntityTag, Entry, Key, Operation, Page, Position, Range, Record, Value,
+    Change, EntityTag, Entry, Expected, Key, Operation, Page, Position, Range, Record, Revision,
+    Value,
 };
+use crate::patch::{ApplyError, Patch};
 use crate::precondition::{Decision, Preconditions, Purpose, decide};
 use crate::storage::{Status, Store};
 
@@ -36,6 +38,26 @@ pub enum Reading<T, U> {
     Found(T),
     /// The reader has it already; its validators are those of this.
     NotModified(U),
+}
+
+/// One operation of a transaction.
+#[derive(Debug, Clone)]
+pub struct TransactionOperation {
+    /// Which key.
+    pub key: Key,
+    /// What is done to it.
+    pub operation: Operation,
+    /// What must hold of it.
+    pub conditions: Preconditions,
+}
+
+/// A transaction that was done.
+#[derive(Debug)]
+pub struct Transaction {
+    /// Its commit; if it only checked, that of the state that it saw.
+    pub revision: Revision,
+    /// For each operation the entry that it wrote, deleted or found.
+    pub results: Vec<Option<Entry>>,
 }
 
 /// How the service is.
@@ -119,8 +141,7 @@ impl Service {
         value: Value,
         conditions: Preconditions,
     ) -> Result<Entry, Error> {
-        self.write(key, Purpose::Write, Operation::Put(value), conditions)
-            .await
+        self.write(key, Write::Put(value), conditions).await
     }
 
     /// Deletes a key, and returns the entry that it was.
@@ -129,8 +150,7 @@ impl Service {
     /// [`Error::NotFound`], [`Error::PreconditionFailed`], [`Error::PreconditionRequired`],
     /// [`Error::Store`].
     pub async fn delete(&self, key: Key, conditions: Preconditions) -> Result<Entry, Error> {
-        self.write(key, Purpose::WriteExisting, Operation::Delete, conditions)
-            .await
+        self.write(key, Write::Delete, conditions).await
     }
 
     /// How the service is.
@@ -154,24 +174,122 @@ impl Service {
         self.store.close().await;
     }
 
-    /// Runs detached from the caller: one that hangs up does not undo or tear what was begun.
-    async fn write(
+    /// Changes a part of a key's value. Without a precondition it applies to whatever stands, and
+    /// again if that was replaced meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Patch`], [`Error::PreconditionFailed`],
+    /// [`Error::PreconditionRequired`], [`Error::Store`].
+    pub async fn patch(
         &self,
         key: Key,
-        purpose: Purpose,
-        operation: Operation,
+        patch: Patch,
+        max_value_bytes: usize,
         conditions: Preconditions,
     ) -> Result<Entry, Error> {
+        let write = Write::Patch {
+            patch,
+            max_value_bytes,
+        };
+        self.write(key, write, conditions).await
+    }
+
+    /// Does all of `operations` under one revision, or none. Each key stands at most once in them.
+    ///
+    /// # Errors
+    /// [`Error::TransactionFailed`], [`Error::PreconditionRequired`], [`Error::Store`].
+    pub async fn transact(
+        &self,
+        operations: Vec<TransactionOperation>,
+    ) -> Result<Transaction, Error> {
+        for operation in &operations {
+            if operation.operation != Operation::Check {
+                self.check_policy(&operation.conditions)?;
+            }
+        }
+        let store = Arc::clone(&self.store);
+        detached(async move { transact_when_allowed(&*store, operations).await }).await
+    }
+
+    fn check_policy(&self, conditions: &Preconditions) -> Result<(), Error> {
         if self.policy == Policy::ConditionalWrites && !conditions.name_a_tag() {
             return Err(Error::PreconditionRequired);
         }
+        Ok(())
+    }
+
+    async fn write(
+        &self,
+        key: Key,
+        write: Write,
+        conditions: Preconditions,
+    ) -> Result<Entry, Error> {
+        self.check_policy(&conditions)?;
         let store = Arc::clone(&self.store);
-        let write = tokio::spawn(async move {
-            write_when_allowed(&*store, key, purpose, operation, &conditions).await
-        });
-        write
-            .await
-            .unwrap_or_else(|ended| Err(StoreError::Unknown(io::Error::other(ended)).into()))
+        detached(async move { write_when_allowed(&*store, key, write, &conditions).await }).await
+    }
+}
+
+/// Runs apart from the caller: one that hangs up does not undo or tear what was begun.
+async fn detached<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::spawn(work)
+        .await
+        .unwrap_or_else(|ended| Err(StoreError::Unknown(io::Error::other(ended)).into()))
+}
+
+/// What is written to one key.
+enum Write {
+    Put(Value),
+    Patch {
+        patch: Patch,
+        max_value_bytes: usize,
+    },
+    Delete,
+}
+
+impl Write {
+    fn purpose(&self) -> Purpose {
+        match self {
+            Self::Put(_) => Purpose::Write,
+            Self::Patch { .. } | Self::Delete => Purpose::WriteExisting,
+        }
+    }
+
+    /// The change to commit, made for what stands.
+    fn change(
+        &self,
+        key: &Key,
+        expected: Expected,
+        current: Option<&Record>,
+    ) -> Result<Change, Error> {
+        let (expected, operation) = match (self, current) {
+            (Self::Put(value), _) => (expected, Operation::Put(value.clone())),
+            (Self::Delete, _) => (expected, Operation::Delete),
+            (Self::Patch { .. }, None) => return Err(Error::NotFound),
+            (
+                Self::Patch {
+                    patch,
+                    max_value_bytes,
+                },
+                Some(record),
+            ) => {
+                let value = patch.apply(record.value.to_tree(), *max_value_bytes)?;
+                let value = Value::from_tree(&value);
+                if value.as_json().len() > *max_value_bytes {
+                    let limit = *max_value_bytes;
+                    return Err(ApplyError::TooLarge { limit }.into());
+                }
+                // Made of this value, it fits no other.
+                (Expected::At(record.revision), Operation::Put(value))
+            }
+        };
+        Ok(Change {
+            key: key.clone(),
+            expected,
+            operation,
+        })
     }
 }
 
@@ -180,33 +298,23 @@ impl Service {
 async fn write_when_allowed(
     store: &dyn Store,
     key: Key,
-    purpose: Purpose,
-    operation: Operation,
+    write: Write,
     conditions: &Preconditions,
 ) -> Result<Entry, Error> {
     let mut current = store.get(&key).await?;
     loop {
-        let expected = match decide(conditions, purpose, current.as_ref()) {
+        let expected = match decide(conditions, write.purpose(), current.as_ref()) {
             Decision::Proceed(expected) => expected,
             Decision::NotFound => return Err(Error::NotFound),
             Decision::Failed | Decision::NotModified => return Err(failed(key, current)),
         };
-        let change = Change {
-            key: key.clone(),
-            expected,
-            operation: operation.clone(),
-        };
+        let change = write.change(&key, expected, current.as_ref())?;
         match store.commit(vec![change]).await {
             Ok(committed) => {
-                return committed
-                    .records
-                    .into_iter()
-                    .next()
+                let record = committed.records.into_iter().next().flatten();
+                return record
                     .map(|record| Entry { key, record })
-                    .ok_or_else(|| {
-                        let short = io::Error::other("the store did not say what it wrote");
-                        StoreError::Unknown(short).into()
-                    });
+                    .ok_or_else(|| unsaid().into());
             }
             Err(CommitError::Conflict(conflicts)) => {
                 current = conflicts.into_iter().next().and_then(|lost| lost.current);
@@ -214,6 +322,87 @@ async fn write_when_allowed(
             Err(CommitError::Store(error)) => return Err(error.into()),
         }
     }
+}
+
+/// The same for several keys at once.
+async fn transact_when_allowed(
+    store: &dyn Store,
+    operations: Vec<TransactionOperation>,
+) -> Result<Transaction, Error> {
+    let mut current = Vec::with_capacity(operations.len());
+    for operation in &operations {
+        current.push(store.get(&operation.key).await?);
+    }
+    loop {
+        let changes = changes_of(&operations, &current)?;
+        match store.commit(changes).await {
+            Ok(committed) if committed.records.len() == operations.len() => {
+                let entry = |(operation, record): (TransactionOperation, Option<Record>)| {
+                    let key = operation.key;
+                    record.map(|record| Entry { key, record })
+                };
+                return Ok(Transaction {
+                    revision: committed.revision,
+                    results: operations
+                        .into_iter()
+                        .zip(committed.records)
+                        .map(entry)
+                        .collect(),
+                });
+            }
+            Ok(_) => return Err(unsaid().into()),
+            Err(CommitError::Conflict(conflicts)) => {
+                for conflict in conflicts {
+                    current[conflict.index] = conflict.current;
+                }
+            }
+            Err(CommitError::Store(error)) => return Err(error.into()),
+        }
+    }
+}
+
+/// # Errors
+/// [`Error::TransactionFailed`] with every operation whose preconditions do not hold.
+fn changes_of(
+    operations: &[TransactionOperation],
+    current: &[Option<Record>],
+) -> Result<Vec<Change>, Error> {
+    let mut changes = Vec::with_capacity(operations.len());
+    let mut failed = Vec::new();
+    for (index, (operation, current)) in operations.iter().zip(current).enumerate() {
+        let purpose = match operation.operation {
+            Operation::Delete => Purpose::WriteExisting,
+            Operation::Put(_) | Operation::Check => Purpose::Write,
+        };
+        let key = operation.key.clone();
+        match decide(&operation.conditions, purpose, current.as_ref()) {
+            Decision::Proceed(expected) => changes.push(Change {
+                key,
+                expected,
+                operation: operation.operation.clone(),
+            }),
+            Decision::Failed | Decision::NotFound | Decision::NotModified => {
+                let current = current.clone().map(|record| Entry {
+                    key: key.clone(),
+                    record,
+                });
+                failed.push(FailedOperation {
+                    index,
+                    key,
+                    current,
+                });
+            }
+        }
+    }
+    if failed.is_empty() {
+        Ok(changes)
+    } else {
+        Err(Error::TransactionFailed(failed))
+    }
+}
+
+fn unsaid() -> StoreError {
+    StoreError::Unknown(io::Error::other("the store did not say what it wrote"))
 }
 
 fn failed(key: Key, current: Option<Record>) -> Error {

@@ -49,17 +49,25 @@ fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, ApiError
     parse(&list)
         .map(Some)
         .map_err(|reason| ApiError::InvalidPrecondition {
-            field: if name == header::IF_MATCH {
-                "If-Match"
-            } else {
-                "If-None-Match"
-            },
+            field: name_of(name),
             reason,
         })
 }
 
+/// How a field of entity tags is written.
+pub fn name_of(name: &HeaderName) -> &'static str {
+    if name == header::IF_MATCH {
+        "If-Match"
+    } else {
+        "If-None-Match"
+    }
+}
+
 /// Reads `"*" / #entity-tag` (RFC 9110 §13.1.1).
-fn parse(list: &[u8]) -> Result<Tags, &'static str> {
+///
+/// # Errors
+/// What is wrong, in words for a person.
+pub fn parse(list: &[u8]) -> Result<Tags, &'static str> {
     if list.trim_ascii() == b"*" {
         return Ok(Tags::Any);
     }

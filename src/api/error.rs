@@ -6,18 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::reply;
-use crate::error::{Error, StoreError};
+use super::extract::PATCH_TYPES;
+use super::reply::{self, NO_STORE};
+use crate::error::{Error, FailedOperation, StoreError};
 use crate::json::SyntaxError;
-use crate::model::{Entry, KeyError};
+use crate::model::{Entry, Key, KeyError};
+use crate::patch::{ApplyError, PatchError};
 
 /// How long a client that is told 503 should wait, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 1;
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// RFC 5789 §3.1.
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
 /// Why a request failed.
 #[derive(Debug)]
@@ -50,6 +53,12 @@ pub enum ApiError {
     },
     /// The body is not said to be JSON.
     UnsupportedMediaType,
+    /// The body is not said to be a patch document.
+    UnsupportedPatchType,
+    /// The body is JSON, but no patch document.
+    InvalidPatch(PatchError),
+    /// The body is JSON, but no transaction.
+    InvalidTransaction(String),
     /// The body is compressed.
     UnsupportedContentCoding,
     /// Too many connections.
@@ -75,6 +84,20 @@ struct MismatchBody<'a> {
     #[serde(flatten)]
     error: ErrorBody,
     current: Option<&'a Entry>,
+}
+
+#[derive(Serialize)]
+struct TransactionFailedBody {
+    #[serde(flatten)]
+    error: ErrorBody,
+    failed: Vec<FailedBody>,
+}
+
+#[derive(Serialize)]
+struct FailedBody {
+    index: usize,
+    key: Key,
+    current: Option<Entry>,
 }
 
 impl From<Error> for ApiError {
@@ -106,6 +129,8 @@ impl ApiError {
             Self::InvalidKeyEncoding | Self::InvalidKey(_) => {
                 answer(S::BAD_REQUEST, "invalid_key", message)
             }
+            Self::InvalidPatch(_) => answer(S::BAD_REQUEST, "invalid_patch", message),
+            Self::InvalidTransaction(_) => answer(S::BAD_REQUEST, "invalid_transaction", message),
             Self::InvalidQuery(_) => answer(S::BAD_REQUEST, "invalid_query", message),
             Self::InvalidPrecondition { .. } => {
                 answer(S::BAD_REQUEST, "invalid_precondition", message)
@@ -113,9 +138,22 @@ impl ApiError {
             Self::InvalidJson(_) | Self::IncompleteBody => {
                 answer(S::BAD_REQUEST, "invalid_json", message)
             }
-            Self::ValueTooLarge { .. } => answer(S::PAYLOAD_TOO_LARGE, "value_too_large", message),
+            Self::Service(Error::Patch(ApplyError::Conflict { .. })) => {
+                answer(S::CONFLICT, "patch_conflict", message)
+            }
+            Self::ValueTooLarge { .. }
+            | Self::Service(Error::Patch(ApplyError::TooLarge { .. })) => {
+                answer(S::PAYLOAD_TOO_LARGE, "value_too_large", message)
+            }
             Self::UnsupportedMediaType => {
                 answer(S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
+            }
+            Self::UnsupportedPatchType => {
+                let mut response =
+                    answer(S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message);
+                let types = HeaderValue::from_static(PATCH_TYPES);
+                response.headers_mut().insert(ACCEPT_PATCH, types);
+                response
             }
             Self::UnsupportedContentCoding => {
                 let mut response =
@@ -127,6 +165,7 @@ impl ApiError {
                 response
             }
             Self::Service(Error::PreconditionFailed { current }) => mismatch(message, current),
+            Self::Service(Error::TransactionFailed(failed)) => transaction_failed(message, failed),
             Self::Service(Error::PreconditionRequired) => {
                 answer(S::PRECONDITION_REQUIRED, "precondition_required", message)
             }
@@ -155,7 +194,7 @@ impl ApiError {
                 "the key in the path is not percent-encoded UTF-8 (RFC 3986 §2.1)".to_owned()
             }
             Self::InvalidKey(error) => error.to_string(),
-            Self::InvalidQuery(reason) => reason.clone(),
+            Self::InvalidQuery(reason) | Self::InvalidTransaction(reason) => reason.clone(),
             Self::InvalidPrecondition { field, reason } => {
                 format!("{field} cannot be read: {reason}; send a tag as ETag showed it")
             }
@@ -163,6 +202,14 @@ impl ApiError {
             Self::IncompleteBody => "the body broke off before its end".to_owned(),
             Self::ValueTooLarge { limit } => {
                 format!("the body is longer than a value may be, {limit} bytes")
+            }
+            Self::UnsupportedPatchType => {
+                format!("the Content-Type must be one of {PATCH_TYPES}")
+            }
+            Self::InvalidPatch(error) => format!("the body is not a patch document: {error}"),
+            Self::Service(Error::Patch(error)) => error.to_string(),
+            Self::Service(Error::TransactionFailed(_)) => {
+                "some operations do not hold, so nothing was done; failed names them".to_owned()
             }
             Self::UnsupportedMediaType => "the Content-Type must be application/json".to_owned(),
             Self::UnsupportedContentCoding => {
@@ -227,6 +274,25 @@ fn answer(status: StatusCode, error: &'static str, message: String) -> Response 
         Json(ErrorBody { error, message }),
     )
         .into_response()
+}
+
+/// 412 with every operation that does not hold.
+fn transaction_failed(message: String, failed: Vec<FailedOperation>) -> Response {
+    let error = ErrorBody {
+        error: "precondition_failed",
+        message,
+    };
+    let failed = failed.into_iter().map(|operation| FailedBody {
+        index: operation.index,
+        key: operation.key,
+        current: operation.current,
+    });
+    let body = TransactionFailedBody {
+        error,
+        failed: failed.collect(),
+    };
+    let no_store = [(header::CACHE_CONTROL, NO_STORE)];
+    (StatusCode::PRECONDITION_FAILED, no_store, Json(body)).into_response()
 }
 
 /// 412 with all that a merge needs.

@@ -17,10 +17,20 @@ use super::conditional;
 use super::error::ApiError;
 use super::{Limits, Shared};
 use crate::model::{Key, LIST_MAX_LIMIT, Range, Value};
+use crate::patch::{Patch, PatchError};
 use crate::precondition::Preconditions;
 
 /// How much of a body that is too large is still read, so that its sender sees the answer.
 const DISCARDED_BODY_MAX_BYTES: usize = 64 * 1024 * 1024;
+/// What a value is sent as.
+const JSON: &str = "application/json";
+/// RFC 7396.
+const MERGE_PATCH: &str = "application/merge-patch+json";
+/// RFC 6902.
+const JSON_PATCH: &str = "application/json-patch+json";
+/// What `Accept-Patch` lists.
+pub const PATCH_TYPES: &str =
+    "application/merge-patch+json, application/json-patch+json, application/json";
 /// The path that keys follow.
 const KEY_PATH: &str = "/kv/";
 
@@ -42,17 +52,18 @@ impl<S: Sync> FromRequestParts<S> for KeyInPath {
 /// Percent-decodes, and refuses what a lenient reader would let pass as it is: then two texts
 /// would name one key.
 fn decode(encoded: &str) -> Result<String, ApiError> {
-    let mut after_percent = encoded.split('%');
-    after_percent.next();
-    let two_digits =
-        |text: &str| text.len() >= 2 && text.bytes().take(2).all(|b| b.is_ascii_hexdigit());
-    if !after_percent.all(two_digits) {
-        return Err(ApiError::InvalidKeyEncoding);
-    }
     match percent_decode_str(encoded).decode_utf8() {
-        Ok(text) => Ok(text.into_owned()),
-        Err(_) => Err(ApiError::InvalidKeyEncoding),
+        Ok(text) if is_percent_encoded(encoded) => Ok(text.into_owned()),
+        _ => Err(ApiError::InvalidKeyEncoding),
     }
+}
+
+/// Whether two hexadecimal digits follow each `%`.
+fn is_percent_encoded(text: &str) -> bool {
+    text.split('%').skip(1).all(|after| {
+        let digits = after.bytes().take_while(u8::is_ascii_hexdigit);
+        digits.take(2).count() == 2
+    })
 }
 
 /// The preconditions in the headers.
@@ -95,8 +106,8 @@ impl<S: Send + Sync> FromRequestParts<S> for RangeInQuery {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         // The form decoder would put U+FFFD in the place of what is not UTF-8.
         let query = parts.uri.query().unwrap_or_default();
-        if percent_decode_str(query).decode_utf8().is_err() {
-            let reason = "the query is not percent-encoded UTF-8 (RFC 3986 §2.1)";
+        if !is_percent_encoded(query) || percent_decode_str(query).decode_utf8().is_err() {
+            let reason = "a parameter of the query is not percent-encoded UTF-8 (RFC 3986 §2.1)";
             return Err(ApiError::InvalidQuery(reason.to_owned()));
         }
         let WithRejection(Query(query), _) =
@@ -123,35 +134,76 @@ impl FromRequest<Shared> for ValueInBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, shared: &Shared) -> Result<Self, ApiError> {
-        check_media_type(request.headers())?;
-        let text = read(request, shared.limits).await?;
+        let text = read_json(request, shared.limits, shared.limits.max_value_bytes).await?;
         Value::from_json(&text)
             .map(Self)
             .map_err(ApiError::InvalidJson)
     }
 }
 
-/// A browser on another site can send the other types without asking, so they are not taken.
-fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
-    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
-    let media_type = types
-        .next()
-        .and_then(|value| value.to_str().ok()?.parse::<mime::Mime>().ok());
-    let json = media_type.is_some_and(|media_type| media_type.essence_str() == "application/json");
-    if !json || types.next().is_some() {
+/// A patch document in the body.
+pub struct PatchInBody(pub Patch);
+
+impl FromRequest<Shared> for PatchInBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, shared: &Shared) -> Result<Self, ApiError> {
+        let read_patch = match media_type(request.headers()).as_deref() {
+            // Generated clients call a merge patch so.
+            Some(MERGE_PATCH | JSON) => Patch::merge,
+            Some(JSON_PATCH) => Patch::operations,
+            _ => return Err(ApiError::UnsupportedPatchType),
+        };
+        check_content_coding(request.headers())?;
+        let text = read(request, shared.limits, shared.limits.max_value_bytes).await?;
+        read_patch(&text).map(Self).map_err(|error| match error {
+            PatchError::Syntax(error) => ApiError::InvalidJson(error),
+            other => ApiError::InvalidPatch(other),
+        })
+    }
+}
+
+/// A body that is said to be JSON, of at most so many bytes. A browser on another site can send
+/// the other types without asking, so they are not taken.
+///
+/// # Errors
+/// [`ApiError::UnsupportedMediaType`], [`ApiError::UnsupportedContentCoding`],
+/// [`ApiError::ValueTooLarge`], [`ApiError::IncompleteBody`].
+pub async fn read_json(
+    request: Request,
+    limits: Limits,
+    max_bytes: usize,
+) -> Result<Bytes, ApiError> {
+    if media_type(request.headers()).as_deref() != Some(JSON) {
         return Err(ApiError::UnsupportedMediaType);
     }
-    match headers.get(header::CONTENT_ENCODING) {
-        Some(coding) if coding != "identity" => Err(ApiError::UnsupportedContentCoding),
-        _ => Ok(()),
+    check_content_coding(request.headers())?;
+    read(request, limits, max_bytes).await
+}
+
+/// The one media type that the headers name, without its parameters.
+fn media_type(headers: &HeaderMap) -> Option<String> {
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let media_type: mime::Mime = types.next()?.to_str().ok()?.parse().ok()?;
+    match types.next() {
+        None => Some(media_type.essence_str().to_ascii_lowercase()),
+        Some(_) => None,
+    }
+}
+
+fn check_content_coding(headers: &HeaderMap) -> Result<(), ApiError> {
+    let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    if codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        Ok(())
+    } else {
+        Err(ApiError::UnsupportedContentCoding)
     }
 }
 
 /// Reads the body and stops at `limit` bytes; does not even begin where its length is told before.
-async fn read(request: Request<Body>, limits: Limits) -> Result<Bytes, ApiError> {
+async fn read(request: Request, limits: Limits, limit: usize) -> Result<Bytes, ApiError> {
     let waits_for_consent = request.headers().contains_key(header::EXPECT);
     let mut body = request.into_body();
-    let limit = limits.max_value_bytes;
     let too_large = ApiError::ValueTooLarge { limit };
     if body.size_hint().lower() > limit as u64 {
         // Reading would be the consent that the client waits for (RFC 9110 §10.1.1).

@@ -4,7 +4,9 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::error::ApiError;
-use super::extract::{Conditions, KeyInPath, RangeInQuery, ValueInBody};
+use super::extract::{Conditions, KeyInPath, PatchInBody, RangeInQuery, ValueInBody};
+use super::prefer::Shown;
+use super::transaction::TransactionInBody;
 use super::{Shared, reply};
 
 pub async fn read(
@@ -20,19 +22,42 @@ pub async fn put(
     State(shared): State<Shared>,
     KeyInPath(key): KeyInPath,
     Conditions(conditions): Conditions,
+    shown: Shown,
     ValueInBody(value): ValueInBody,
 ) -> Result<Response, ApiError> {
     let entry = shared.service.put(key, value, conditions).await?;
-    Ok(reply::written(&entry))
+    Ok(shown.of(reply::written(&entry)))
+}
+
+pub async fn patch(
+    State(shared): State<Shared>,
+    KeyInPath(key): KeyInPath,
+    Conditions(conditions): Conditions,
+    shown: Shown,
+    PatchInBody(patch): PatchInBody,
+) -> Result<Response, ApiError> {
+    let limit = shared.limits.max_value_bytes;
+    let entry = shared.service.patch(key, patch, limit, conditions).await?;
+    Ok(shown.of(reply::entry(&entry)))
 }
 
 pub async fn delete(
     State(shared): State<Shared>,
     KeyInPath(key): KeyInPath,
     Conditions(conditions): Conditions,
+    shown: Shown,
 ) -> Result<Response, ApiError> {
     let entry = shared.service.delete(key, conditions).await?;
-    Ok(reply::deleted(&entry))
+    Ok(shown.of(reply::entry(&entry)))
+}
+
+pub async fn transact(
+    State(shared): State<Shared>,
+    shown: Shown,
+    TransactionInBody(operations): TransactionInBody,
+) -> Result<Response, ApiError> {
+    let transaction = shared.service.transact(operations).await?;
+    Ok(shown.of(reply::transaction(&transaction)))
 }
 
 pub async fn list(

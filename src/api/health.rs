@@ -2,11 +2,12 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::Shared;
+use super::reply::NO_STORE;
 use crate::model::Revision;
 
 /// 200 while the process answers.
@@ -72,6 +73,5 @@ fn answer(ok: bool, body: impl IntoResponse) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let no_store = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-    (status, no_store, body).into_response()
+    (status, [(header::CACHE_CONTROL, NO_STORE)], body).into_response()
 }

@@ -1,20 +1,23 @@
 //! The HTTP interface: the only part that knows HTTP.
 
 mod conditional;
+mod docs;
 mod error;
 mod extract;
 mod handlers;
 mod health;
 mod observe;
+mod prefer;
 mod reply;
 mod server;
+mod transaction;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::routing::get;
+use axum::routing::{get, post};
 use tower::ServiceBuilder;
 use tower_http::request_id::{PropagateRequestIdLayer, SetRequestIdLayer};
 
@@ -49,9 +52,16 @@ pub fn router(service: Arc<Service>, limits: Limits) -> Router {
     let entry = get(handlers::read)
         .post(handlers::put)
         .put(handlers::put)
+        .patch(handlers::patch)
         .delete(handlers::delete);
     let routes = health_routes()
         .route("/kv", get(handlers::list))
+        .route("/transactions", post(handlers::transact))
+        .route("/openapi.yaml", get(docs::yaml))
+        .route("/openapi.json", get(docs::json))
+        .route("/docs", get(docs::page))
+        .route("/docs/", get(docs::file))
+        .route("/docs/{*file}", get(docs::file))
         .route("/kv/", entry.clone())
         .route("/kv/{*key}", entry)
         .fallback(handlers::no_such_path)

@@ -10,8 +10,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
 use crate::model::{EntityTag, Entry, Key, Page, Position, Revision};
-use crate::service::Reading;
+use crate::service::{Reading, Transaction};
 
+/// What must not be kept: errors, health, the outcome of a transaction.
+pub const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// How many headers an answer that shows an entry has at the most, those of the server included.
 const ENTRY_HEADERS: usize = 8;
 /// What a key's bytes are percent-encoded to in a URL: all but the unreserved (RFC 3986 §2.3),
@@ -48,9 +50,19 @@ pub fn written(entry: &Entry) -> Response {
     response
 }
 
-/// 200 with the entry that was deleted.
-pub fn deleted(entry: &Entry) -> Response {
+/// 200 with the entry that was patched or deleted.
+pub fn entry(entry: &Entry) -> Response {
     shown(StatusCode::OK, entry)
+}
+
+/// 200 with what each operation came to.
+pub fn transaction(transaction: &Transaction) -> Response {
+    let body = TransactionBody {
+        revision: transaction.revision,
+        results: &transaction.results,
+    };
+    let no_store = [(header::CACHE_CONTROL, NO_STORE)];
+    (no_store, Json(body)).into_response()
 }
 
 /// 200 with the list, or 304 with the same headers.
@@ -77,6 +89,12 @@ pub fn add_entry_headers(headers: &mut HeaderMap, entry: &Entry) {
     add_validators(headers, &entry.record.etag());
     let modified_at = SystemTime::from(entry.record.modified_at);
     headers.typed_insert(LastModified::from(modified_at));
+}
+
+#[derive(Serialize)]
+struct TransactionBody<'a> {
+    revision: Revision,
+    results: &'a [Option<Entry>],
 }
 
 #[derive(Serialize)]

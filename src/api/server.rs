@@ -17,6 +17,8 @@ use crate::service::Service;
 
 /// How many connections past the limit are told so; still more are closed without a word.
 const OVERLOAD_CONNECTIONS: usize = 64;
+/// How long the header of a request may take on such a connection.
+const OVERLOAD_HEADER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long accepting rests when the process has no descriptor left.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
@@ -57,6 +59,7 @@ pub async fn serve(
 /// What connections are given to.
 struct Front {
     http: http1::Builder,
+    overload_http: http1::Builder,
     full: Router,
     overload: Router,
     places: Arc<Semaphore>,
@@ -70,8 +73,13 @@ impl Front {
         http.half_close(true)
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout);
+        let mut overload_http = http.clone();
+        overload_http
+            .keep_alive(false)
+            .header_read_timeout(limits.header_timeout.min(OVERLOAD_HEADER_TIMEOUT));
         Self {
             http,
+            overload_http,
             full: router(Arc::clone(service), limits),
             overload: overload_router(Arc::clone(service), limits),
             places: Arc::new(Semaphore::new(limits.max_connections)),
@@ -81,29 +89,31 @@ impl Front {
 
     fn admit(&self, stream: TcpStream, watcher: Watcher) {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-            self.serve(stream, watcher, place, self.full.clone(), true);
+            Self::serve(stream, watcher, place, &self.http, self.full.clone());
         } else if let Ok(place) = Arc::clone(&self.overload_places).try_acquire_owned() {
-            self.serve(stream, watcher, place, self.overload.clone(), false);
+            Self::serve(
+                stream,
+                watcher,
+                place,
+                &self.overload_http,
+                self.overload.clone(),
+            );
         }
     }
 
     fn serve(
-        &self,
         stream: TcpStream,
         watcher: Watcher,
         place: OwnedSemaphorePermit,
+        http: &http1::Builder,
         router: Router,
-        keep_alive: bool,
     ) {
         // Without it, Nagle's algorithm and delayed acknowledgements hold answers back for 40 ms.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY cannot be set");
         }
-        let connection = self
-            .http
-            .clone()
-            .keep_alive(keep_alive)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        let connection =
+            http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
         let connection = watcher.watch(connection);
         tokio::spawn(async move {
             // What ends a connection early is the client's affair: it hung up, or was too slow.

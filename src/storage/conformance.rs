@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::file::FileStore;
 use super::memory::MemoryStore;
 use super::{Committed, Store};
-use crate::error::{CommitError, Conflict};
+use crate::error::{CommitError, Conflict, StoreError};
 use crate::model::{Change, Expected, Key, Operation, Range, Record, Value};
 
 /// The same questions for every engine.
@@ -34,6 +34,8 @@ engines_pass!(
     every_expectation_is_checked,
     a_commit_is_made_whole_or_not_at_all,
     a_delete_needs_a_record,
+    checks_hold_the_others_back_and_take_no_revision,
+    commits_of_several_keys_never_interleave,
     a_list_is_ascending_and_pages_meet,
     of_many_commits_on_one_state_one_wins,
     a_closed_store_takes_no_commit_but_answers_reads,
@@ -94,10 +96,10 @@ async fn what_was_put_is_got_and_what_was_deleted_is_gone(store: Arc<dyn Store>)
     assert_eq!(got(&*store, "a").await, None);
     let written = committed(&*store, vec![put("a", Expected::Any, "[1]")]).await;
     let record = got(&*store, "a").await.unwrap();
-    assert_eq!(written.records, vec![record.clone()]);
+    assert_eq!(written.records, vec![Some(record.clone())]);
     assert_eq!(record.value.as_json(), "[1]");
     let deleted = committed(&*store, vec![delete("a", Expected::Any)]).await;
-    assert_eq!(deleted.records, vec![record]);
+    assert_eq!(deleted.records, vec![Some(record)]);
     assert_eq!(got(&*store, "a").await, None);
     assert_eq!(store.status().await.keys, 0);
 }
@@ -112,7 +114,8 @@ async fn a_version_counts_per_key_and_a_revision_per_commit(store: Arc<dyn Store
         put("a", Expected::Any, "1"),
     ] {
         let committed = committed(&*store, vec![change]).await;
-        seen.push((committed.revision, committed.records[0].version));
+        let record = committed.records[0].as_ref().unwrap();
+        seen.push((committed.revision, record.version));
     }
     assert_eq!(seen, [(1, 1), (2, 2), (3, 1), (4, 2), (5, 1)]);
     assert_eq!(store.status().await.position.revision, 5);
@@ -158,7 +161,13 @@ async fn a_commit_is_made_whole_or_not_at_all(store: Arc<dyn Store>) {
     ];
     let written = committed(&*store, all).await;
     assert_eq!(written.revision, 1);
-    assert!(written.records.iter().all(|record| record.revision == 1));
+    assert!(
+        written
+            .records
+            .iter()
+            .flatten()
+            .all(|record| record.revision == 1)
+    );
     let mixed = vec![
         put("a", Expected::At(1), "10"),
         delete("b", Expected::At(7)),
@@ -230,7 +239,7 @@ async fn of_many_commits_on_one_state_one_wins(store: Arc<dyn Store>) {
         .collect();
     assert_eq!(winner.len(), 1);
     let current = got(&*store, "a").await;
-    assert_eq!(current.as_ref(), winner[0].records.first());
+    assert_eq!(Some(&current), winner[0].records.first());
     for outcome in &outcomes {
         if let Err(CommitError::Conflict(conflicts)) = outcome {
             assert_eq!(conflicts[0].current, current);
@@ -243,13 +252,71 @@ async fn a_closed_store_takes_no_commit_but_answers_reads(store: Arc<dyn Store>)
     store.close().await;
     store.close().await;
     assert_eq!(got(&*store, "a").await.unwrap().value.as_json(), "1");
-    if store.status().await.engine == "file" {
-        assert!(!store.status().await.writable);
-        assert!(
-            store
-                .commit(vec![put("a", Expected::Any, "2")])
-                .await
-                .is_err()
-        );
+    assert!(!store.status().await.writable);
+    let refused = store.commit(vec![put("a", Expected::Any, "2")]).await;
+    assert!(matches!(
+        refused,
+        Err(CommitError::Store(StoreError::Closed))
+    ));
+}
+
+fn check(name: &str, expected: Expected) -> Change {
+    Change {
+        key: key(name),
+        expected,
+        operation: Operation::Check,
     }
+}
+
+async fn checks_hold_the_others_back_and_take_no_revision(store: Arc<dyn Store>) {
+    committed(&*store, vec![put("a", Expected::Any, "1")]).await;
+    let a = got(&*store, "a").await;
+    let checks = vec![
+        check("a", Expected::At(1)),
+        check("b", Expected::Absent),
+        check("b", Expected::Any),
+    ];
+    let only_checks = committed(&*store, checks).await;
+    assert_eq!(only_checks.revision, 1);
+    assert_eq!(only_checks.records, [a.clone(), None, None]);
+    assert_eq!(store.status().await.position.revision, 1);
+
+    let held_back = vec![check("a", Expected::At(7)), put("b", Expected::Any, "2")];
+    let conflict = Conflict {
+        index: 0,
+        current: a.clone(),
+    };
+    assert_eq!(conflicts(&*store, held_back).await, [conflict]);
+    assert_eq!(got(&*store, "b").await, None);
+
+    let both = vec![check("a", Expected::Present), put("b", Expected::Any, "2")];
+    let written = committed(&*store, both).await;
+    assert_eq!(written.revision, 2);
+    assert_eq!(written.records, [a, got(&*store, "b").await]);
+    assert_eq!(
+        got(&*store, "a").await.unwrap().revision,
+        1,
+        "a check changes nothing"
+    );
+}
+
+async fn commits_of_several_keys_never_interleave(store: Arc<dyn Store>) {
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..32 {
+        let store = Arc::clone(&store);
+        let value = writer.to_string();
+        let changes = ["a", "b", "c"].map(|name| put(name, Expected::Any, &value));
+        writers.spawn(async move { store.commit(changes.into()).await.unwrap().revision });
+    }
+    let mut revisions = writers.join_all().await;
+    revisions.sort_unstable();
+    assert_eq!(revisions, (1..=32).collect::<Vec<_>>());
+    let page = store.list(&Range::default()).await.unwrap();
+    let values: Vec<_> = page
+        .entries
+        .iter()
+        .map(|entry| entry.record.value.as_json())
+        .collect();
+    assert_eq!(values[0], values[1]);
+    assert_eq!(values[1], values[2]);
 }

@@ -1,6 +1,7 @@
 //! The engine that forgets at exit, for tests and for trying things out.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -16,6 +17,7 @@ use crate::model::{Change, Key, Page, Position, Range, Record, random_token};
 pub struct MemoryStore {
     table: RwLock<Table>,
     history: Arc<str>,
+    closed: AtomicBool,
 }
 
 impl MemoryStore {
@@ -25,6 +27,7 @@ impl MemoryStore {
         Self {
             table: RwLock::default(),
             history: random_token(),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -59,6 +62,9 @@ impl Store for MemoryStore {
     }
 
     async fn commit(&self, changes: Vec<Change>) -> Result<Committed, CommitError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(StoreError::Closed.into());
+        }
         let mut table = self.table.write();
         let mut staged = Staged::on(&table);
         let committed = staged
@@ -74,9 +80,11 @@ impl Store for MemoryStore {
             engine: "memory",
             keys: table.len(),
             position: self.position(&table),
-            writable: true,
+            writable: !self.closed.load(Ordering::Acquire),
         }
     }
 
-    async fn close(&self) {}
+    async fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
 }

@@ -28,7 +28,7 @@ pub trait Store: Send + Sync {
     /// [`StoreError`] if the engine cannot say.
     async fn list(&self, range: &Range) -> Result<Page, StoreError>;
 
-    /// Makes all of `changes` or none, under one new revision. Whether every key is as expected is
+    /// Makes all of `changes` or none, under one new revision; checks alone take none. Whether every key is as expected is
     /// decided atomically with the change; a delete expects a record whatever it says. Each key
     /// stands at most once in `changes`. Returns when the commit would survive a power cut.
     ///
@@ -49,10 +49,10 @@ pub trait Store: Send + Sync {
 /// A commit that is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
-    /// Its number.
+    /// Its number; of checks alone, that of the state that they hold for.
     pub revision: Revision,
-    /// For each change in order the record that it wrote, or the one that it deleted.
-    pub records: Vec<Record>,
+    /// For each change in order the record that it wrote, deleted or found.
+    pub records: Vec<Option<Record>>,
 }
 
 /// How an engine is.

@@ -149,38 +149,40 @@ impl Staged {
         };
         let revision = self.revision + 1;
         let mut conflicts = Vec::new();
-        let mut outcomes = Vec::with_capacity(changes.len());
+        let mut records = Vec::with_capacity(changes.len());
+        let mut writes = Vec::with_capacity(changes.len());
         for (index, change) in changes.into_iter().enumerate() {
             let before = current(&change.key);
-            let outcome = match (change.operation, before) {
-                _ if !change.expected.is_met_by(before) => Err(before),
-                (Operation::Put(value), _) => {
+            let deletes_nothing = change.operation == Operation::Delete && before.is_none();
+            if deletes_nothing || !change.expected.is_met_by(before) {
+                let current = before.cloned();
+                conflicts.push(Conflict { index, current });
+                continue;
+            }
+            match change.operation {
+                Operation::Put(value) => {
                     let version = before.map_or(1, |record| record.version + 1);
                     // A clock that was set back does not make an entry older than it was.
                     let modified_at = before.map_or(now, |record| record.modified_at.max(now));
                     let record = Record::new(&change.key, value, version, revision, modified_at);
-                    Ok((record.clone(), Some(record)))
+                    records.push(Some(record.clone()));
+                    writes.push((change.key, Some(record)));
                 }
-                (Operation::Delete, Some(record)) => Ok((record.clone(), None)),
-                (Operation::Delete, None) => Err(None),
-            };
-            match outcome {
-                Ok((shown, after)) => outcomes.push((change.key, shown, after)),
-                Err(before) => conflicts.push(Conflict {
-                    index,
-                    current: before.cloned(),
-                }),
+                Operation::Delete => {
+                    records.push(before.cloned());
+                    writes.push((change.key, None));
+                }
+                Operation::Check => records.push(before.cloned()),
             }
         }
         if !conflicts.is_empty() {
             return Err(conflicts);
         }
-        self.revision = revision;
-        let mut records = Vec::with_capacity(outcomes.len());
-        for (key, shown, after) in outcomes {
-            records.push(shown);
-            self.changes.insert(key, after);
+        if !writes.is_empty() {
+            self.revision = revision;
+            self.changes.extend(writes);
         }
+        let revision = self.revision;
         Ok(Committed { revision, records })
     }
 }
@@ -200,7 +202,7 @@ mod tests {
         let now = Timestamp::from_millis(now);
         let committed = staged.stage(table, vec![change], now).unwrap();
         table.apply(staged);
-        committed.records[0].clone()
+        committed.records[0].clone().unwrap()
     }
 
     #[test]

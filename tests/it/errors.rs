@@ -122,8 +122,8 @@ async fn an_unknown_path_is_not_found_and_a_wrong_method_is_told_the_right_ones(
     }
     for (path, allowed) in [
         ("/kv", "GET,HEAD"),
-        ("/kv/a", "DELETE,GET,HEAD,POST,PUT"),
-        ("/kv/", "DELETE,GET,HEAD,POST,PUT"),
+        ("/kv/a", "DELETE,GET,HEAD,PATCH,POST,PUT"),
+        ("/kv/", "DELETE,GET,HEAD,PATCH,POST,PUT"),
         ("/health", "GET,HEAD"),
         ("/health/live", "GET,HEAD"),
         ("/health/ready", "GET,HEAD"),

@@ -124,6 +124,23 @@ async fn a_store_finds_out_by_itself_that_the_disk_is_back() {
     api.close().await;
 }
 
+#[tokio::test]
+async fn without_its_lock_file_a_store_writes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let api = Api::in_folder(folder.path()).await;
+    api.put("/kv/a", "1").send().await;
+    std::fs::remove_file(folder.path().join("data.json.lock")).unwrap();
+    // Now somebody else can take it.
+    let other = Api::in_folder(folder.path()).await;
+    other.put("/kv/a", "2").send().await;
+    api.put("/kv/a", "3").send().await.assert_error(500, "io");
+    other.close().await;
+    api.close().await;
+    let last = Api::in_folder(folder.path()).await;
+    assert_eq!(last.get("/kv/a").send().await.json()["value"], 2);
+    last.close().await;
+}
+
 /// A small file system in memory, gone when this goes away.
 struct Tmpfs(tempfile::TempDir);
 

@@ -10,6 +10,7 @@ mod format;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -92,8 +93,7 @@ impl FileStore {
         let writer = Writer {
             table: Arc::clone(&table),
             writable: Arc::clone(&writable),
-            file: Arc::new(file),
-            _lock: lock,
+            disk: Arc::new(Disk { file, lock }),
         };
         Ok(Self {
             table,
@@ -261,8 +261,7 @@ type Reply = oneshot::Sender<Outcome>;
 struct Writer {
     table: Arc<RwLock<Table>>,
     writable: Arc<AtomicBool>,
-    file: Arc<ReplacedFile>,
-    _lock: File,
+    disk: Arc<Disk>,
 }
 
 impl Writer {
@@ -304,16 +303,15 @@ impl Writer {
     async fn commit(&self, commits: Vec<Commit>) {
         let (staged, decided) = self.decide(commits);
         if staged.is_empty() {
+            // Nothing but checks, and of a state that is on disk.
+            answer(decided);
             return;
         }
         let revision = staged.revision();
         match self.make_durable(staged).await {
             Ok(staged) => {
                 self.table.write().apply(staged);
-                for (reply, outcome) in decided {
-                    // A caller that went away does not need an answer.
-                    let _ = reply.send(outcome);
-                }
+                answer(decided);
             }
             Err(error) => {
                 if matches!(error, StoreError::Unknown(_)) {
@@ -348,10 +346,10 @@ impl Writer {
 
     async fn make_durable(&self, staged: Staged) -> Result<Staged, StoreError> {
         let table = Arc::clone(&self.table);
-        let file = Arc::clone(&self.file);
+        let disk = Arc::clone(&self.disk);
         let written = spawn_blocking(move || {
             let table = table.read();
-            write_table(&file, &table, &staged).map(|()| staged)
+            disk.write(&table, &staged).map(|()| staged)
         })
         .await
         .unwrap_or_else(|ended| Err(StoreError::Unknown(io::Error::other(ended))));
@@ -378,20 +376,49 @@ impl Writer {
     }
 }
 
-/// Writes the table with what is staged. If the new file is in place but not known to be durable,
-/// the old state is written back.
-fn write_table(file: &ReplacedFile, table: &Table, staged: &Staged) -> Result<(), StoreError> {
-    let write = |staged: &Staged| {
-        file.replace(|writer| format::encode(writer, staged.revision(), table.with(staged)))
-    };
-    match write(staged) {
-        Ok(()) => Ok(()),
-        Err(ReplaceError::Before(error)) => Err(StoreError::NotApplied(error)),
-        Err(ReplaceError::After(error)) => match write(&Staged::on(table)) {
-            Ok(()) => Err(StoreError::NotApplied(error)),
-            Err(ReplaceError::Before(_) | ReplaceError::After(_)) => {
-                Err(StoreError::Unknown(error))
-            }
-        },
+fn answer(decided: Vec<(Reply, Outcome)>) {
+    for (reply, outcome) in decided {
+        // A caller that went away does not need an answer.
+        let _ = reply.send(outcome);
+    }
+}
+
+/// The data file and the lock that keeps others out of it.
+struct Disk {
+    file: ReplacedFile,
+    lock: File,
+}
+
+impl Disk {
+    /// Writes the table with what is staged. If the new file is in place but not known to be
+    /// durable, the old state is written back.
+    fn write(&self, table: &Table, staged: &Staged) -> Result<(), StoreError> {
+        self.check_lock().map_err(StoreError::NotApplied)?;
+        let write = |staged: &Staged| {
+            self.file
+                .replace(|writer| format::encode(writer, staged.revision(), table.with(staged)))
+        };
+        match write(staged) {
+            Ok(()) => Ok(()),
+            Err(ReplaceError::Before(error)) => Err(StoreError::NotApplied(error)),
+            Err(ReplaceError::After(error)) => match write(&Staged::on(table)) {
+                Ok(()) => Err(StoreError::NotApplied(error)),
+                Err(ReplaceError::Before(_) | ReplaceError::After(_)) => {
+                    Err(StoreError::Unknown(error))
+                }
+            },
+        }
+    }
+
+    /// A lock on a file that was removed, or whose folder was, keeps nobody out any more.
+    fn check_lock(&self) -> io::Result<()> {
+        let held = self.lock.metadata()?;
+        let found = fs::metadata(self.file.beside(LOCK_SUFFIX))?;
+        if (held.dev(), held.ino()) == (found.dev(), found.ino()) {
+            return Ok(());
+        }
+        Err(io::Error::other(
+            "the lock file is another than at the start",
+        ))
     }
 }

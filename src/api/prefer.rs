@@ -1,0 +1,99 @@
+//! `Prefer` (RFC 7240): what a client would like, and gets or does not.
+
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
+
+/// The request field.
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+/// The field that says which preferences were followed.
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// What the answer to a write should show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shown {
+    /// What was written.
+    Representation,
+    /// Its headers alone (RFC 7240 §4.2).
+    Minimal,
+}
+
+impl Shown {
+    /// The answer as it is wanted. A failing one is always shown whole.
+    pub fn of(self, mut response: Response) -> Response {
+        if self == Self::Minimal && response.status().is_success() {
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            *response.body_mut() = axum::body::Body::empty();
+            let headers = response.headers_mut();
+            headers.remove(header::CONTENT_TYPE);
+            let minimal = HeaderValue::from_static("return=minimal");
+            headers.insert(PREFERENCE_APPLIED, minimal);
+        }
+        response
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Shown {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(match preference(&parts.headers, "return") {
+            Some(value) if value == "minimal" => Self::Minimal,
+            _ => Self::Representation,
+        })
+    }
+}
+
+/// The value of a preference; of several of one name the first counts (RFC 7240 §2). What cannot
+/// be read is passed over, as is what is not known.
+fn preference(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers
+        .get_all(PREFER)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .find_map(|preference| {
+            let preference = preference.split(';').next().unwrap_or_default();
+            let (token, value) = preference.split_once('=').unwrap_or((preference, ""));
+            let value = value.trim().trim_matches('"').to_owned();
+            token.trim().eq_ignore_ascii_case(name).then_some(value)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_a_name_counts_however_it_is_written() {
+        for (lines, value) in [
+            (&["return=minimal"][..], Some("minimal")),
+            (&["RETURN = \"minimal\" ; x=1"], Some("minimal")),
+            (&["respond-async, return=minimal"], Some("minimal")),
+            (
+                &["respond-async", "wait=10 ,return=minimal"],
+                Some("minimal"),
+            ),
+            (
+                &["return=representation, return=minimal"],
+                Some("representation"),
+            ),
+            (&["returns=minimal", "minimal"], None),
+            (&["return"], Some("")),
+            (&[], None),
+        ] {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(PREFER, HeaderValue::from_static(line));
+            }
+            assert_eq!(
+                preference(&headers, "return").as_deref(),
+                value,
+                "{lines:?}"
+            );
+        }
+    }
+}
