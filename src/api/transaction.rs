@@ -112,10 +112,6 @@ fn read_operation(
         "put" => {
             let value = members.remove("value");
             let value = value.ok_or_else(|| Refusal::Invalid(" has no value".to_owned()))?;
-            if json::depth(&value) > MAX_DEPTH_LEVELS {
-                let reason = format!(".value: nested deeper than {MAX_DEPTH_LEVELS} levels");
-                return Err(Refusal::Invalid(reason));
-            }
             let value = Value::from_tree(&value);
             if value.as_json().len() > max_value_bytes {
                 return Err(Refusal::TooLarge);
