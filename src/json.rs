@@ -159,8 +159,14 @@ impl<'a> Events<'a> {
         let before = String::from_utf8_lossy(&self.text[..offset.min(self.text.len())]);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         SyntaxError {
-            // The parser quotes what it stumbled over.
-            reason: reason.replace(char::is_control, "\u{FFFD}"),
+            // The parser quotes what it stumbled over, and calls every token that it cannot
+            // read to its end, also one that is not Unicode, the end of the file.
+            reason: reason
+                .replace(
+                    "Unexpected end of file",
+                    "what begins here is not complete or not Unicode",
+                )
+                .replace(char::is_control, "\u{FFFD}"),
             line: before.matches('\n').count() as u64 + 1,
             column: before[line_start..].chars().count() as u64 + 1,
         }

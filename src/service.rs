@@ -11,7 +11,7 @@ use crate::model::{
     Value,
 };
 use crate::patch::{ApplyError, Patch};
-use crate::precondition::{Decision, Preconditions, Purpose, decide};
+use crate::precondition::{Decision, Preconditions, Purpose, Tags, decide};
 use crate::storage::{Status, Store};
 
 /// The operations on one store, without HTTP.
@@ -116,17 +116,12 @@ impl Service {
     ) -> Result<Reading<Page, Position>, Error> {
         // The tag first: who has the list already does not make anybody gather it again.
         let position = self.store.status().await.position;
-        if let Some(tags) = &conditions.if_none_match
-            && conditions.if_match.is_none()
-            && tags.match_weakly(&EntityTag::of_list(&position))
-        {
+        if is_unmodified(&position, conditions)? {
             return Ok(Reading::NotModified(position));
         }
         let page = self.store.list(range).await?;
-        if let Some(tags) = &conditions.if_match
-            && !tags.match_strongly(&EntityTag::of_list(&page.position))
-        {
-            return Err(Error::PreconditionFailed { current: None });
+        if is_unmodified(&page.position, conditions)? {
+            return Ok(Reading::NotModified(page.position));
         }
         Ok(Reading::Found(page))
     }
@@ -228,6 +223,20 @@ impl Service {
         let store = Arc::clone(&self.store);
         detached(async move { write_when_allowed(&*store, key, write, &conditions).await }).await
     }
+}
+
+/// Whether a reader has the list at `position` already.
+///
+/// # Errors
+/// [`Error::PreconditionFailed`] if it wants another.
+fn is_unmodified(position: &Position, conditions: &Preconditions) -> Result<bool, Error> {
+    let etag = EntityTag::of_list(position);
+    let wants_another = |tags: &Tags| !tags.match_strongly(&etag);
+    if conditions.if_match.as_ref().is_some_and(wants_another) {
+        return Err(Error::PreconditionFailed { current: None });
+    }
+    let has_it = |tags: &Tags| tags.match_weakly(&etag);
+    Ok(conditions.if_none_match.as_ref().is_some_and(has_it))
 }
 
 /// Runs apart from the caller: one that hangs up does not undo or tear what was begun.

@@ -184,9 +184,10 @@ pub async fn read_json(
 /// The one media type that the headers name, without its parameters.
 fn media_type(headers: &HeaderMap) -> Option<String> {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
-    let media_type: mime::Mime = types.next()?.to_str().ok()?.parse().ok()?;
+    let named = types.next()?.to_str().ok()?;
+    let essence = named.split(';').next()?.trim();
     match types.next() {
-        None => Some(media_type.essence_str().to_ascii_lowercase()),
+        None => Some(essence.to_ascii_lowercase()),
         Some(_) => None,
     }
 }

@@ -267,3 +267,80 @@ fn assert_unavailable(answer: &Answer) {
     let seconds: u32 = answer.header("retry-after").unwrap().parse().unwrap();
     assert!(seconds > 0);
 }
+
+#[tokio::test]
+async fn every_error_has_the_same_two_members_and_shows_no_path_of_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let api = Api::in_folder(folder.path()).await;
+    api.put("/kv/a", "1").send().await;
+    let away = folder.path().with_extension("away");
+    let mut answers = Vec::new();
+    for call in [
+        api.put("/kv/a", "{"),
+        api.get("/kv/.."),
+        api.get("/kv/%FF"),
+        api.get("/kv?limit=0"),
+        api.get("/kv?x"),
+        api.get("/kv/a").if_match("3"),
+        api.get("/kv/b"),
+        api.get("/nowhere"),
+        api.call(Method::PUT, "/kv"),
+        api.put("/kv/a", &format!("\"{}\"", "x".repeat(1024 * 1024))),
+        api.call(Method::PUT, "/kv/a").body("1"),
+        api.put("/kv/a", "1").header("content-encoding", "gzip"),
+    ] {
+        answers.push(call.send().await);
+    }
+    std::fs::rename(folder.path(), &away).unwrap();
+    answers.push(api.put("/kv/a", "2").send().await);
+    std::fs::rename(&away, folder.path()).unwrap();
+    api.service.close().await;
+    answers.push(api.put("/kv/a", "2").send().await);
+    let name = folder.path().file_name().unwrap().to_str().unwrap();
+    let mut seen = std::collections::BTreeSet::new();
+    for answer in &answers {
+        let body = answer.json();
+        answer.assert_error(answer.status.as_u16(), body["error"].as_str().unwrap());
+        let members: Vec<_> = body.as_object().unwrap().keys().collect();
+        assert_eq!(members, ["error", "message"], "{body}");
+        for inside in [name, "data.json", "src/", ".rs", "panicked"] {
+            assert!(!answer.text().contains(inside), "{body}");
+        }
+        seen.insert(answer.status.as_u16());
+    }
+    assert_eq!(
+        Vec::from_iter(seen),
+        [400, 404, 405, 413, 415, 500, 503],
+        "each of these is asked for"
+    );
+    assert_eq!(api.get("/kv/a").send().await.json()["version"], 1);
+}
+
+#[tokio::test]
+async fn a_json_content_type_may_be_spelled_as_rfc_9110_lets_it() {
+    for content_type in [
+        "application/json;charset=utf-8",
+        "application/json; charset=\"utf-8\"",
+        "application/json;",
+        // White space before the semicolon, a tab after it, an empty parameter (§5.6.6).
+        "application/json ; charset=utf-8",
+        "application/json;\tcharset=utf-8",
+        "application/json;;charset=utf-8",
+    ] {
+        let api = Api::in_memory();
+        let call = api.call(Method::PUT, "/kv/a").body("1");
+        let answer = call.header("content-type", content_type).send().await;
+        assert_eq!(answer.status.as_u16(), 201, "{content_type:?}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn two_content_types_are_none() {
+    let api = Api::in_memory();
+    for other in ["text/plain", "application/json"] {
+        let call = api.put("/kv/a", "1").header("content-type", other);
+        let answer = call.send().await;
+        answer.assert_error(415, "unsupported_media_type");
+    }
+    assert_empty(&api).await;
+}

@@ -1,8 +1,20 @@
 //! Every route, and what its answers carry.
 
-use axum::http::Method;
+use std::sync::Arc;
 
-use crate::support::api::{Answer, Api};
+use axum::http::Method;
+use ifmatch::model::{Change, Expected, Operation, Value};
+use ifmatch::service::Policy;
+use ifmatch::storage::Store as _;
+use ifmatch::storage::memory::MemoryStore;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use crate::support::api::{Answer, Api, LIMITS};
+
+/// The path of a key, with every byte percent-encoded that may be: also `/`.
+fn path_of(key: &str) -> String {
+    format!("/kv/{}", utf8_percent_encode(key, NON_ALPHANUMERIC))
+}
 
 /// Asserts what every answer that shows one entry carries.
 #[track_caller]
@@ -277,4 +289,134 @@ async fn a_request_has_an_id_which_the_answer_repeats() {
     let second = api.get("/nothing").send().await;
     let id = |answer: &Answer| answer.header("x-request-id").unwrap().to_owned();
     assert_ne!(id(&first), id(&second));
+}
+
+#[tokio::test]
+async fn a_key_may_be_written_in_several_ways() {
+    for (paths, key) in [
+        (
+            &["/kv/a/b", "/kv/a%2Fb", "/kv/a%2fb", "/kv/%61%2F%62"][..],
+            "a/b",
+        ),
+        (&["/kv/%C3%BC", "/kv/%c3%bc"], "ü"),
+        (&["/kv/a+b", "/kv/a%2Bb"], "a+b"),
+        (&["/kv//", "/kv/%2F", "/kv/%2f"], "/"),
+        // Decoded once, and no more.
+        (&["/kv/%252F", "/kv/%25%32%46"], "%2F"),
+        (&["/kv/%252e%252e"], "%2e%2e"),
+        // The C1 controls are none of the contract's control characters.
+        (&["/kv/%C2%85", "/kv/%c2%85"], "\u{85}"),
+    ] {
+        let api = Api::in_memory();
+        for write in paths {
+            api.put(write, "1").send().await;
+            for read in paths {
+                let entry = api.get(read).send().await;
+                assert_shows_entry(&entry, 200);
+                assert_eq!(entry.json()["key"], key, "{write} {read}");
+            }
+        }
+        let all = api.get("/kv").send().await.json();
+        assert_eq!(all["items"].as_array().unwrap().len(), 1, "{key}");
+        assert_eq!(all["items"][0]["version"], paths.len(), "{key}");
+    }
+}
+
+#[tokio::test]
+async fn versions_count_per_key_revisions_per_commit_and_what_fails_takes_no_number() {
+    let api = Api::in_memory();
+    let mut tags = Vec::new();
+    // Each with version and revision of the entry that is shown, if one is.
+    for (method, path, if_match, shown) in [
+        (Method::PUT, "/kv/a", None, Some((1, 1))),
+        (Method::PUT, "/kv/a", Some("*"), Some((2, 2))),
+        (Method::PUT, "/kv/a", Some("\"x\""), None),
+        (Method::POST, "/kv/b", None, Some((1, 3))),
+        (Method::PUT, "/kv/c", Some("*"), None),
+        (Method::DELETE, "/kv/c", None, None),
+        (Method::PUT, "/kv/a/../b", None, None),
+        (Method::DELETE, "/kv/a", None, Some((2, 2))),
+        (Method::PUT, "/kv/a", None, Some((1, 5))),
+        (Method::PUT, "/kv/a", None, Some((2, 6))),
+    ] {
+        let mut call = api.call(method.clone(), path).json("1");
+        if let Some(tag) = if_match {
+            call = call.if_match(tag);
+        }
+        let answer = call.send().await;
+        let entry = answer.json();
+        let numbers = entry["version"].as_u64().zip(entry["revision"].as_u64());
+        assert_eq!(numbers, shown, "{method} {path} {if_match:?}");
+        if shown.is_some() && method != Method::DELETE {
+            assert!(!tags.contains(&answer.etag()), "the value is the same");
+            tags.push(answer.etag());
+        }
+    }
+    assert_eq!(api.get("/kv").send().await.json()["revision"], 6);
+}
+
+#[tokio::test]
+async fn a_list_is_in_the_order_of_bytes_and_its_next_leads_on_until_all_were_seen() {
+    let api = Api::in_memory();
+    // UTF-16 would put the crab before U+FFFD, and a path `a/1` might come before `a-`.
+    let keys = ["B", "a", "a b", "a%+&", "a-", "a/1", "ä", "\u{FFFD}", "🦀"];
+    for key in keys.iter().rev() {
+        let created = api.put(&path_of(key), "1").send().await;
+        assert_shows_entry(&created, 201);
+    }
+    for limit in [1, 2, 3, 8, 9, 10] {
+        let (mut seen, mut pages, mut after) = (Vec::new(), 0, String::new());
+        loop {
+            let page = api.get(&format!("/kv?limit={limit}{after}")).send().await;
+            let page = page.json();
+            let items = page["items"].as_array().unwrap();
+            seen.extend(items.iter().map(|item| item["key"].clone()));
+            pages += 1;
+            assert!(pages <= keys.len(), "limit={limit}: it goes round");
+            let Some(next) = page["next"].as_str() else {
+                assert!(page["next"].is_null());
+                break;
+            };
+            after = format!("&after={}", &path_of(next)["/kv/".len()..]);
+        }
+        assert_eq!(seen, keys, "limit={limit}");
+        assert_eq!(pages, keys.len().div_ceil(limit), "limit={limit}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_limit_a_list_shows_everything() {
+    let put = |number: u32| Change {
+        key: format!("{number:05}").parse().unwrap(),
+        expected: Expected::Any,
+        operation: Operation::Put(Value::from_json(b"1").unwrap()),
+    };
+    let store = MemoryStore::new();
+    store.commit((0..10_001).map(put).collect()).await.unwrap();
+    let api = Api::with(Arc::new(store), Policy::AllWrites, LIMITS);
+    for (query, count, next) in [("", 10_001, None), ("?limit=10000", 10_000, Some("09999"))] {
+        let list = api.get(&format!("/kv{query}")).send().await.json();
+        assert_eq!(list["items"].as_array().unwrap().len(), count);
+        assert_eq!(list["next"].as_str(), next);
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_closed_is_live_but_not_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let api = Api::in_folder(folder.path()).await;
+    api.service.close().await;
+    for (path, status) in [
+        ("/health", 503),
+        ("/health/live", 200),
+        ("/health/ready", 503),
+    ] {
+        for method in [Method::GET, Method::HEAD] {
+            let answer = api.call(method, path).send().await;
+            assert_eq!(answer.status.as_u16(), status, "{path}");
+            assert_eq!(answer.header("cache-control"), Some("no-store"), "{path}");
+        }
+    }
+    let health = api.get("/health").send().await.json();
+    assert_eq!(health["store"]["writable"], false);
 }

@@ -17,5 +17,6 @@ mod races;
 mod readme;
 mod sources;
 mod startup;
+mod tags;
 mod transactions;
 mod values;

@@ -92,6 +92,8 @@ struct Model {
     /// Every tag that a key ever had, newest last.
     tags: BTreeMap<&'static str, Vec<String>>,
     revision: u64,
+    /// The tag of the last list since the start, and the revision that it was of.
+    list: Option<(String, u64)>,
 }
 
 impl Model {
@@ -158,6 +160,21 @@ impl Model {
         assert!(!tags.contains(&answer.etag()), "a tag came back");
         tags.push(answer.etag());
         self.entries.insert(key, entry);
+    }
+}
+
+impl Model {
+    /// Compares the tag of a list with that of the one before: the same as long as nothing was
+    /// written, and then 304 to who sends it.
+    async fn compare_tag(&mut self, api: &Api, query: &str, tag: String) {
+        if let Some((before, revision)) = &self.list {
+            let unchanged = *revision == self.revision;
+            assert_eq!(tag == *before, unchanged, "{query}");
+            let answer = api.get(query).if_none_match(before).send().await;
+            let status = if unchanged { 304 } else { 200 };
+            assert_eq!(answer.status.as_u16(), status, "{query}");
+        }
+        self.list = Some((tag, self.revision));
     }
 }
 
@@ -283,7 +300,9 @@ async fn take(api: &Api, model: &mut Model, step: &Step) {
                 .map(|(key, _)| *key);
             let items: Vec<_> = shown.iter().map(|(_, entry)| *entry).collect();
             let expected = json!({ "items": items, "revision": model.revision, "next": next });
-            assert_eq!(api.get(&query).send().await.json(), expected, "{query}");
+            let answer = api.get(&query).send().await;
+            assert_eq!(answer.json(), expected, "{query}");
+            model.compare_tag(api, &query, answer.etag()).await;
         }
         Step::Restart => {}
     }
@@ -322,6 +341,7 @@ proptest! {
                 if matches!(step, Step::Restart) {
                     api.close().await;
                     api = Api::in_folder(folder.path()).await;
+                    model.list = None;
                 }
                 take(&api, &mut model, step).await;
             }

@@ -4,20 +4,21 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::http::Method;
+use ifmatch::api::Limits;
 use ifmatch::service::Policy;
 use ifmatch::storage::memory::MemoryStore;
 
 use crate::support::api::{Answer, Api, LIMITS};
 
 /// A store in which `/kv/there` has had two values; its current tag.
-async fn with_entry() -> (Api, String) {
+pub async fn with_entry() -> (Api, String) {
     let api = Api::in_memory();
     api.put("/kv/there", "1").send().await;
     let tag = api.put("/kv/there", "2").send().await.etag();
     (api, tag)
 }
 
-async fn ask(api: &Api, method: &Method, path: &str, headers: &[(&str, String)]) -> Answer {
+pub async fn ask(api: &Api, method: &Method, path: &str, headers: &[(&str, String)]) -> Answer {
     let mut call = api.call(method.clone(), path);
     for (name, value) in headers {
         call = call.header(name, value);
@@ -382,4 +383,81 @@ async fn where_preconditions_are_required_a_write_without_one_is_told_what_to_se
     assert_eq!(api.get("/kv/a").send().await.status.as_u16(), 200);
     let deleted = api.delete("/kv/a").if_match("*").send().await;
     assert_eq!(deleted.status.as_u16(), 200);
+}
+
+#[tokio::test]
+async fn too_large_or_not_json_or_a_bad_query_comes_before_any_precondition() {
+    for (policy, name, value) in [
+        (Policy::AllWrites, "if-match", "\"x\""),
+        (Policy::AllWrites, "if-none-match", "*"),
+        (Policy::ConditionalWrites, "x-none", ""),
+    ] {
+        let limits = Limits {
+            max_value_bytes: 10,
+            ..LIMITS
+        };
+        let api = Api::with(Arc::new(MemoryStore::new()), policy, limits);
+        let created = api.put("/kv/a", "1").if_none_match("\"x\"").send().await;
+        assert_eq!(created.status.as_u16(), 201);
+        let put = |json| api.put("/kv/a", json).header(name, value).send();
+        put("{").await.assert_error(400, "invalid_json");
+        put("[1,2,3,4,5]")
+            .await
+            .assert_error(413, "value_too_large");
+        let untyped = api.call(PUT, "/kv/a").header(name, value).body("2");
+        let untyped = untyped.send().await;
+        untyped.assert_error(415, "unsupported_media_type");
+        let bad_key = api.delete("/kv/..").header(name, value).send().await;
+        bad_key.assert_error(400, "invalid_key");
+        let bad_query = api.get("/kv?limit=0").header(name, value).send().await;
+        bad_query.assert_error(400, "invalid_query");
+        assert_eq!(api.get("/kv/a").send().await.etag(), created.etag());
+    }
+}
+
+#[tokio::test]
+async fn where_preconditions_are_required_they_are_still_read_and_evaluated() {
+    let api = Api::with(
+        Arc::new(MemoryStore::new()),
+        Policy::ConditionalWrites,
+        LIMITS,
+    );
+    let created = api.put("/kv/a", "1").if_none_match("*").send().await;
+    for (header, value, status, code) in [
+        ("if-match", "3", 400, "invalid_precondition"),
+        ("if-match", "\"x\"", 412, "precondition_failed"),
+        ("if-none-match", "*", 412, "precondition_failed"),
+        (
+            "if-modified-since",
+            "yesterday",
+            428,
+            "precondition_required",
+        ),
+    ] {
+        for method in [PUT, POST, DELETE] {
+            let answer = ask(&api, &method, "/kv/a", &[(header, value.to_owned())]).await;
+            answer.assert_error(status, code);
+        }
+    }
+    assert_eq!(api.get("/kv/a").send().await.body, created.body);
+}
+
+#[tokio::test]
+async fn an_older_file_that_is_restored_makes_newer_tags_stale() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("data.json");
+    let api = Api::in_folder(folder.path()).await;
+    api.put("/kv/a", "1").send().await;
+    let older = std::fs::read(&file).unwrap();
+    let newer = api.put("/kv/a", "2").send().await.etag();
+    api.close().await;
+    std::fs::write(&file, older).unwrap();
+    let api = Api::in_folder(folder.path()).await;
+    // The same version and revision as the one that is forgotten.
+    let other = api.put("/kv/a", "3").send().await;
+    assert_eq!(other.json()["version"], 2);
+    let stale = api.put("/kv/a", "4").if_match(&newer).send().await;
+    stale.assert_error(412, "precondition_failed");
+    assert_eq!(stale.json()["current"], other.json());
+    api.close().await;
 }

@@ -171,3 +171,67 @@ async fn a_caller_that_goes_away_does_not_undo_what_was_begun() {
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_loses_to_a_creator_is_shown_what_it_created() {
+    let folder = tempfile::tempdir().unwrap();
+    let api = Api::in_folder(folder.path()).await;
+    let answers = at_once(&api, 50, ("if-none-match", "*".to_owned())).await;
+    let winner = with_status(&answers, 201);
+    for loser in with_status(&answers, 412) {
+        assert_eq!(loser.json()["current"], winner[0].json());
+        assert_eq!(loser.etag(), winner[0].etag());
+    }
+    assert_eq!(api.get("/kv/a").send().await.body, winner[0].body);
+    api.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_shows_one_moment() {
+    let api = Api::in_memory();
+    api.put("/kv/a", "0").send().await;
+    api.put("/kv/b", "0").send().await;
+    let writer = api.clone();
+    // At every moment `a` is as far as `b` or one ahead.
+    let writing = tokio::spawn(async move {
+        for number in 1..=500 {
+            let json = number.to_string();
+            writer.put("/kv/a", &json).send().await;
+            writer.put("/kv/b", &json).send().await;
+        }
+    });
+    let mut newest = 0;
+    loop {
+        let over = writing.is_finished();
+        let list = api.get("/kv").send().await.json();
+        let number = |index: usize| list["items"][index]["value"].as_u64().unwrap();
+        let ahead = number(0).checked_sub(number(1));
+        assert!(matches!(ahead, Some(0 | 1)), "{list}");
+        let revision = list["revision"].as_u64().unwrap();
+        assert_eq!(revision, 2 + number(0) + number(1), "{list}");
+        assert!(
+            revision >= newest,
+            "a later list is not of an earlier moment"
+        );
+        newest = revision;
+        if over {
+            break;
+        }
+    }
+    writing.await.unwrap();
+    assert_eq!(newest, 1002);
+}
+
+/// On one thread all have sent their commits before the store takes the first, so that they share
+/// a batch.
+#[tokio::test]
+async fn who_loses_within_a_batch_takes_no_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let api = Api::in_folder(folder.path()).await;
+    let answers = at_once(&api, 50, ("if-none-match", "*".to_owned())).await;
+    assert_eq!(with_status(&answers, 412).len(), 49);
+    assert_eq!(api.get("/kv").send().await.json()["revision"], 1);
+    let next = api.put("/kv/b", "1").send().await;
+    assert_eq!(next.json()["revision"], 2);
+    api.close().await;
+}

@@ -124,3 +124,72 @@ async fn the_public_parsing_vectors_are_taken_and_refused_as_they_say() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_value_is_shown_to_the_digit_wherever_its_entry_is_shown() {
+    let text = r#"{"z":12345678901234567890123.4500,"$serde_json::private::Number":"1","a":1e400}"#;
+    let shown = format!("{{\"key\":\"k\",\"value\":{text},\"version\":1,");
+    let api = Api::in_memory();
+    let put = api.put("/kv/k", text).send().await;
+    for answer in [
+        api.put("/kv/k", "1").if_match("\"x\"").send().await,
+        api.get("/kv").send().await,
+        api.delete("/kv/k").if_match(&put.etag()).send().await,
+        put,
+    ] {
+        assert!(answer.text().contains(&shown), "{}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn the_deepest_value_and_the_strangest_key_survive_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let api = Api::in_folder(folder.path()).await;
+    let deep = "[".repeat(128) + &"]".repeat(128);
+    let mut tags = Vec::new();
+    let paths = [
+        "/kv/$serde_json::private::RawValue",
+        "/kv/%22%5C%22%2C",
+        "/kv/%C2%85%E2%80%A8",
+    ];
+    for path in paths {
+        let created = api.put(path, &deep).send().await;
+        assert_eq!(created.status.as_u16(), 201, "{path}");
+        tags.push(created.etag());
+    }
+    api.close().await;
+    let api = Api::in_folder(folder.path()).await;
+    for (path, tag) in paths.into_iter().zip(tags) {
+        let answer = api.get(path).send().await;
+        assert!(answer.text().contains(&format!("\"value\":{deep},")));
+        assert_eq!(answer.etag(), tag, "{path}");
+    }
+    api.close().await;
+}
+
+#[tokio::test]
+async fn what_the_public_vectors_say_is_stored_survives_a_restart() {
+    let Some(vectors) = vectors() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let api = Api::in_folder(folder.path()).await;
+    let mut answers = Vec::new();
+    for (index, (name, file)) in vectors.iter().enumerate() {
+        let path = format!("/kv/{index}");
+        let body = std::fs::read(file).unwrap();
+        let answer = api.put(&path, "").body(body).send().await;
+        if name.starts_with("y_") {
+            assert_eq!(answer.status.as_u16(), 201, "{name}");
+        }
+        if answer.status.is_success() {
+            answers.push((name, path, answer.body));
+        }
+    }
+    let list = api.get("/kv").send().await.body;
+    api.close().await;
+    let api = Api::in_folder(folder.path()).await;
+    for (name, path, body) in answers {
+        assert_eq!(api.get(&path).send().await.body, body, "{name}");
+    }
+    assert_eq!(api.get("/kv").send().await.body, list);
+    api.close().await;
+}
