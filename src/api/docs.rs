@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use axum::extract::Path;
 use axum::http::{HeaderName, HeaderValue, header};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Response};
 use utoipa_swagger_ui::Config;
 
 use super::error::ApiError;
@@ -40,25 +40,33 @@ pub async fn json() -> Response {
     }
 }
 
-/// The page's files lie below.
-pub async fn page() -> Redirect {
-    Redirect::permanent("/docs/")
+/// The page. Its links are relative to a folder, which this path is not.
+pub async fn page() -> Response {
+    let Ok(Some(page)) = utoipa_swagger_ui::serve("index.html", Arc::clone(&PAGE)) else {
+        return ApiError::NoSuchPath.into_response();
+    };
+    let page = String::from_utf8_lossy(&page.bytes)
+        .replace("\"./", "\"/docs/")
+        .replace("\"index.css", "\"/docs/index.css")
+        .replace("<title>Swagger UI", "<title>ifmatch");
+    part_of_page("text/html; charset=utf-8".to_owned(), page.into_bytes())
 }
 
-/// A file of the page.
-pub async fn file(path: Option<Path<String>>) -> Response {
-    let path = path.map(|Path(path)| path).unwrap_or_default();
+/// A file that the page asks for.
+pub async fn file(Path(path): Path<String>) -> Response {
     match utoipa_swagger_ui::serve(&path, Arc::clone(&PAGE)) {
-        Ok(Some(file)) => {
-            let headers = [
-                (header::CONTENT_TYPE, file.content_type),
-                (header::CACHE_CONTROL, "no-cache".to_owned()),
-                (header::CONTENT_SECURITY_POLICY, PAGE_POLICY.to_owned()),
-            ];
-            (headers, file.bytes.into_owned()).into_response()
-        }
+        Ok(Some(file)) => part_of_page(file.content_type, file.bytes.into_owned()),
         Ok(None) | Err(_) => ApiError::NoSuchPath.into_response(),
     }
+}
+
+fn part_of_page(content_type: String, bytes: Vec<u8>) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (header::CACHE_CONTROL, "no-cache".to_owned()),
+        (header::CONTENT_SECURITY_POLICY, PAGE_POLICY.to_owned()),
+    ];
+    (headers, bytes).into_response()
 }
 
 fn text(content_type: &'static str, body: &'static str) -> Response {

@@ -60,7 +60,6 @@ pub fn router(service: Arc<Service>, limits: Limits) -> Router {
         .route("/openapi.yaml", get(docs::yaml))
         .route("/openapi.json", get(docs::json))
         .route("/docs", get(docs::page))
-        .route("/docs/", get(docs::file))
         .route("/docs/{*file}", get(docs::file))
         .route("/kv/", entry.clone())
         .route("/kv/{*key}", entry)

@@ -4,6 +4,7 @@
 
 mod support;
 
+mod contract;
 mod crash;
 mod errors;
 mod faults;

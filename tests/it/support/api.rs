@@ -16,6 +16,8 @@ use ifmatch::storage::memory::MemoryStore;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
+use super::contract;
+
 /// Limits that no test meets by chance.
 pub const LIMITS: Limits = Limits {
     max_value_bytes: 1024 * 1024,
@@ -78,12 +80,17 @@ impl Api {
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        if !path.starts_with("/docs/") {
+            contract::check(&method, &path, parts.status, &parts.headers, &body);
+        }
         Answer {
             status: parts.status,
             headers: parts.headers,
-            body: body.collect().await.unwrap().to_bytes().to_vec(),
+            body: body.to_vec(),
         }
     }
 }

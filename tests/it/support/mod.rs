@@ -2,4 +2,5 @@
 
 pub mod api;
 pub mod binary;
+pub mod contract;
 pub mod writers;
