@@ -73,6 +73,94 @@ async fn an_acknowledged_write_is_in_the_file_at_the_moment_of_its_answer() {
     soon(writers.join_all()).await;
 }
 
+/// How many clients transfer at once, and between how many accounts.
+const TRANSFERRERS: u32 = 32;
+const ACCOUNTS: u32 = 4;
+/// What all accounts hold together.
+const SUM: i64 = 4000;
+/// How often the transfers are cut short by a kill.
+const TRANSFER_ROUNDS: u32 = 5;
+
+#[tokio::test]
+async fn transfers_never_change_the_sum_also_across_kills() {
+    let folder = TempDir::new().unwrap();
+    let mut process = Process::start(folder.path(), &[]).await;
+    for account in 0..ACCOUNTS {
+        let url = process.url(&format!("/kv/account/{account}"));
+        let put = Client::new().put(url).json(&(SUM / i64::from(ACCOUNTS)));
+        assert_eq!(put.send().await.unwrap().status(), 201);
+    }
+    for _ in 0..TRANSFER_ROUNDS {
+        let (done, mut count) = tokio::sync::mpsc::unbounded_channel();
+        let mut clients = tokio::task::JoinSet::new();
+        for client in 0..TRANSFERRERS {
+            clients.spawn(transfer_until_gone(process.url(""), client, done.clone()));
+        }
+        for _ in 0..50 + random_below(100) {
+            soon(count.recv()).await.unwrap();
+            assert_eq!(
+                sum_of(&process).await,
+                SUM,
+                "a list shows all or nothing of a transfer"
+            );
+        }
+        process.signal(Signal::KILL);
+        process.wait().await;
+        soon(clients.join_all()).await;
+        process = Process::start(folder.path(), &[]).await;
+        assert_eq!(sum_of(&process).await, SUM);
+    }
+}
+
+async fn sum_of(process: &Process) -> i64 {
+    let entries = shown_entries(process).await;
+    assert_eq!(entries.len(), usize::try_from(ACCOUNTS).unwrap());
+    entries
+        .values()
+        .map(|entry| entry["value"].as_i64().unwrap())
+        .sum()
+}
+
+/// Moves amounts between two accounts, each time on the tags that it has read.
+async fn transfer_until_gone(
+    server: String,
+    client: u32,
+    done: tokio::sync::mpsc::UnboundedSender<()>,
+) {
+    let http = Client::new();
+    let read = async |account: u32| -> Option<Value> {
+        let got = http
+            .get(format!("{server}/kv/account/{account}"))
+            .send()
+            .await
+            .ok()?;
+        got.json().await.ok()
+    };
+    for round in client.. {
+        let (from, to) = (round % ACCOUNTS, (round + 1 + client % 3) % ACCOUNTS);
+        let (Some(a), Some(b)) = (read(from).await, read(to).await) else {
+            return;
+        };
+        let amount = i64::from(round % 7 + 1);
+        let put = |entry: &Value, change: i64| {
+            let value = entry["value"].as_i64().unwrap() + change;
+            json!({"op": "put", "key": entry["key"], "value": value, "if_match": entry["etag"]})
+        };
+        let body = json!({"operations": [put(&a, -amount), put(&b, amount)]});
+        let sent = http
+            .post(format!("{server}/transactions"))
+            .json(&body)
+            .send();
+        match sent.await.map(|answer| answer.status().as_u16()) {
+            // Whoever counts may have heard enough.
+            Ok(200) => drop(done.send(())),
+            Ok(412) => {}
+            Ok(other) => panic!("{other}"),
+            Err(_) => return,
+        }
+    }
+}
+
 fn rounds() -> u32 {
     match std::env::var("IFMATCH_CRASH_ROUNDS") {
         Ok(rounds) => rounds.parse().expect("IFMATCH_CRASH_ROUNDS is a number"),

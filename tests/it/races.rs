@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use axum::http::Method;
 use ifmatch::error::{CommitError, StoreError};
 use ifmatch::model::{Change, Key, Page, Range, Record};
 use ifmatch::service::Policy;
@@ -72,30 +73,66 @@ async fn writers_without_a_precondition_all_count() {
     api.close().await;
 }
 
+/// How a client adds 1 to the counter.
+async fn add_by_replacing(api: &Api) {
+    let mut entry = api.get("/kv/counter").send().await.json();
+    loop {
+        let next = entry["value"].as_u64().unwrap() + 1;
+        let tag = entry["etag"].as_str().unwrap();
+        let call = api.put("/kv/counter", &next.to_string()).if_match(tag);
+        let answer = call.send().await;
+        match answer.status.as_u16() {
+            200 => break,
+            // Everything that the next attempt needs is in the answer.
+            412 => entry = answer.json()["current"].clone(),
+            _ => panic!("{answer:?}"),
+        }
+    }
+}
+
+/// The same by PATCH: `test` is the condition, on the value instead of the tag.
+async fn add_by_patching(api: &Api) {
+    loop {
+        let value = api.get("/kv/counter").send().await.json()["value"]
+            .as_u64()
+            .unwrap();
+        let next = value + 1;
+        let patch = format!(
+            r#"[{{"op":"test","path":"","value":{value}}},{{"op":"replace","path":"","value":{next}}}]"#
+        );
+        let call = api.call(Method::PATCH, "/kv/counter").body(patch);
+        let answer = call
+            .header("content-type", "application/json-patch+json")
+            .send()
+            .await;
+        match answer.status.as_u16() {
+            200 => break,
+            409 => {}
+            _ => panic!("{answer:?}"),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_counter_of_many_counts_them_all() {
-    const CLIENTS: u64 = 32;
-    const EACH: u64 = 10;
+async fn a_counter_of_64_clients_that_each_add_100_ends_at_6400() {
+    const CLIENTS: u64 = 64;
+    const EACH: u64 = 100;
+    // Of those that try at once one wins, so that more of them would only lose more often.
+    const TRYING: usize = 8;
+    let trying = Arc::new(Semaphore::new(TRYING));
     let folder = tempfile::tempdir().unwrap();
-    let api = Api::in_folder(folder.path()).await;
+    let api = Api::in_folder(folder.path()).await.unchecked();
     api.put("/kv/counter", "0").send().await;
     let mut clients = JoinSet::new();
-    for _ in 0..CLIENTS {
-        let api = api.clone();
+    for client in 0..CLIENTS {
+        let (api, trying) = (api.clone(), Arc::clone(&trying));
         clients.spawn(async move {
             for _ in 0..EACH {
-                let mut entry = api.get("/kv/counter").send().await.json();
-                loop {
-                    let next = entry["value"].as_u64().unwrap() + 1;
-                    let tag = entry["etag"].as_str().unwrap();
-                    let call = api.put("/kv/counter", &next.to_string()).if_match(tag);
-                    let answer = call.send().await;
-                    match answer.status.as_u16() {
-                        200 => break,
-                        // Everything that the next attempt needs is in the answer.
-                        412 => entry = answer.json()["current"].clone(),
-                        _ => panic!("{answer:?}"),
-                    }
+                let _turn = trying.acquire().await.unwrap();
+                if client % 2 == 0 {
+                    add_by_replacing(&api).await;
+                } else {
+                    add_by_patching(&api).await;
                 }
             }
         });

@@ -31,6 +31,7 @@ pub const LIMITS: Limits = Limits {
 #[derive(Clone)]
 pub struct Api {
     router: Router,
+    checked: bool,
     pub service: Arc<Service>,
 }
 
@@ -49,8 +50,15 @@ impl Api {
         let service = Arc::new(Service::new(store, policy));
         Self {
             router: router(Arc::clone(&service), limits),
+            checked: true,
             service,
         }
+    }
+
+    /// The same without a look into the contract at each answer, for a test of very many.
+    pub fn unchecked(mut self) -> Self {
+        self.checked = false;
+        self
     }
 
     pub async fn close(self) {
@@ -84,7 +92,7 @@ impl Api {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
-        if !path.starts_with("/docs/") {
+        if self.checked && !path.starts_with("/docs/") {
             contract::check(&method, &path, parts.status, &parts.headers, &body);
         }
         Answer {

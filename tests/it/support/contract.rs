@@ -150,7 +150,7 @@ fn assert_valid(schema: &str, body: &[u8], shown: &str) {
     assert!(errors.is_empty(), "{errors:?}: {shown}");
 }
 
-/// OpenAPI 3.0 says `nullable` where JSON Schema says `null`, and lets an object have members that
+/// The contract says `nullable` where JSON Schema says `null`, and lets an object have members that
 /// are not named. A test wants to hear of each, so the objects of answers are closed.
 fn validator(schema: &str) -> Validator {
     let mut root = json!({

@@ -1,0 +1,41 @@
+// Opens /docs, lists what it asks for, and tries an operation as a reader would.
+const { chromium } = require("playwright-core");
+
+const [url, work] = process.argv.slice(2);
+const finding = (what, holds) => console.log(holds ? "ok" : "not ok", what);
+
+(async () => {
+  const browser = await chromium.launch({
+    executablePath: "/usr/bin/chromium",
+    args: [
+      "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+      "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    ],
+  });
+  const page = await browser.newPage();
+  const asked = [];
+  const complaints = [];
+  page.on("request", (request) => asked.push(request.url()));
+  page.on("console", (line) => line.type() === "error" && complaints.push(line.text()));
+  page.on("pageerror", (error) => complaints.push(String(error)));
+
+  await page.goto(`${url}/docs`);
+  await page.waitForSelector("#operations-entries-putEntry");
+  const operations = await page.locator(".opblock").count();
+  finding(`it shows every operation, ${operations}`, operations >= 13);
+
+  await page.click("#operations-health-getHealth .opblock-summary-control");
+  await page.click("#operations-health-getHealth button.execute");
+  const answer = page.locator("#operations-health-getHealth .live-responses-table .microlight").first();
+  await answer.waitFor();
+  finding("an operation can be tried", (await answer.innerText()).includes('"status"'));
+
+  await page.screenshot({ path: `${work}/docs.png` });
+  const others = asked.filter((one) => !one.startsWith(`${url}/`) && !one.startsWith("data:"));
+  finding(`it asked no other host, in ${asked.length} requests ${others}`, asked.length > 5 && others.length === 0);
+  finding(`the browser has no complaint ${complaints}`, complaints.length === 0);
+  await browser.close();
+})().catch((error) => {
+  console.error(error);
+  process.exit(1);
+});
