@@ -5,7 +5,7 @@
 //! they are kept as they were written.
 
 use json_patch::{PatchOperation, jsonptr::PointerBuf};
-use serde_json::{Map, Value as Tree};
+use serde_json::Value as Tree;
 use thiserror::Error;
 
 use crate::json::{self, MAX_DEPTH_LEVELS, SyntaxError, depth};
@@ -130,7 +130,10 @@ fn read_operation(operation: Tree) -> Result<PatchOperation, String> {
     let Tree::Object(mut members) = operation else {
         return Err("it is not an object".to_owned());
     };
-    let value = take_value(&mut members);
+    let value = members.get_mut("value").map(Tree::take);
+    // What else stands there is ignored (RFC 6902 §4), and null is left so that a missing value is
+    // still noticed.
+    members.retain(|name, _| matches!(name.as_str(), "op" | "path" | "from" | "value"));
     let mut read: PatchOperation =
         serde_json::from_value(Tree::Object(members)).map_err(|error| error.to_string())?;
     if let Some(value) = value {
@@ -143,11 +146,6 @@ fn read_operation(operation: Tree) -> Result<PatchOperation, String> {
         }
     }
     Ok(read)
-}
-
-/// Leaves a stand-in, so that a missing value is still noticed.
-fn take_value(members: &mut Map<String, Tree>) -> Option<Tree> {
-    members.get_mut("value").map(Tree::take)
 }
 
 fn apply_one(operation: &PatchOperation, value: &mut Tree) -> Result<(), String> {
@@ -249,6 +247,16 @@ mod tests {
         assert_eq!(
             merged.apply(tree(value), LIMIT).unwrap(),
             tree(r#"{"a":{"$serde_json::private::Number":"1"},"b":1e400,"c":2.0}"#)
+        );
+    }
+
+    #[test]
+    fn what_a_patch_need_not_say_is_ignored() {
+        let operations = r#"[{"op":"add","path":"/b","value":2,"from":"/a",
+            "x":{"$serde_json::private::Number":[]},"y":1029007508531501636284301908639744}]"#;
+        assert_eq!(
+            applied(r#"{"a":1}"#, operations).unwrap(),
+            r#"{"a":1,"b":2}"#
         );
     }
 

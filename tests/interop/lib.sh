@@ -15,7 +15,7 @@ finding() {
 }
 
 servers=()
-trap 'kill "${servers[@]}" 2>/dev/null; wait 2>/dev/null' EXIT
+trap 'kill "${servers[@]}" 2>/dev/null || true; wait 2>/dev/null || true' EXIT
 
 # serve [FLAG…]: starts a server with an empty store of its own; sets URL and SERVER_PID.
 serve() {

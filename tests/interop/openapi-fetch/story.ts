@@ -1,0 +1,80 @@
+// The story, told through openapi-fetch with the types that openapi-typescript made.
+
+import createClient from 'openapi-fetch';
+import { isDeepStrictEqual } from 'node:util';
+import type { components, paths } from './ifmatch.js';
+
+type Entry = components['schemas']['Entry'];
+type Failure = components['schemas']['Error'];
+
+const key = 'doc/plan';
+const plan = { title: 'Plan', budget: 100 };
+
+function step(what: string, holds: boolean): void {
+  console.log(holds ? 'ok' : 'not ok', what);
+}
+
+const client = createClient<paths>({ baseUrl: process.argv[2]! });
+const at = (key: string, ifMatch?: string) => ({
+  params: { path: { key }, header: ifMatch === undefined ? {} : { 'If-Match': ifMatch } },
+});
+
+const created = await client.PUT('/kv/{key}', { ...at(key), body: plan });
+const first: Entry = created.data!;
+step('create: 201, version 1', created.response.status === 201 && first.version === 1 && first.key === key);
+
+const read = await client.GET('/kv/{key}', at(key));
+step('read: the same entry', isDeepStrictEqual(read.data, first) && isDeepStrictEqual(first.value, plan));
+
+const replaced = await client.PUT('/kv/{key}', { ...at(key, first.etag), body: { ...plan, budget: 120 } });
+const second: Entry = replaced.data!;
+step('replace with the tag: 200, version 2', replaced.response.status === 200 && second.version === 2);
+
+const stale = await client.PUT('/kv/{key}', { ...at(key, first.etag), body: { ...plan, title: 'Plan B' } });
+const failure: Failure = stale.error!;
+step(
+  'replace with the stale tag: 412, typed',
+  stale.response.status === 412 && failure.error === 'precondition_failed',
+);
+const current: Entry | null | undefined = failure.current;
+step(
+  'the 412 shows the current entry',
+  current?.etag === second.etag && isDeepStrictEqual(current.value, { ...plan, budget: 120 }),
+);
+
+const deleted = await client.DELETE('/kv/{key}', at(key, second.etag));
+step('delete with the newest tag', isDeepStrictEqual(deleted.data, second));
+
+const gone = await client.GET('/kv/{key}', at(key));
+step('read: 404, typed', gone.response.status === 404 && gone.error?.error === 'not_found');
+
+const lost = await client.PUT('/kv/{key}', { ...at(key, second.etag), body: plan });
+step(
+  'replace what is gone: 412, current is null',
+  lost.response.status === 412 && lost.error?.current === null,
+);
+
+const kinds: Record<string, unknown> = {
+  object: { a: { b: [1, null] } },
+  'empty object': {},
+  array: [1, 'two', null, {}],
+  string: 'schön "quoted" \u2028',
+  number: Number.MAX_SAFE_INTEGER,
+  fraction: -0.25,
+  bool: false,
+  null: null,
+};
+for (const [name, value] of Object.entries(kinds)) {
+  const written = await client.PUT('/kv/{key}', { ...at(`kinds/${name}`), body: value });
+  const read = await client.GET('/kv/{key}', at(`kinds/${name}`));
+  step(
+    `a value of the kind ${name}`,
+    isDeepStrictEqual(read.data, written.data) && isDeepStrictEqual(read.data?.value, value),
+  );
+}
+
+const listed = await client.GET('/kv', { params: { query: { prefix: 'kinds/', limit: 3 } } });
+const next: string | null = listed.data!.next;
+step('list: a page of entries', listed.data!.items.length === 3 && next === listed.data!.items[2]!.key);
+const rest = await client.GET('/kv', { params: { query: { prefix: 'kinds/', after: next! } } });
+step('list: the rest, next is null', rest.data!.items.length === 5 && rest.data!.next === null);

@@ -1,0 +1,143 @@
+//! The story, told through a client that progenitor made. `filter.py` tells what it cannot take of
+//! the description.
+
+use serde_json::{Value, json};
+use types::ErrorError::{NotFound, PreconditionFailed};
+
+progenitor::generate_api!(spec = "openapi.json", interface = Builder);
+
+const KEY: &str = "doc/plan";
+
+fn step(what: &str, holds: bool) {
+    println!("{} {what}", if holds { "ok" } else { "not ok" });
+}
+
+/// The status and the typed error that a call is refused with.
+fn refused<T: std::fmt::Debug>(answer: Result<T, Error<types::Error>>) -> (u16, types::Error) {
+    match answer.expect_err("a refusal") {
+        Error::ErrorResponse(answer) => (answer.status().as_u16(), answer.into_inner()),
+        other => panic!("not a typed error: {other}"),
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error<types::Error>> {
+    let client = Client::new(&std::env::args().nth(1).expect("the service's URL"));
+    let plan = json!({"title": "Plan", "budget": 100});
+
+    let created = client
+        .put_entry()
+        .key(KEY)
+        .body(plan.clone())
+        .send()
+        .await?;
+    step(
+        "create: 201, version 1",
+        created.status() == 201 && created.version.get() == 1 && created.key == KEY,
+    );
+    let first = created.into_inner();
+
+    let read = client.get_entry().key(KEY).send().await?;
+    step(
+        "read: the same entry",
+        read.etag == first.etag && read.value.0 == plan,
+    );
+
+    let raised = json!({"title": "Plan", "budget": 120});
+    let replaced = client
+        .put_entry()
+        .key(KEY)
+        .body(raised.clone())
+        .if_match(&first.etag);
+    let replaced = replaced.send().await?;
+    step(
+        "replace with the tag: 200, version 2",
+        replaced.status() == 200 && replaced.version.get() == 2,
+    );
+    let second = replaced.into_inner();
+
+    let stale = client
+        .put_entry()
+        .key(KEY)
+        .body(plan.clone())
+        .if_match(&first.etag);
+    let (status, error) = refused(stale.send().await);
+    step(
+        "replace with the stale tag: 412, typed",
+        status == 412 && error.error == PreconditionFailed,
+    );
+    let current: Option<types::Entry> = error.current;
+    step(
+        "the 412 shows the current entry",
+        current.is_some_and(|entry| entry.etag == second.etag && entry.value.0 == raised),
+    );
+
+    let deleted = client
+        .delete_entry()
+        .key(KEY)
+        .if_match(&second.etag)
+        .send()
+        .await?;
+    step("delete with the newest tag", deleted.etag == second.etag);
+
+    let (status, error) = refused(client.get_entry().key(KEY).send().await);
+    step("read: 404, typed", status == 404 && error.error == NotFound);
+
+    let lost = client
+        .put_entry()
+        .key(KEY)
+        .body(plan)
+        .if_match(&second.etag);
+    let (status, error) = refused(lost.send().await);
+    step(
+        "replace what is gone: 412, current is null",
+        status == 412 && error.error == PreconditionFailed && error.current.is_none(),
+    );
+
+    for (name, value) in [
+        ("object", json!({"a": {"b": [1, null]}})),
+        ("empty object", json!({})),
+        ("array", json!([1, "two", null, {}])),
+        ("string", json!("schön \"quoted\" \u{2028}")),
+        ("number", json!(u64::MAX)),
+        ("fraction", json!(-0.25)),
+        ("bool", json!(false)),
+        ("null", Value::Null),
+    ] {
+        let key = format!("kinds/{name}");
+        let written = client
+            .put_entry()
+            .key(key.as_str())
+            .body(value.clone())
+            .send()
+            .await?;
+        let read = client.get_entry().key(key.as_str()).send().await?;
+        step(
+            &format!("a value of the kind {name}"),
+            written.value.0 == value && read.value.0 == value && read.etag == written.etag,
+        );
+    }
+
+    let listed = client
+        .list_entries()
+        .prefix("kinds/")
+        .limit(3u32)
+        .send()
+        .await?
+        .into_inner();
+    let last = listed.items.last().map(|entry| entry.key.clone());
+    step(
+        "list: a page of entries",
+        listed.items.len() == 3 && last.is_some() && listed.next == last,
+    );
+    let rest = client
+        .list_entries()
+        .prefix("kinds/")
+        .after(last.unwrap_or_default());
+    let rest = rest.send().await?;
+    step(
+        "list: the rest, next is null",
+        rest.items.len() == 5 && rest.next.is_none(),
+    );
+    Ok(())
+}
