@@ -389,6 +389,14 @@ struct Disk {
     lock: File,
 }
 
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // A child process that is just being started has a copy of the descriptor, and with it
+        // the lock. If it cannot be released here, it is with the last copy.
+        let _ = self.lock.unlock();
+    }
+}
+
 impl Disk {
     /// Writes the table with what is staged. If the new file is in place but not known to be
     /// durable, the old state is written back.

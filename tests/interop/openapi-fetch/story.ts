@@ -78,3 +78,22 @@ const next: string | null = listed.data!.next;
 step('list: a page of entries', listed.data!.items.length === 3 && next === listed.data!.items[2]!.key);
 const rest = await client.GET('/kv', { params: { query: { prefix: 'kinds/', after: next! } } });
 step('list: the rest, next is null', rest.data!.items.length === 5 && rest.data!.next === null);
+
+// As the README shows it.
+async function change(key: string, edit: (value: unknown) => unknown) {
+  for (;;) {
+    const { data: entry, error } = await client.GET('/kv/{key}', { params: { path: { key } } });
+    if (!entry) throw error;
+    const params = { path: { key }, header: { 'If-Match': entry.etag } };
+    const answer = await client.PUT('/kv/{key}', { params, body: edit(entry.value) });
+    if (answer.response.status !== 412) return answer;
+  }
+}
+
+await client.PUT('/kv/{key}', { params: { path: { key: 'counter' } }, body: 0 });
+const add = async () => {
+  for (let round = 0; round < 25; round++) await change('counter', (value) => Number(value) + 1);
+};
+await Promise.all(Array.from({ length: 8 }, add));
+const counter = await client.GET('/kv/{key}', { params: { path: { key: 'counter' } } });
+step('change: 8 that each add 25 end at 200', counter.data?.value === 200);

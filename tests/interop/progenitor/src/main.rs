@@ -20,6 +20,22 @@ fn refused<T: std::fmt::Debug>(answer: Result<T, Error<types::Error>>) -> (u16, 
     }
 }
 
+/// As the README shows it.
+async fn change(
+    client: &Client,
+    key: &str,
+    edit: impl Fn(&Value) -> Value,
+) -> Result<types::Entry, Error<types::Error>> {
+    loop {
+        let entry = client.get_entry().key(key).send().await?.into_inner();
+        let put = client.put_entry().key(key).if_match(entry.etag.as_str());
+        match put.body(edit(&entry.value.0)).send().await {
+            Err(Error::ErrorResponse(refused)) if refused.status() == 412 => {}
+            answer => return Ok(answer?.into_inner()),
+        }
+    }
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error<types::Error>> {
     let client = Client::new(&std::env::args().nth(1).expect("the service's URL"));
@@ -48,7 +64,7 @@ async fn main() -> Result<(), Error<types::Error>> {
         .put_entry()
         .key(KEY)
         .body(raised.clone())
-        .if_match(&first.etag);
+        .if_match(first.etag.as_str());
     let replaced = replaced.send().await?;
     step(
         "replace with the tag: 200, version 2",
@@ -60,7 +76,7 @@ async fn main() -> Result<(), Error<types::Error>> {
         .put_entry()
         .key(KEY)
         .body(plan.clone())
-        .if_match(&first.etag);
+        .if_match(first.etag.as_str());
     let (status, error) = refused(stale.send().await);
     step(
         "replace with the stale tag: 412, typed",
@@ -75,7 +91,7 @@ async fn main() -> Result<(), Error<types::Error>> {
     let deleted = client
         .delete_entry()
         .key(KEY)
-        .if_match(&second.etag)
+        .if_match(second.etag.as_str())
         .send()
         .await?;
     step("delete with the newest tag", deleted.etag == second.etag);
@@ -87,7 +103,7 @@ async fn main() -> Result<(), Error<types::Error>> {
         .put_entry()
         .key(KEY)
         .body(plan)
-        .if_match(&second.etag);
+        .if_match(second.etag.as_str());
     let (status, error) = refused(lost.send().await);
     step(
         "replace what is gone: 412, current is null",
@@ -139,5 +155,17 @@ async fn main() -> Result<(), Error<types::Error>> {
         "list: the rest, next is null",
         rest.items.len() == 5 && rest.next.is_none(),
     );
+
+    client.put_entry().key("counter").body(json!(0)).send().await?;
+    let add = || async {
+        for _ in 0..25 {
+            let one_more = |value: &Value| json!(value.as_u64().unwrap_or_default() + 1);
+            change(&client, "counter", one_more).await?;
+        }
+        Ok::<_, Error<types::Error>>(())
+    };
+    tokio::try_join!(add(), add(), add(), add(), add(), add(), add(), add())?;
+    let counter = client.get_entry().key("counter").send().await?;
+    step("change: 8 that each add 25 end at 200", counter.value.0 == json!(200));
     Ok(())
 }
