@@ -16,11 +16,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use tower::ServiceBuilder;
-use tower_http::request_id::{PropagateRequestIdLayer, SetRequestIdLayer};
+use tower_http::request_id::{
+    PropagateRequestId, PropagateRequestIdLayer, SetRequestId, SetRequestIdLayer,
+};
 
+use self::observe::{NumberRequests, Observe};
 pub use self::server::serve;
 use crate::model::random_token;
 use crate::service::Service;
@@ -48,7 +50,7 @@ struct Shared {
 }
 
 /// All routes.
-pub fn router(service: Arc<Service>, limits: Limits) -> Router {
+pub fn router(service: Arc<Service>, limits: Limits) -> Api {
     let entry = get(handlers::read)
         .post(handlers::put)
         .put(handlers::put)
@@ -70,7 +72,7 @@ pub fn router(service: Arc<Service>, limits: Limits) -> Router {
 
 /// The routes of a connection past the limit: probes are answered, everything else is told to
 /// come back.
-fn overload_router(service: Arc<Service>, limits: Limits) -> Router {
+fn overload_router(service: Arc<Service>, limits: Limits) -> Api {
     let routes = health_routes().fallback(handlers::overloaded);
     finish(routes, Shared { service, limits })
 }
@@ -82,12 +84,15 @@ fn health_routes() -> Router<Shared> {
         .route("/health/ready", get(health::ready))
 }
 
-fn finish(routes: Router<Shared>, shared: Shared) -> Router {
-    let number = observe::NumberRequests::of_process(random_token());
-    // One layer of layers, because each call of `Router::layer` boxes every request once more.
-    let around = ServiceBuilder::new()
+/// A router with what happens around every request. This stands around it as a whole, because
+/// each `Router::layer` would box every request once more.
+pub type Api = SetRequestId<PropagateRequestId<Observe<Router>>, NumberRequests>;
+
+fn finish(routes: Router<Shared>, shared: Shared) -> Api {
+    let limits = shared.limits;
+    let number = NumberRequests::of_process(random_token());
+    ServiceBuilder::new()
         .layer(SetRequestIdLayer::x_request_id(number))
         .layer(PropagateRequestIdLayer::x_request_id())
-        .layer(from_fn_with_state(shared.limits, observe::observe));
-    routes.layer(around).with_state(shared)
+        .service(Observe::new(routes.with_state(shared), limits))
 }

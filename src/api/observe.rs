@@ -1,13 +1,14 @@
 //! What happens around every request: it ends in time and is logged.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Instant;
 
-use axum::extract::{Request, State};
-use axum::http::HeaderValue;
-use axum::middleware::Next;
+use axum::http::{HeaderValue, Request};
 use axum::response::{IntoResponse as _, Response};
+use tower::Service;
 use tower_http::request_id::{MakeRequestId, RequestId};
 
 use super::Limits;
@@ -32,31 +33,63 @@ impl NumberRequests {
 }
 
 impl MakeRequestId for NumberRequests {
-    fn make_request_id<B>(&mut self, _: &axum::http::Request<B>) -> Option<RequestId> {
+    fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let id = HeaderValue::try_from(format!("{}-{number}", self.process)).ok()?;
         Some(RequestId::new(id))
     }
 }
 
-/// Answers 503 when the time is over. Logs a failure of ours as an error with its cause, every
-/// other request at debug.
-pub async fn observe(State(limits): State<Limits>, request: Request, next: Next) -> Response {
-    let started = Instant::now();
-    let method = request.method().clone();
-    let uri = request.uri().clone();
-    let id = request.extensions().get::<RequestId>().cloned();
-    let response = tokio::time::timeout(limits.request_timeout, next.run(request))
-        .await
-        .unwrap_or_else(|_| ApiError::TimedOut(limits.request_timeout).into_response());
-    let request_id = id.as_ref().and_then(|id| id.header_value().to_str().ok());
-    let (path, status) = (uri.path(), response.status().as_u16());
-    let latency = started.elapsed();
-    match response.extensions().get::<Cause>() {
-        Some(Cause(cause)) => {
-            tracing::error!(%method, path, status, ?latency, request_id, %cause, "request failed");
-        }
-        None => tracing::debug!(%method, path, status, ?latency, request_id, "request"),
+/// A service around which every request ends in time and is logged: 503 when the time is over, a
+/// failure of ours as an error with its cause, every other request at debug.
+#[derive(Clone)]
+pub struct Observe<S> {
+    inner: S,
+    limits: Limits,
+}
+
+impl<S> Observe<S> {
+    /// Around `inner`.
+    pub fn new(inner: S, limits: Limits) -> Self {
+        Self { inner, limits }
     }
-    response
+}
+
+impl<S, B> Service<Request<B>> for Observe<S>
+where
+    S: Service<Request<B>, Response = Response>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let started = Instant::now();
+        let limit = self.limits.request_timeout;
+        let method = request.method().clone();
+        let uri = request.uri().clone();
+        let id = request.extensions().get::<RequestId>().cloned();
+        let answering = tokio::time::timeout(limit, self.inner.call(request));
+        Box::pin(async move {
+            let response = match answering.await {
+                Ok(answered) => answered?,
+                Err(_) => ApiError::TimedOut(limit).into_response(),
+            };
+            let request_id = id.as_ref().and_then(|id| id.header_value().to_str().ok());
+            let (path, status) = (uri.path(), response.status().as_u16());
+            let latency = started.elapsed();
+            match response.extensions().get::<Cause>() {
+                Some(Cause(cause)) => tracing::error!(
+                    %method, path, status, ?latency, request_id, %cause, "request failed"
+                ),
+                None => tracing::debug!(%method, path, status, ?latency, request_id, "request"),
+            }
+            Ok(response)
+        })
+    }
 }

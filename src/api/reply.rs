@@ -14,6 +14,8 @@ use crate::service::{Reading, Transaction};
 
 /// What must not be kept: errors, health, the outcome of a transaction.
 pub const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// How many bytes an entry has besides its value; with a longer key the answer grows.
+const ENTRY_REST_BYTES: usize = 256;
 /// How many headers an answer that shows an entry has at the most, those of the server included.
 const ENTRY_HEADERS: usize = 8;
 /// What a key's bytes are percent-encoded to in a URL: all but the unreserved (RFC 3986 §2.3),
@@ -85,7 +87,6 @@ pub fn listing(reading: Reading<Page, Position>) -> Response {
 
 /// The headers of every answer that shows one entry.
 pub fn add_entry_headers(headers: &mut HeaderMap, entry: &Entry) {
-    headers.reserve(ENTRY_HEADERS);
     add_validators(headers, &entry.record.etag());
     let modified_at = SystemTime::from(entry.record.modified_at);
     headers.typed_insert(LastModified::from(modified_at));
@@ -105,9 +106,18 @@ struct ListBody<'a> {
 }
 
 fn shown(status: StatusCode, entry: &Entry) -> Response {
-    let mut response = Json(entry).into_response();
+    let mut body = Vec::with_capacity(entry.record.value.as_json().len() + ENTRY_REST_BYTES);
+    if serde_json::to_writer(&mut body, entry).is_err() {
+        // Writing to memory does not fail; if it did, this would say so.
+        return Json(entry).into_response();
+    }
+    let mut headers = HeaderMap::with_capacity(ENTRY_HEADERS);
+    let json = HeaderValue::from_static("application/json");
+    headers.insert(header::CONTENT_TYPE, json);
+    add_entry_headers(&mut headers, entry);
+    let mut response = Response::new(body.into());
     *response.status_mut() = status;
-    add_entry_headers(response.headers_mut(), entry);
+    *response.headers_mut() = headers;
     response
 }
 

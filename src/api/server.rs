@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
@@ -12,7 +11,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Limits, overload_router, router};
+use super::{Api, Limits, overload_router, router};
 use crate::service::Service;
 
 /// How many connections past the limit are told so; still more are closed without a word.
@@ -60,8 +59,8 @@ pub async fn serve(
 struct Front {
     http: http1::Builder,
     overload_http: http1::Builder,
-    full: Router,
-    overload: Router,
+    full: Api,
+    overload: Api,
     places: Arc<Semaphore>,
     overload_places: Arc<Semaphore>,
 }
@@ -106,14 +105,13 @@ impl Front {
         watcher: Watcher,
         place: OwnedSemaphorePermit,
         http: &http1::Builder,
-        router: Router,
+        api: Api,
     ) {
         // Without it, Nagle's algorithm and delayed acknowledgements hold answers back for 40 ms.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY cannot be set");
         }
-        let connection =
-            http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(api));
         let connection = watcher.watch(connection);
         tokio::spawn(async move {
             // What ends a connection early is the client's affair: it hung up, or was too slow.

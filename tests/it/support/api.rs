@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
@@ -30,7 +29,7 @@ pub const LIMITS: Limits = Limits {
 /// A service and its router.
 #[derive(Clone)]
 pub struct Api {
-    router: Router,
+    router: ifmatch::api::Api,
     checked: bool,
     pub service: Arc<Service>,
 }
