@@ -20,4 +20,5 @@ mod sources;
 mod startup;
 mod tags;
 mod transactions;
+mod validators;
 mod values;
