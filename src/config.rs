@@ -8,6 +8,7 @@ use clap::{Parser, ValueEnum};
 use crate::api::Limits;
 use crate::model::DEFAULT_MAX_VALUE_BYTES;
 use crate::service::Policy;
+use crate::storage::file::Journaling;
 
 /// An HTTP key-value service in which nobody's update gets lost.
 ///
@@ -34,6 +35,12 @@ pub struct Config {
         default_value = "data.json"
     )]
     pub data: PathBuf,
+
+    /// How large the data file is when commits begin to go to a journal beside it: a number of
+    /// bytes, or `never`
+    #[arg(long, env = "IFMATCH_JOURNAL_ABOVE", value_name = "BYTES",
+          default_value = "1048576", value_parser = journal_above)]
+    pub journal_above: Journaling,
 
     /// The largest value taken, in bytes of its JSON text
     #[arg(long, env = "IFMATCH_MAX_VALUE_BYTES", value_name = "BYTES",
@@ -108,6 +115,17 @@ impl Config {
     }
 }
 
+/// A size, or `never`.
+fn journal_above(text: &str) -> Result<Journaling, String> {
+    if text == "never" {
+        return Ok(Journaling::Never);
+    }
+    match text.parse() {
+        Ok(bytes) => Ok(Journaling::Above { bytes }),
+        Err(error) => Err(format!("{error}; write a number of bytes, or never")),
+    }
+}
+
 /// `30s`, `1m 30s`, `500ms`; never nothing, which would refuse everything.
 fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text)
@@ -126,6 +144,24 @@ mod tests {
     #[test]
     fn the_flags_are_consistent() {
         Config::command().debug_assert();
+    }
+
+    #[test]
+    fn a_journal_begins_at_a_size_or_never() {
+        let config =
+            |arguments: &[&str]| Config::try_parse_from([&["ifmatch"], arguments].concat());
+        assert_eq!(config(&[]).unwrap().journal_above, Journaling::default());
+        for (text, journaling) in [
+            ("0", Journaling::Above { bytes: 0 }),
+            ("4096", Journaling::Above { bytes: 4096 }),
+            ("never", Journaling::Never),
+        ] {
+            let parsed = config(&["--journal-above", text]).unwrap();
+            assert_eq!(parsed.journal_above, journaling);
+        }
+        for bad in ["-1", "1MB", "always", ""] {
+            assert!(config(&["--journal-above", bad]).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What can go wrong below the HTTP interface, in its own terms.
 
 use std::io;
+use std::sync::Arc;
 
 use thiserror::Error;
 
@@ -88,5 +89,5 @@ pub struct Conflict {
     /// Which change of the commit, counted from 0.
     pub index: usize,
     /// What stands instead.
-    pub current: Option<Record>,
+    pub current: Option<Arc<Record>>,
 }

@@ -39,7 +39,7 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
         tracing::debug!(%error, "the limit of open files cannot be raised");
     }
     let shutdown = shutdown_signals()?;
-    let store = FileStore::open(&config.data).await?;
+    let store = FileStore::open(&config.data, config.journal_above).await?;
     let service = Arc::new(Service::new(Arc::new(store), config.policy()));
     let listener = TcpListener::bind(&config.listen)
         .await

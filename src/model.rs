@@ -120,7 +120,7 @@ impl<'de> Deserialize<'de> for Key {
 
 /// A JSON value as its compact text. It was parsed when it came in and is never parsed again.
 #[derive(Debug, Clone)]
-pub struct Value(Arc<RawValue>);
+pub struct Value(Box<RawValue>);
 
 impl Value {
     /// Reads a value from JSON text (RFC 8259).
@@ -138,7 +138,7 @@ impl Value {
     #[must_use]
     pub fn from_tree(tree: &serde_json::Value) -> Self {
         let text = serde_json::value::to_raw_value(tree).expect("the keys are strings");
-        Self(text.into())
+        Self(text)
     }
 
     /// The tree that the text stands for.
@@ -163,10 +163,9 @@ impl Serialize for Value {
     }
 }
 
-/// From a text in memory, which `serde_json` hands on as it is.
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <&RawValue>::deserialize(deserializer)?;
+        let text = Box::<RawValue>::deserialize(deserializer)?;
         Self::from_json(text.get().as_bytes())
             .map_err(|error| D::Error::custom(format_args!("not a JSON value: {}", error.reason)))
     }
@@ -336,7 +335,7 @@ pub struct Entry {
     /// Its name.
     pub key: Key,
     /// Its state.
-    pub record: Record,
+    pub record: Arc<Record>,
 }
 
 impl Serialize for Entry {
@@ -430,13 +429,11 @@ pub struct Range {
     pub limit: Option<usize>,
 }
 
-/// A part of the store as it stood at one moment.
+/// The entries of a range, or the first of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     /// Ascending by the bytes of the key.
     pub entries: Vec<Entry>,
-    /// When that was.
-    pub position: Position,
     /// Whether the range goes on after the last entry.
     pub more: bool,
 }

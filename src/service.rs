@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 
 use crate::error::{CommitError, Error, FailedOperation, StoreError};
 use crate::model::{
-    Change, EntityTag, Entry, Expected, Key, Operation, Page, Position, Range, Record, Revision,
-    Value,
+    Change, EntityTag, Entry, Expected, Key, Operation, Position, Record, Revision, Value,
 };
 use crate::patch::{ApplyError, Patch};
 use crate::precondition::{Decision, Preconditions, Purpose, Tags, decide};
-use crate::storage::{Status, Store};
+use crate::storage::{Snapshot, Status, Store};
 
 /// The operations on one store, without HTTP.
 pub struct Service {
@@ -93,7 +92,7 @@ impl Service {
         conditions: &Preconditions,
     ) -> Result<Reading<Entry, Entry>, Error> {
         let current = self.store.get(&key).await?;
-        let decision = decide(conditions, Purpose::Read, current.as_ref());
+        let decision = decide(conditions, Purpose::Read, current.as_deref());
         match (decision, current) {
             (Decision::Proceed(_), Some(record)) => Ok(Reading::Found(Entry { key, record })),
             (Decision::NotModified, Some(record)) => {
@@ -104,26 +103,20 @@ impl Service {
         }
     }
 
-    /// The entries of a range, if the preconditions let them be shown. A list has an entity tag but
+    /// The entries as they stand, if the preconditions let them be shown. A list has an entity tag but
     /// no date, so dates are ignored (RFC 9110 §13.1.3, §13.1.4).
     ///
     /// # Errors
     /// [`Error::PreconditionFailed`], [`Error::Store`].
     pub async fn list(
         &self,
-        range: &Range,
         conditions: &Preconditions,
-    ) -> Result<Reading<Page, Position>, Error> {
-        // The tag first: who has the list already does not make anybody gather it again.
-        let position = self.store.status().await.position;
-        if is_unmodified(&position, conditions)? {
-            return Ok(Reading::NotModified(position));
+    ) -> Result<Reading<Box<dyn Snapshot>, Position>, Error> {
+        let snapshot = self.store.snapshot().await?;
+        if is_unmodified(snapshot.position(), conditions)? {
+            return Ok(Reading::NotModified(snapshot.position().clone()));
         }
-        let page = self.store.list(range).await?;
-        if is_unmodified(&page.position, conditions)? {
-            return Ok(Reading::NotModified(page.position));
-        }
-        Ok(Reading::Found(page))
+        Ok(Reading::Found(snapshot))
     }
 
     /// Creates or replaces a key's value. The entry's version is 1 if this created it.
@@ -312,12 +305,12 @@ async fn write_when_allowed(
 ) -> Result<Entry, Error> {
     let mut current = store.get(&key).await?;
     loop {
-        let expected = match decide(conditions, write.purpose(), current.as_ref()) {
+        let expected = match decide(conditions, write.purpose(), current.as_deref()) {
             Decision::Proceed(expected) => expected,
             Decision::NotFound => return Err(Error::NotFound),
             Decision::Failed | Decision::NotModified => return Err(failed(key, current)),
         };
-        let change = write.change(&key, expected, current.as_ref())?;
+        let change = write.change(&key, expected, current.as_deref())?;
         match store.commit(vec![change]).await {
             Ok(committed) => {
                 let record = committed.records.into_iter().next().flatten();
@@ -346,7 +339,7 @@ async fn transact_when_allowed(
         let changes = changes_of(&operations, &current)?;
         match store.commit(changes).await {
             Ok(committed) if committed.records.len() == operations.len() => {
-                let entry = |(operation, record): (TransactionOperation, Option<Record>)| {
+                let entry = |(operation, record): (TransactionOperation, Option<Arc<Record>>)| {
                     let key = operation.key;
                     record.map(|record| Entry { key, record })
                 };
@@ -374,7 +367,7 @@ async fn transact_when_allowed(
 /// [`Error::TransactionFailed`] with every operation whose preconditions do not hold.
 fn changes_of(
     operations: &[TransactionOperation],
-    current: &[Option<Record>],
+    current: &[Option<Arc<Record>>],
 ) -> Result<Vec<Change>, Error> {
     let mut changes = Vec::with_capacity(operations.len());
     let mut failed = Vec::new();
@@ -384,7 +377,7 @@ fn changes_of(
             Operation::Put(_) | Operation::Check => Purpose::Write,
         };
         let key = operation.key.clone();
-        match decide(&operation.conditions, purpose, current.as_ref()) {
+        match decide(&operation.conditions, purpose, current.as_deref()) {
             Decision::Proceed(expected) => changes.push(Change {
                 key,
                 expected,
@@ -414,7 +407,7 @@ fn unsaid() -> StoreError {
     StoreError::Unknown(io::Error::other("the store did not say what it wrote"))
 }
 
-fn failed(key: Key, current: Option<Record>) -> Error {
+fn failed(key: Key, current: Option<Arc<Record>>) -> Error {
     Error::PreconditionFailed {
         current: current.map(|record| Entry { key, record }),
     }

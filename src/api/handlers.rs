@@ -7,7 +7,7 @@ use super::error::ApiError;
 use super::extract::{Conditions, KeyInPath, PatchInBody, RangeInQuery, ValueInBody};
 use super::prefer::Shown;
 use super::transaction::TransactionInBody;
-use super::{Shared, reply};
+use super::{Shared, listing, reply};
 
 pub async fn read(
     State(shared): State<Shared>,
@@ -65,8 +65,8 @@ pub async fn list(
     RangeInQuery(range): RangeInQuery,
     Conditions(conditions): Conditions,
 ) -> Result<Response, ApiError> {
-    let reading = shared.service.list(&range, &conditions).await?;
-    Ok(reply::listing(reading))
+    let reading = shared.service.list(&conditions).await?;
+    listing::listing(reading, range).await
 }
 
 pub async fn no_such_path() -> ApiError {

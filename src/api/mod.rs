@@ -6,6 +6,7 @@ mod error;
 mod extract;
 mod handlers;
 mod health;
+mod listing;
 mod observe;
 mod prefer;
 mod reply;

@@ -9,7 +9,7 @@ use axum_extra::headers::{HeaderMapExt as _, LastModified};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
-use crate::model::{EntityTag, Entry, Key, Page, Position, Revision};
+use crate::model::{EntityTag, Entry, Key, Position, Revision};
 use crate::service::{Reading, Transaction};
 
 /// What must not be kept: errors, health, the outcome of a transaction.
@@ -67,21 +67,10 @@ pub fn transaction(transaction: &Transaction) -> Response {
     (no_store, Json(body)).into_response()
 }
 
-/// 200 with the list, or 304 with the same headers.
-pub fn listing(reading: Reading<Page, Position>) -> Response {
-    let (mut response, position) = match reading {
-        Reading::Found(page) => {
-            let last = page.entries.last().filter(|_| page.more);
-            let body = ListBody {
-                next: last.map(|entry| &entry.key),
-                revision: page.position.revision,
-                items: &page.entries,
-            };
-            (Json(body).into_response(), page.position)
-        }
-        Reading::NotModified(position) => (StatusCode::NOT_MODIFIED.into_response(), position),
-    };
-    add_validators(response.headers_mut(), &EntityTag::of_list(&position));
+/// 304 for who has the list already.
+pub fn list_not_modified(position: &Position) -> Response {
+    let mut response = StatusCode::NOT_MODIFIED.into_response();
+    add_validators(response.headers_mut(), &EntityTag::of_list(position));
     response
 }
 
@@ -96,13 +85,6 @@ pub fn add_entry_headers(headers: &mut HeaderMap, entry: &Entry) {
 struct TransactionBody<'a> {
     revision: Revision,
     results: &'a [Option<Entry>],
-}
-
-#[derive(Serialize)]
-struct ListBody<'a> {
-    items: &'a [Entry],
-    revision: Revision,
-    next: Option<&'a Key>,
 }
 
 fn shown(status: StatusCode, entry: &Entry) -> Response {
@@ -122,7 +104,7 @@ fn shown(status: StatusCode, entry: &Entry) -> Response {
 }
 
 /// `ETag`, and that a stored copy must be revalidated before it is used.
-fn add_validators(headers: &mut HeaderMap, etag: &EntityTag) {
+pub fn add_validators(headers: &mut HeaderMap, etag: &EntityTag) {
     // A tag consists of digits, hyphens and quotes, which are all allowed.
     if let Ok(etag) = HeaderValue::from_str(etag.as_str()) {
         headers.insert(header::ETAG, etag);

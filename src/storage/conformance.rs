@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::file::FileStore;
+use super::file::{FileStore, Journaling};
 use super::memory::MemoryStore;
 use super::{Committed, Store};
 use crate::error::{CommitError, Conflict, StoreError};
-use crate::model::{Change, Expected, Key, Operation, Range, Record, Value};
+use crate::model::{Change, Entry, Expected, Key, Operation, Range, Record, Revision, Value};
 
 /// The same questions for every engine.
 macro_rules! engines_pass {
@@ -20,9 +20,14 @@ macro_rules! engines_pass {
         mod file {
             $(#[tokio::test]
             async fn $question() {
-                let folder = tempfile::tempdir().unwrap();
-                let store = super::FileStore::open(&folder.path().join("data.json")).await.unwrap();
-                super::$question(std::sync::Arc::new(store)).await;
+                super::on_file(super::Journaling::Never, super::$question).await;
+            })*
+        }
+        mod journal {
+            $(#[tokio::test]
+            async fn $question() {
+                let always = super::Journaling::Above { bytes: 0 };
+                super::on_file(always, super::$question).await;
             })*
         }
     };
@@ -40,6 +45,28 @@ engines_pass!(
     of_many_commits_on_one_state_one_wins,
     a_closed_store_takes_no_commit_but_answers_reads,
 );
+
+/// Asks a question of a store on a file of its own, which then holds what it held before.
+async fn on_file<F: Future<Output = ()>>(
+    journaling: Journaling,
+    question: impl FnOnce(Arc<dyn Store>) -> F,
+) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data.json");
+    let store: Arc<dyn Store> = Arc::new(FileStore::open(&path, journaling).await.unwrap());
+    question(Arc::clone(&store)).await;
+    store.close().await;
+    let held = everything(&*store).await;
+    drop(store);
+    let again = FileStore::open(&path, journaling).await.unwrap();
+    assert_eq!(everything(&again).await, held);
+}
+
+async fn everything(store: &dyn Store) -> (Vec<Entry>, Revision) {
+    let snapshot = store.snapshot().await.unwrap();
+    let page = snapshot.page(&Range::default()).await.unwrap();
+    (page.entries, snapshot.position().revision)
+}
 
 fn key(text: &str) -> Key {
     text.parse().unwrap()
@@ -72,7 +99,7 @@ async fn conflicts(store: &dyn Store, changes: Vec<Change>) -> Vec<Conflict> {
     }
 }
 
-async fn got(store: &dyn Store, name: &str) -> Option<Record> {
+async fn got(store: &dyn Store, name: &str) -> Option<Arc<Record>> {
     store.get(&key(name)).await.unwrap()
 }
 
@@ -87,7 +114,7 @@ async fn listed(
         after: after.map(str::to_owned),
         limit,
     };
-    let page = store.list(&range).await.unwrap();
+    let page = store.snapshot().await.unwrap().page(&range).await.unwrap();
     let keys = page.entries.iter().map(|entry| entry.key.to_string());
     (keys.collect(), page.more)
 }
@@ -311,7 +338,8 @@ async fn commits_of_several_keys_never_interleave(store: Arc<dyn Store>) {
     let mut revisions = writers.join_all().await;
     revisions.sort_unstable();
     assert_eq!(revisions, (1..=32).collect::<Vec<_>>());
-    let page = store.list(&Range::default()).await.unwrap();
+    let snapshot = store.snapshot().await.unwrap();
+    let page = snapshot.page(&Range::default()).await.unwrap();
     let values: Vec<_> = page
         .entries
         .iter()

@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use parking_lot::RwLock;
 
 use super::table::{Staged, Table};
-use super::{Committed, Status, Store};
+use super::{Committed, Snapshot, Status, Store};
 use crate::error::{CommitError, StoreError};
-use crate::model::{Change, Key, Page, Position, Range, Record, random_token};
+use crate::model::{Change, Key, Record, random_token};
 
 /// A [`Store`] in memory alone. Nothing in it is durable.
 #[derive(Debug)]
@@ -30,13 +30,6 @@ impl MemoryStore {
             closed: AtomicBool::new(false),
         }
     }
-
-    fn position(&self, table: &Table) -> Position {
-        Position {
-            revision: table.revision(),
-            history: self.history.clone(),
-        }
-    }
 }
 
 impl Default for MemoryStore {
@@ -47,18 +40,12 @@ impl Default for MemoryStore {
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
+    async fn get(&self, key: &Key) -> Result<Option<Arc<Record>>, StoreError> {
         Ok(self.table.read().get(key).cloned())
     }
 
-    async fn list(&self, range: &Range) -> Result<Page, StoreError> {
-        let table = self.table.read();
-        let (entries, more) = table.range(range);
-        Ok(Page {
-            entries,
-            position: self.position(&table),
-            more,
-        })
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        Ok(Box::new(self.table.read().snapshot(&self.history)))
     }
 
     async fn commit(&self, changes: Vec<Change>) -> Result<Committed, CommitError> {
@@ -79,7 +66,7 @@ impl Store for MemoryStore {
         Status {
             engine: "memory",
             keys: table.len(),
-            position: self.position(&table),
+            position: table.position(&self.history),
             writable: !self.closed.load(Ordering::Acquire),
         }
     }

@@ -6,6 +6,8 @@ pub mod file;
 pub mod memory;
 mod table;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use crate::error::{CommitError, StoreError};
@@ -20,13 +22,13 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError`] if the engine cannot say.
-    async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError>;
+    async fn get(&self, key: &Key) -> Result<Option<Arc<Record>>, StoreError>;
 
-    /// The entries of a range, ascending by key, all as they stood at one moment.
+    /// All entries as they stand now, to be read at leisure. Whoever reads holds nobody up.
     ///
     /// # Errors
     /// [`StoreError`] if the engine cannot say.
-    async fn list(&self, range: &Range) -> Result<Page, StoreError>;
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError>;
 
     /// Makes all of `changes` or none, under one new revision; checks alone take none. Whether every key is as expected is
     /// decided atomically with the change; a delete expects a record whatever it says. Each key
@@ -46,13 +48,26 @@ pub trait Store: Send + Sync {
     async fn close(&self);
 }
 
+/// A store as it stood at one moment.
+#[async_trait]
+pub trait Snapshot: Send + Sync {
+    /// When that was.
+    fn position(&self) -> &Position;
+
+    /// The entries of a range, ascending by the bytes of the key.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the engine cannot say.
+    async fn page(&self, range: &Range) -> Result<Page, StoreError>;
+}
+
 /// A commit that is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
     /// Its number; of checks alone, that of the state that they hold for.
     pub revision: Revision,
     /// For each change in order the record that it wrote, deleted or found.
-    pub records: Vec<Option<Record>>,
+    pub records: Vec<Option<Arc<Record>>>,
 }
 
 /// How an engine is.

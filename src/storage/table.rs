@@ -1,33 +1,33 @@
 //! The records in memory, and how a commit changes them: the part that engines have in common.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
+use std::sync::Arc;
 
+use async_trait::async_trait;
+use imbl::OrdMap;
 use itertools::{EitherOrBoth, Itertools as _};
 
-use super::Committed;
-use crate::error::Conflict;
-use crate::model::{Change, Entry, Key, Operation, Range, Record, Revision, Timestamp};
+use super::{Committed, Snapshot};
+use crate::error::{Conflict, StoreError};
+use crate::model::{
+    Change, Entry, Key, Operation, Page, Position, Range, Record, Revision, Timestamp,
+};
 
 /// All records at one revision.
 #[derive(Debug, Default)]
 pub struct Table {
-    records: HashMap<Key, Record>,
-    /// The same keys in order, for lists.
-    ordered: BTreeSet<Key>,
+    records: HashMap<Key, Arc<Record>>,
+    /// The same records in the order of their keys, in a tree that shares its nodes with its
+    /// copies: a copy costs nothing, and a writer then copies only the path to what it changes.
+    ordered: OrdMap<Key, Arc<Record>>,
     revision: Revision,
 }
 
 impl Table {
-    /// A table as it was stored.
-    pub fn new(revision: Revision, entries: impl IntoIterator<Item = (Key, Record)>) -> Self {
-        let records: HashMap<_, _> = entries.into_iter().collect();
-        let ordered = records.keys().cloned().collect();
-        Self {
-            records,
-            ordered,
-            revision,
-        }
+    /// Makes room for so many more records.
+    pub fn reserve(&mut self, records: usize) {
+        self.records.reserve(records);
     }
 
     pub fn revision(&self) -> Revision {
@@ -38,44 +38,43 @@ impl Table {
         self.records.len()
     }
 
-    pub fn get(&self, key: &Key) -> Option<&Record> {
+    pub fn get(&self, key: &Key) -> Option<&Arc<Record>> {
         self.records.get(key)
     }
 
-    /// The entries of a range, and whether it goes on after them.
-    pub fn range(&self, range: &Range) -> (Vec<Entry>, bool) {
-        let start = match range.after.as_deref() {
-            Some(after) if after >= range.prefix.as_str() => Bound::Excluded(after),
-            _ => Bound::Included(range.prefix.as_str()),
-        };
-        let mut keys = self
-            .ordered
-            .range::<str, _>((start, Bound::Unbounded))
-            .take_while(|key| key.as_str().starts_with(&range.prefix));
-        let entries = keys
-            .by_ref()
-            .take(range.limit.unwrap_or(usize::MAX))
-            .map(|key| Entry {
-                key: key.clone(),
-                record: self.records[key].clone(),
-            })
-            .collect();
-        (entries, keys.next().is_some())
+    /// An entry that a later commit than `revision` wrote, if there is one.
+    pub fn newer_than(&self, revision: Revision) -> Option<(&Key, &Record)> {
+        let mut entries = self.ordered.iter();
+        let newer = entries.find(|(_, record)| record.revision > revision);
+        newer.map(|(key, record)| (key, &**record))
     }
 
-    /// Every entry ascending by key as it will be once `staged` is applied.
-    pub fn with<'a>(&'a self, staged: &'a Staged) -> impl Iterator<Item = (&'a Key, &'a Record)> {
-        let stored = self.ordered.iter().map(|key| (key, &self.records[key]));
-        stored
-            .merge_join_by(&staged.changes, |(stored, _), (changed, _)| {
-                stored.cmp(changed)
-            })
-            .filter_map(|either| match either {
-                EitherOrBoth::Left(stored) => Some(stored),
-                EitherOrBoth::Right((key, record)) | EitherOrBoth::Both(_, (key, record)) => {
-                    record.as_ref().map(|record| (key, record))
-                }
-            })
+    /// The table as it stands now, in the engine's run of revisions that `history` names. Takes
+    /// no time that grows with the table.
+    pub fn snapshot(&self, history: &Arc<str>) -> TableSnapshot {
+        TableSnapshot {
+            ordered: self.ordered.clone(),
+            position: self.position(history),
+        }
+    }
+
+    pub fn position(&self, history: &Arc<str>) -> Position {
+        Position {
+            revision: self.revision,
+            history: Arc::clone(history),
+        }
+    }
+
+    /// Sets a record as it was stored, and returns the one that it replaces.
+    pub fn insert(&mut self, key: Key, record: Arc<Record>) -> Option<Arc<Record>> {
+        self.ordered.insert(key.clone(), Arc::clone(&record));
+        self.records.insert(key, record)
+    }
+
+    /// Removes a record, if it is there.
+    pub fn remove(&mut self, key: &Key) {
+        self.ordered.remove(key);
+        self.records.remove(key);
     }
 
     /// Leaves out the revisions up to this one, because it is not known whether they are in use.
@@ -87,33 +86,94 @@ impl Table {
         self.revision = staged.revision;
         for (key, record) in staged.changes {
             match record {
-                Some(record) => {
-                    if self.records.insert(key.clone(), record).is_none() {
-                        self.ordered.insert(key);
-                    }
-                }
-                None => {
-                    self.records.remove(&key);
-                    self.ordered.remove(&key);
-                }
+                Some(record) => drop(self.insert(key, record)),
+                None => self.remove(&key),
             }
         }
+    }
+}
+
+/// A [`Table`] as it stood at one moment.
+#[derive(Debug, Clone)]
+pub struct TableSnapshot {
+    ordered: OrdMap<Key, Arc<Record>>,
+    position: Position,
+}
+
+impl TableSnapshot {
+    pub fn revision(&self) -> Revision {
+        self.position.revision
+    }
+
+    /// Every entry ascending by key.
+    pub fn entries(&self) -> impl Iterator<Item = (&Key, &Record)> {
+        let entries = self.ordered.iter();
+        entries.map(|(key, record)| (key, &**record))
+    }
+
+    /// Every entry ascending by key as it will be once `staged` is applied.
+    pub fn with<'a>(&'a self, staged: &'a Staged) -> impl Iterator<Item = (&'a Key, &'a Record)> {
+        let changes = staged.changes();
+        self.ordered
+            .iter()
+            .merge_join_by(changes, |(stored, _), (changed, _)| stored.cmp(changed))
+            .filter_map(|either| match either {
+                EitherOrBoth::Left((key, record)) => Some((key, &**record)),
+                EitherOrBoth::Right((key, record)) | EitherOrBoth::Both(_, (key, record)) => {
+                    record.map(|record| (key, record))
+                }
+            })
+    }
+}
+
+#[async_trait]
+impl Snapshot for TableSnapshot {
+    fn position(&self) -> &Position {
+        &self.position
+    }
+
+    async fn page(&self, range: &Range) -> Result<Page, StoreError> {
+        let start = match range.after.as_deref() {
+            Some(after) if after >= range.prefix.as_str() => Bound::Excluded(after),
+            _ => Bound::Included(range.prefix.as_str()),
+        };
+        let mut stored = self
+            .ordered
+            .range::<_, str>((start, Bound::Unbounded))
+            .take_while(|(key, _)| key.as_str().starts_with(&range.prefix));
+        let entries = stored
+            .by_ref()
+            .take(range.limit.unwrap_or(usize::MAX))
+            .map(|(key, record)| Entry {
+                key: key.clone(),
+                record: Arc::clone(record),
+            })
+            .collect();
+        let more = stored.next().is_some();
+        Ok(Page { entries, more })
     }
 }
 
 /// Commits that were decided but are not yet in a [`Table`].
 #[derive(Debug, Default)]
 pub struct Staged {
-    changes: BTreeMap<Key, Option<Record>>,
+    changes: BTreeMap<Key, Option<Arc<Record>>>,
+    after: Revision,
     revision: Revision,
 }
 
 impl Staged {
     /// Nothing yet on top of `table`.
     pub fn on(table: &Table) -> Self {
+        Self::on_revision(table.revision)
+    }
+
+    /// Nothing yet on top of a table of this revision.
+    pub fn on_revision(revision: Revision) -> Self {
         Self {
             changes: BTreeMap::new(),
-            revision: table.revision,
+            after: revision,
+            revision,
         }
     }
 
@@ -121,9 +181,20 @@ impl Staged {
         self.changes.is_empty()
     }
 
+    /// The revision that the table has.
+    pub fn after(&self) -> Revision {
+        self.after
+    }
+
     /// The revision that the table will have.
     pub fn revision(&self) -> Revision {
         self.revision
+    }
+
+    /// Every key that is changed, ascending, with the record that it will have.
+    pub fn changes(&self) -> impl Iterator<Item = (&Key, Option<&Record>)> {
+        let changes = self.changes.iter();
+        changes.map(|(key, record)| (key, record.as_deref()))
     }
 
     /// Whether one of the commits so far changed one of these keys.
@@ -154,7 +225,7 @@ impl Staged {
         for (index, change) in changes.into_iter().enumerate() {
             let before = current(&change.key);
             let deletes_nothing = change.operation == Operation::Delete && before.is_none();
-            if deletes_nothing || !change.expected.is_met_by(before) {
+            if deletes_nothing || !change.expected.is_met_by(before.map(|record| &**record)) {
                 let current = before.cloned();
                 conflicts.push(Conflict { index, current });
                 continue;
@@ -165,7 +236,8 @@ impl Staged {
                     // A clock that was set back does not make an entry older than it was.
                     let modified_at = before.map_or(now, |record| record.modified_at.max(now));
                     let record = Record::new(&change.key, value, version, revision, modified_at);
-                    records.push(Some(record.clone()));
+                    let record = Arc::new(record);
+                    records.push(Some(Arc::clone(&record)));
                     writes.push((change.key, Some(record)));
                 }
                 Operation::Delete => {
@@ -192,7 +264,7 @@ mod tests {
     use super::*;
     use crate::model::{Expected, Value};
 
-    fn put(table: &mut Table, value: &str, now: u64) -> Record {
+    fn put(table: &mut Table, value: &str, now: u64) -> Arc<Record> {
         let change = Change {
             key: "a".parse().unwrap(),
             expected: Expected::Any,
@@ -231,8 +303,15 @@ mod tests {
             .stage(&table, vec![delete], Timestamp::from_millis(2))
             .unwrap();
         assert_eq!((table.len(), table.revision()), (1, 1));
-        assert_eq!(table.with(&staged).count(), 0);
+        let snapshot = table.snapshot(&"".into());
+        assert_eq!(snapshot.with(&staged).count(), 0);
         table.apply(staged);
         assert_eq!((table.len(), table.revision()), (0, 2));
+        let nothing = Staged::on(&table);
+        assert_eq!(
+            snapshot.with(&nothing).count(),
+            1,
+            "a snapshot stays as it was"
+        );
     }
 }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::http::Method;
 use ifmatch::error::{CommitError, StoreError};
-use ifmatch::model::{Change, Key, Page, Range, Record};
+use ifmatch::model::{Change, Key, Record};
 use ifmatch::service::Policy;
 use ifmatch::storage::memory::MemoryStore;
-use ifmatch::storage::{Committed, Status, Store};
+use ifmatch::storage::{Committed, Snapshot, Status, Store};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -165,12 +165,12 @@ struct Gated {
 
 #[async_trait]
 impl Store for Gated {
-    async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
+    async fn get(&self, key: &Key) -> Result<Option<Arc<Record>>, StoreError> {
         self.store.get(key).await
     }
 
-    async fn list(&self, range: &Range) -> Result<Page, StoreError> {
-        self.store.list(range).await
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        self.store.snapshot().await
     }
 
     async fn commit(&self, changes: Vec<Change>) -> Result<Committed, CommitError> {

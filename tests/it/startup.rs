@@ -70,7 +70,7 @@ async fn a_file_that_cannot_be_loaded_stops_the_start_and_stays_as_it_is() {
         ),
         (
             whole.replace("\"format\":1", "\"format\":2"),
-            "line 1 column 11",
+            "line 1 column 1",
         ),
         (format!("{whole}{whole}"), "line 4 column 1"),
         ("\u{0}\u{1}".to_owned(), "line 1 column 1"),
@@ -232,6 +232,7 @@ async fn help_names_every_flag_with_its_variable_and_its_default() {
     for flag in [
         "listen",
         "data",
+        "journal-above",
         "max-value-bytes",
         "require-preconditions",
         "header-timeout",

@@ -14,6 +14,9 @@ const NEW_FILE_MODE: u32 = 0o666;
 /// How many characters of a temporary file's name are random.
 const TEMPORARY_RANDOM_CHARS: usize = 6;
 const TEMPORARY_SUFFIX: &str = ".tmp";
+/// How much of a large file may be written before it is handed to the disk, in bytes. All at once
+/// would hold up whoever else waits for the disk.
+const UNSYNCED_MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// How replacing a file failed.
 #[derive(Debug)]
@@ -24,11 +27,31 @@ pub enum ReplaceError {
     After(io::Error),
 }
 
-/// A file that is only ever replaced as a whole.
+impl ReplaceError {
+    /// What the system said.
+    pub fn into_inner(self) -> io::Error {
+        match self {
+            Self::Before(error) | Self::After(error) => error,
+        }
+    }
+}
+
+/// A file that is in place and durable.
 #[derive(Debug)]
+pub struct Written {
+    /// Open for reading and writing.
+    pub file: File,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// A file that is only ever replaced as a whole.
+#[derive(Debug, Clone)]
 pub struct ReplacedFile {
     path: PathBuf,
     directory: PathBuf,
+    /// The file whose mode and owner a new one takes over.
+    model: PathBuf,
 }
 
 impl ReplacedFile {
@@ -53,7 +76,11 @@ impl ReplacedFile {
             other => other?,
         };
         let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
-        Ok(Self { path, directory })
+        Ok(Self {
+            model: path.clone(),
+            path,
+            directory,
+        })
     }
 
     /// Where the file is.
@@ -68,6 +95,14 @@ impl ReplacedFile {
         name.into()
     }
 
+    /// The file with this ending beside this one, for whom the same people are.
+    pub fn companion(&self, ending: &str) -> Self {
+        Self {
+            path: self.beside(ending),
+            ..self.clone()
+        }
+    }
+
     /// Replaces the content: temporary file in the same folder → write → fsync → rename → fsync of
     /// the folder. Each attempt writes a new file, because after a failed fsync the kernel may
     /// call pages clean that never reached the disk.
@@ -77,15 +112,33 @@ impl ReplacedFile {
     pub fn replace(
         &self,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-    ) -> Result<(), ReplaceError> {
-        let temporary = self.write_temporary(write).map_err(ReplaceError::Before)?;
-        temporary
-            .persist(&self.path)
-            .map_err(|error| ReplaceError::Before(error.error))?;
-        self.sync_directory().map_err(ReplaceError::After)
+    ) -> Result<Written, ReplaceError> {
+        let temporary = self.prepare(write).map_err(ReplaceError::Before)?;
+        self.install(temporary)
     }
 
-    fn write_temporary(
+    /// The second half of [`replace`](Self::replace), for a temporary file to which more may have
+    /// been written.
+    ///
+    /// # Errors
+    /// As [`replace`](Self::replace).
+    pub fn install(&self, temporary: NamedTempFile) -> Result<Written, ReplaceError> {
+        let file = temporary.as_file();
+        let prepared = file.sync_all().and_then(|()| file.metadata());
+        let bytes = prepared.map_err(ReplaceError::Before)?.len();
+        let file = temporary
+            .persist(&self.path)
+            .map_err(|error| ReplaceError::Before(error.error))?;
+        self.sync_directory().map_err(ReplaceError::After)?;
+        Ok(Written { file, bytes })
+    }
+
+    /// The first half of [`replace`](Self::replace): the new content in a temporary file beside
+    /// the old.
+    ///
+    /// # Errors
+    /// What the system says; the temporary file is gone then.
+    pub fn prepare(
         &self,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<NamedTempFile> {
@@ -95,19 +148,22 @@ impl ReplacedFile {
             .suffix(TEMPORARY_SUFFIX)
             .permissions(Permissions::from_mode(NEW_FILE_MODE))
             .tempfile_in(&self.directory)?;
-        let mut writer = BufWriter::with_capacity(WRITE_BUFFER_BYTES, temporary.as_file());
+        let steady = SteadyWriter {
+            file: temporary.as_file(),
+            unsynced_bytes: 0,
+        };
+        let mut writer = BufWriter::with_capacity(WRITE_BUFFER_BYTES, steady);
         write(&mut writer)?;
         writer
             .into_inner()
             .map_err(io::IntoInnerError::into_error)?;
         self.keep_permissions(temporary.as_file())?;
-        temporary.as_file().sync_all()?;
         Ok(temporary)
     }
 
     /// Gives the new file the mode and, where the process may, the owner of the one it replaces.
     fn keep_permissions(&self, new: &File) -> io::Result<()> {
-        let old = match fs::metadata(&self.path) {
+        let old = match fs::metadata(&self.model) {
             Ok(old) => old,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
@@ -119,6 +175,17 @@ impl ReplacedFile {
             tracing::debug!(%error, "the owner of the data file cannot be kept");
         }
         new.set_permissions(old.permissions())
+    }
+
+    /// Removes the file, for good.
+    ///
+    /// # Errors
+    /// What the system says; the file may be there or not.
+    pub fn remove(&self) -> io::Result<()> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => self.sync_directory(),
+        }
     }
 
     /// Makes what is there now durable: a crash may have come between a rename and its fsync.
@@ -164,5 +231,27 @@ impl ReplacedFile {
     fn temporary_prefix(&self) -> String {
         let name = self.path.file_name().unwrap_or_default();
         format!(".{}.", name.to_string_lossy())
+    }
+}
+
+/// Hands what is written to the disk in parts.
+struct SteadyWriter<'a> {
+    file: &'a File,
+    unsynced_bytes: usize,
+}
+
+impl Write for SteadyWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.unsynced_bytes += written;
+        if self.unsynced_bytes >= UNSYNCED_MAX_BYTES {
+            self.file.sync_data()?;
+            self.unsynced_bytes = 0;
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }

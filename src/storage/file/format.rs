@@ -7,19 +7,23 @@
 //! }}
 //! ```
 
-use std::collections::HashMap;
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, BufRead, Write};
+use std::sync::Arc;
 
+use serde::Deserialize as DeserializeDerive;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
-use serde::{Deserialize as DeserializeDerive, Serialize};
 use thiserror::Error;
 
 use crate::model::{Key, Record, Revision, Timestamp, Value, Version};
 use crate::storage::table::Table;
 
 /// The format that is written, and the only one that is read.
-const FORMAT: u64 = 1;
+pub const FORMAT: u64 = 1;
+/// What stands between two entries.
+pub const SEPARATOR: &[u8] = b",\n";
+/// What follows the line of the last entry.
+pub const END: &[u8] = b"}}\n";
 
 /// Why a text is not a `data.json`, and where.
 #[derive(Debug, Error)]
@@ -39,33 +43,50 @@ pub fn encode<'a>(
     revision: Revision,
     entries: impl Iterator<Item = (&'a Key, &'a Record)>,
 ) -> io::Result<()> {
-    write!(
-        writer,
-        "{{\"format\":{FORMAT},\"revision\":{revision},\"entries\":{{"
-    )?;
-    let mut separator = "\n";
+    writer.write_all(&start(revision))?;
+    let mut line = Vec::new();
+    let mut separator = &b"\n"[..];
     for (key, record) in entries {
-        writer.write_all(separator.as_bytes())?;
-        serde_json::to_writer(&mut writer, key)?;
-        writer.write_all(b":")?;
-        let stored = StoredRecord {
-            value: record.value.clone(),
-            version: record.version,
-            revision: record.revision,
-            modified_at: record.modified_at,
-        };
-        serde_json::to_writer(&mut writer, &stored)?;
-        separator = ",\n";
+        line.clear();
+        line.extend_from_slice(separator);
+        write_entry(&mut line, key, Some(record))?;
+        writer.write_all(&line)?;
+        separator = SEPARATOR;
     }
-    writer.write_all(b"\n}}\n")
+    writer.write_all(b"\n")?;
+    writer.write_all(END)
+}
+
+/// The first line, without its end.
+fn start(revision: Revision) -> Vec<u8> {
+    format!("{{\"format\":{FORMAT},\"revision\":{revision},\"entries\":{{").into_bytes()
+}
+
+/// Writes `"key":{…}`, or `"key":null` for a record that is no more.
+///
+/// # Errors
+/// Never: writing to memory does not fail.
+pub fn write_entry(line: &mut Vec<u8>, key: &Key, record: Option<&Record>) -> io::Result<()> {
+    serde_json::to_writer(&mut *line, key)?;
+    let Some(record) = record else {
+        line.extend_from_slice(b":null");
+        return Ok(());
+    };
+    line.extend_from_slice(b":{\"value\":");
+    line.extend_from_slice(record.value.as_json().as_bytes());
+    let (version, revision, moment) = (record.version, record.revision, record.modified_at);
+    write!(
+        line,
+        ",\"version\":{version},\"revision\":{revision},\"modified_at\":\"{moment}\"}}"
+    )
 }
 
 /// Reads a whole `data.json`, also one that was written or edited by hand.
 ///
 /// # Errors
 /// [`FormatError`] if it is not one, is of another format, or contradicts itself.
-pub fn decode(text: &[u8]) -> Result<Table, FormatError> {
-    let document: Document = serde_json::from_slice(text).map_err(|error| {
+pub fn decode(reader: impl BufRead) -> Result<Table, FormatError> {
+    let document: Document = serde_json::from_reader(reader).map_err(|error| {
         let full = error.to_string();
         let place = format!(" at line {} column {}", error.line(), error.column());
         FormatError {
@@ -74,24 +95,41 @@ pub fn decode(text: &[u8]) -> Result<Table, FormatError> {
             column: error.column(),
         }
     })?;
-    if let Some((key, record)) = document
-        .entries
-        .0
-        .iter()
-        .find(|(_, record)| record.revision > document.revision)
-    {
+    let mut table = document.entries.0;
+    if let Some((key, record)) = table.newer_than(document.revision) {
         return Err(FormatError {
             reason: format!(
-                "the revision {} of {key:?} is above the store's revision {}",
+                "the revision {} of {:?} is above the store's revision {}",
                 record.revision,
+                key.as_str(),
                 document.revision,
-                key = key.as_str(),
             ),
             line: 1,
             column: 1,
         });
     }
-    Ok(Table::new(document.revision, document.entries.0))
+    table.skip_to(document.revision);
+    Ok(table)
+}
+
+/// The revision in a first line, with its end, if it is as [`encode`] writes it.
+pub fn revision_of_first_line(line: &[u8]) -> Option<Revision> {
+    let digits = line.strip_prefix(b"{\"format\":1,\"revision\":")?;
+    let digits = digits.strip_suffix(b",\"entries\":{\n")?;
+    let revision = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    // Only what would be written so, not `+1` or `01`.
+    (line.strip_suffix(b"\n") == Some(&start(revision)[..])).then_some(revision)
+}
+
+/// Reads some of the lines between the first and the last of a `data.json`, as the members of an
+/// object. What is not as [`encode`] writes it is refused without a reason: [`decode`] finds that.
+pub fn decode_part(object: &[u8]) -> Option<Vec<(Key, Arc<Record>)>> {
+    let members: Members<StoredRecord> = serde_json::from_slice(object).ok()?;
+    let entry = |(key, stored): (Key, StoredRecord)| {
+        let record = stored.of(&key);
+        (key, record)
+    };
+    Some(members.0.into_iter().map(entry).collect())
 }
 
 #[derive(DeserializeDerive)]
@@ -103,7 +141,11 @@ struct Document {
     entries: Entries,
 }
 
-fn known_format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+/// A format that this program knows.
+///
+/// # Errors
+/// Words for a person.
+pub fn known_format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     match u64::deserialize(deserializer)? {
         FORMAT => Ok(FORMAT),
         newer if newer > FORMAT => Err(D::Error::custom(format_args!(
@@ -113,15 +155,34 @@ fn known_format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Er
     }
 }
 
-#[derive(Serialize, DeserializeDerive)]
+/// A record as it is stored, beside its key.
+#[derive(DeserializeDerive)]
 #[serde(deny_unknown_fields)]
-struct StoredRecord {
+pub struct StoredRecord {
     value: Value,
     #[serde(deserialize_with = "from_1")]
     version: Version,
     #[serde(deserialize_with = "from_1")]
     revision: Revision,
     modified_at: Timestamp,
+}
+
+impl StoredRecord {
+    /// The commit that wrote it.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// The record of `key`, with its tag.
+    pub fn of(self, key: &Key) -> Arc<Record> {
+        Arc::new(Record::new(
+            key,
+            self.value,
+            self.version,
+            self.revision,
+            self.modified_at,
+        ))
+    }
 }
 
 fn from_1<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
@@ -131,8 +192,38 @@ fn from_1<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     }
 }
 
+/// An object's members in the order of the text.
+pub struct Members<T>(pub Vec<(Key, T)>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Members<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor(Vec::new()))
+    }
+}
+
+/// Members are pushed onto what it holds.
+struct MembersVisitor<T>(Vec<(Key, T)>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for MembersVisitor<T> {
+    type Value = Members<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(ENTRIES)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Members<T>, A::Error> {
+        while let Some(member) = map.next_entry()? {
+            self.0.push(member);
+        }
+        Ok(Members(self.0))
+    }
+}
+
+/// What a visitor of entries expects.
+const ENTRIES: &str = "an object of entries by key";
+
 /// The entries, each turned into a record as soon as it is read.
-struct Entries(HashMap<Key, Record>);
+struct Entries(Table);
 
 impl<'de> Deserialize<'de> for Entries {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -146,27 +237,20 @@ impl<'de> Visitor<'de> for EntriesVisitor {
     type Value = Entries;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of entries by key")
+        f.write_str(ENTRIES)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
-        let mut entries = HashMap::new();
+        let mut table = Table::default();
         while let Some(key) = map.next_key::<Key>()? {
-            if entries.contains_key(&key) {
+            if table.get(&key).is_some() {
                 let key = key.as_str();
                 return Err(A::Error::custom(format_args!("{key:?} stands twice")));
             }
-            let stored: StoredRecord = map.next_value()?;
-            let record = Record::new(
-                &key,
-                stored.value,
-                stored.version,
-                stored.revision,
-                stored.modified_at,
-            );
-            entries.insert(key, record);
+            let record = map.next_value::<StoredRecord>()?.of(&key);
+            table.insert(key, record);
         }
-        Ok(Entries(entries))
+        Ok(Entries(table))
     }
 }
 
@@ -177,8 +261,11 @@ mod tests {
     use crate::storage::table::Staged;
 
     fn saved(table: &Table) -> String {
+        let nothing = Staged::on(table);
         let mut text = Vec::new();
-        encode(&mut text, table.revision(), table.with(&Staged::on(table))).unwrap();
+        let snapshot = table.snapshot(&"".into());
+        let entries = snapshot.with(&nothing);
+        encode(&mut text, table.revision(), entries).unwrap();
         String::from_utf8(text).unwrap()
     }
 
@@ -301,7 +388,7 @@ mod tests {
         for at in 0..text.len() {
             let mut damaged = text.clone().into_bytes();
             damaged[at] ^= 1;
-            let _ = decode(&damaged);
+            let _ = decode(&damaged[..]);
         }
     }
 }

@@ -10,7 +10,7 @@ use http_body_util::BodyExt as _;
 use ifmatch::api::{Limits, router};
 use ifmatch::service::{Policy, Service};
 use ifmatch::storage::Store;
-use ifmatch::storage::file::FileStore;
+use ifmatch::storage::file::{FileStore, Journaling};
 use ifmatch::storage::memory::MemoryStore;
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -41,7 +41,9 @@ impl Api {
 
     /// On the `data.json` in `folder`. Call [`Api::close`] before it is opened again.
     pub async fn in_folder(folder: &Path) -> Self {
-        let store = FileStore::open(&folder.join("data.json")).await.unwrap();
+        let store = FileStore::open(&folder.join("data.json"), Journaling::default())
+            .await
+            .unwrap();
         Self::with(Arc::new(store), Policy::AllWrites, LIMITS)
     }
 

@@ -1,0 +1,141 @@
+//! A checkpoint in the background: the table as it stood becomes the new `data.json`, and a new
+//! journal is begun with the frames that came meanwhile, while commits go on in the old one.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+
+use tempfile::NamedTempFile;
+use tokio::sync::oneshot;
+
+use super::durable::{ReplaceError, ReplacedFile};
+use super::lock::Lock;
+use super::{format, journal};
+use crate::storage::table::TableSnapshot;
+
+/// How much of a journal is copied at a time, in bytes. What is shorter is left to the writer.
+const COPY_BYTES: u64 = 64 * 1024;
+
+/// What a checkpoint is made of.
+pub struct Plan {
+    /// The data file.
+    pub file: ReplacedFile,
+    /// Its journal.
+    pub journal_file: ReplacedFile,
+    /// The right to write both.
+    pub lock: Arc<Lock>,
+    /// What becomes the data file.
+    pub table: TableSnapshot,
+    /// The journal as it is.
+    pub journal: File,
+    /// Where its frames are newer than `table`, in bytes from the start.
+    pub from: u64,
+    /// How far its frames are durable, in bytes from the start.
+    pub durable: Arc<AtomicU64>,
+}
+
+/// A data file that is in place, and a journal that is not yet.
+#[derive(Debug)]
+pub struct Checkpoint {
+    /// The size of the data file.
+    pub bytes: u64,
+    /// The journal that leads on from it.
+    pub journal: NamedTempFile,
+    /// How far it has the frames of the old one, in bytes from the start of that.
+    pub copied_to: u64,
+}
+
+/// A checkpoint that is being made.
+pub struct Checkpointing {
+    cancelled: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Checkpointing {
+    /// Begins in a thread of its own. The outcome does not come if this is cancelled.
+    ///
+    /// # Errors
+    /// If there can be no such thread.
+    pub fn begin(plan: Plan) -> io::Result<(Self, oneshot::Receiver<io::Result<Checkpoint>>)> {
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let (made, outcome) = oneshot::channel();
+        let is_cancelled = Arc::clone(&cancelled);
+        let thread = thread::Builder::new()
+            .name("checkpoint".to_owned())
+            .spawn(move || {
+                // Nobody waits for it when the store is closed.
+                let _ = made.send(plan.carry_out(&is_cancelled));
+            })?;
+        Ok((Self { cancelled, thread }, outcome))
+    }
+
+    /// Returns when it writes nothing any more. Whether the data file is in place is not said.
+    pub fn cancel(self) {
+        self.cancelled.store(true, Ordering::Release);
+        if self.thread.join().is_err() {
+            tracing::error!("the checkpoint ended badly");
+        }
+    }
+}
+
+impl Plan {
+    fn carry_out(&self, cancelled: &AtomicBool) -> io::Result<Checkpoint> {
+        let revision = self.table.revision();
+        let checked = self.table.entries().map_while(|entry| {
+            let go_on = !cancelled.load(Ordering::Relaxed);
+            go_on.then_some(entry)
+        });
+        let data = self
+            .file
+            .prepare(|writer| format::encode(writer, revision, checked))?;
+        if cancelled.load(Ordering::Acquire) {
+            return Err(io::Error::other("the checkpoint was cancelled"));
+        }
+        self.lock.check()?;
+        let bytes = self
+            .file
+            .install(data)
+            .map_err(ReplaceError::into_inner)?
+            .bytes;
+        let mut journal = self
+            .journal_file
+            .prepare(|writer| writer.write_all(&journal::first_frame(revision)))?;
+        let mut copied_to = self.from;
+        loop {
+            let durable = self.durable.load(Ordering::Acquire);
+            copy(&self.journal, copied_to..durable, journal.as_file_mut())?;
+            // What is left to the writer is little, and so is what its fsync has to write.
+            journal.as_file().sync_data()?;
+            let copied = durable - copied_to;
+            copied_to = durable;
+            if copied <= COPY_BYTES || cancelled.load(Ordering::Acquire) {
+                return Ok(Checkpoint {
+                    bytes,
+                    journal,
+                    copied_to,
+                });
+            }
+        }
+    }
+}
+
+/// Appends a part of one file to another.
+///
+/// # Errors
+/// Those of reading and writing.
+pub fn copy(from: &File, part: Range<u64>, to: &mut File) -> io::Result<()> {
+    let mut buffer = Vec::new();
+    let mut at = part.start;
+    while at < part.end {
+        let length = (part.end - at).min(COPY_BYTES);
+        buffer.resize(usize::try_from(length).map_err(io::Error::other)?, 0);
+        from.read_exact_at(&mut buffer, at)?;
+        to.write_all(&buffer)?;
+        at += length;
+    }
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! Loading a large `data.json` in little time and memory: parts of it are parsed on all cores and
+//! inserted in order.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::num::NonZero;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use super::format;
+use crate::model::{Key, Record, Revision};
+use crate::storage::table::Table;
+
+/// How much of the file is parsed at a time, in bytes.
+const PART_BYTES: usize = 1024 * 1024;
+/// How many threads parse at the most; what they yield is inserted by one.
+const MAX_PARSERS: usize = 4;
+
+/// The entries of one part, if it is as it is written.
+type Part = Option<Vec<(Key, Arc<Record>)>>;
+/// Where a part goes to be parsed, and where its entries come from.
+type Parser = (SyncSender<Vec<u8>>, Receiver<Part>);
+
+/// The table in a data file of so many bytes. `None` if the file is not to the letter what
+/// [`format::encode`] writes, whether it is damaged or was edited by hand.
+///
+/// # Errors
+/// Those of reading.
+pub fn load(file: &File, bytes: u64) -> io::Result<Option<Table>> {
+    let mut reader = BufReader::with_capacity(PART_BYTES, file);
+    let mut line = Vec::new();
+    reader.read_until(b'\n', &mut line)?;
+    let Some(revision) = format::revision_of_first_line(&line) else {
+        return Ok(None);
+    };
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    thread::scope(|scope| {
+        let parsers: Vec<Parser> = (0..cores.min(MAX_PARSERS))
+            .map(|_| {
+                let (deal, dealt) = sync_channel::<Vec<u8>>(1);
+                let (parsed, take) = sync_channel(1);
+                scope.spawn(move || {
+                    for part in dealt {
+                        if parsed.send(format::decode_part(&part)).is_err() {
+                            return;
+                        }
+                    }
+                });
+                (deal, take)
+            })
+            .collect();
+        let mut loading = Loading {
+            table: Table::default(),
+            revision,
+            bytes,
+        };
+        let is_whole = loading.gather(&mut reader, &parsers)?;
+        loading.table.skip_to(revision);
+        Ok(is_whole.then_some(loading.table))
+    })
+}
+
+struct Loading {
+    table: Table,
+    revision: Revision,
+    bytes: u64,
+}
+
+impl Loading {
+    /// Deals the parts to the parsers in turn and takes them back in the same turn. Returns
+    /// whether all are as they are written.
+    fn gather(&mut self, reader: &mut BufReader<&File>, parsers: &[Parser]) -> io::Result<bool> {
+        let ended = || io::Error::other("a parser ended early");
+        let (mut dealt, mut taken) = (0, 0);
+        let mut is_last = false;
+        while !is_last || taken < dealt {
+            if !is_last {
+                let Some(part) = next_part(reader)? else {
+                    return Ok(false);
+                };
+                is_last = part.is_last;
+                let (deal, _) = &parsers[dealt % parsers.len()];
+                deal.send(part.text).map_err(|_| ended())?;
+                dealt += 1;
+            }
+            // Each parser has one part at work before one is awaited.
+            if is_last || dealt - taken > parsers.len() {
+                let (_, take) = &parsers[taken % parsers.len()];
+                let part = take.recv().map_err(|_| ended())?;
+                taken += 1;
+                if !part.is_some_and(|entries| self.insert(entries)) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Returns whether the entries fit what is there.
+    fn insert(&mut self, entries: Vec<(Key, Arc<Record>)>) -> bool {
+        if self.table.len() == 0 {
+            // As if the rest were like the first part.
+            let parts = usize::try_from(self.bytes).unwrap_or(0) / PART_BYTES + 1;
+            self.table.reserve(entries.len() * parts);
+        }
+        entries.into_iter().all(|(key, record)| {
+            record.revision <= self.revision && self.table.insert(key, record).is_none()
+        })
+    }
+}
+
+/// Some lines as a JSON object.
+struct Lines {
+    text: Vec<u8>,
+    is_last: bool,
+}
+
+/// The next lines; `None` if the file does not end as it is written.
+fn next_part(reader: &mut BufReader<&File>) -> io::Result<Option<Lines>> {
+    let mut text = Vec::with_capacity(PART_BYTES + PART_BYTES / 8);
+    text.push(b'{');
+    reader.take(PART_BYTES as u64).read_to_end(&mut text)?;
+    reader.read_until(b'\n', &mut text)?;
+    let is_last = !text.ends_with(format::SEPARATOR);
+    if is_last {
+        reader
+            .take(format::END.len() as u64)
+            .read_to_end(&mut text)?;
+        if !text.ends_with(format::END) || !reader.fill_buf()?.is_empty() {
+            return Ok(None);
+        }
+        text.truncate(text.len() - format::END.len());
+    } else {
+        text.truncate(text.len() - format::SEPARATOR.len());
+    }
+    text.push(b'}');
+    Ok(Some(Lines { text, is_last }))
+}

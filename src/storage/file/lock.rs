@@ -1,0 +1,73 @@
+//! The lock that keeps a second process out. It is on a file of its own, because the data file is a
+//! new one after each rewrite.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// A lock that is held as long as this is there.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+    path: PathBuf,
+}
+
+/// Why the lock is not held.
+#[derive(Debug)]
+pub enum LockError {
+    /// Somebody else holds it.
+    InUse,
+    /// The system says no.
+    Io {
+        /// What was tried, as a participle.
+        action: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+impl Lock {
+    /// Takes the lock on the file at `path`, which is created if it is not there.
+    ///
+    /// # Errors
+    /// [`LockError`].
+    pub fn take(path: &Path) -> Result<Self, LockError> {
+        let failed = |action| move |source| LockError::Io { action, source };
+        let create = OpenOptions::new().create(true).append(true).open(path);
+        drop(create.map_err(failed("created"))?);
+        // Held for reading only, or its file system could not be remounted read-only.
+        let file = File::open(path).map_err(failed("opened"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self {
+                file,
+                path: path.to_owned(),
+            }),
+            Err(TryLockError::WouldBlock) => Err(LockError::InUse),
+            Err(TryLockError::Error(error)) => Err(failed("locked")(error)),
+        }
+    }
+
+    /// A lock on a file that was removed, or whose folder was, keeps nobody out any more.
+    ///
+    /// # Errors
+    /// What the system says, or that it is another file.
+    pub fn check(&self) -> io::Result<()> {
+        let held = self.file.metadata()?;
+        let found = fs::metadata(&self.path)?;
+        if (held.dev(), held.ino()) == (found.dev(), found.ino()) {
+            return Ok(());
+        }
+        Err(io::Error::other(
+            "the lock file is another than at the start",
+        ))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A child process that is just being started has a copy of the descriptor, and with it
+        // the lock. If it cannot be released here, it is with the last copy.
+        let _ = self.file.unlock();
+    }
+}
