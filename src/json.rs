@@ -4,6 +4,8 @@
 //! called `$serde_json::private::Number` for a number. A value comes from anybody, so the tree is
 //! put together here from the events of a plain parser.
 
+use std::borrow::Cow;
+
 use json_event_parser::{JsonEvent, LowLevelJsonParser};
 use serde_json::{Map, Number, Value as Tree};
 use thiserror::Error;
@@ -84,6 +86,60 @@ pub fn parse_within(text: &[u8], max_depth_levels: usize) -> Result<Tree, Syntax
             }
         }
     }
+}
+
+/// Whether a text is certain to be what its tree would be written as, so that there is no need for
+/// the tree. Of a text with escapes that is not certain.
+#[must_use]
+pub fn is_compact(text: &[u8]) -> bool {
+    let mut events = Events::new(text, MAX_DEPTH_LEVELS);
+    // The names of each open object; of an array, none.
+    let mut open: Vec<Vec<Cow<str>>> = Vec::new();
+    loop {
+        let start = events.offset;
+        let Ok(event) = events.next() else {
+            return false;
+        };
+        let token = &text[start..events.offset];
+        let is_plain = match &event {
+            JsonEvent::String(string) | JsonEvent::ObjectKey(string) => {
+                is_plain_string(token, string.len())
+            }
+            _ => !token.iter().any(u8::is_ascii_whitespace),
+        };
+        let is_distinct = match event {
+            JsonEvent::StartArray | JsonEvent::StartObject => {
+                open.push(Vec::new());
+                open.len() <= MAX_DEPTH_LEVELS
+            }
+            JsonEvent::ObjectKey(name) => open.last_mut().is_some_and(|names| {
+                names.push(name);
+                true
+            }),
+            JsonEvent::EndArray | JsonEvent::EndObject => open.pop().is_some_and(|mut names| {
+                names.sort_unstable();
+                names.windows(2).all(|pair| pair[0] != pair[1])
+            }),
+            JsonEvent::Eof => return is_plain,
+            _ => true,
+        };
+        if !is_plain || !is_distinct {
+            return false;
+        }
+    }
+}
+
+/// Whether a token, with the comma or colon beside it, is a string of so many bytes that stands
+/// there as it is.
+fn is_plain_string(token: &[u8], bytes: usize) -> bool {
+    let is_mark = |byte: &u8| matches!(byte, b',' | b':');
+    let start = token.iter().take_while(|byte| is_mark(byte)).count();
+    let end = token.iter().rev().take_while(|byte| is_mark(byte)).count();
+    let quoted = token.get(start..token.len() - end).unwrap_or_default();
+    quoted.len() == bytes + 2
+        && quoted.starts_with(b"\"")
+        && quoted.ends_with(b"\"")
+        && !quoted.contains(&b'\\')
 }
 
 /// How deep arrays and objects are nested in a tree, in levels.
@@ -206,6 +262,42 @@ mod tests {
     }
 
     #[test]
+    fn a_compact_text_is_told_from_one_that_is_not() {
+        for text in [
+            "1",
+            "-0.0",
+            "\"\"",
+            "\"a b,:\"",
+            "[]",
+            "{}",
+            r#"{"b":1,"a":[true,null,{"a":"é"}]}"#,
+            r#"[{"a":1},{"a":1}]"#,
+        ] {
+            assert_eq!(compact(text), text);
+            assert!(is_compact(text.as_bytes()), "{text}");
+        }
+        let deep = "[".repeat(MAX_DEPTH_LEVELS + 1) + &"]".repeat(MAX_DEPTH_LEVELS + 1);
+        for text in [
+            "",
+            " 1",
+            "1 ",
+            "[1, 2]",
+            "[ ]",
+            "{\"a\" :1}",
+            "{\"a\": 1}",
+            "{\"a\":1 }",
+            "tru",
+            "1 2",
+            r#""\u0041""#,
+            r#"{"a":1,"b":2,"a":3}"#,
+            r#"["\ud800"]"#,
+            &deep,
+        ] {
+            assert!(!is_compact(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
     fn white_space_between_tokens_goes() {
         assert_eq!(
             compact(" {\n\t\"a b\" : [ 1 , 2 ]\r\n} "),
@@ -253,8 +345,18 @@ mod tests {
         }
 
         #[test]
+        fn a_text_that_is_called_compact_is_what_its_tree_is_written_as(
+            text in "[\\[\\]{}\",:0-1eE.+\\-a-b\\\\ \n]{0,12}|\\{(\"[ab]{0,2}\":[01],?){0,4}\\}",
+        ) {
+            if is_compact(text.as_bytes()) {
+                prop_assert_eq!(compact(&text), text);
+            }
+        }
+
+        #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = parse(&bytes);
+            let _ = is_compact(&bytes);
         }
     }
 }

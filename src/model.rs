@@ -138,7 +138,8 @@ impl Value {
     #[must_use]
     pub fn from_tree(tree: &serde_json::Value) -> Self {
         let text = serde_json::value::to_raw_value(tree).expect("the keys are strings");
-        Self(text)
+        // A copy takes no more memory than it needs; the text has grown and keeps its room.
+        Self((*text).to_owned())
     }
 
     /// The tree that the text stands for.
@@ -166,6 +167,9 @@ impl Serialize for Value {
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Box::<RawValue>::deserialize(deserializer)?;
+        if json::is_compact(text.get().as_bytes()) {
+            return Ok(Self(text));
+        }
         Self::from_json(text.get().as_bytes())
             .map_err(|error| D::Error::custom(format_args!("not a JSON value: {}", error.reason)))
     }

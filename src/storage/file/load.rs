@@ -13,7 +13,7 @@ use crate::model::{Key, Record, Revision};
 use crate::storage::table::Table;
 
 /// How much of the file is parsed at a time, in bytes.
-const PART_BYTES: usize = 1024 * 1024;
+const PART_BYTES: usize = 256 * 1024;
 /// How many threads parse at the most; what they yield is inserted by one.
 const MAX_PARSERS: usize = 4;
 
@@ -104,7 +104,13 @@ impl Loading {
             let parts = usize::try_from(self.bytes).unwrap_or(0) / PART_BYTES + 1;
             self.table.reserve(entries.len() * parts);
         }
-        entries.into_iter().all(|(key, record)| {
+        // Entries in order leave each node of the tree half empty behind them. Every second one
+        // does so too, and the others then fill the nodes.
+        let (first, second): (Vec<_>, Vec<_>) = entries
+            .into_iter()
+            .enumerate()
+            .partition(|(index, _)| index % 2 == 0);
+        first.into_iter().chain(second).all(|(_, (key, record))| {
             record.revision <= self.revision && self.table.insert(key, record).is_none()
         })
     }
