@@ -128,6 +128,11 @@ impl Value {
     /// # Errors
     /// As [`json::parse`].
     pub fn from_json(text: &[u8]) -> Result<Self, SyntaxError> {
+        if json::is_compact(text)
+            && let Ok(text) = serde_json::from_slice::<&RawValue>(text)
+        {
+            return Ok(Self(text.to_owned()));
+        }
         json::parse(text).map(|tree| Self::from_tree(&tree))
     }
 
@@ -167,6 +172,7 @@ impl Serialize for Value {
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Box::<RawValue>::deserialize(deserializer)?;
+        // As in `from_json`, but the text is here already.
         if json::is_compact(text.get().as_bytes()) {
             return Ok(Self(text));
         }

@@ -1,9 +1,13 @@
 //! What the operations mean: read → decide → commit, and again if a race was lost.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
 
 use crate::error::{CommitError, Error, FailedOperation, StoreError};
 use crate::model::{
@@ -232,13 +236,36 @@ fn is_unmodified(position: &Position, conditions: &Preconditions) -> Result<bool
     Ok(conditions.if_none_match.as_ref().is_some_and(has_it))
 }
 
-/// Runs apart from the caller: one that hangs up does not undo or tear what was begun.
-async fn detached<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Error>> + Send + 'static,
-) -> Result<T, Error> {
-    tokio::spawn(work)
-        .await
-        .unwrap_or_else(|ended| Err(StoreError::Unknown(io::Error::other(ended)).into()))
+/// Work that goes on when the caller goes away: one that hangs up does not undo or tear what was
+/// begun. As long as the caller stays, the work costs no task of its own.
+struct Detached<T: 'static>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
+
+fn detached<T: 'static>(work: impl Future<Output = T> + Send + 'static) -> Detached<T> {
+    Detached(Some(Box::pin(work)))
+}
+
+impl<T> Future for Detached<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let Some(work) = &mut self.0 else {
+            return Poll::Pending;
+        };
+        let polled = work.as_mut().poll(context);
+        if polled.is_ready() {
+            self.0 = None;
+        }
+        polled
+    }
+}
+
+impl<T> Drop for Detached<T> {
+    fn drop(&mut self) {
+        // Without a runtime the process is about to end, which tears nothing either.
+        if let (Some(work), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(async move { drop(work.await) });
+        }
+    }
 }
 
 /// What is written to one key.

@@ -1,8 +1,8 @@
-//! The engine on one `data.json`: one writer task, group commit, and a journal where the file is
+//! The engine on one `data.json`: one writer thread, group commit, and a journal where the file is
 //! large.
 //!
 //! Readers share the table behind a lock that nobody holds across an await. All commits go over a
-//! bounded channel to one task, which takes every commit that is waiting, checks each one against
+//! bounded channel to one thread, which takes every commit that is waiting, checks each one against
 //! the table plus what the batch has changed so far, makes the batch durable with one file
 //! operation, and only then applies it to the table and answers.
 
@@ -15,16 +15,19 @@ mod load;
 mod lock;
 mod open;
 
+use std::convert::Infallible;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use parking_lot::{Mutex, RwLock};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use self::disk::Disk;
 pub use self::open::OpenError;
@@ -69,7 +72,8 @@ pub struct FileStore {
     history: Arc<str>,
     writable: Arc<AtomicBool>,
     requests: mpsc::Sender<Request>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    /// Dropped by the writer when it ends.
+    writer_ended: Mutex<Option<oneshot::Receiver<Infallible>>>,
 }
 
 impl FileStore {
@@ -79,31 +83,41 @@ impl FileStore {
     /// # Errors
     /// [`OpenError`]; what holds the data is as it was.
     pub async fn open(path: &Path, journaling: Journaling) -> Result<Self, OpenError> {
+        let failed = |action| {
+            move |source| OpenError::Io {
+                path: path.to_owned(),
+                action,
+                source,
+            }
+        };
         let opening = path.to_owned();
         let opened = spawn_blocking(move || open::open(&opening, journaling)).await;
-        let (disk, table) = opened.map_err(|ended| OpenError::Io {
-            path: path.to_owned(),
-            action: "opened",
-            source: io::Error::other(ended),
-        })??;
+        let (disk, table) = opened.map_err(|ended| failed("opened")(io::Error::other(ended)))??;
         let table = Arc::new(RwLock::new(table));
         let writable = Arc::new(AtomicBool::new(true));
         let (requests, received) = mpsc::channel(QUEUE_COMMITS);
-        let files = Files {
-            table: Arc::clone(&table),
-            disk: Arc::new(Mutex::new(disk)),
-        };
+        let (ended, writer_ended) = oneshot::channel();
         let writer = Writer {
-            files,
+            table: Arc::clone(&table),
+            disk,
             writable: Arc::clone(&writable),
-            checkpoint: None,
+            will_try: false,
+            requests: requests.downgrade(),
+            runtime: Handle::current(),
         };
+        thread::Builder::new()
+            .name("writer".to_owned())
+            .spawn(move || {
+                writer.run(received);
+                drop(ended);
+            })
+            .map_err(failed("written without a thread, which"))?;
         Ok(Self {
             table,
             history: random_token(),
             writable,
             requests,
-            writer: Mutex::new(Some(tokio::spawn(writer.run(received)))),
+            writer_ended: Mutex::new(Some(writer_ended)),
         })
     }
 }
@@ -143,18 +157,21 @@ impl Store for FileStore {
     async fn close(&self) {
         // If it is closed already, there is nobody to tell and nothing to wait for.
         let _ = self.requests.send(Request::Close).await;
-        let writer = self.writer.lock().take();
-        if let Some(writer) = writer
-            && let Err(error) = writer.await
-        {
-            tracing::error!(%error, "the writer ended badly");
+        let ended = self.writer_ended.lock().take();
+        if let Some(ended) = ended {
+            let Err(_) = ended.await;
         }
     }
 }
 
+/// What the writer is asked to do.
 #[derive(Debug)]
 enum Request {
     Commit(Commit),
+    /// A checkpoint was made in the background.
+    FinishCheckpoint(disk::Outcome),
+    /// The disk has failed a while ago, and may be back.
+    TryDisk,
     Close,
 }
 
@@ -167,61 +184,60 @@ struct Commit {
 type Outcome = Result<Committed, CommitError>;
 type Reply = oneshot::Sender<Outcome>;
 
-/// The one task that changes the table and the files.
+/// The one thread that changes the table and the files. It waits for the disk itself: handing each
+/// wait to another thread would cost a commit two more switches.
 struct Writer {
-    files: Files,
+    table: Arc<RwLock<Table>>,
+    disk: Disk,
     writable: Arc<AtomicBool>,
-    /// Yields once the checkpoint that is under way is made.
-    checkpoint: Option<oneshot::Receiver<disk::Outcome>>,
+    /// Whether it has asked itself to try the disk again.
+    will_try: bool,
+    /// To itself.
+    requests: mpsc::WeakSender<Request>,
+    runtime: Handle,
 }
 
 impl Writer {
-    async fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+    fn run(mut self, mut requests: mpsc::Receiver<Request>) {
         let mut batch = Vec::new();
-        loop {
-            tokio::select! {
-                biased;
-                outcome = made(&mut self.checkpoint) => self.finish_checkpoint(outcome).await,
-                received = requests.recv_many(&mut batch, BATCH_MAX_COMMITS) => {
-                    if received == 0 {
-                        break;
-                    }
-                    let mut commits = Vec::with_capacity(batch.len());
-                    for request in batch.drain(..) {
-                        match request {
-                            Request::Commit(commit) => commits.push(commit),
-                            // What was sent before is still received; `recv_many` says 0 after that.
-                            Request::Close => requests.close(),
-                        }
-                    }
-                    self.commit(commits).await;
+        while requests.blocking_recv_many(&mut batch, BATCH_MAX_COMMITS) > 0 {
+            let mut commits = Vec::with_capacity(batch.len());
+            for request in batch.drain(..) {
+                match request {
+                    Request::Commit(commit) => commits.push(commit),
+                    Request::FinishCheckpoint(outcome) => self.finish_checkpoint(outcome),
+                    Request::TryDisk => self.try_disk(),
+                    // What was sent before is still received; then there is nothing any more.
+                    Request::Close => requests.close(),
                 }
-                () = time_to_retry(&self.writable) => self.try_disk().await,
+            }
+            if !commits.is_empty() {
+                self.commit(commits);
             }
         }
-        if let Err(error) = self.files.work(|disk, table| disk.close(table)).await {
+        let table = Arc::clone(&self.table);
+        if let Err(error) = self.disk.close(|| snapshot(&table)) {
             tracing::error!(%error, "the journal could not be taken up into the data file");
         }
     }
 
     /// Decides a batch, makes it durable, applies it, answers it.
-    async fn commit(&mut self, commits: Vec<Commit>) {
+    fn commit(&mut self, commits: Vec<Commit>) {
         let (staged, decided) = self.decide(commits);
         if staged.is_empty() {
             // Nothing but checks, and of a state that is on disk.
             answer(decided);
             return;
         }
-        let revision = staged.revision();
-        match self.make_durable(staged).await {
-            Ok(staged) => {
-                self.files.table.write().apply(staged);
+        match self.make_durable(&staged) {
+            Ok(()) => {
+                self.table.write().apply(staged);
                 answer(decided);
                 self.begin_checkpoint_if_due();
             }
             Err(error) => {
                 if matches!(error, StoreError::Unknown(_)) {
-                    self.files.table.write().skip_to(revision);
+                    self.table.write().skip_to(staged.revision());
                 }
                 for (reply, _) in decided {
                     let _ = reply.send(Err(error.again().into()));
@@ -234,7 +250,7 @@ impl Writer {
     /// once; whatever rests on others of the batch waits until these are durable, because nobody
     /// may be told of a state that can still go away.
     fn decide(&self, commits: Vec<Commit>) -> (Staged, Vec<(Reply, Outcome)>) {
-        let table = self.files.table.read();
+        let table = self.table.read();
         let now = SystemTime::now().into();
         let mut staged = Staged::on(&table);
         let mut decided = Vec::with_capacity(commits.len());
@@ -250,37 +266,38 @@ impl Writer {
         (staged, decided)
     }
 
-    async fn make_durable(&self, staged: Staged) -> Result<Staged, StoreError> {
-        let work = self.files.work(|disk, table| {
-            disk.commit(table, &staged)?;
-            Ok(staged)
-        });
-        let written = work.await;
+    fn make_durable(&mut self, staged: &Staged) -> Result<(), StoreError> {
+        let written = self.disk.commit(|| snapshot(&self.table), staged);
         self.note_writable(written.as_ref().err());
         written
     }
 
     /// Finds out whether the disk takes writes again.
-    async fn try_disk(&self) {
-        let nothing = Staged::on(&self.files.table.read());
-        // The outcome is in `writable`.
-        let _ = self.make_durable(nothing).await;
-    }
-
-    fn begin_checkpoint_if_due(&mut self) {
-        let mut disk = self.files.disk.lock();
-        if disk.is_checkpoint_due() {
-            let table = snapshot(&self.files.table);
-            self.checkpoint = disk.begin_checkpoint(table);
+    fn try_disk(&mut self) {
+        self.will_try = false;
+        if !self.writable.load(Ordering::Acquire) {
+            let nothing = Staged::on(&self.table.read());
+            // The outcome is in `writable`.
+            let _ = self.make_durable(&nothing);
         }
     }
 
-    async fn finish_checkpoint(&mut self, outcome: disk::Outcome) {
-        self.checkpoint = None;
-        let finish = self
-            .files
-            .work(|disk, table| disk.finish_checkpoint(outcome, table));
-        if let Err(error) = finish.await {
+    fn begin_checkpoint_if_due(&mut self) {
+        if self.disk.is_checkpoint_due()
+            && let Some(outcome) = self.disk.begin_checkpoint(snapshot(&self.table))
+        {
+            self.send_later(async move {
+                let ended_badly = |_| Err(io::Error::other("the checkpoint ended badly"));
+                Request::FinishCheckpoint(outcome.await.unwrap_or_else(ended_badly))
+            });
+        }
+    }
+
+    fn finish_checkpoint(&mut self, outcome: disk::Outcome) {
+        let finished = self
+            .disk
+            .finish_checkpoint(outcome, || snapshot(&self.table));
+        if let Err(error) = finished {
             tracing::warn!(%error, "the checkpoint could not be finished");
             self.note_writable(Some(&error));
         }
@@ -288,54 +305,31 @@ impl Writer {
 
     /// Notes whether the disk takes writes, and logs when that has changed. A commit's own failure
     /// is logged where it is answered.
-    fn note_writable(&self, failure: Option<&StoreError>) {
+    fn note_writable(&mut self, failure: Option<&StoreError>) {
         let before = self.writable.swap(failure.is_none(), Ordering::AcqRel);
         match failure {
             None if !before => tracing::info!("the data file can be written again"),
             Some(_) if before => tracing::warn!("the data file cannot be written; reads go on"),
             _ => {}
         }
+        if failure.is_some() && !self.will_try {
+            self.will_try = true;
+            self.send_later(async {
+                tokio::time::sleep(RETRY_AFTER_FAILURE).await;
+                Request::TryDisk
+            });
+        }
     }
-}
 
-/// A while after the disk has failed; never, if it has not.
-async fn time_to_retry(writable: &AtomicBool) {
-    if writable.load(Ordering::Acquire) {
-        std::future::pending::<()>().await;
-    }
-    tokio::time::sleep(RETRY_AFTER_FAILURE).await;
-}
-
-/// The outcome of the checkpoint that is under way; never, if there is none.
-async fn made(checkpoint: &mut Option<oneshot::Receiver<disk::Outcome>>) -> disk::Outcome {
-    match checkpoint {
-        Some(outcome) => match outcome.await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(io::Error::other("the checkpoint ended badly")),
-        },
-        None => std::future::pending().await,
-    }
-}
-
-/// The table with the files that keep it.
-struct Files {
-    table: Arc<RwLock<Table>>,
-    disk: Arc<Mutex<Disk>>,
-}
-
-impl Files {
-    /// Does with the files what takes time, where it holds up nobody else.
-    async fn work<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Disk, &dyn Fn() -> TableSnapshot) -> Result<T, StoreError>
-        + Send
-        + 'static,
-    ) -> Result<T, StoreError> {
-        let table = Arc::clone(&self.table);
-        let disk = Arc::clone(&self.disk);
-        spawn_blocking(move || work(&mut disk.lock(), &|| snapshot(&table)))
-            .await
-            .unwrap_or_else(|ended| Err(StoreError::Unknown(io::Error::other(ended))))
+    /// Asks itself for what is to be done at a later time, unless the store is closed by then.
+    fn send_later(&self, request: impl Future<Output = Request> + Send + 'static) {
+        let requests = self.requests.clone();
+        self.runtime.spawn(async move {
+            let request = request.await;
+            if let Some(requests) = requests.upgrade() {
+                let _ = requests.send(request).await;
+            }
+        });
     }
 }
 
