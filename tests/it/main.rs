@@ -8,6 +8,7 @@ mod contract;
 mod crash;
 mod errors;
 mod faults;
+mod fuzz;
 mod http;
 mod journal;
 mod lifecycle;

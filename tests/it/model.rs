@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::http::Method;
+use ifmatch::storage::file::Journaling;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -333,14 +334,18 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn on_a_file_with_restarts_every_answer_is_the_models(steps in proptest::collection::vec(step(), 1..60)) {
+    fn on_a_file_with_restarts_every_answer_is_the_models(
+        steps in proptest::collection::vec(step(), 1..60),
+        journaling in proptest::sample::select(vec![Journaling::Never, Journaling::Above { bytes: 0 }]),
+    ) {
         runtime().block_on(async {
             let folder = tempfile::tempdir().unwrap();
-            let (mut api, mut model) = (Api::in_folder(folder.path()).await, Model::default());
+            let mut api = Api::in_folder_with(folder.path(), journaling).await;
+            let mut model = Model::default();
             for step in &steps {
                 if matches!(step, Step::Restart) {
                     api.close().await;
-                    api = Api::in_folder(folder.path()).await;
+                    api = Api::in_folder_with(folder.path(), journaling).await;
                     model.list = None;
                 }
                 take(&api, &mut model, step).await;

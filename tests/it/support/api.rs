@@ -41,7 +41,12 @@ impl Api {
 
     /// On the `data.json` in `folder`. Call [`Api::close`] before it is opened again.
     pub async fn in_folder(folder: &Path) -> Self {
-        let store = FileStore::open(&folder.join("data.json"), Journaling::default())
+        Self::in_folder_with(folder, Journaling::default()).await
+    }
+
+    /// The same with a journal of one's choice.
+    pub async fn in_folder_with(folder: &Path, journaling: Journaling) -> Self {
+        let store = FileStore::open(&folder.join("data.json"), journaling)
             .await
             .unwrap();
         Self::with(Arc::new(store), Policy::AllWrites, LIMITS)
