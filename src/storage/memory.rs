@@ -65,7 +65,7 @@ impl Store for MemoryStore {
         let table = self.table.read();
         Status {
             engine: "memory",
-            keys: table.len(),
+            keys: table.count(),
             position: table.position(&self.history),
             writable: !self.closed.load(Ordering::Acquire),
         }

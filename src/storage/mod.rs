@@ -4,7 +4,7 @@
 mod conformance;
 pub mod file;
 pub mod memory;
-mod table;
+pub mod table;
 
 use std::sync::Arc;
 

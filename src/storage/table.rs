@@ -30,19 +30,25 @@ impl Table {
         self.records.reserve(records);
     }
 
+    #[must_use]
     pub fn revision(&self) -> Revision {
         self.revision
     }
 
-    pub fn len(&self) -> usize {
+    /// How many records there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
         self.records.len()
     }
 
+    /// The record of a key.
+    #[must_use]
     pub fn get(&self, key: &Key) -> Option<&Arc<Record>> {
         self.records.get(key)
     }
 
     /// An entry that a later commit than `revision` wrote, if there is one.
+    #[must_use]
     pub fn newer_than(&self, revision: Revision) -> Option<(&Key, &Record)> {
         let mut entries = self.ordered.iter();
         let newer = entries.find(|(_, record)| record.revision > revision);
@@ -51,6 +57,7 @@ impl Table {
 
     /// The table as it stands now, in the engine's run of revisions that `history` names. Takes
     /// no time that grows with the table.
+    #[must_use]
     pub fn snapshot(&self, history: &Arc<str>) -> TableSnapshot {
         TableSnapshot {
             ordered: self.ordered.clone(),
@@ -58,6 +65,8 @@ impl Table {
         }
     }
 
+    /// When it stands so, in the engine's run of revisions that `history` names.
+    #[must_use]
     pub fn position(&self, history: &Arc<str>) -> Position {
         Position {
             revision: self.revision,
@@ -82,6 +91,7 @@ impl Table {
         self.revision = self.revision.max(revision);
     }
 
+    /// Makes what was staged on this table part of it.
     pub fn apply(&mut self, staged: Staged) {
         self.revision = staged.revision;
         for (key, record) in staged.changes {
@@ -101,6 +111,7 @@ pub struct TableSnapshot {
 }
 
 impl TableSnapshot {
+    #[must_use]
     pub fn revision(&self) -> Revision {
         self.position.revision
     }
@@ -164,11 +175,13 @@ pub struct Staged {
 
 impl Staged {
     /// Nothing yet on top of `table`.
+    #[must_use]
     pub fn on(table: &Table) -> Self {
         Self::on_revision(table.revision)
     }
 
     /// Nothing yet on top of a table of this revision.
+    #[must_use]
     pub fn on_revision(revision: Revision) -> Self {
         Self {
             changes: BTreeMap::new(),
@@ -177,16 +190,20 @@ impl Staged {
         }
     }
 
+    /// Whether no commit changes anything.
+    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
 
     /// The revision that the table has.
+    #[must_use]
     pub fn after(&self) -> Revision {
         self.after
     }
 
     /// The revision that the table will have.
+    #[must_use]
     pub fn revision(&self) -> Revision {
         self.revision
     }
@@ -198,6 +215,7 @@ impl Staged {
     }
 
     /// Whether one of the commits so far changed one of these keys.
+    #[must_use]
     pub fn touches(&self, changes: &[Change]) -> bool {
         changes
             .iter()
@@ -302,11 +320,11 @@ mod tests {
         staged
             .stage(&table, vec![delete], Timestamp::from_millis(2))
             .unwrap();
-        assert_eq!((table.len(), table.revision()), (1, 1));
+        assert_eq!((table.count(), table.revision()), (1, 1));
         let snapshot = table.snapshot(&"".into());
         assert_eq!(snapshot.with(&staged).count(), 0);
         table.apply(staged);
-        assert_eq!((table.len(), table.revision()), (0, 2));
+        assert_eq!((table.count(), table.revision()), (0, 2));
         let nothing = Staged::on(&table);
         assert_eq!(
             snapshot.with(&nothing).count(),

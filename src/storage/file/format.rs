@@ -113,6 +113,7 @@ pub fn decode(reader: impl BufRead) -> Result<Table, FormatError> {
 }
 
 /// The revision in a first line, with its end, if it is as [`encode`] writes it.
+#[must_use]
 pub fn revision_of_first_line(line: &[u8]) -> Option<Revision> {
     let digits = line.strip_prefix(b"{\"format\":1,\"revision\":")?;
     let digits = digits.strip_suffix(b",\"entries\":{\n")?;
@@ -123,6 +124,7 @@ pub fn revision_of_first_line(line: &[u8]) -> Option<Revision> {
 
 /// Reads some of the lines between the first and the last of a `data.json`, as the members of an
 /// object. What is not as [`encode`] writes it is refused without a reason: [`decode`] finds that.
+#[must_use]
 pub fn decode_part(object: &[u8]) -> Option<Vec<(Key, Arc<Record>)>> {
     let members: Members<StoredRecord> = serde_json::from_slice(object).ok()?;
     let entry = |(key, stored): (Key, StoredRecord)| {
@@ -169,11 +171,13 @@ pub struct StoredRecord {
 
 impl StoredRecord {
     /// The commit that wrote it.
+    #[must_use]
     pub fn revision(&self) -> Revision {
         self.revision
     }
 
     /// The record of `key`, with its tag.
+    #[must_use]
     pub fn of(self, key: &Key) -> Arc<Record> {
         Arc::new(Record::new(
             key,
@@ -301,7 +305,7 @@ mod tests {
         let table = example();
         let loaded = decode(saved(&table).as_bytes()).unwrap();
         assert_eq!(loaded.revision(), 2);
-        assert_eq!(loaded.len(), 2);
+        assert_eq!(loaded.count(), 2);
         for key in ["username", "doc/a"] {
             let key = key.parse().unwrap();
             assert_eq!(loaded.get(&key), table.get(&key));
@@ -311,7 +315,7 @@ mod tests {
             );
         }
         let empty = Table::default();
-        assert_eq!(decode(saved(&empty).as_bytes()).unwrap().len(), 0);
+        assert_eq!(decode(saved(&empty).as_bytes()).unwrap().count(), 0);
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl Loading {
 
     /// Returns whether the entries fit what is there.
     fn insert(&mut self, entries: Vec<(Key, Arc<Record>)>) -> bool {
-        if self.table.len() == 0 {
+        if self.table.count() == 0 {
             // As if the rest were like the first part.
             let parts = usize::try_from(self.bytes).unwrap_or(0) / PART_BYTES + 1;
             self.table.reserve(entries.len() * parts);

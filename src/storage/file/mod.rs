@@ -9,8 +9,8 @@
 mod checkpoint;
 mod disk;
 mod durable;
-mod format;
-mod journal;
+pub mod format;
+pub mod journal;
 mod load;
 mod lock;
 mod open;
@@ -148,7 +148,7 @@ impl Store for FileStore {
         let table = self.table.read();
         Status {
             engine: "file",
-            keys: table.len(),
+            keys: table.count(),
             position: table.position(&self.history),
             writable: self.writable.load(Ordering::Acquire) && !self.requests.is_closed(),
         }
