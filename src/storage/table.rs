@@ -30,6 +30,7 @@ impl Table {
         self.records.reserve(records);
     }
 
+    /// The newest commit.
     #[must_use]
     pub fn revision(&self) -> Revision {
         self.revision
@@ -111,6 +112,7 @@ pub struct TableSnapshot {
 }
 
 impl TableSnapshot {
+    /// The newest commit that it has.
     #[must_use]
     pub fn revision(&self) -> Revision {
         self.position.revision
