@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::binary::{Process, soon};
+use crate::support::binary::{MODES, Process, soon};
 use crate::support::writers::{Writers, as_stored, random_below, shown_entries, stored_entries};
 
 const WRITERS: usize = 64;
@@ -18,30 +18,32 @@ const ACKNOWLEDGEMENTS: u64 = 300;
 
 #[tokio::test]
 async fn a_kill_under_load_loses_nothing_that_was_acknowledged() {
-    let folder = TempDir::new().unwrap();
-    let mut writers = Writers::new(WRITERS);
-    for _ in 0..rounds() {
-        let process = Process::start(folder.path(), &[]).await;
-        let mut working = writers.start(&process);
-        working.acknowledged(random_below(ACKNOWLEDGEMENTS)).await;
-        process.signal(Signal::KILL);
-        let (status, log) = process.wait().await;
-        assert_eq!(status.code(), None, "it ended by itself: {log}");
-        writers = working.end().await;
+    for mode in MODES {
+        let folder = TempDir::new().unwrap();
+        let mut writers = Writers::new(WRITERS);
+        for _ in 0..rounds() {
+            let process = Process::start(folder.path(), mode).await;
+            let mut working = writers.start(&process);
+            working.acknowledged(random_below(ACKNOWLEDGEMENTS)).await;
+            process.signal(Signal::KILL);
+            let (status, log) = process.wait().await;
+            assert_eq!(status.code(), None, "it ended by itself: {log}");
+            writers = working.end().await;
 
-        let stored = stored_entries(folder.path());
-        let process = Process::start(folder.path(), &[]).await;
-        let shown = shown_entries(&process).await;
-        assert!(
-            shown
-                .iter()
-                .map(|(key, entry)| (key.clone(), as_stored(entry.clone())))
-                .eq(stored),
-            "a restart changes nothing"
-        );
-        writers.check(shown);
-        assert_eq!(temporary_files(folder.path()), 0);
-        assert!(process.stop().await.status.success());
+            let process = Process::start(folder.path(), mode).await;
+            let shown = shown_entries(&process).await;
+            writers.check(shown.clone());
+            assert!(process.stop().await.status.success());
+            let stored = stored_entries(folder.path());
+            assert!(
+                shown
+                    .into_iter()
+                    .map(|(key, entry)| (key, as_stored(entry)))
+                    .eq(stored),
+                "what a start shows is in data.json after a clean stop"
+            );
+            assert_eq!(temporary_files(folder.path()), 0);
+        }
     }
 }
 

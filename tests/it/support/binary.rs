@@ -13,6 +13,9 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_ifmatch");
 /// How long anything may take before a test calls it hung.
 const DEADLINE: Duration = Duration::from_secs(20);
 
+/// The ways to keep the data, as arguments; what holds of a crash or a fault holds in each.
+pub const MODES: [&[&str]; 1] = [&[]];
+
 /// A running process that serves. It is killed when this goes away.
 pub struct Process {
     child: Child,
@@ -42,7 +45,15 @@ impl Process {
     }
 
     /// Starts it as `command` says; it serves when this returns.
-    pub async fn spawn(mut command: Command) -> Self {
+    pub async fn spawn(command: Command) -> Self {
+        match Self::try_spawn(command).await {
+            Ok(process) => process,
+            Err(ended) => panic!("it did not start: {ended:?}"),
+        }
+    }
+
+    /// Starts it as `command` says: a process that serves, or what is left of one that refused.
+    pub async fn try_spawn(mut command: Command) -> Result<Self, Output> {
         let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -52,15 +63,14 @@ impl Process {
         let mut announced = String::new();
         soon(stdout.read_line(&mut announced)).await.unwrap();
         let Some((_, address)) = announced.trim().split_once("http://") else {
-            let ended = child.wait_with_output().await.unwrap();
-            panic!("it did not start: {announced:?} {ended:?}");
+            return Err(soon(child.wait_with_output()).await.unwrap());
         };
-        Self {
+        Ok(Self {
             address: address.to_owned(),
             announced,
             child,
             stdout,
-        }
+        })
     }
 
     /// The URL of a path.
@@ -68,10 +78,12 @@ impl Process {
         format!("http://{}{path}", self.address)
     }
 
+    pub fn pid(&self) -> Pid {
+        pid_of(&self.child)
+    }
+
     pub fn signal(&self, signal: Signal) {
-        let pid = self.child.id().expect("it is running");
-        let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
+        kill_process(self.pid(), signal).unwrap();
     }
 
     /// Waits for its end; returns the exit status and what it logged.
@@ -126,6 +138,11 @@ pub fn bare_command(program: &str) -> Command {
         }
     }
     command
+}
+
+pub fn pid_of(child: &Child) -> Pid {
+    let pid = child.id().expect("it is running");
+    Pid::from_raw(pid.try_into().unwrap()).unwrap()
 }
 
 /// Runs what is to end by itself.
