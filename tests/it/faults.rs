@@ -1,12 +1,18 @@
 //! A disk that stops taking writes, and takes them again.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
+use reqwest::Client;
+use rustix::process::Signal;
+use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::support::api::Api;
+use crate::support::binary::{MODES, Process};
+use crate::support::mounts::Tmpfs;
+use crate::support::writers::shown_entries;
 
 /// The data file and what lies beside it, to compare before and after.
 fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
@@ -141,48 +147,12 @@ async fn without_its_lock_file_a_store_writes_nothing() {
     last.close().await;
 }
 
-/// A small file system in memory, gone when this goes away.
-struct Tmpfs(tempfile::TempDir);
-
-impl Tmpfs {
-    /// `None`, with a line that says so, where the test may not mount.
-    fn mount(size: &str) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let options = format!("size={size},mode=0700");
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
-            .arg(folder.path())
-            .output();
-        if mount.is_ok_and(|mount| mount.status.success()) {
-            return Some(Self(folder));
-        }
-        println!("skipped: a tmpfs cannot be mounted here");
-        None
-    }
-
-    fn remount(&self, option: &str) {
-        let options = format!("remount,{option}");
-        let mount = Command::new("mount")
-            .args(["-o", &options])
-            .arg(self.0.path())
-            .status();
-        assert!(mount.unwrap().success(), "remount,{option}");
-    }
-}
-
-impl Drop for Tmpfs {
-    fn drop(&mut self) {
-        // Lazily: the store may still have its lock file open.
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
 #[tokio::test]
 async fn a_disk_that_is_full_and_emptied() {
     let Some(tmpfs) = Tmpfs::mount("256k") else {
         return;
     };
-    let folder = tmpfs.0.path();
+    let folder = tmpfs.path();
     let api = Api::in_folder(folder).await;
     let filler = folder.join("filler");
     let fill = || {
@@ -201,8 +171,55 @@ async fn a_disk_that_turns_read_only_and_back() {
     let Some(tmpfs) = Tmpfs::mount("256k") else {
         return;
     };
-    let folder = tmpfs.0.path();
+    let folder = tmpfs.path();
     let api = Api::in_folder(folder).await;
     assert_survives(&api, folder, || tmpfs.remount("ro"), || tmpfs.remount("rw")).await;
     api.close().await;
+}
+
+#[tokio::test]
+async fn a_disk_that_the_service_itself_fills() {
+    for mode in MODES {
+        let Some(tmpfs) = Tmpfs::mount("1m") else {
+            return;
+        };
+        let filler = tmpfs.path().join("filler");
+        std::fs::write(&filler, vec![0; 512 * 1024]).unwrap();
+        let process = Process::start(tmpfs.path(), mode).await;
+        let mut acknowledged = BTreeMap::new();
+        let refused = loop {
+            let key = format!("key/{:03}", acknowledged.len());
+            match put(&process, &key).await {
+                (200 | 201, entry) => acknowledged.insert(key, entry),
+                (500, error) => {
+                    assert_eq!(error["error"], "io");
+                    break key;
+                }
+                other => panic!("{other:?}"),
+            };
+        };
+        assert!(acknowledged.len() > 10, "{}", acknowledged.len());
+        assert_eq!(shown_entries(&process).await, acknowledged, "reads go on");
+
+        std::fs::remove_file(&filler).unwrap();
+        for key in [refused, "one more".to_owned()] {
+            let (status, entry) = put(&process, &key).await;
+            assert_eq!(status, 201, "{entry}");
+            acknowledged.insert(key, entry);
+        }
+        assert_eq!(shown_entries(&process).await, acknowledged);
+        process.signal(Signal::KILL);
+        process.wait().await;
+        let process = Process::start(tmpfs.path(), mode).await;
+        assert_eq!(shown_entries(&process).await, acknowledged);
+        assert!(process.stop().await.status.success());
+    }
+}
+
+/// Writes some thousand bytes under a key; the status and the body of the answer.
+async fn put(process: &Process, key: &str) -> (u16, Value) {
+    let url = process.url(&format!("/kv/{key}"));
+    let sent = Client::new().put(url).json(&"x".repeat(8000)).send();
+    let answer = sent.await.unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap())
 }

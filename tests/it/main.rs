@@ -16,6 +16,7 @@ mod limits;
 mod lists;
 mod model;
 mod patch;
+mod power_cut;
 mod preconditions;
 mod races;
 mod readme;

@@ -1,6 +1,8 @@
-//! What the tests share: the router as a test calls it, and the binary as a user starts it.
+//! What the tests share: the router as a test calls it, the binary as a user starts it, and what
+//! makes its disk fail.
 
 pub mod api;
 pub mod binary;
 pub mod contract;
+pub mod mounts;
 pub mod writers;

@@ -18,13 +18,30 @@ enum Write {
     Delete,
 }
 
-/// One writer: its key, what was acknowledged last and the request that was not answered.
+/// What the disk does while the writers write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Disk {
+    Sound,
+    Failing,
+}
+
+/// One writer: its key, what was acknowledged last, what was refused since, and the request that
+/// was not answered.
 #[derive(Debug)]
 struct Writer {
     key: String,
+    disk: Disk,
     acknowledged: Option<Value>,
+    refused: Vec<Write>,
     in_flight: Option<Write>,
     writes: u64,
+}
+
+/// What a writer was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Acknowledged,
+    Refused,
 }
 
 /// All writers, over one start of the server or several.
@@ -33,14 +50,26 @@ pub struct Writers(Vec<Writer>);
 /// Writers at work.
 pub struct Working {
     tasks: JoinSet<Writer>,
-    acknowledgements: mpsc::UnboundedReceiver<()>,
+    answers: mpsc::UnboundedReceiver<Told>,
 }
 
 impl Writers {
     pub fn new(count: usize) -> Self {
+        Self::on(Disk::Sound, count)
+    }
+
+    /// Writers that expect to be refused at times. After each refusal they read their key, which
+    /// must be as it was.
+    pub fn on_a_failing_disk(count: usize) -> Self {
+        Self::on(Disk::Failing, count)
+    }
+
+    fn on(disk: Disk, count: usize) -> Self {
         let writer = |number| Writer {
             key: format!("writer/{number:02}"),
+            disk,
             acknowledged: None,
+            refused: Vec::new(),
             in_flight: None,
             writes: 0,
         };
@@ -50,21 +79,27 @@ impl Writers {
     /// Lets all of them write until the server is gone.
     pub fn start(self, process: &Process) -> Working {
         let client = Client::new();
-        let (acknowledge, acknowledgements) = mpsc::unbounded_channel();
+        let (tell, answers) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
         for writer in self.0 {
             let url = process.url(&format!("/kv/{}", writer.key));
-            tasks.spawn(writer.work(client.clone(), url, acknowledge.clone()));
+            tasks.spawn(writer.work(client.clone(), url, tell.clone()));
         }
-        Working {
-            tasks,
-            acknowledgements,
-        }
+        Working { tasks, answers }
     }
 
     /// Asserts that every key is as acknowledged or as the request under way would have it, and
     /// that there is no other key. Whatever stands is what the writers go on from.
-    pub fn check(&mut self, mut entries: BTreeMap<String, Value>) {
+    pub fn check(&mut self, entries: BTreeMap<String, Value>) {
+        for writer in &mut self.0 {
+            writer.refused.clear();
+        }
+        self.check_with_unknown(entries);
+    }
+
+    /// The same where the disk was gone for good: what was refused may also be there, because
+    /// nobody could find out.
+    pub fn check_with_unknown(&mut self, mut entries: BTreeMap<String, Value>) {
         for writer in &mut self.0 {
             let current = entries.remove(&writer.key);
             assert!(
@@ -72,6 +107,7 @@ impl Writers {
                 "{current:?} is not explained by {writer:?}"
             );
             writer.acknowledged = current;
+            writer.refused.clear();
             writer.in_flight = None;
         }
         assert!(entries.is_empty(), "nobody wrote {entries:?}");
@@ -82,9 +118,13 @@ impl Working {
     /// Returns once there were so many acknowledgements.
     pub async fn acknowledged(&mut self, count: u64) {
         for _ in 0..count {
-            let next = soon(self.acknowledgements.recv()).await;
-            next.expect("the writers ended early");
+            while self.told().await != Told::Acknowledged {}
         }
+    }
+
+    async fn told(&mut self) -> Told {
+        let next = soon(self.answers.recv()).await;
+        next.expect("the writers ended early")
     }
 
     /// Waits until each writer has found the server gone.
@@ -100,7 +140,7 @@ impl Writer {
         mut self,
         client: Client,
         url: String,
-        acknowledge: mpsc::UnboundedSender<()>,
+        tell: mpsc::UnboundedSender<Told>,
     ) -> Self {
         loop {
             let write = self.next_write();
@@ -108,12 +148,43 @@ impl Writer {
             let Some((status, etag, entry)) = self.send(&client, &url, &write).await else {
                 return self;
             };
-            assert!(status.is_success(), "{status} {entry} to {self:?}");
-            assert_eq!(etag.as_deref(), entry["etag"].as_str(), "{entry}");
-            self.take(write, status, entry);
+            let told = if status.is_server_error() && self.disk == Disk::Failing {
+                assert_eq!(entry["error"], "io", "{entry} to {self:?}");
+                self.in_flight = None;
+                self.refused.push(write);
+                if !self.stands(&client, &url).await {
+                    return self;
+                }
+                Told::Refused
+            } else {
+                assert!(status.is_success(), "{status} {entry} to {self:?}");
+                assert_eq!(etag.as_deref(), entry["etag"].as_str(), "{entry}");
+                self.take(write, status, entry);
+                Told::Acknowledged
+            };
             // Whoever counts may have heard enough.
-            let _ = acknowledge.send(());
+            let _ = tell.send(told);
         }
+    }
+
+    /// Asserts that what was acknowledged is what is read; `false` if the server is gone.
+    async fn stands(&self, client: &Client, url: &str) -> bool {
+        let Ok(answer) = client.get(url).send().await else {
+            return false;
+        };
+        let status = answer.status();
+        let Ok(entry) = answer.json::<Value>().await else {
+            return false;
+        };
+        match &self.acknowledged {
+            Some(acknowledged) => assert_eq!(
+                (status, &entry),
+                (StatusCode::OK, acknowledged),
+                "reads go on: {self:?}"
+            ),
+            None => assert_eq!(status, StatusCode::NOT_FOUND, "{entry} to {self:?}"),
+        }
+        true
     }
 
     /// Every fifth write or so is a delete; sizes go from a few bytes to some thousand.
@@ -158,6 +229,7 @@ impl Writer {
     /// Notes an acknowledgement, which must be what the contract says of this write.
     fn take(&mut self, write: Write, status: StatusCode, entry: Value) {
         self.in_flight = None;
+        self.refused.clear();
         match write {
             Write::Put(value) => {
                 let expected = if self.acknowledged.is_some() {
@@ -177,12 +249,13 @@ impl Writer {
     }
 
     fn explains(&self, current: Option<&Value>) -> bool {
-        let newer = match (&self.in_flight, current) {
-            (Some(Write::Put(value)), Some(entry)) => self.follows(value, entry),
-            (Some(Write::Delete), None) => true,
+        let made_by = |write: &Write| match (write, current) {
+            (Write::Put(value), Some(entry)) => self.follows(value, entry),
+            (Write::Delete, None) => true,
             _ => false,
         };
-        newer || current == self.acknowledged.as_ref()
+        let mut possible = self.refused.iter().chain(&self.in_flight);
+        possible.any(made_by) || current == self.acknowledged.as_ref()
     }
 
     /// Whether `entry` is what a write of `value` makes of the acknowledged state.

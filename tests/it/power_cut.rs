@@ -1,0 +1,47 @@
+//! The power goes at any moment: what was acknowledged is there at the next start.
+
+use rustix::process::Signal;
+
+use crate::support::binary::{MODES, Process};
+use crate::support::mounts::Ext4;
+use crate::support::writers::{Writers, random_below, shown_entries};
+
+const WRITERS: usize = 16;
+/// How often the power is cut in each mode, unless `IFMATCH_POWER_ROUNDS` says otherwise.
+const ROUNDS: u32 = 10;
+/// A cut comes before so many acknowledgements of its round.
+const ACKNOWLEDGEMENTS: u64 = 200;
+
+#[tokio::test]
+async fn a_power_cut_under_load_loses_nothing_that_was_acknowledged() {
+    for mode in MODES {
+        let Some(disk) = Ext4::mount() else {
+            return;
+        };
+        let mut writers = Writers::on_a_failing_disk(WRITERS);
+        for _ in 0..rounds() {
+            let process = Process::start(disk.path(), mode).await;
+            let mut working = writers.start(&process);
+            working.acknowledged(random_below(ACKNOWLEDGEMENTS)).await;
+            disk.cut_power();
+            process.signal(Signal::KILL);
+            process.wait().await;
+            writers = working.end().await;
+
+            disk.restore_power();
+            let process = Process::start(disk.path(), mode).await;
+            // Of what was under way when the power went the outcome is unknown, also if there was
+            // still time to refuse it.
+            writers.check_with_unknown(shown_entries(&process).await);
+            process.signal(Signal::KILL);
+            process.wait().await;
+        }
+    }
+}
+
+fn rounds() -> u32 {
+    match std::env::var("IFMATCH_POWER_ROUNDS") {
+        Ok(rounds) => rounds.parse().expect("IFMATCH_POWER_ROUNDS is a number"),
+        Err(_) => ROUNDS,
+    }
+}
