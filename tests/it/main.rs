@@ -22,6 +22,7 @@ mod races;
 mod readme;
 mod sources;
 mod startup;
+mod syscalls;
 mod tags;
 mod transactions;
 mod validators;

@@ -5,4 +5,5 @@ pub mod api;
 pub mod binary;
 pub mod contract;
 pub mod mounts;
+pub mod strace;
 pub mod writers;

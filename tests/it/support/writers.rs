@@ -122,6 +122,23 @@ impl Working {
         }
     }
 
+    /// Whether one of the next so many requests is refused; returns when it is.
+    pub async fn refusal_within(&mut self, count: u64) -> bool {
+        for _ in 0..count {
+            if self.told().await == Told::Refused {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Returns once so many requests were answered, in whichever way.
+    pub async fn answered(&mut self, count: u64) {
+        for _ in 0..count {
+            self.told().await;
+        }
+    }
+
     async fn told(&mut self) -> Told {
         let next = soon(self.answers.recv()).await;
         next.expect("the writers ended early")

@@ -1,0 +1,115 @@
+//! System calls that fail, by strace's fault injection. strace counts per thread, so a fault at the
+//! nth call can come more than once.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use rustix::process::{Signal, kill_process};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc;
+
+use super::binary::{BINARY, Process, bare_command, pid_of, soon};
+
+/// What strace puts behind a call that it made fail.
+pub const INJECTED: &str = "(INJECTED)";
+
+/// Which calls fail.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    /// Calls as strace names them, separated by commas; `?` before one that not every machine has.
+    pub calls: &'static str,
+    /// How they fail, as `EIO`.
+    pub error: &'static str,
+    /// Which of them, as strace counts: `3` for the third, `3+` for all from the third.
+    pub when: String,
+    /// Only calls on these files; on any, if there is none.
+    pub files: Vec<PathBuf>,
+}
+
+impl Fault {
+    fn arguments(&self) -> Vec<String> {
+        let Self {
+            calls, error, when, ..
+        } = self;
+        let mut arguments = vec![
+            "-f".to_owned(),
+            format!("--trace={calls}"),
+            format!("--inject={calls}:error={error}:when={when}"),
+        ];
+        for file in &self.files {
+            arguments.extend(["-P".to_owned(), file.to_str().unwrap().to_owned()]);
+        }
+        arguments
+    }
+
+    /// The binary with this fault from its first moment on. strace is not its parent, so that a
+    /// signal reaches the binary; what strace says is in its log.
+    pub fn command(&self, folder: &Path) -> Command {
+        let mut command = bare_command("strace");
+        command
+            .args(["-D", "-qq"])
+            .args(self.arguments())
+            .arg(BINARY);
+        command.arg("--data").arg(folder.join("data.json"));
+        command.args(["--listen", "127.0.0.1:0"]);
+        command
+    }
+}
+
+/// An strace that is attached to a process.
+pub struct Strace {
+    child: Child,
+    injected: mpsc::UnboundedReceiver<()>,
+}
+
+impl Strace {
+    /// Whether faults can be injected here; if not, it prints a line that says so.
+    pub async fn is_usable() -> bool {
+        let mut strace = bare_command("strace");
+        strace.args(["-qq", "--trace=none", "true"]);
+        let usable = soon(strace.output())
+            .await
+            .is_ok_and(|output| output.status.success());
+        if !usable {
+            println!("skipped: strace is not there or may not trace");
+        }
+        usable
+    }
+
+    /// From its return on the calls of `process` are counted, and fail.
+    pub async fn attach(process: &Process, fault: &Fault) -> Self {
+        let mut strace = bare_command("strace");
+        let pid = process.pid().as_raw_nonzero().to_string();
+        strace.args(fault.arguments()).args(["-p", &pid]);
+        let mut child = strace.stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let first = soon(lines.next_line()).await.unwrap();
+        assert!(
+            first.as_ref().is_some_and(|line| line.contains("attached")),
+            "{first:?} {fault:?}"
+        );
+        let (tell, injected) = mpsc::unbounded_channel();
+        // It stands still, and the process with it, if nobody reads what it says.
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                if line.contains(INJECTED) {
+                    // Whoever waited may have heard enough.
+                    let _ = tell.send(());
+                }
+            }
+        });
+        Self { child, injected }
+    }
+
+    /// Returns when a call was made to fail.
+    pub async fn injected(&mut self) {
+        soon(self.injected.recv()).await.expect("strace ended");
+    }
+
+    /// Lets the process go on without faults.
+    pub async fn detach(mut self) {
+        kill_process(pid_of(&self.child), Signal::INT).unwrap();
+        soon(self.child.wait()).await.unwrap();
+    }
+}

@@ -1,0 +1,281 @@
+//! System calls on the data that fail, one by one: nobody is told what is not so, reads go on, and
+//! when the fault is over so do writes.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Resource, Rlimit, Signal, prlimit};
+use tempfile::TempDir;
+
+use crate::support::binary::{BINARY, MODES, Process, bare_command};
+use crate::support::strace::{Fault, INJECTED, Strace};
+use crate::support::writers::{Writers, random_below, shown_entries};
+
+const WRITERS: usize = 4;
+/// How many writes must succeed once a fault is over.
+const AFTERWARDS: u64 = 8;
+
+/// Calls that a running service makes only for its data. A write is one only to the journal: the
+/// runtime writes as well, to wake its threads. The other files that are written have names that
+/// nobody knows before; `a_file_that_may_not_grow_refuses_and_loses_nothing` is for these.
+const CALLS: [&str; 6] = ["openat", "fsync", "fdatasync", RENAME, "ftruncate", "write"];
+const RENAME: &str = "?rename,?renameat,renameat2";
+/// What `mode` makes in any case.
+fn sure_calls(mode: &[&str]) -> &'static [&'static str] {
+    match mode {
+        [] => &["openat", "fsync", RENAME],
+        _ => &["write", "fdatasync"],
+    }
+}
+
+/// Which occurrences of a call fail: all up to `IFMATCH_SYSCALL_OCCURRENCES`, or a sample.
+fn occurrences() -> Vec<u32> {
+    match std::env::var("IFMATCH_SYSCALL_OCCURRENCES") {
+        Ok(last) => (1..=last.parse().expect("a number")).collect(),
+        Err(_) => vec![1, 2, 3, 5, 8],
+    }
+}
+
+/// What comes after a fault that stays.
+#[derive(Debug, Clone, Copy)]
+enum Then {
+    /// It goes away, and some time later the process is killed.
+    Mended,
+    /// The process is killed.
+    Killed,
+}
+
+#[tokio::test]
+async fn a_call_that_fails_once_costs_no_more_than_its_commit() {
+    if !Strace::is_usable().await {
+        return;
+    }
+    for mode in MODES {
+        let mut met = BTreeSet::new();
+        for calls in CALLS {
+            for nth in occurrences() {
+                let folder = TempDir::new().unwrap();
+                let fault = fault(calls, nth, nth.to_string(), folder.path());
+                let process = Process::start(folder.path(), mode).await;
+                let mut strace = Strace::attach(&process, &fault).await;
+                let mut working = Writers::on_a_failing_disk(WRITERS).start(&process);
+                tokio::select! {
+                    () = strace.injected() => { met.insert(calls); }
+                    () = working.acknowledged(enough_to_meet(nth)) => {}
+                }
+                working.acknowledged(AFTERWARDS).await;
+                process.signal(Signal::KILL);
+                process.wait().await;
+                let mut writers = working.end().await;
+                writers.check(shown_entries(&Process::start(folder.path(), mode).await).await);
+            }
+        }
+        assert_met(mode, &met);
+    }
+}
+
+#[tokio::test]
+async fn calls_that_fail_until_the_disk_is_mended_or_the_process_killed_lose_nothing() {
+    if !Strace::is_usable().await {
+        return;
+    }
+    for mode in MODES {
+        let mut met = BTreeSet::new();
+        for calls in CALLS {
+            // From the second on: the first of a commit may succeed, so that it is half-way.
+            for (nth, then) in [
+                (1, Then::Mended),
+                (2, Then::Mended),
+                (1, Then::Killed),
+                (2, Then::Killed),
+            ] {
+                let folder = TempDir::new().unwrap();
+                let fault = fault(calls, nth, format!("{nth}+"), folder.path());
+                let process = Process::start(folder.path(), mode).await;
+                let mut strace = Strace::attach(&process, &fault).await;
+                let mut working = Writers::on_a_failing_disk(WRITERS).start(&process);
+                tokio::select! {
+                    () = strace.injected() => { met.insert(calls); }
+                    () = working.acknowledged(enough_to_meet(nth)) => {}
+                }
+                working.answered(AFTERWARDS).await;
+                if let Then::Mended = then {
+                    strace.detach().await;
+                    working.acknowledged(AFTERWARDS).await;
+                }
+                process.signal(Signal::KILL);
+                process.wait().await;
+                let mut writers = working.end().await;
+                let shown = shown_entries(&Process::start(folder.path(), mode).await).await;
+                match then {
+                    Then::Mended => writers.check(shown),
+                    Then::Killed => writers.check_with_unknown(shown),
+                }
+            }
+        }
+        assert_met(mode, &met);
+    }
+}
+
+fn fault(calls: &'static str, nth: u32, when: String, folder: &Path) -> Fault {
+    let journal = folder.join("data.json.journal");
+    Fault {
+        calls,
+        error: ["EIO", "ENOSPC"][nth as usize % 2],
+        when,
+        files: if calls == "write" {
+            vec![journal]
+        } else {
+            Vec::new()
+        },
+    }
+}
+
+/// How many acknowledgements there are at most before the nth call was made: a commit answers each
+/// writer once, and two threads may take turns.
+fn enough_to_meet(nth: u32) -> u64 {
+    20 + 2 * WRITERS as u64 * u64::from(nth)
+}
+
+fn assert_met(mode: &[&str], met: &BTreeSet<&str>) {
+    let sure = sure_calls(mode);
+    assert!(
+        sure.iter().all(|calls| met.contains(calls)),
+        "{mode:?}: {met:?} are not all of {sure:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_call_that_fails_at_the_start_stops_it_or_does_no_harm() {
+    if !Strace::is_usable().await {
+        return;
+    }
+    for mode in MODES {
+        let folder = TempDir::new().unwrap();
+        let process = Process::start(folder.path(), mode).await;
+        let mut working = Writers::new(WRITERS).start(&process);
+        working.acknowledged(50).await;
+        process.signal(Signal::KILL);
+        process.wait().await;
+        let mut writers = working.end().await;
+        // What a crash leaves is loaded again and again; no start may use it up.
+        let left = files(folder.path());
+        writers.check(shown_entries(&Process::start(folder.path(), mode).await).await);
+
+        for calls in [
+            "openat",
+            "read",
+            "write",
+            "fsync",
+            "fdatasync",
+            "ftruncate",
+            RENAME,
+            "flock",
+            "statx",
+            "getdents64",
+            "?unlink,unlinkat",
+        ] {
+            let mut nth = 1;
+            while starts_with_fault(mode, &left, calls, nth, &mut writers).await {
+                nth += 1;
+            }
+            assert!(
+                nth > 1 || !["openat", "read", "fsync", "flock"].contains(&calls),
+                "{calls} is called"
+            );
+        }
+    }
+}
+
+/// Starts on files that a crash left, with one call on them failing; `false`, if none did.
+async fn starts_with_fault(
+    mode: &[&str],
+    left: &[(PathBuf, Vec<u8>)],
+    calls: &'static str,
+    nth: u32,
+    writers: &mut Writers,
+) -> bool {
+    let folder = TempDir::new().unwrap();
+    for (name, content) in left {
+        std::fs::write(folder.path().join(name), content).unwrap();
+    }
+    let names = ["data.json", "data.json.lock", "data.json.journal"];
+    let mut files: Vec<_> = names.map(|name| folder.path().join(name)).into();
+    files.push(folder.path().to_owned());
+    let fault = Fault {
+        calls,
+        error: ["EIO", "ENOSPC"][nth as usize % 2],
+        when: nth.to_string(),
+        files,
+    };
+    let mut command = fault.command(folder.path());
+    command.args(mode);
+    let log = match Process::try_spawn(command).await {
+        Ok(process) => {
+            writers.check(shown_entries(&process).await);
+            process.signal(Signal::KILL);
+            process.wait().await.1
+        }
+        Err(refused) => {
+            let log = String::from_utf8(refused.stderr).unwrap();
+            assert_eq!(refused.status.code(), Some(1), "{fault:?}: {log}");
+            assert!(log.contains("ifmatch: "), "it says why: {fault:?}: {log}");
+            log
+        }
+    };
+    let process = Process::start(folder.path(), mode).await;
+    writers.check(shown_entries(&process).await);
+    log.contains(INJECTED)
+}
+
+fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap());
+    files
+        .map(|file| (file.file_name().into(), std::fs::read(file.path()).unwrap()))
+        .collect()
+}
+
+/// How many times the growth of files is limited, each time elsewhere.
+const LIMITS: u32 = 12;
+/// The writers' data is seldom larger.
+const LARGEST_LIMIT_BYTES: u64 = 16_000;
+
+/// A limit stops a write in its middle: some bytes are in the file, the rest is refused.
+#[tokio::test]
+async fn a_file_that_may_not_grow_refuses_and_loses_nothing() {
+    for mode in MODES {
+        let folder = TempDir::new().unwrap();
+        let mut writers = Writers::on_a_failing_disk(WRITERS);
+        let mut met = 0;
+        for _ in 0..LIMITS {
+            // Whoever does not ignore this signal is ended by it.
+            let mut command = bare_command("sh");
+            command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", BINARY, "--data"]);
+            command.arg(folder.path().join("data.json"));
+            command.args(["--listen", "127.0.0.1:0"]).args(mode);
+            let process = Process::spawn(command).await;
+            let mut working = writers.start(&process);
+            working.acknowledged(AFTERWARDS).await;
+            limit_files(&process, Some(random_below(LARGEST_LIMIT_BYTES)));
+            met += u32::from(working.refusal_within(200).await);
+            limit_files(&process, None);
+            working.acknowledged(AFTERWARDS).await;
+            process.signal(Signal::KILL);
+            process.wait().await;
+            writers = working.end().await;
+            let process = Process::start(folder.path(), mode).await;
+            writers.check(shown_entries(&process).await);
+            assert!(process.stop().await.status.success());
+        }
+        assert!(met >= LIMITS / 4, "{mode:?}: {met} limits were met");
+    }
+}
+
+/// How large a file of the process may become, in bytes.
+fn limit_files(process: &Process, limit: Option<u64>) {
+    let new = Rlimit {
+        current: limit,
+        maximum: None,
+    };
+    prlimit(Some(process.pid()), Resource::Fsize, new).unwrap();
+}
