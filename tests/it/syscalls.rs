@@ -1,10 +1,12 @@
 //! System calls on the data that fail, one by one: nobody is told what is not so, reads go on, and
 //! when the fault is over so do writes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use reqwest::Client;
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::binary::{BINARY, MODES, Process, bare_command};
@@ -115,6 +117,50 @@ async fn calls_that_fail_until_the_disk_is_mended_or_the_process_killed_lose_not
         }
         assert_met(mode, &met);
     }
+}
+
+/// One client, so that no later commit mends what a refused one left behind.
+#[tokio::test]
+async fn what_was_refused_is_gone_also_if_the_process_is_killed_at_once() {
+    if !Strace::is_usable().await {
+        return;
+    }
+    for mode in MODES {
+        for calls in CALLS {
+            for nth in occurrences() {
+                let folder = TempDir::new().unwrap();
+                let fault = fault(calls, nth, nth.to_string(), folder.path());
+                let process = Process::start(folder.path(), mode).await;
+                let mut strace = Strace::attach(&process, &fault).await;
+                let mut acknowledged = BTreeMap::new();
+                let mut refused = false;
+                for number in 0..2 * nth + 2 {
+                    let (status, body) = put(&process, &format!("key/{number}")).await;
+                    if status == 500 {
+                        refused = true;
+                        break;
+                    }
+                    assert_eq!(status, 201, "{fault:?}: {body}");
+                    acknowledged.insert(body["key"].as_str().unwrap().to_owned(), body);
+                }
+                assert!(
+                    refused || !strace.has_injected() || !sure_calls(mode).contains(&calls),
+                    "{mode:?} {fault:?}: nobody was told"
+                );
+                process.signal(Signal::KILL);
+                process.wait().await;
+                let process = Process::start(folder.path(), mode).await;
+                let shown = shown_entries(&process).await;
+                assert_eq!(shown, acknowledged, "{mode:?} {fault:?}");
+            }
+        }
+    }
+}
+
+async fn put(process: &Process, key: &str) -> (u16, Value) {
+    let url = process.url(&format!("/kv/{key}"));
+    let answer = Client::new().put(url).json(&1).send().await.unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap())
 }
 
 fn fault(calls: &'static str, nth: u32, when: String, folder: &Path) -> Fault {

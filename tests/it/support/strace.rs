@@ -107,6 +107,11 @@ impl Strace {
         soon(self.injected.recv()).await.expect("strace ended");
     }
 
+    /// Whether it has told of a call that it made fail, which nobody has awaited.
+    pub fn has_injected(&mut self) -> bool {
+        self.injected.try_recv().is_ok()
+    }
+
     /// Lets the process go on without faults.
     pub async fn detach(mut self) {
         kill_process(pid_of(&self.child), Signal::INT).unwrap();
