@@ -1,9 +1,11 @@
 //! The power goes at any moment: what was acknowledged is there at the next start.
 
+use reqwest::Client;
 use rustix::process::Signal;
 
-use crate::support::binary::{MODES, Process};
+use crate::support::binary::{MODES, Process, soon};
 use crate::support::mounts::Ext4;
+use crate::support::strace::{Fault, Strace};
 use crate::support::writers::{Writers, random_below, shown_entries};
 
 const WRITERS: usize = 16;
@@ -33,6 +35,52 @@ async fn a_power_cut_under_load_loses_nothing_that_was_acknowledged() {
             // Of what was under way when the power went the outcome is unknown, also if there was
             // still time to refuse it.
             writers.check_with_unknown(shown_entries(&process).await);
+            process.signal(Signal::KILL);
+            process.wait().await;
+        }
+    }
+}
+
+/// A kill before a sync leaves what nobody made durable; the next start has to make up for that
+/// before it shows it.
+#[tokio::test]
+async fn what_a_start_after_a_kill_shows_survives_a_power_cut() {
+    if !Strace::is_usable().await {
+        return;
+    }
+    for mode in MODES {
+        for (calls, nth) in [("fsync", 1), ("fsync", 2), ("fdatasync", 1)] {
+            let Some(disk) = Ext4::mount() else {
+                return;
+            };
+            let process = Process::start(disk.path(), mode).await;
+            let put = |process: &Process, value: u32| {
+                let put = Client::new().put(process.url("/kv/a")).json(&value);
+                async move { soon(put.send()).await.map(|answer| answer.status()) }
+            };
+            assert_eq!(put(&process, 1).await.unwrap(), 201);
+            let fault = Fault {
+                calls,
+                error: "EIO:signal=KILL",
+                when: nth.to_string(),
+                files: Vec::new(),
+            };
+            let strace = Strace::attach(&process, &fault).await;
+            if put(&process, 2).await.is_ok() {
+                // Not every mode makes every call.
+                process.signal(Signal::KILL);
+            }
+            process.wait().await;
+            drop(strace);
+
+            let process = Process::start(disk.path(), mode).await;
+            let shown = shown_entries(&process).await;
+            disk.cut_power();
+            process.signal(Signal::KILL);
+            process.wait().await;
+            disk.restore_power();
+            let process = Process::start(disk.path(), mode).await;
+            assert_eq!(shown_entries(&process).await, shown, "{mode:?} {fault:?}");
             process.signal(Signal::KILL);
             process.wait().await;
         }

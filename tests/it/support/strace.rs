@@ -19,7 +19,7 @@ pub const INJECTED: &str = "(INJECTED)";
 pub struct Fault {
     /// Calls as strace names them, separated by commas; `?` before one that not every machine has.
     pub calls: &'static str,
-    /// How they fail, as `EIO`.
+    /// How they fail, as `EIO`, and what else happens, as `EIO:signal=KILL`.
     pub error: &'static str,
     /// Which of them, as strace counts: `3` for the third, `3+` for all from the third.
     pub when: String,
