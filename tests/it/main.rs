@@ -13,6 +13,7 @@ mod http;
 mod journal;
 mod lifecycle;
 mod limits;
+mod linearizability;
 mod lists;
 mod model;
 mod patch;

@@ -20,13 +20,14 @@ const AFTERWARDS: u64 = 8;
 /// Calls that a running service makes only for its data. A write is one only to the journal: the
 /// runtime writes as well, to wake its threads. The other files that are written have names that
 /// nobody knows before; `a_file_that_may_not_grow_refuses_and_loses_nothing` is for these.
-const CALLS: [&str; 6] = ["openat", "fsync", "fdatasync", RENAME, "ftruncate", "write"];
+const CALLS: [&str; 6] = ["openat", "fsync", "fdatasync", RENAME, "ftruncate", WRITE];
+const WRITE: &str = "write,pwrite64";
 const RENAME: &str = "?rename,?renameat,renameat2";
 /// What `mode` makes in any case.
 fn sure_calls(mode: &[&str]) -> &'static [&'static str] {
     match mode {
         [] => &["openat", "fsync", RENAME],
-        _ => &["write", "fdatasync"],
+        _ => &[WRITE, "fdatasync"],
     }
 }
 
@@ -169,7 +170,7 @@ fn fault(calls: &'static str, nth: u32, when: String, folder: &Path) -> Fault {
         calls,
         error: ["EIO", "ENOSPC"][nth as usize % 2],
         when,
-        files: if calls == "write" {
+        files: if calls == WRITE {
             vec![journal]
         } else {
             Vec::new()

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
@@ -51,6 +53,7 @@ pub struct Writers(Vec<Writer>);
 pub struct Working {
     tasks: JoinSet<Writer>,
     answers: mpsc::UnboundedReceiver<Told>,
+    power_goes: Arc<AtomicBool>,
 }
 
 impl Writers {
@@ -80,12 +83,18 @@ impl Writers {
     pub fn start(self, process: &Process) -> Working {
         let client = Client::new();
         let (tell, answers) = mpsc::unbounded_channel();
+        let power_goes = Arc::<AtomicBool>::default();
         let mut tasks = JoinSet::new();
         for writer in self.0 {
             let url = process.url(&format!("/kv/{}", writer.key));
-            tasks.spawn(writer.work(client.clone(), url, tell.clone()));
+            let power_goes = Arc::clone(&power_goes);
+            tasks.spawn(writer.work(client.clone(), url, tell.clone(), power_goes));
         }
-        Working { tasks, answers }
+        Working {
+            tasks,
+            answers,
+            power_goes,
+        }
     }
 
     /// Asserts that every key is as acknowledged or as the request under way would have it, and
@@ -144,6 +153,11 @@ impl Working {
         next.expect("the writers ended early")
     }
 
+    /// From now on no answer counts: with the power gone, nobody would have sent it.
+    pub fn power_goes(&self) {
+        self.power_goes.store(true, Ordering::Release);
+    }
+
     /// Waits until each writer has found the server gone.
     pub async fn end(self) -> Writers {
         let mut writers = soon(self.tasks.join_all()).await;
@@ -158,6 +172,7 @@ impl Writer {
         client: Client,
         url: String,
         tell: mpsc::UnboundedSender<Told>,
+        power_goes: Arc<AtomicBool>,
     ) -> Self {
         loop {
             let write = self.next_write();
@@ -165,6 +180,9 @@ impl Writer {
             let Some((status, etag, entry)) = self.send(&client, &url, &write).await else {
                 return self;
             };
+            if power_goes.load(Ordering::Acquire) {
+                return self;
+            }
             let told = if status.is_server_error() && self.disk == Disk::Failing {
                 assert_eq!(entry["error"], "io", "{entry} to {self:?}");
                 self.in_flight = None;
