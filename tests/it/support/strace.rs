@@ -1,12 +1,13 @@
 //! System calls that fail, by strace's fault injection. strace counts per thread, so a fault at the
 //! nth call can come more than once.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use rustix::process::{Signal, kill_process};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
 
 use super::binary::{BINARY, Process, bare_command, pid_of, soon};
@@ -64,13 +65,16 @@ pub struct Strace {
 }
 
 impl Strace {
-    /// Whether faults can be injected here; if not, it prints a line that says so.
+    /// Whether faults can be injected here; if not, it prints a line that says so. Some systems let
+    /// a program trace its children and nothing else, so it is tried.
     pub async fn is_usable() -> bool {
-        let mut strace = bare_command("strace");
-        strace.args(["-qq", "--trace=none", "true"]);
-        let usable = soon(strace.output())
-            .await
-            .is_ok_and(|output| output.status.success());
+        let mut waiting = bare_command("cat");
+        let waiting = waiting.stdin(Stdio::piped()).spawn().unwrap();
+        let arguments = ["--trace=none".to_owned()];
+        let usable = match Self::spawn(&arguments, pid_of(&waiting)) {
+            Ok((_strace, mut lines)) => attached(&mut lines).await,
+            Err(_) => false,
+        };
         if !usable {
             println!("skipped: strace is not there or may not trace");
         }
@@ -79,16 +83,8 @@ impl Strace {
 
     /// From its return on the calls of `process` are counted, and fail.
     pub async fn attach(process: &Process, fault: &Fault) -> Self {
-        let mut strace = bare_command("strace");
-        let pid = process.pid().as_raw_nonzero().to_string();
-        strace.args(fault.arguments()).args(["-p", &pid]);
-        let mut child = strace.stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let first = soon(lines.next_line()).await.unwrap();
-        assert!(
-            first.as_ref().is_some_and(|line| line.contains("attached")),
-            "{first:?} {fault:?}"
-        );
+        let (child, mut lines) = Self::spawn(&fault.arguments(), process.pid()).unwrap();
+        assert!(attached(&mut lines).await, "{fault:?}");
         let (tell, injected) = mpsc::unbounded_channel();
         // It stands still, and the process with it, if nobody reads what it says.
         tokio::spawn(async move {
@@ -100,6 +96,15 @@ impl Strace {
             }
         });
         Self { child, injected }
+    }
+
+    fn spawn(arguments: &[String], pid: Pid) -> io::Result<(Child, Said)> {
+        let mut strace = bare_command("strace");
+        strace.args(arguments).arg("-p");
+        strace.arg(pid.as_raw_nonzero().to_string());
+        let mut child = strace.stderr(Stdio::piped()).spawn()?;
+        let said = BufReader::new(child.stderr.take().unwrap()).lines();
+        Ok((child, said))
     }
 
     /// Returns when a call was made to fail.
@@ -117,4 +122,13 @@ impl Strace {
         kill_process(pid_of(&self.child), Signal::INT).unwrap();
         soon(self.child.wait()).await.unwrap();
     }
+}
+
+/// What strace says, by lines.
+type Said = Lines<BufReader<ChildStderr>>;
+
+/// Whether the first line says that all threads are traced.
+async fn attached(said: &mut Said) -> bool {
+    let first = soon(said.next_line()).await.unwrap();
+    first.is_some_and(|line| line.contains(" attached"))
 }
