@@ -10,6 +10,7 @@ use ifmatch::api;
 use ifmatch::config::{Config, LogFormat};
 use ifmatch::service::Service;
 use ifmatch::storage::file::FileStore;
+use rustix::process::Signal;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -38,6 +39,8 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::debug!(%error, "the limit of open files cannot be raised");
     }
+    // Past a limit of file sizes a write must fail, and not end the process.
+    drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
     let shutdown = shutdown_signals()?;
     let store = FileStore::open(&config.data, config.journal_above).await?;
     let service = Arc::new(Service::new(Arc::new(store), config.policy()));

@@ -177,6 +177,9 @@ async fn a_disk_that_turns_read_only_and_back() {
     api.close().await;
 }
 
+/// More than half of the disk: after a failure the data file is written anew beside the old one.
+const FILLER_BYTES: usize = 640 * 1024;
+
 #[tokio::test]
 async fn a_disk_that_the_service_itself_fills() {
     for mode in MODES {
@@ -184,7 +187,7 @@ async fn a_disk_that_the_service_itself_fills() {
             return;
         };
         let filler = tmpfs.path().join("filler");
-        std::fs::write(&filler, vec![0; 512 * 1024]).unwrap();
+        std::fs::write(&filler, vec![0; FILLER_BYTES]).unwrap();
         let process = Process::start(tmpfs.path(), mode).await;
         let mut acknowledged = BTreeMap::new();
         let refused = loop {

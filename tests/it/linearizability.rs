@@ -98,12 +98,11 @@ fn carried_out(request: &Request, before: Option<Seen>) -> (Outcome, Option<Seen
         (Outcome::Done(seen), Some(seen))
     };
     match (request, before) {
-        (Request::Put(write), _) => written(*write),
+        (Request::Put(write), _) | (Request::Patch(write), Some(_)) => written(*write),
         (Request::PutIfMatch(write, seen), Some(current)) if *seen == current => written(*write),
         (Request::PutIfMatch(..), _) => (Outcome::Failed(before), before),
         (Request::Get | Request::Patch(_) | Request::Delete, None) => (Outcome::Absent, None),
         (Request::Get, Some(seen)) => (Outcome::Done(seen), before),
-        (Request::Patch(write), Some(_)) => written(*write),
         (Request::Delete, Some(seen)) => (Outcome::Done(seen), None),
     }
 }
@@ -306,6 +305,10 @@ fn seen(write: u64, version: u64) -> Seen {
     Seen { write, version }
 }
 
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "what ends an operation in a drawing"
+)]
 fn done(write: u64, version: u64) -> Option<Outcome> {
     Some(Outcome::Done(seen(write, version)))
 }

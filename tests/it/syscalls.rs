@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, Signal, prlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::binary::{BINARY, MODES, Process, bare_command};
+use crate::support::binary::{MODES, Process};
 use crate::support::strace::{Fault, INJECTED, Strace};
 use crate::support::writers::{Writers, random_below, shown_entries};
 
@@ -295,12 +295,7 @@ async fn a_file_that_may_not_grow_refuses_and_loses_nothing() {
         let mut writers = Writers::on_a_failing_disk(WRITERS);
         let mut met = 0;
         for _ in 0..LIMITS {
-            // Whoever does not ignore this signal is ended by it.
-            let mut command = bare_command("sh");
-            command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", BINARY, "--data"]);
-            command.arg(folder.path().join("data.json"));
-            command.args(["--listen", "127.0.0.1:0"]).args(mode);
-            let process = Process::spawn(command).await;
+            let process = Process::start(folder.path(), mode).await;
             let mut working = writers.start(&process);
             working.acknowledged(AFTERWARDS).await;
             limit_files(&process, Some(random_below(LARGEST_LIMIT_BYTES)));
