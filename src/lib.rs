@@ -10,6 +10,7 @@ pub mod patch;
 pub mod precondition;
 pub mod error;
 pub mod storage;
+mod blocking;
 pub mod service;
 pub mod api;
 pub mod config;

@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
+use std::io::Write as _;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,6 +24,8 @@ pub const DEFAULT_MAX_VALUE_BYTES: usize = 1024 * 1024;
 pub const TRANSACTION_MAX_OPERATIONS: usize = 128;
 /// The longest page of a list, in entries.
 pub const LIST_MAX_LIMIT: usize = 10_000;
+/// How many bytes the JSON text of an entry has besides its key and value, at the most.
+const ENTRY_REST_BYTES: usize = 256;
 /// The last millisecond that RFC 3339 can write, 9999-12-31T23:59:59.999Z.
 const LAST_TIMESTAMP_MILLIS: u64 = 253_402_300_799_999;
 
@@ -77,16 +80,20 @@ impl FromStr for Key {
         if text.len() > KEY_MAX_BYTES {
             return Err(KeyError::TooLong { bytes: text.len() });
         }
-        if let Some((at, control)) = text.char_indices().find(|(_, c)| c.is_ascii_control()) {
+        // In UTF-8 no byte of another character looks like a control character or a slash.
+        if let Some(at) = text.bytes().position(|byte| byte.is_ascii_control()) {
             return Err(KeyError::ControlCharacter {
-                code_point: control.into(),
+                code_point: text.as_bytes()[at].into(),
                 at,
             });
         }
-        for segment in [".", ".."] {
-            if text.split('/').any(|part| part == segment) {
-                return Err(KeyError::DotSegment { segment });
-            }
+        for segment in text.as_bytes().split(|&byte| byte == b'/') {
+            let segment = match segment {
+                b"." => ".",
+                b".." => "..",
+                _ => continue,
+            };
+            return Err(KeyError::DotSegment { segment });
         }
         Ok(Self(text.into()))
     }
@@ -262,7 +269,12 @@ pub struct EntityTag(String);
 impl EntityTag {
     /// The tag of one key's record.
     fn of_record(version: Version, digest: u64) -> Self {
-        Self(format!("\"{version}-{digest:016x}\""))
+        // By hand, because every answer that shows an entry has one; formatting costs four times
+        // as much.
+        let mut digits = [0; 2 * size_of::<u64>()];
+        hex::encode_to_slice(digest.to_be_bytes(), &mut digits).expect("two digits for a byte");
+        let digits = str::from_utf8(&digits).expect("digits are ASCII");
+        Self(["\"", &version.to_string(), "-", digits, "\""].concat())
     }
 
     /// The tag of a list at a revision, in one engine's run of revisions.
@@ -346,6 +358,46 @@ pub struct Entry {
     pub key: Key,
     /// Its state.
     pub record: Arc<Record>,
+}
+
+impl Entry {
+    /// The JSON text that it is shown as, byte for byte what serializing it comes to. Answers that
+    /// show an entry are most of the traffic, and this takes a fourth of the time.
+    ///
+    /// # Panics
+    /// Never: writing to memory does not fail.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        let bytes = self.key.as_str().len() + self.record.value.as_json().len();
+        let mut text = Vec::with_capacity(bytes + ENTRY_REST_BYTES);
+        self.write_json(&mut text);
+        text
+    }
+
+    /// Appends [`to_json`](Self::to_json).
+    ///
+    /// # Panics
+    /// As that: never.
+    pub fn write_json(&self, text: &mut Vec<u8>) {
+        let Record {
+            value,
+            version,
+            revision,
+            modified_at,
+            ..
+        } = &*self.record;
+        let etag = self.record.etag();
+        text.extend_from_slice(br#"{"key":"#);
+        serde_json::to_writer(&mut *text, &self.key).expect("memory takes it");
+        text.extend_from_slice(br#","value":"#);
+        text.extend_from_slice(value.as_json().as_bytes());
+        write!(
+            text,
+            r#","version":{version},"revision":{revision},"etag":"\"{}\"","modified_at":"{modified_at}"}}"#,
+            etag.opaque()
+        )
+        .expect("memory takes it");
+    }
 }
 
 impl Serialize for Entry {
@@ -513,6 +565,22 @@ mod tests {
             record("a", 1, "2"),
         ] {
             assert_ne!(other.etag(), tag);
+        }
+    }
+
+    #[test]
+    fn an_entry_is_written_as_it_is_serialized() {
+        for (key, value) in [
+            ("a/b", r#"{"a":[1.0,"x"]}"#),
+            (r#"ü "\"#, r#""\u0000""#),
+            (&"\"".repeat(512), "null"),
+        ] {
+            let entry = Entry {
+                key: key.parse().unwrap(),
+                record: record(key, u64::MAX, value).into(),
+            };
+            let text = entry.to_json();
+            assert_eq!(text, serde_json::to_vec(&entry).unwrap());
         }
     }
 

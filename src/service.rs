@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
+use crate::blocking::work_on;
 use crate::error::{CommitError, Error, FailedOperation, StoreError};
 use crate::model::{
     Change, EntityTag, Entry, Expected, Key, Operation, Position, Record, Revision, Value,
@@ -180,7 +181,7 @@ impl Service {
         conditions: Preconditions,
     ) -> Result<Entry, Error> {
         let write = Write::Patch {
-            patch,
+            patch: Arc::new(patch),
             max_value_bytes,
         };
         self.write(key, write, conditions).await
@@ -272,7 +273,7 @@ impl<T> Drop for Detached<T> {
 enum Write {
     Put(Value),
     Patch {
-        patch: Patch,
+        patch: Arc<Patch>,
         max_value_bytes: usize,
     },
     Delete,
@@ -287,11 +288,11 @@ impl Write {
     }
 
     /// The change to commit, made for what stands.
-    fn change(
+    async fn change(
         &self,
         key: &Key,
         expected: Expected,
-        current: Option<&Record>,
+        current: Option<&Arc<Record>>,
     ) -> Result<Change, Error> {
         let (expected, operation) = match (self, current) {
             (Self::Put(value), _) => (expected, Operation::Put(value.clone())),
@@ -304,14 +305,15 @@ impl Write {
                 },
                 Some(record),
             ) => {
-                let value = patch.apply(record.value.to_tree(), *max_value_bytes)?;
-                let value = Value::from_tree(&value);
-                if value.as_json().len() > *max_value_bytes {
-                    let limit = *max_value_bytes;
-                    return Err(ApplyError::TooLarge { limit }.into());
-                }
+                let (patch, before, limit) = (patch.clone(), record.clone(), *max_value_bytes);
+                let patched = work_on(record.value.as_json().len(), move || {
+                    patched(&patch, &before.value, limit)
+                });
                 // Made of this value, it fits no other.
-                (Expected::At(record.revision), Operation::Put(value))
+                (
+                    Expected::At(record.revision),
+                    Operation::Put(patched.await??),
+                )
             }
         };
         Ok(Change {
@@ -320,6 +322,14 @@ impl Write {
             operation,
         })
     }
+}
+
+fn patched(patch: &Patch, value: &Value, limit: usize) -> Result<Value, ApplyError> {
+    let value = Value::from_tree(&patch.apply(value.to_tree(), limit)?);
+    if value.as_json().len() > limit {
+        return Err(ApplyError::TooLarge { limit });
+    }
+    Ok(value)
 }
 
 /// Decides on what is there and commits only if that is still there; otherwise decides again on
@@ -337,7 +347,7 @@ async fn write_when_allowed(
             Decision::NotFound => return Err(Error::NotFound),
             Decision::Failed | Decision::NotModified => return Err(failed(key, current)),
         };
-        let change = write.change(&key, expected, current.as_deref())?;
+        let change = write.change(&key, expected, current.as_ref()).await?;
         match store.commit(vec![change]).await {
             Ok(committed) => {
                 let record = committed.records.into_iter().next().flatten();

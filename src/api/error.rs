@@ -100,6 +100,12 @@ struct FailedBody {
     current: Option<Entry>,
 }
 
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        Self::Service(Error::Store(error))
+    }
+}
+
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         Self::Service(error)

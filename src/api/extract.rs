@@ -1,5 +1,6 @@
 //! Path, query and body into types that cannot be invalid.
 
+use std::borrow::Cow;
 use std::error::Error as _;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use serde::Deserialize;
 use super::conditional;
 use super::error::ApiError;
 use super::{Limits, Shared};
+use crate::blocking::work_on;
 use crate::model::{Key, LIST_MAX_LIMIT, Range, Value};
 use crate::patch::{Patch, PatchError};
 use crate::precondition::Preconditions;
@@ -51,17 +53,18 @@ impl<S: Sync> FromRequestParts<S> for KeyInPath {
 
 /// Percent-decodes, and refuses what a lenient reader would let pass as it is: then two texts
 /// would name one key.
-fn decode(encoded: &str) -> Result<String, ApiError> {
+fn decode(encoded: &str) -> Result<Cow<'_, str>, ApiError> {
     match percent_decode_str(encoded).decode_utf8() {
-        Ok(text) if is_percent_encoded(encoded) => Ok(text.into_owned()),
+        Ok(text) if is_percent_encoded(encoded) => Ok(text),
         _ => Err(ApiError::InvalidKeyEncoding),
     }
 }
 
 /// Whether two hexadecimal digits follow each `%`.
 fn is_percent_encoded(text: &str) -> bool {
-    text.split('%').skip(1).all(|after| {
-        let digits = after.bytes().take_while(u8::is_ascii_hexdigit);
+    let parts = text.as_bytes().split(|&byte| byte == b'%');
+    parts.skip(1).all(|after| {
+        let digits = after.iter().take_while(|byte| byte.is_ascii_hexdigit());
         digits.take(2).count() == 2
     })
 }
@@ -135,7 +138,8 @@ impl FromRequest<Shared> for ValueInBody {
 
     async fn from_request(request: Request, shared: &Shared) -> Result<Self, ApiError> {
         let text = read_json(request, shared.limits, shared.limits.max_value_bytes).await?;
-        Value::from_json(&text)
+        work_on(text.len(), move || Value::from_json(&text))
+            .await?
             .map(Self)
             .map_err(ApiError::InvalidJson)
     }
@@ -156,7 +160,8 @@ impl FromRequest<Shared> for PatchInBody {
         };
         check_content_coding(request.headers())?;
         let text = read(request, shared.limits, shared.limits.max_value_bytes).await?;
-        read_patch(&text).map(Self).map_err(|error| match error {
+        let patch = work_on(text.len(), move || read_patch(&text)).await?;
+        patch.map(Self).map_err(|error| match error {
             PatchError::Syntax(error) => ApiError::InvalidJson(error),
             other => ApiError::InvalidPatch(other),
         })

@@ -10,7 +10,7 @@ use futures_util::stream;
 
 use super::error::ApiError;
 use super::reply;
-use crate::error::{Error, StoreError};
+use crate::error::StoreError;
 use crate::model::{EntityTag, Entry, Key, Position, Range};
 use crate::service::Reading;
 use crate::storage::Snapshot;
@@ -34,7 +34,7 @@ pub async fn listing(
     };
     let etag = EntityTag::of_list(snapshot.position());
     let mut text = ListText::of(snapshot, range);
-    let first = text.next_chunk().await.map_err(Error::from)?;
+    let first = text.next_chunk().await?;
     let body = match text.progress {
         Progress::Ended => Body::from(first),
         Progress::Begun => Body::from_stream(stream::try_unfold(
@@ -102,7 +102,7 @@ impl ListText {
             if self.last.is_some() {
                 chunk.push(b',');
             }
-            serde_json::to_writer(&mut chunk, &entry).map_err(cannot_write)?;
+            entry.write_json(&mut chunk);
             self.last = Some(entry.key);
         }
         Ok(chunk.into())

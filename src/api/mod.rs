@@ -18,10 +18,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post};
-use tower::ServiceBuilder;
-use tower_http::request_id::{
-    PropagateRequestId, PropagateRequestIdLayer, SetRequestId, SetRequestIdLayer,
-};
 
 use self::observe::{NumberRequests, Observe};
 pub use self::server::serve;
@@ -87,13 +83,10 @@ fn health_routes() -> Router<Shared> {
 
 /// A router with what happens around every request. This stands around it as a whole, because
 /// each `Router::layer` would box every request once more.
-pub type Api = SetRequestId<PropagateRequestId<Observe<Router>>, NumberRequests>;
+pub type Api = Observe<Router>;
 
 fn finish(routes: Router<Shared>, shared: Shared) -> Api {
     let limits = shared.limits;
-    let number = NumberRequests::of_process(random_token());
-    ServiceBuilder::new()
-        .layer(SetRequestIdLayer::x_request_id(number))
-        .layer(PropagateRequestIdLayer::x_request_id())
-        .service(Observe::new(routes.with_state(shared), limits))
+    let numbers = NumberRequests::of_process(random_token());
+    Observe::new(routes.with_state(shared), numbers, limits)
 }

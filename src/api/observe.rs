@@ -1,18 +1,21 @@
-//! What happens around every request: it ends in time and is logged.
+//! What happens around every request: it has an id, ends in time and is logged.
 
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Instant;
 
-use axum::http::{HeaderValue, Request};
+use axum::http::{HeaderName, HeaderValue, Request};
 use axum::response::{IntoResponse as _, Response};
+use tokio::time::{Instant, timeout_at};
 use tower::Service;
 use tower_http::request_id::{MakeRequestId, RequestId};
 
 use super::Limits;
 use super::error::{ApiError, Cause};
+
+/// What a request is called by, in its header or that of its answer.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Numbers requests, behind a token of this process. A random id for each would cost a system
 /// call for each.
@@ -34,24 +37,30 @@ impl NumberRequests {
 
 impl MakeRequestId for NumberRequests {
     fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let id = HeaderValue::try_from(format!("{}-{number}", self.process)).ok()?;
+        let number = self.next.fetch_add(1, Ordering::Relaxed).to_string();
+        let id = HeaderValue::try_from([&self.process, "-", &number].concat()).ok()?;
         Some(RequestId::new(id))
     }
 }
 
-/// A service around which every request ends in time and is logged: 503 when the time is over, a
-/// failure of ours as an error with its cause, every other request at debug.
+/// A service around which every request has an id, ends in time and is logged: the id is the
+/// request's own if it brings one, and stands in the answer; 503 when the time is over; a failure
+/// of ours is logged as an error with its cause, every other request at debug.
 #[derive(Clone)]
 pub struct Observe<S> {
     inner: S,
+    numbers: NumberRequests,
     limits: Limits,
 }
 
 impl<S> Observe<S> {
     /// Around `inner`.
-    pub fn new(inner: S, limits: Limits) -> Self {
-        Self { inner, limits }
+    pub fn new(inner: S, numbers: NumberRequests, limits: Limits) -> Self {
+        Self {
+            inner,
+            numbers,
+            limits,
+        }
     }
 }
 
@@ -73,14 +82,18 @@ where
         let limit = self.limits.request_timeout;
         let method = request.method().clone();
         let uri = request.uri().clone();
-        let id = request.extensions().get::<RequestId>().cloned();
-        let answering = tokio::time::timeout(limit, self.inner.call(request));
+        let id = match request.headers().get(&REQUEST_ID) {
+            Some(id) => Some(RequestId::new(id.clone())),
+            None => self.numbers.make_request_id(&request),
+        };
+        let id = id.map(RequestId::into_header_value);
+        let answering = timeout_at(started + limit, self.inner.call(request));
         Box::pin(async move {
-            let response = match answering.await {
+            let mut response = match answering.await {
                 Ok(answered) => answered?,
                 Err(_) => ApiError::TimedOut(limit).into_response(),
             };
-            let request_id = id.as_ref().and_then(|id| id.header_value().to_str().ok());
+            let request_id = id.as_ref().and_then(|id| id.to_str().ok());
             let (path, status) = (uri.path(), response.status().as_u16());
             let latency = started.elapsed();
             match response.extensions().get::<Cause>() {
@@ -88,6 +101,9 @@ where
                     %method, path, status, ?latency, request_id, %cause, "request failed"
                 ),
                 None => tracing::debug!(%method, path, status, ?latency, request_id, "request"),
+            }
+            if let Some(id) = id {
+                response.headers_mut().insert(REQUEST_ID, id);
             }
             Ok(response)
         })

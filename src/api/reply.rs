@@ -5,7 +5,6 @@ use std::time::SystemTime;
 use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum_extra::headers::{HeaderMapExt as _, LastModified};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
@@ -14,8 +13,6 @@ use crate::service::{Reading, Transaction};
 
 /// What must not be kept: errors, health, the outcome of a transaction.
 pub const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-/// How many bytes an entry has besides its value; with a longer key the answer grows.
-const ENTRY_REST_BYTES: usize = 256;
 /// How many headers an answer that shows an entry has at the most, those of the server included.
 const ENTRY_HEADERS: usize = 8;
 /// What a key's bytes are percent-encoded to in a URL: all but the unreserved (RFC 3986 §2.3),
@@ -78,7 +75,10 @@ pub fn list_not_modified(position: &Position) -> Response {
 pub fn add_entry_headers(headers: &mut HeaderMap, entry: &Entry) {
     add_validators(headers, &entry.record.etag());
     let modified_at = SystemTime::from(entry.record.modified_at);
-    headers.typed_insert(LastModified::from(modified_at));
+    // A date consists of letters, digits and punctuation, which are all allowed.
+    if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(modified_at)) {
+        headers.insert(header::LAST_MODIFIED, date);
+    }
 }
 
 #[derive(Serialize)]
@@ -88,16 +88,11 @@ struct TransactionBody<'a> {
 }
 
 fn shown(status: StatusCode, entry: &Entry) -> Response {
-    let mut body = Vec::with_capacity(entry.record.value.as_json().len() + ENTRY_REST_BYTES);
-    if serde_json::to_writer(&mut body, entry).is_err() {
-        // Writing to memory does not fail; if it did, this would say so.
-        return Json(entry).into_response();
-    }
     let mut headers = HeaderMap::with_capacity(ENTRY_HEADERS);
     let json = HeaderValue::from_static("application/json");
     headers.insert(header::CONTENT_TYPE, json);
     add_entry_headers(&mut headers, entry);
-    let mut response = Response::new(body.into());
+    let mut response = Response::new(entry.to_json().into());
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response

@@ -10,6 +10,7 @@ use super::Shared;
 use super::conditional;
 use super::error::ApiError;
 use super::extract::read_json;
+use crate::blocking::work_on;
 use crate::json::{self, MAX_DEPTH_LEVELS};
 use crate::model::{Key, Operation, TRANSACTION_MAX_OPERATIONS, Value};
 use crate::precondition::{Preconditions, Tags};
@@ -39,8 +40,11 @@ impl FromRequest<Shared> for TransactionInBody {
         let max_value_bytes = shared.limits.max_value_bytes;
         let text = read_json(request, shared.limits, max_value_bytes * BODY_VALUES).await?;
         let levels = MAX_DEPTH_LEVELS + LEVELS_AROUND_VALUES;
-        let body = json::parse_within(&text, levels).map_err(ApiError::InvalidJson)?;
-        Ok(Self(operations(body, max_value_bytes)?))
+        work_on(text.len(), move || {
+            let body = json::parse_within(&text, levels).map_err(ApiError::InvalidJson)?;
+            operations(body, max_value_bytes).map(Self)
+        })
+        .await?
     }
 }
 
