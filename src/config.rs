@@ -57,7 +57,7 @@ pub struct Config {
           value_parser = duration)]
     pub header_timeout: Duration,
 
-    /// How long a request may take, its body included
+    /// How long a request may take, its body included, and how long its answer may be left unread
     #[arg(long, env = "IFMATCH_REQUEST_TIMEOUT", value_name = "TIME", default_value = "30s",
           value_parser = duration)]
     pub request_timeout: Duration,

@@ -31,7 +31,7 @@ pub struct Limits {
     pub max_value_bytes: usize,
     /// How long the header of a request may take, and how long a connection may be idle.
     pub header_timeout: Duration,
-    /// How long a request may take, its body included.
+    /// How long a request may take, its body included, and how long its answer may be left unread.
     pub request_timeout: Duration,
     /// How many connections are served at once.
     pub max_connections: usize,

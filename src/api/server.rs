@@ -8,6 +8,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -63,6 +64,8 @@ struct Front {
     overload: Api,
     places: Arc<Semaphore>,
     overload_places: Arc<Semaphore>,
+    /// How long a client may leave what it is sent before the system hangs up on it (RFC 5482).
+    unread_timeout: Duration,
 }
 
 impl Front {
@@ -83,14 +86,15 @@ impl Front {
             overload: overload_router(Arc::clone(service), limits),
             places: Arc::new(Semaphore::new(limits.max_connections)),
             overload_places: Arc::new(Semaphore::new(OVERLOAD_CONNECTIONS)),
+            unread_timeout: limits.request_timeout,
         }
     }
 
     fn admit(&self, stream: TcpStream, watcher: Watcher) {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-            Self::serve(stream, watcher, place, &self.http, self.full.clone());
+            self.serve(stream, watcher, place, &self.http, self.full.clone());
         } else if let Ok(place) = Arc::clone(&self.overload_places).try_acquire_owned() {
-            Self::serve(
+            self.serve(
                 stream,
                 watcher,
                 place,
@@ -101,12 +105,17 @@ impl Front {
     }
 
     fn serve(
+        &self,
         stream: TcpStream,
         watcher: Watcher,
         place: OwnedSemaphorePermit,
         http: &http1::Builder,
         api: Api,
     ) {
+        let unread = u32::try_from(self.unread_timeout.as_millis()).unwrap_or(u32::MAX);
+        if let Err(error) = set_tcp_user_timeout(&stream, unread) {
+            tracing::debug!(%error, "TCP_USER_TIMEOUT cannot be set");
+        }
         // Without it, Nagle's algorithm and delayed acknowledgements hold answers back for 40 ms.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY cannot be set");

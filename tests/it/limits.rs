@@ -87,6 +87,45 @@ async fn a_client_that_trickles_its_body_is_told_and_cut_off() {
     assert_unavailable(&answer);
 }
 
+/// More than the buffers of both sides hold.
+const UNREAD_VALUES: u32 = 32;
+
+#[tokio::test]
+async fn a_client_that_never_reads_its_answer_loses_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["--max-connections", "1", "--request-timeout", "300ms"];
+    let process = Process::start(folder.path(), &[]).await;
+    let client = reqwest::Client::new();
+    for number in 0..UNREAD_VALUES {
+        let put = client.put(process.url(&format!("/kv/{number}")));
+        let answer = put.json(&"x".repeat(1_000_000)).send().await.unwrap();
+        assert_eq!(answer.status(), 201);
+    }
+    process.stop().await;
+
+    let process = Process::start(folder.path(), &arguments).await;
+    let mut unread = connect(&process).await;
+    let request = b"GET /kv HTTP/1.1\r\nHost: x\r\n\r\n";
+    unread.write_all(request).await.unwrap();
+    // It has begun to answer, so the place is taken.
+    unread.readable().await.unwrap();
+    let probe = "GET /kv/none HTTP/1.1\r\nHost: x\r\n\r\n";
+    let told = exchange(connect(&process).await, probe.as_bytes()).await;
+    assert_unavailable(&told);
+    let served = async {
+        loop {
+            let mut stream = connect(&process).await;
+            stream.write_all(probe.as_bytes()).await.unwrap();
+            if answer(&mut stream).await.starts_with("HTTP/1.1 404 ") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    soon(served).await;
+    drop(unread);
+}
+
 #[tokio::test]
 async fn past_the_limit_of_connections_a_client_is_told_and_a_probe_is_answered() {
     let folder = tempfile::tempdir().unwrap();
