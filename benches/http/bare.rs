@@ -1,19 +1,25 @@
-//! The least that axum can do: one route that answers with the bytes of its first argument's
-//! file, under the server that axum brings. What ifmatch's GET is compared with.
+//! The least that axum can do: one route that answers with the headers and the body in two files,
+//! under the server that axum brings. What ifmatch's GET is compared with.
 
 use std::net::SocketAddr;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::http::header;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::routing::get;
 use axum::serve::ListenerExt as _;
 
+/// What the server adds by itself.
+const OF_THE_SERVER: [&str; 2] = ["content-length", "date"];
+
 #[tokio::main]
 async fn main() {
-    let file = std::env::args().nth(1).expect("a file with the answer");
-    let body = Bytes::from(std::fs::read(file).expect("the file can be read"));
-    let answer = move || async move { ([(header::CONTENT_TYPE, "application/json")], body) };
+    let mut files = std::env::args()
+        .skip(1)
+        .map(|file| std::fs::read(file).expect("the file can be read"));
+    let headers = headers(&files.next().expect("a file with headers"));
+    let body = Bytes::from(files.next().expect("a file with a body"));
+    let answer = move || async move { (headers, body) };
     let routes = Router::new().route("/kv/{*key}", get(answer));
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
     let listener = tokio::net::TcpListener::bind(address)
@@ -27,4 +33,17 @@ async fn main() {
         let _ = stream.set_nodelay(true);
     });
     axum::serve(listener, routes).await.expect("serving");
+}
+
+/// The headers in an answer as curl dumps it.
+fn headers(dump: &[u8]) -> HeaderMap {
+    let dump = std::str::from_utf8(dump).expect("headers are text");
+    let lines = dump.lines().skip(1).filter_map(|line| line.split_once(": "));
+    lines
+        .filter(|(name, _)| !OF_THE_SERVER.contains(&name.to_ascii_lowercase().as_str()))
+        .map(|(name, value)| {
+            let name = HeaderName::try_from(name).expect("a name");
+            (name, HeaderValue::try_from(value).expect("a value"))
+        })
+        .collect()
 }
