@@ -24,8 +24,6 @@ pub const DEFAULT_MAX_VALUE_BYTES: usize = 1024 * 1024;
 pub const TRANSACTION_MAX_OPERATIONS: usize = 128;
 /// The longest page of a list, in entries.
 pub const LIST_MAX_LIMIT: usize = 10_000;
-/// How many bytes the JSON text of an entry has besides its key and value, at the most.
-const ENTRY_REST_BYTES: usize = 256;
 /// The last millisecond that RFC 3339 can write, 9999-12-31T23:59:59.999Z.
 const LAST_TIMESTAMP_MILLIS: u64 = 253_402_300_799_999;
 
@@ -296,6 +294,12 @@ impl EntityTag {
     }
 }
 
+impl From<EntityTag> for String {
+    fn from(etag: EntityTag) -> Self {
+        etag.0
+    }
+}
+
 impl fmt::Display for EntityTag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -361,24 +365,13 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The JSON text that it is shown as, byte for byte what serializing it comes to. Answers that
-    /// show an entry are most of the traffic, and this takes a fourth of the time.
+    /// Appends the JSON text that it is shown as, byte for byte what serializing it comes to, for
+    /// who has made the record's tag already. Answers that show an entry are most of the traffic,
+    /// and this takes a fourth of the time.
     ///
     /// # Panics
     /// Never: writing to memory does not fail.
-    #[must_use]
-    pub fn to_json(&self) -> Vec<u8> {
-        let bytes = self.key.as_str().len() + self.record.value.as_json().len();
-        let mut text = Vec::with_capacity(bytes + ENTRY_REST_BYTES);
-        self.write_json(&mut text);
-        text
-    }
-
-    /// Appends [`to_json`](Self::to_json).
-    ///
-    /// # Panics
-    /// As that: never.
-    pub fn write_json(&self, text: &mut Vec<u8>) {
+    pub fn write_json(&self, etag: &EntityTag, text: &mut Vec<u8>) {
         let Record {
             value,
             version,
@@ -386,7 +379,6 @@ impl Entry {
             modified_at,
             ..
         } = &*self.record;
-        let etag = self.record.etag();
         text.extend_from_slice(br#"{"key":"#);
         serde_json::to_writer(&mut *text, &self.key).expect("memory takes it");
         text.extend_from_slice(br#","value":"#);
@@ -579,7 +571,8 @@ mod tests {
                 key: key.parse().unwrap(),
                 record: record(key, u64::MAX, value).into(),
             };
-            let text = entry.to_json();
+            let mut text = Vec::new();
+            entry.write_json(&entry.record.etag(), &mut text);
             assert_eq!(text, serde_json::to_vec(&entry).unwrap());
         }
     }

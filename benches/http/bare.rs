@@ -38,7 +38,10 @@ async fn main() {
 /// The headers in an answer as curl dumps it.
 fn headers(dump: &[u8]) -> HeaderMap {
     let dump = std::str::from_utf8(dump).expect("headers are text");
-    let lines = dump.lines().skip(1).filter_map(|line| line.split_once(": "));
+    let lines = dump
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_once(": "));
     lines
         .filter(|(name, _)| !OF_THE_SERVER.contains(&name.to_ascii_lowercase().as_str()))
         .map(|(name, value)| {

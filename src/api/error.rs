@@ -314,7 +314,10 @@ fn mismatch(message: String, current: Option<Entry>) -> Response {
     .into_response();
     *response.status_mut() = StatusCode::PRECONDITION_FAILED;
     match current {
-        Some(entry) => reply::add_entry_headers(response.headers_mut(), &entry),
+        Some(entry) => {
+            let etag = entry.record.etag();
+            reply::add_entry_headers(response.headers_mut(), &entry.record, etag);
+        }
         None => {
             response
                 .headers_mut()

@@ -50,7 +50,7 @@ pub async fn listing(
     };
     let json = HeaderValue::from_static("application/json");
     let mut response = ([(header::CONTENT_TYPE, json)], body).into_response();
-    reply::add_validators(response.headers_mut(), &etag);
+    reply::add_validators(response.headers_mut(), etag);
     Ok(response)
 }
 
@@ -102,7 +102,7 @@ impl ListText {
             if self.last.is_some() {
                 chunk.push(b',');
             }
-            entry.write_json(&mut chunk);
+            entry.write_json(&entry.record.etag(), &mut chunk);
             self.last = Some(entry.key);
         }
         Ok(chunk.into())

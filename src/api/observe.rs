@@ -95,12 +95,15 @@ where
             };
             let request_id = id.as_ref().and_then(|id| id.to_str().ok());
             let (path, status) = (uri.path(), response.status().as_u16());
-            let latency = started.elapsed();
+            // The clock is read only for a line that is logged.
+            let latency = || started.elapsed();
             match response.extensions().get::<Cause>() {
                 Some(Cause(cause)) => tracing::error!(
-                    %method, path, status, ?latency, request_id, %cause, "request failed"
+                    %method, path, status, latency = ?latency(), request_id, %cause, "request failed"
                 ),
-                None => tracing::debug!(%method, path, status, ?latency, request_id, "request"),
+                None => tracing::debug!(
+                    %method, path, status, latency = ?latency(), request_id, "request"
+                ),
             }
             if let Some(id) = id {
                 response.headers_mut().insert(REQUEST_ID, id);

@@ -22,8 +22,11 @@ use crate::error::StoreError;
 use crate::model::Revision;
 use crate::storage::table::{Staged, Table, TableSnapshot};
 
-/// How long a journal may become however small the checkpoint is, in bytes.
-const JOURNAL_MIN_BYTES: u64 = 256 * 1024;
+/// How long a journal may become however small the data file is, in bytes.
+const JOURNAL_MIN_BYTES: u64 = 64 * 1024;
+/// The same in sizes from which on there is a journal. Small stores that are written often would
+/// make checkpoints all the time; to replay so little takes no time.
+const JOURNAL_MIN_THRESHOLDS: u64 = 8;
 
 /// The data file, its journal, and the lock that keeps others out of both.
 pub struct Disk {
@@ -103,7 +106,12 @@ impl Disk {
     }
 
     fn plan_checkpoint(&mut self, journal_bytes: u64) {
-        self.checkpoint_at_bytes = journal_bytes + self.checkpoint_bytes.max(JOURNAL_MIN_BYTES);
+        let small = match self.journaling {
+            Journaling::Never => 0,
+            Journaling::Above { bytes } => bytes.saturating_mul(JOURNAL_MIN_THRESHOLDS),
+        };
+        let grown = self.checkpoint_bytes.max(small).max(JOURNAL_MIN_BYTES);
+        self.checkpoint_at_bytes = journal_bytes.saturating_add(grown);
     }
 
     /// Makes what is staged on a table durable. With nothing staged it finds out whether a commit
