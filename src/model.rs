@@ -267,8 +267,7 @@ pub struct EntityTag(String);
 impl EntityTag {
     /// The tag of one key's record.
     fn of_record(version: Version, digest: u64) -> Self {
-        // By hand, because every answer that shows an entry has one; formatting costs four times
-        // as much.
+        // Without the formatter, because every answer that shows an entry has one.
         let mut digits = [0; 2 * size_of::<u64>()];
         hex::encode_to_slice(digest.to_be_bytes(), &mut digits).expect("two digits for a byte");
         let digits = str::from_utf8(&digits).expect("digits are ASCII");
@@ -366,8 +365,8 @@ pub struct Entry {
 
 impl Entry {
     /// Appends the JSON text that it is shown as, byte for byte what serializing it comes to, for
-    /// who has made the record's tag already. Answers that show an entry are most of the traffic,
-    /// and this takes a fourth of the time.
+    /// who has made the record's tag already. Answers that show an entry are most of the traffic;
+    /// serializing takes some 900 instructions more of about 23,000 for a GET.
     ///
     /// # Panics
     /// Never: writing to memory does not fail.
