@@ -16,6 +16,19 @@ local function pieces(...)
   return list
 end
 
+-- Keys are written out before the load, for whichever server it is.
+local function names(keys, write)
+  local name = {}
+  for key = 1, keys do
+    name[key] = write(string.format("%07d", key - 1))
+  end
+  return name
+end
+
+local function itself(name)
+  return name
+end
+
 local function tags(file)
   local found = {}
   local text = assert(io.open(file)):read("*a")
@@ -43,25 +56,25 @@ end
 local loads = {}
 
 function loads.get(keys)
-  local p = pieces("GET", "/kv/doc/" .. mark)
+  local p, name = pieces("GET", "/kv/doc/" .. mark), names(keys, itself)
   return function()
-    return p[1] .. string.format("%07d", math.random(0, keys - 1)) .. p[2]
+    return p[1] .. name[math.random(keys)] .. p[2]
   end
 end
 
 loads["get-304"] = function(keys, list)
-  local tag = tags(list)
+  local tag, name = tags(list), names(keys, itself)
   local p = pieces("GET", "/kv/doc/" .. mark, { ["If-None-Match"] = mark })
   return function()
-    local key = string.format("%07d", math.random(0, keys - 1))
+    local key = name[math.random(keys)]
     return p[1] .. key .. p[2] .. tag[key] .. p[3]
   end
 end
 
 function loads.put(keys)
-  local p = pieces("PUT", "/kv/doc/" .. mark, json, value)
+  local p, name = pieces("PUT", "/kv/doc/" .. mark, json, value), names(keys, itself)
   return function()
-    return p[1] .. string.format("%07d", math.random(0, keys - 1)) .. p[2]
+    return p[1] .. name[math.random(keys)] .. p[2]
   end
 end
 
@@ -97,18 +110,15 @@ end
 function loads.patch(keys)
   local p = pieces("PATCH", "/kv/obj/" .. mark,
     { ["Content-Type"] = "application/merge-patch+json" }, '{"n":' .. string.rep(mark, 7) .. "}")
-  local counter = 1000000
+  local counter, name = 1000000, names(keys, itself)
   return function()
     counter = counter + 1
-    return p[1] .. string.format("%07d", math.random(0, keys - 1)) .. p[2] .. counter .. p[#p]
+    return p[1] .. name[math.random(keys)] .. p[2] .. counter .. p[#p]
   end
 end
 
 local function etcd(path, keys, rest)
-  local name = {}
-  for key = 1, keys do
-    name[key] = base64(string.format("doc/%07d", key - 1))
-  end
+  local name = names(keys, function(key) return base64("doc/" .. key) end)
   local p = pieces("POST", path, json, '{"key":"' .. string.rep(mark, #name[1]) .. '"' .. rest .. "}")
   return function()
     return p[1] .. name[math.random(keys)] .. p[#p]
