@@ -49,6 +49,22 @@ pub struct Checkpoint {
     pub copied_to: u64,
 }
 
+/// What making a checkpoint came to.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The checkpoint, or why there is none.
+    pub made: io::Result<Checkpoint>,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Outcome {
+    /// Whether it was cancelled, maybe after it was made: its journal may have nothing to do with
+    /// the one that is in use by now.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+}
+
 /// A checkpoint that is being made.
 pub struct Checkpointing {
     cancelled: Arc<AtomicBool>,
@@ -56,13 +72,13 @@ pub struct Checkpointing {
 }
 
 impl Checkpointing {
-    /// Begins in a thread of its own. The outcome does not come if this is cancelled.
+    /// Begins in a thread of its own.
     ///
     /// # Errors
     /// If there can be no such thread.
-    pub fn begin(plan: Plan) -> io::Result<(Self, oneshot::Receiver<io::Result<Checkpoint>>)> {
+    pub fn begin(plan: Plan) -> io::Result<(Self, impl Future<Output = Outcome> + use<>)> {
         let cancelled = Arc::new(AtomicBool::new(false));
-        let (made, outcome) = oneshot::channel();
+        let (made, received) = oneshot::channel();
         let is_cancelled = Arc::clone(&cancelled);
         let thread = thread::Builder::new()
             .name("checkpoint".to_owned())
@@ -70,7 +86,16 @@ impl Checkpointing {
                 // Nobody waits for it when the store is closed.
                 let _ = made.send(plan.carry_out(&is_cancelled));
             })?;
-        Ok((Self { cancelled, thread }, outcome))
+        let checkpointing = Self {
+            cancelled: Arc::clone(&cancelled),
+            thread,
+        };
+        let outcome = async move {
+            let ended_badly = |_| Err(io::Error::other("the thread ended badly"));
+            let made = received.await.unwrap_or_else(ended_badly);
+            Outcome { made, cancelled }
+        };
+        Ok((checkpointing, outcome))
     }
 
     /// Returns when it writes nothing any more. Whether the data file is in place is not said.

@@ -12,9 +12,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::oneshot;
-
-use super::checkpoint::{Checkpoint, Checkpointing, Plan};
+use super::checkpoint::{Checkpoint, Checkpointing, Outcome, Plan};
 use super::durable::{ReplaceError, ReplacedFile};
 use super::lock::Lock;
 use super::{Journaling, checkpoint, format, journal};
@@ -228,7 +226,10 @@ impl Disk {
 
     /// Begins to write `table`, which holds all that the journal does, as the new data file. What
     /// this yields goes to [`finish_checkpoint`](Self::finish_checkpoint).
-    pub fn begin_checkpoint(&mut self, table: TableSnapshot) -> Option<oneshot::Receiver<Outcome>> {
+    pub fn begin_checkpoint(
+        &mut self,
+        table: TableSnapshot,
+    ) -> Option<impl Future<Output = Outcome> + use<>> {
         let Journal::Open(journal) = &self.journal else {
             return None;
         };
@@ -265,13 +266,15 @@ impl Disk {
         outcome: Outcome,
         table: impl Fn() -> TableSnapshot,
     ) -> Result<(), StoreError> {
-        // Without one, it was cancelled and what it yields does not count.
-        let checkpointing = self.checkpointing.take();
-        let (Some(_), Journal::Open(journal)) = (checkpointing, &self.journal) else {
+        if outcome.is_cancelled() {
+            return Ok(());
+        }
+        self.checkpointing = None;
+        let Journal::Open(journal) = &self.journal else {
             return Ok(());
         };
         let bytes = journal.bytes();
-        let checkpoint = match outcome {
+        let checkpoint = match outcome.made {
             Ok(checkpoint) => checkpoint,
             Err(error) => {
                 self.put_off_checkpoint(bytes, &error);
@@ -312,9 +315,6 @@ impl Disk {
         }
     }
 }
-
-/// What a checkpoint comes to.
-pub type Outcome = io::Result<Checkpoint>;
 
 impl OpenJournal {
     fn new(file: File, bytes: u64) -> Self {
@@ -367,5 +367,69 @@ impl OpenJournal {
             .map_err(ReplaceError::Before)?;
         let written = journal_file.install(checkpoint.journal)?;
         Ok(Self::new(written.file, written.bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::model::{Change, Expected, Operation, Timestamp, Value};
+    use crate::storage::file::open::open;
+
+    const ALWAYS: Journaling = Journaling::Above { bytes: 0 };
+
+    /// The files of a folder with the table that they hold.
+    struct Store(Disk, Table);
+
+    impl Store {
+        fn open(folder: &Path) -> Self {
+            let (disk, table) = open(&folder.join("data.json"), ALWAYS).unwrap();
+            Self(disk, table)
+        }
+
+        fn snapshot(&self) -> TableSnapshot {
+            self.1.snapshot(&Arc::default())
+        }
+
+        fn put(&mut self, key: &str) {
+            let change = Change {
+                key: key.parse().unwrap(),
+                expected: Expected::Any,
+                operation: Operation::Put(Value::from_json(b"1").unwrap()),
+            };
+            let mut staged = Staged::on(&self.1);
+            let moment = Timestamp::from_millis(1);
+            staged.stage(&self.1, vec![change], moment).unwrap();
+            let table = self.snapshot();
+            self.0.commit(|| table.clone(), &staged).unwrap();
+            self.1.apply(staged);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_cancelled_checkpoint_yields_does_not_count_for_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open(folder.path());
+        store.put("in the data file");
+        store.put("in the journal");
+        let cancelled = store.0.begin_checkpoint(store.snapshot()).unwrap().await;
+        let table = store.snapshot();
+        store.0.close(|| table.clone()).unwrap();
+
+        store.put("in the next journal");
+        let next = store.0.begin_checkpoint(store.snapshot()).unwrap();
+        store
+            .0
+            .finish_checkpoint(cancelled, || table.clone())
+            .unwrap();
+        store.put("after that");
+        let next = next.await;
+        let table = store.snapshot();
+        store.0.finish_checkpoint(next, || table.clone()).unwrap();
+        store.put("at last");
+        drop(store);
+        assert_eq!(Store::open(folder.path()).1.count(), 5);
     }
 }

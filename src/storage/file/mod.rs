@@ -169,7 +169,7 @@ impl Store for FileStore {
 enum Request {
     Commit(Commit),
     /// A checkpoint was made in the background.
-    FinishCheckpoint(disk::Outcome),
+    FinishCheckpoint(checkpoint::Outcome),
     /// The disk has failed a while ago, and may be back.
     TryDisk,
     Close,
@@ -286,14 +286,11 @@ impl Writer {
         if self.disk.is_checkpoint_due()
             && let Some(outcome) = self.disk.begin_checkpoint(snapshot(&self.table))
         {
-            self.send_later(async move {
-                let ended_badly = |_| Err(io::Error::other("the checkpoint ended badly"));
-                Request::FinishCheckpoint(outcome.await.unwrap_or_else(ended_badly))
-            });
+            self.send_later(async { Request::FinishCheckpoint(outcome.await) });
         }
     }
 
-    fn finish_checkpoint(&mut self, outcome: disk::Outcome) {
+    fn finish_checkpoint(&mut self, outcome: checkpoint::Outcome) {
         let finished = self
             .disk
             .finish_checkpoint(outcome, || snapshot(&self.table));
