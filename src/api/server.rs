@@ -8,7 +8,6 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
-use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -64,7 +63,7 @@ struct Front {
     overload: Api,
     places: Arc<Semaphore>,
     overload_places: Arc<Semaphore>,
-    /// How long a client may leave what it is sent before the system hangs up on it (RFC 5482).
+    /// How long a client may leave what it is sent before the system hangs up on it.
     unread_timeout: Duration,
 }
 
@@ -104,6 +103,19 @@ impl Front {
         }
     }
 
+    /// Has the system find out whether the client reads what it is sent (RFC 5482). Other systems
+    /// than Linux have no such option.
+    #[cfg(target_os = "linux")]
+    fn hang_up_if_unread(&self, stream: &TcpStream) {
+        let timeout = u32::try_from(self.unread_timeout.as_millis()).unwrap_or(u32::MAX);
+        if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, timeout) {
+            tracing::debug!(%error, "TCP_USER_TIMEOUT cannot be set");
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn hang_up_if_unread(&self, _: &TcpStream) {}
+
     fn serve(
         &self,
         stream: TcpStream,
@@ -112,10 +124,7 @@ impl Front {
         http: &http1::Builder,
         api: Api,
     ) {
-        let unread = u32::try_from(self.unread_timeout.as_millis()).unwrap_or(u32::MAX);
-        if let Err(error) = set_tcp_user_timeout(&stream, unread) {
-            tracing::debug!(%error, "TCP_USER_TIMEOUT cannot be set");
-        }
+        self.hang_up_if_unread(&stream);
         // Without it, Nagle's algorithm and delayed acknowledgements hold answers back for 40 ms.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY cannot be set");

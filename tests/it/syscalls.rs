@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::support::binary::{MODES, Process};
 use crate::support::strace::{Fault, INJECTED, Strace};
-use crate::support::writers::{Writers, random_below, shown_entries};
+use crate::support::writers::{Working, Writers, random_below, shown_entries};
 
 const WRITERS: usize = 4;
 /// How many writes must succeed once a fault is over.
@@ -48,6 +48,31 @@ enum Then {
     Killed,
 }
 
+/// Writers on a process with a fault.
+struct Meeting {
+    strace: Strace,
+    working: Working,
+    /// Whether the fault came; not every mode makes every call.
+    is_met: bool,
+}
+
+impl Meeting {
+    /// Lets the writers write until the nth call has failed or must have been made.
+    async fn of(process: &Process, fault: &Fault, nth: u32) -> Self {
+        let mut strace = Strace::attach(process, fault).await;
+        let mut working = Writers::on_a_failing_disk(WRITERS).start(process);
+        let is_met = tokio::select! {
+            () = strace.injected() => true,
+            () = working.acknowledged(enough_to_meet(nth)) => false,
+        };
+        Self {
+            strace,
+            working,
+            is_met,
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_call_that_fails_once_costs_no_more_than_its_commit() {
     if !Strace::is_usable().await {
@@ -60,16 +85,13 @@ async fn a_call_that_fails_once_costs_no_more_than_its_commit() {
                 let folder = TempDir::new().unwrap();
                 let fault = fault(calls, nth, nth.to_string(), folder.path());
                 let process = Process::start(folder.path(), mode).await;
-                let mut strace = Strace::attach(&process, &fault).await;
-                let mut working = Writers::on_a_failing_disk(WRITERS).start(&process);
-                tokio::select! {
-                    () = strace.injected() => { met.insert(calls); }
-                    () = working.acknowledged(enough_to_meet(nth)) => {}
-                }
+                let mut meeting = Meeting::of(&process, &fault, nth).await;
+                met.extend(meeting.is_met.then_some(calls));
+                let working = &mut meeting.working;
                 working.acknowledged(AFTERWARDS).await;
                 process.signal(Signal::KILL);
                 process.wait().await;
-                let mut writers = working.end().await;
+                let mut writers = meeting.working.end().await;
                 writers.check(shown_entries(&Process::start(folder.path(), mode).await).await);
             }
         }
@@ -95,12 +117,9 @@ async fn calls_that_fail_until_the_disk_is_mended_or_the_process_killed_lose_not
                 let folder = TempDir::new().unwrap();
                 let fault = fault(calls, nth, format!("{nth}+"), folder.path());
                 let process = Process::start(folder.path(), mode).await;
-                let mut strace = Strace::attach(&process, &fault).await;
-                let mut working = Writers::on_a_failing_disk(WRITERS).start(&process);
-                tokio::select! {
-                    () = strace.injected() => { met.insert(calls); }
-                    () = working.acknowledged(enough_to_meet(nth)) => {}
-                }
+                let meeting = Meeting::of(&process, &fault, nth).await;
+                met.extend(meeting.is_met.then_some(calls));
+                let (strace, mut working) = (meeting.strace, meeting.working);
                 working.answered(AFTERWARDS).await;
                 if let Then::Mended = then {
                     strace.detach().await;

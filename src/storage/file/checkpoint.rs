@@ -110,6 +110,7 @@ impl Checkpointing {
 impl Plan {
     fn carry_out(&self, cancelled: &AtomicBool) -> io::Result<Checkpoint> {
         let revision = self.table.revision();
+        // A text that ends early because of this is thrown away below.
         let checked = self.table.entries().map_while(|entry| {
             let go_on = !cancelled.load(Ordering::Relaxed);
             go_on.then_some(entry)
