@@ -7,6 +7,7 @@
 pub mod json;
 pub mod model;
 pub mod patch;
+pub mod merge;
 pub mod precondition;
 pub mod error;
 pub mod storage;

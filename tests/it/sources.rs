@@ -58,6 +58,7 @@ fn only_the_file_engine_opens_files() {
 fn what_is_pure_does_not_wait_and_does_no_io() {
     for pure in [
         "json.rs",
+        "merge.rs",
         "model.rs",
         "model/key.rs",
         "precondition.rs",
