@@ -8,7 +8,8 @@ use clap::{Parser, ValueEnum};
 use crate::api::Limits;
 use crate::model::DEFAULT_MAX_VALUE_BYTES;
 use crate::service::Policy;
-use crate::storage::file::Journaling;
+use crate::storage::feed::DEFAULT_WATCH_BUFFER_BYTES;
+use crate::storage::file::{Journaling, Settings};
 
 /// An HTTP key-value service in which nobody's update gets lost.
 ///
@@ -42,6 +43,11 @@ pub struct Config {
           default_value = "1048576", value_parser = journal_above)]
     pub journal_above: Journaling,
 
+    /// How much of the changes of late is kept, in bytes, for watchers to resume from
+    #[arg(long, env = "IFMATCH_WATCH_BUFFER", value_name = "BYTES",
+          default_value_t = DEFAULT_WATCH_BUFFER_BYTES)]
+    pub watch_buffer: usize,
+
     /// The largest value taken, in bytes of its JSON text
     #[arg(long, env = "IFMATCH_MAX_VALUE_BYTES", value_name = "BYTES",
           default_value_t = DEFAULT_MAX_VALUE_BYTES as u32, value_parser = clap::value_parser!(u32).range(1..))]
@@ -63,7 +69,7 @@ pub struct Config {
     pub request_timeout: Duration,
 
     /// How many connections are served at once; more are told 503
-    #[arg(long, env = "IFMATCH_MAX_CONNECTIONS", value_name = "COUNT", default_value_t = 4096,
+    #[arg(long, env = "IFMATCH_MAX_CONNECTIONS", value_name = "COUNT", default_value_t = 10_000,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connections: u32,
 
@@ -101,6 +107,15 @@ impl Config {
             request_timeout: self.request_timeout,
             max_connections: self.max_connections as usize,
             shutdown_grace: self.shutdown_grace,
+        }
+    }
+
+    /// How the store works.
+    #[must_use]
+    pub fn store_settings(&self) -> Settings {
+        Settings {
+            journaling: self.journal_above,
+            watch_buffer_bytes: self.watch_buffer,
         }
     }
 

@@ -42,7 +42,7 @@ async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
     // Past a limit of file sizes a write must fail, and not end the process.
     drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
     let shutdown = shutdown_signals()?;
-    let store = FileStore::open(&config.data, config.journal_above).await?;
+    let store = FileStore::open(&config.data, config.store_settings()).await?;
     let service = Arc::new(Service::new(Arc::new(store), config.policy()));
     let listener = TcpListener::bind(&config.listen)
         .await

@@ -14,8 +14,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::json::{self, SyntaxError};
 
+mod event;
 mod key;
 
+pub use self::event::{Bookmark, BookmarkError, Cursor, Event, EventKind, Filter};
 pub use self::key::{KEY_MAX_BYTES, Key, KeyError};
 
 /// The largest value that is taken unless a flag says otherwise, in bytes of its JSON text.
@@ -255,6 +257,15 @@ impl Record {
     #[must_use]
     pub fn etag(&self) -> EntityTag {
         EntityTag::of_record(self.version, self.digest)
+    }
+
+    /// The same state as watchers are told of its end.
+    #[must_use]
+    pub fn deleted_at(&self, revision: Revision) -> Self {
+        Self {
+            revision,
+            ..self.clone()
+        }
     }
 }
 

@@ -1,7 +1,10 @@
 //! One suite that every engine passes: what the [`Store`] trait promises, asked of each.
 
+mod watching;
+
 use std::sync::Arc;
 
+use self::watching::*;
 use super::file::{FileStore, Journaling};
 use super::memory::MemoryStore;
 use super::{Committed, Store};
@@ -44,6 +47,13 @@ engines_pass!(
     a_list_is_ascending_and_pages_meet,
     of_many_commits_on_one_state_one_wins,
     a_closed_store_takes_no_commit_but_answers_reads,
+    watchers_are_told_of_every_change_in_order,
+    a_watcher_resumes_after_any_event,
+    a_watcher_is_told_only_of_what_it_asked_for,
+    a_point_that_is_not_known_resets,
+    a_list_and_then_a_watch_lose_nothing,
+    who_falls_behind_is_cut_off_and_others_are_not,
+    closing_ends_watchers_when_they_have_seen_everything,
 );
 
 /// Asks a question of a store on a file of its own, which then holds what it held before.

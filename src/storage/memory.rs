@@ -7,16 +7,18 @@ use std::time::SystemTime;
 use async_trait::async_trait;
 use parking_lot::RwLock;
 
+use super::feed::{DEFAULT_WATCH_BUFFER_BYTES, Feed};
 use super::table::{Staged, Table};
-use super::{Committed, Snapshot, Status, Store};
+use super::{Committed, Snapshot, Status, Store, Watching};
 use crate::error::{CommitError, StoreError};
-use crate::model::{Change, Key, Record, random_token};
+use crate::model::{Bookmark, Change, Filter, Key, Record, random_token};
 
 /// A [`Store`] in memory alone. Nothing in it is durable.
 #[derive(Debug)]
 pub struct MemoryStore {
     table: RwLock<Table>,
     history: Arc<str>,
+    feed: Feed,
     closed: AtomicBool,
 }
 
@@ -24,9 +26,17 @@ impl MemoryStore {
     /// An empty store.
     #[must_use]
     pub fn new() -> Self {
+        Self::with_watch_buffer(DEFAULT_WATCH_BUFFER_BYTES)
+    }
+
+    /// An empty store that keeps so much of its changes for watchers.
+    #[must_use]
+    pub fn with_watch_buffer(bytes: usize) -> Self {
+        let history = random_token();
         Self {
             table: RwLock::default(),
-            history: random_token(),
+            feed: Feed::new(Arc::clone(&history), 0, bytes),
+            history,
             closed: AtomicBool::new(false),
         }
     }
@@ -57,8 +67,18 @@ impl Store for MemoryStore {
         let committed = staged
             .stage(&table, changes, SystemTime::now().into())
             .map_err(CommitError::Conflict)?;
-        table.apply(staged);
+        let revision = staged.revision();
+        let events = table.apply(staged);
+        self.feed.publish(events, revision);
         Ok(committed)
+    }
+
+    async fn watch(
+        &self,
+        filter: Filter,
+        since: Option<&Bookmark>,
+    ) -> Result<Watching, StoreError> {
+        Ok(self.feed.watch(filter, since))
     }
 
     async fn status(&self) -> Status {
@@ -73,5 +93,6 @@ impl Store for MemoryStore {
 
     async fn close(&self) {
         self.closed.store(true, Ordering::Release);
+        self.feed.close();
     }
 }

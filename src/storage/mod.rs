@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod conformance;
+pub mod feed;
 pub mod file;
 pub mod memory;
 pub mod table;
@@ -9,9 +10,10 @@ pub mod table;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures_util::Stream;
 
 use crate::error::{CommitError, StoreError};
-use crate::model::{Change, Key, Page, Position, Range, Record, Revision};
+use crate::model::{Bookmark, Change, Event, Filter, Key, Page, Position, Range, Record, Revision};
 
 /// The smallest set of verbs that an engine must have. Every engine passes the suite in
 /// `storage/conformance.rs`.
@@ -41,6 +43,15 @@ pub trait Store: Send + Sync {
     /// [`CommitError::Store`] if it could not be made durable.
     async fn commit(&self, changes: Vec<Change>) -> Result<Committed, CommitError>;
 
+    /// Tells of every change that is committed from now on or, if it is still known, after `since`:
+    /// each once, in the order of the commits, and not before [`get`](Self::get) shows it. The
+    /// position of a snapshot is a valid `since`, so that nothing is lost between the two.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the engine cannot say.
+    async fn watch(&self, filter: Filter, since: Option<&Bookmark>)
+    -> Result<Watching, StoreError>;
+
     /// How the engine is.
     async fn status(&self) -> Status;
 
@@ -59,6 +70,35 @@ pub trait Snapshot: Send + Sync {
     /// # Errors
     /// [`StoreError`] if the engine cannot say.
     async fn page(&self, range: &Range) -> Result<Page, StoreError>;
+}
+
+/// What a watcher gets.
+pub struct Watching {
+    /// Whether it begins where it was asked to.
+    pub start: Start,
+    /// Where it begins.
+    pub position: Bookmark,
+    /// What comes after that.
+    pub changes: Box<dyn Changes>,
+}
+
+/// Where a watcher begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Now, as it was asked to.
+    Now,
+    /// Where it was asked to.
+    Resumed,
+    /// Now, because the changes since it was asked to begin are not known any more.
+    Reset,
+}
+
+/// The changes that a watcher is told of. They end when the store is closed, and when the watcher
+/// has fallen so far behind that what it has not seen yet is kept no more.
+pub trait Changes: Stream<Item = Arc<Event>> + Send + Unpin {
+    /// How far it has come: past every change that it was told of, and past those that do not
+    /// concern it.
+    fn position(&self) -> Bookmark;
 }
 
 /// A commit that is durable.

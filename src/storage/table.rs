@@ -11,7 +11,8 @@ use itertools::{EitherOrBoth, Itertools as _};
 use super::{Committed, Snapshot};
 use crate::error::{Conflict, StoreError};
 use crate::model::{
-    Change, Entry, Key, Operation, Page, Position, Range, Record, Revision, Timestamp,
+    Change, Cursor, Entry, Event, EventKind, Key, Operation, Page, Position, Range, Record,
+    Revision, Timestamp,
 };
 
 /// All records at one revision.
@@ -92,8 +93,9 @@ impl Table {
         self.revision = self.revision.max(revision);
     }
 
-    /// Makes what was staged on this table part of it.
-    pub fn apply(&mut self, staged: Staged) {
+    /// Makes what was staged on this table part of it, and returns what there is to tell of it, in
+    /// the order of the commits.
+    pub fn apply(&mut self, staged: Staged) -> Vec<Event> {
         self.revision = staged.revision;
         for (key, record) in staged.changes {
             match record {
@@ -101,6 +103,7 @@ impl Table {
                 None => self.remove(&key),
             }
         }
+        staged.events
     }
 }
 
@@ -171,6 +174,7 @@ impl Snapshot for TableSnapshot {
 #[derive(Debug, Default)]
 pub struct Staged {
     changes: BTreeMap<Key, Option<Arc<Record>>>,
+    events: Vec<Event>,
     after: Revision,
     revision: Revision,
 }
@@ -187,6 +191,7 @@ impl Staged {
     pub fn on_revision(revision: Revision) -> Self {
         Self {
             changes: BTreeMap::new(),
+            events: Vec::new(),
             after: revision,
             revision,
         }
@@ -242,6 +247,7 @@ impl Staged {
         let mut conflicts = Vec::new();
         let mut records = Vec::with_capacity(changes.len());
         let mut writes = Vec::with_capacity(changes.len());
+        let mut told = Vec::with_capacity(changes.len());
         for (index, change) in changes.into_iter().enumerate() {
             let before = current(&change.key);
             let deletes_nothing = change.operation == Operation::Delete && before.is_none();
@@ -258,9 +264,14 @@ impl Staged {
                     let record = Record::new(&change.key, value, version, revision, modified_at);
                     let record = Arc::new(record);
                     records.push(Some(Arc::clone(&record)));
+                    told.push((EventKind::Put, change.key.clone(), Arc::clone(&record)));
                     writes.push((change.key, Some(record)));
                 }
                 Operation::Delete => {
+                    if let Some(before) = before {
+                        let deleted = before.deleted_at(revision).into();
+                        told.push((EventKind::Delete, change.key.clone(), deleted));
+                    }
                     records.push(before.cloned());
                     writes.push((change.key, None));
                 }
@@ -273,6 +284,13 @@ impl Staged {
         if !writes.is_empty() {
             self.revision = revision;
             self.changes.extend(writes);
+            let count = told.len();
+            let events = told.into_iter().enumerate();
+            self.events
+                .extend(events.map(|(index, (kind, key, record))| {
+                    let cursor = Cursor::after_change(revision, index, count);
+                    Event::new(cursor, kind, Entry { key, record })
+                }));
         }
         let revision = self.revision;
         Ok(Committed { revision, records })

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::http::Method;
 use ifmatch::error::{CommitError, StoreError};
-use ifmatch::model::{Change, Key, Record};
+use ifmatch::model::{Bookmark, Change, Filter, Key, Record};
 use ifmatch::service::Policy;
 use ifmatch::storage::memory::MemoryStore;
-use ifmatch::storage::{Committed, Snapshot, Status, Store};
+use ifmatch::storage::{Committed, Snapshot, Status, Store, Watching};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -177,6 +177,14 @@ impl Store for Gated {
         self.waiting.add_permits(1);
         self.open.acquire().await.unwrap().forget();
         self.store.commit(changes).await
+    }
+
+    async fn watch(
+        &self,
+        filter: Filter,
+        since: Option<&Bookmark>,
+    ) -> Result<Watching, StoreError> {
+        self.store.watch(filter, since).await
     }
 
     async fn status(&self) -> Status {

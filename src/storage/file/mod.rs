@@ -4,7 +4,7 @@
 //! Readers share the table behind a lock that nobody holds across an await. All commits go over a
 //! bounded channel to one thread, which takes every commit that is waiting, checks each one against
 //! the table plus what the batch has changed so far, makes the batch durable with one file
-//! operation, and only then applies it to the table and answers.
+//! operation, and only then applies it to the table, publishes it to watchers and answers.
 
 mod checkpoint;
 mod disk;
@@ -31,10 +31,11 @@ use tokio::task::spawn_blocking;
 
 use self::disk::Disk;
 pub use self::open::OpenError;
+use super::feed::{DEFAULT_WATCH_BUFFER_BYTES, Feed};
 use super::table::{Staged, Table, TableSnapshot};
-use super::{Committed, Snapshot, Status, Store};
+use super::{Committed, Snapshot, Status, Store, Watching};
 use crate::error::{CommitError, StoreError};
-use crate::model::{Change, Key, Record, random_token};
+use crate::model::{Bookmark, Change, Filter, Key, Record, random_token};
 
 /// How large the data file is, in bytes, above which commits are appended to a journal.
 pub const DEFAULT_JOURNAL_ABOVE_BYTES: u64 = 1024 * 1024;
@@ -65,10 +66,35 @@ impl Default for Journaling {
     }
 }
 
+/// How a [`FileStore`] works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// When commits are appended to a journal.
+    pub journaling: Journaling,
+    /// How much of the changes of late is kept for watchers, in bytes.
+    pub watch_buffer_bytes: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Journaling::default().into()
+    }
+}
+
+impl From<Journaling> for Settings {
+    fn from(journaling: Journaling) -> Self {
+        Self {
+            journaling,
+            watch_buffer_bytes: DEFAULT_WATCH_BUFFER_BYTES,
+        }
+    }
+}
+
 /// A [`Store`] on one `data.json`.
 #[derive(Debug)]
 pub struct FileStore {
     table: Arc<RwLock<Table>>,
+    feed: Arc<Feed>,
     history: Arc<str>,
     writable: Arc<AtomicBool>,
     requests: mpsc::Sender<Request>,
@@ -82,7 +108,8 @@ impl FileStore {
     ///
     /// # Errors
     /// [`OpenError`]; what holds the data is as it was.
-    pub async fn open(path: &Path, journaling: Journaling) -> Result<Self, OpenError> {
+    pub async fn open(path: &Path, settings: impl Into<Settings>) -> Result<Self, OpenError> {
+        let settings = settings.into();
         let failed = |action| {
             move |source| OpenError::Io {
                 path: path.to_owned(),
@@ -91,14 +118,22 @@ impl FileStore {
             }
         };
         let opening = path.to_owned();
-        let opened = spawn_blocking(move || open::open(&opening, journaling)).await;
+        let opened = spawn_blocking(move || open::open(&opening, settings.journaling)).await;
         let (disk, table) = opened.map_err(|ended| failed("opened")(io::Error::other(ended)))??;
+        let history = random_token();
+        let feed = Feed::new(
+            Arc::clone(&history),
+            table.revision(),
+            settings.watch_buffer_bytes,
+        );
+        let feed = Arc::new(feed);
         let table = Arc::new(RwLock::new(table));
         let writable = Arc::new(AtomicBool::new(true));
         let (requests, received) = mpsc::channel(QUEUE_COMMITS);
         let (ended, writer_ended) = oneshot::channel();
         let writer = Writer {
             table: Arc::clone(&table),
+            feed: Arc::clone(&feed),
             disk,
             writable: Arc::clone(&writable),
             will_try: false,
@@ -114,7 +149,8 @@ impl FileStore {
             .map_err(failed("written without a thread, which"))?;
         Ok(Self {
             table,
-            history: random_token(),
+            feed,
+            history,
             writable,
             requests,
             writer_ended: Mutex::new(Some(writer_ended)),
@@ -144,6 +180,14 @@ impl Store for FileStore {
         })
     }
 
+    async fn watch(
+        &self,
+        filter: Filter,
+        since: Option<&Bookmark>,
+    ) -> Result<Watching, StoreError> {
+        Ok(self.feed.watch(filter, since))
+    }
+
     async fn status(&self) -> Status {
         let table = self.table.read();
         Status {
@@ -161,6 +205,7 @@ impl Store for FileStore {
         if let Some(ended) = ended {
             let Err(_) = ended.await;
         }
+        self.feed.close();
     }
 }
 
@@ -188,6 +233,7 @@ type Reply = oneshot::Sender<Outcome>;
 /// wait to another thread would cost a commit two more switches.
 struct Writer {
     table: Arc<RwLock<Table>>,
+    feed: Arc<Feed>,
     disk: Disk,
     writable: Arc<AtomicBool>,
     /// Whether it has asked itself to try the disk again.
@@ -231,19 +277,29 @@ impl Writer {
         }
         match self.make_durable(&staged) {
             Ok(()) => {
-                self.table.write().apply(staged);
+                self.apply(staged);
                 answer(decided);
                 self.begin_checkpoint_if_due();
             }
             Err(error) => {
                 if matches!(error, StoreError::Unknown(_)) {
-                    self.table.write().skip_to(staged.revision());
+                    let mut table = self.table.write();
+                    table.skip_to(staged.revision());
+                    self.feed.publish(Vec::new(), table.revision());
                 }
                 for (reply, _) in decided {
                     let _ = reply.send(Err(error.again().into()));
                 }
             }
         }
+    }
+
+    /// Shows readers and watchers what is durable. Whoever sees the table at a revision can watch
+    /// from there.
+    fn apply(&self, staged: Staged) {
+        let mut table = self.table.write();
+        let events = table.apply(staged);
+        self.feed.publish(events, table.revision());
     }
 
     /// Stages what can be committed. A commit that fails against the table alone is answered at

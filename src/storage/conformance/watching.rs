@@ -1,0 +1,299 @@
+//! What the change feed promises.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::task::JoinSet;
+
+use super::{committed, delete, everything, got, key, put};
+use crate::model::{
+    Bookmark, Cursor, Entry, Event, EventKind, Expected, Filter, Key, Range, Record, Revision,
+};
+use crate::storage::{Start, Store, Watching};
+
+fn all() -> Filter {
+    Filter::Prefix(String::new())
+}
+
+async fn watch(store: &dyn Store, filter: Filter, since: Option<&Bookmark>) -> Watching {
+    store.watch(filter, since).await.unwrap()
+}
+
+/// The next event, which must come.
+async fn next(watching: &mut Watching) -> Option<Arc<Event>> {
+    let next = tokio::time::timeout(Duration::from_secs(20), watching.changes.next());
+    next.await.expect("an event comes")
+}
+
+async fn take(watching: &mut Watching, count: usize) -> Vec<Arc<Event>> {
+    let mut events = Vec::new();
+    while events.len() < count {
+        events.push(next(watching).await.expect("it does not end"));
+    }
+    events
+}
+
+fn told(event: &Event) -> (EventKind, &str, &str, Revision) {
+    let Entry { key, record } = &event.entry;
+    (
+        event.kind,
+        key.as_str(),
+        record.value.as_json(),
+        record.revision,
+    )
+}
+
+/// Where somebody stands who has seen `event`.
+fn after(event: &Event, watching: &Watching) -> Bookmark {
+    Bookmark {
+        cursor: event.cursor,
+        history: Arc::clone(&watching.position.history),
+    }
+}
+
+/// Commits of one change and of several, of which every key is put and deleted.
+async fn write_a_little(store: &dyn Store) {
+    let put = |name, value| put(name, Expected::Any, value);
+    let delete = |name| delete(name, Expected::Any);
+    committed(store, vec![put("a", "1")]).await;
+    committed(store, vec![put("b", "2")]).await;
+    committed(store, vec![put("c", "3"), delete("a"), put("b", "4")]).await;
+    committed(store, vec![delete("b")]).await;
+    committed(store, vec![put("a", "5")]).await;
+}
+
+/// How many events that makes.
+const A_LITTLE: usize = 7;
+
+pub async fn watchers_are_told_of_every_change_in_order(store: Arc<dyn Store>) {
+    use EventKind::{Delete, Put};
+    let mut watching = watch(&*store, all(), None).await;
+    assert_eq!(watching.start, Start::Now);
+    write_a_little(&*store).await;
+    let events = take(&mut watching, A_LITTLE).await;
+    let mut order: Vec<_> = events.iter().map(|event| told(event)).collect();
+    assert!(events.is_sorted_by(|one, next| one.cursor < next.cursor));
+    // Within a commit there is no order to keep to.
+    order.sort_by_key(|&(_, key, _, revision)| (revision, key));
+    assert_eq!(
+        order,
+        [
+            (Put, "a", "1", 1),
+            (Put, "b", "2", 2),
+            (Delete, "a", "1", 3),
+            (Put, "b", "4", 3),
+            (Put, "c", "3", 3),
+            (Delete, "b", "4", 4),
+            (Put, "a", "5", 5),
+        ]
+    );
+    let (put, deleted) = (&events[0].entry.record, &events[2..5]);
+    let deleted = deleted.iter().find(|event| event.kind == Delete).unwrap();
+    let deleted = &deleted.entry.record;
+    assert_eq!(
+        (deleted.version, deleted.etag(), deleted.modified_at),
+        (put.version, put.etag(), put.modified_at),
+        "a deletion shows the entry as it was"
+    );
+    let last = &events.last().unwrap().entry.record;
+    assert_eq!(got(&*store, "a").await.as_ref(), Some(last));
+}
+
+pub async fn a_watcher_resumes_after_any_event(store: Arc<dyn Store>) {
+    let mut watching = watch(&*store, all(), None).await;
+    let start = watching.position.clone();
+    write_a_little(&*store).await;
+    let events = take(&mut watching, A_LITTLE).await;
+    let bookmarks = events.iter().map(|event| after(event, &watching));
+    for (seen, since) in [start].into_iter().chain(bookmarks).enumerate() {
+        let mut resumed = watch(&*store, all(), Some(&since)).await;
+        assert_eq!((resumed.start, &resumed.position), (Start::Resumed, &since));
+        let rest = take(&mut resumed, A_LITTLE - seen).await;
+        let rest: Vec<_> = rest.iter().map(|event| told(event)).collect();
+        let expected: Vec<_> = events[seen..].iter().map(|event| told(event)).collect();
+        assert_eq!(rest, expected, "after {since}");
+        // And then comes what was written since, and what is written now.
+        committed(&*store, vec![put("z", Expected::Any, &seen.to_string())]).await;
+        for (round, event) in take(&mut resumed, seen + 1).await.iter().enumerate() {
+            assert_eq!(told(event).2, round.to_string());
+        }
+    }
+}
+
+pub async fn a_watcher_is_told_only_of_what_it_asked_for(store: Arc<dyn Store>) {
+    let filters = [
+        all(),
+        Filter::Prefix("d/ü".to_owned()),
+        Filter::Prefix("d".to_owned()),
+        Filter::Key(key("d/ü")),
+        Filter::Prefix("nothing".to_owned()),
+    ];
+    let mut watching = Vec::new();
+    for filter in &filters {
+        watching.push(watch(&*store, filter.clone(), None).await);
+    }
+    let written = [
+        "d/ü",
+        "d/û",
+        "d",
+        "e",
+        "d/ü/x",
+        "c",
+        "last",
+        "d/last",
+        "d/ü/last",
+    ];
+    for name in written {
+        committed(&*store, vec![put(name, Expected::Any, "1")]).await;
+    }
+    committed(&*store, vec![delete("d/ü", Expected::Any)]).await;
+    for (filter, watching) in filters.iter().zip(&mut watching) {
+        let expected = written.iter().chain(&["d/ü"]).copied();
+        let expected: Vec<_> = expected.filter(|name| filter.matches(&key(name))).collect();
+        let events = take(watching, expected.len()).await;
+        let keys: Vec<_> = events
+            .iter()
+            .map(|event| event.entry.key.as_str())
+            .collect();
+        assert_eq!(keys, expected, "{filter:?}");
+        // It has come as far as those who are told of everything.
+        assert_eq!(
+            watching.changes.position().cursor.revision(),
+            10,
+            "{filter:?}"
+        );
+    }
+}
+
+pub async fn a_point_that_is_not_known_resets(store: Arc<dyn Store>) {
+    write_a_little(&*store).await;
+    let position = store.snapshot().await.unwrap().position().clone();
+    let known = Bookmark::from(&position);
+    let watching = watch(&*store, all(), Some(&known)).await;
+    assert_eq!(
+        (watching.start, &watching.position),
+        (Start::Resumed, &known)
+    );
+    for unknown in [
+        format!("{}-{}", position.revision + 1, position.history),
+        format!("{}-another", position.revision),
+    ] {
+        let mut watching = watch(&*store, all(), Some(&unknown.parse().unwrap())).await;
+        let begins = Bookmark::from(store.snapshot().await.unwrap().position());
+        assert_eq!(
+            (watching.start, &watching.position),
+            (Start::Reset, &begins)
+        );
+        let written = committed(&*store, vec![put("a", Expected::Any, "9")]).await;
+        let event = next(&mut watching).await.unwrap();
+        assert_eq!(event.entry.record.revision, written.revision);
+    }
+}
+
+/// Everybody who lists and then watches from there arrives at what the store holds, whenever that
+/// was and however many write meanwhile.
+pub async fn a_list_and_then_a_watch_lose_nothing(store: Arc<dyn Store>) {
+    const WRITERS: u64 = 8;
+    const COMMITS: u64 = 40;
+    let mut tasks = JoinSet::new();
+    for writer in 0..WRITERS {
+        let store = Arc::clone(&store);
+        tasks.spawn(async move {
+            for round in 0..COMMITS {
+                let value = format!("[{writer},{round}]");
+                let own = format!("own/{writer}");
+                let put = |name: &str| put(name, Expected::Any, &value);
+                let changes = match round % 4 {
+                    0 => vec![put("shared"), put(&own)],
+                    3 => vec![delete(&own, Expected::Any)],
+                    _ => vec![put(&own)],
+                };
+                committed(&*store, changes).await;
+            }
+        });
+    }
+    for _ in 0..16 {
+        let store = Arc::clone(&store);
+        tasks.spawn(async move { follow(&*store, WRITERS * COMMITS).await });
+        tokio::task::yield_now().await;
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.unwrap();
+    }
+}
+
+/// Lists, then watches up to the commit `last`, and compares with what is there then.
+async fn follow(store: &dyn Store, last: Revision) {
+    let snapshot = store.snapshot().await.unwrap();
+    let since = Bookmark::from(snapshot.position());
+    let page = snapshot.page(&Range::default()).await.unwrap();
+    let mut known: BTreeMap<Key, Arc<Record>> = BTreeMap::new();
+    known.extend(
+        page.entries
+            .into_iter()
+            .map(|entry| (entry.key, entry.record)),
+    );
+    let mut watching = watch(store, all(), Some(&since)).await;
+    assert_eq!(watching.start, Start::Resumed);
+    let mut seen = since.cursor;
+    while seen != Cursor::after(last) {
+        let event = next(&mut watching).await.expect("nobody is cut off");
+        assert!(event.cursor > seen, "in order, and none twice");
+        // No commit is passed over: each has at least one change.
+        assert!(event.cursor.revision() <= seen.revision() + 1);
+        seen = event.cursor;
+        let Entry { key, record } = event.entry.clone();
+        // A reader who is told of it finds it, or what came after it.
+        let read = store.get(&key).await.unwrap();
+        assert!(read.is_none_or(|read| match event.kind {
+            EventKind::Put => read.revision >= record.revision,
+            EventKind::Delete => read.revision > record.revision,
+        }));
+        let before = match event.kind {
+            EventKind::Put => known.insert(key, Arc::clone(&record)),
+            EventKind::Delete => known.remove(&key),
+        };
+        let version = before.map_or(0, |before| before.version);
+        match event.kind {
+            EventKind::Put => assert_eq!(record.version, version + 1, "none is left out"),
+            EventKind::Delete => assert_eq!(record.version, version, "none is left out"),
+        }
+    }
+    let (held, _) = everything(store).await;
+    let known = known.into_iter().map(|(key, record)| Entry { key, record });
+    assert_eq!(known.collect::<Vec<_>>(), held);
+}
+
+pub async fn who_falls_behind_is_cut_off_and_others_are_not(store: Arc<dyn Store>) {
+    let mut slow = watch(&*store, all(), None).await;
+    let mut quick = watch(&*store, all(), None).await;
+    let mut elsewhere = watch(&*store, Filter::Key(key("elsewhere")), None).await;
+    let large = format!("\"{}\"", "x".repeat(1024 * 1024));
+    // More than twice what is kept.
+    for revision in 1..=40 {
+        committed(&*store, vec![put("a", Expected::Any, &large)]).await;
+        let event = next(&mut quick).await.expect("who keeps up is not cut off");
+        assert_eq!(event.entry.record.revision, revision);
+    }
+    assert!(next(&mut slow).await.is_none());
+    let resumed = watch(&*store, all(), Some(&slow.position)).await;
+    assert_eq!(resumed.start, Start::Reset);
+    committed(&*store, vec![put("elsewhere", Expected::Any, "1")]).await;
+    let event = next(&mut elsewhere).await.expect("it has missed nothing");
+    assert_eq!(event.entry.key, key("elsewhere"));
+}
+
+pub async fn closing_ends_watchers_when_they_have_seen_everything(store: Arc<dyn Store>) {
+    let mut watching = watch(&*store, all(), None).await;
+    committed(&*store, vec![put("a", Expected::Any, "1")]).await;
+    let since = watching.position.clone();
+    let seen = next(&mut watching).await.unwrap();
+    assert_eq!(seen.entry.key, key("a"));
+    store.close().await;
+    assert!(next(&mut watching).await.is_none());
+    let mut late = watch(&*store, all(), Some(&since)).await;
+    assert!(next(&mut late).await.is_some());
+    assert!(next(&mut late).await.is_none());
+}
