@@ -1,13 +1,15 @@
 //! What the operations mean: read → decide → commit, and again if a race was lost.
 
+mod watching;
+
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 use crate::blocking::work_on;
 use crate::error::{CommitError, Error, FailedOperation, StoreError};
@@ -23,7 +25,7 @@ pub struct Service {
     store: Arc<dyn Store>,
     policy: Policy,
     started: Instant,
-    draining: AtomicBool,
+    draining: watch::Sender<bool>,
 }
 
 /// Which writes are taken.
@@ -83,7 +85,7 @@ impl Service {
             store,
             policy,
             started: Instant::now(),
-            draining: AtomicBool::new(false),
+            draining: watch::Sender::new(false),
         }
     }
 
@@ -150,15 +152,28 @@ impl Service {
     pub async fn health(&self) -> Health {
         let store = self.store.status().await;
         Health {
-            ready: store.writable && !self.draining.load(Ordering::Acquire),
+            ready: store.writable && !self.is_draining(),
             uptime: self.started.elapsed(),
             store,
         }
     }
 
-    /// From now on the service calls itself not ready; it goes on working.
+    /// From now on the service calls itself not ready and holds nobody; it goes on working.
     pub fn start_draining(&self) {
-        self.draining.store(true, Ordering::Release);
+        self.draining.send_replace(true);
+    }
+
+    /// Ready when the service drains.
+    pub fn drained(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut draining = self.draining.subscribe();
+        async move {
+            // A service that is gone has drained.
+            let _ = draining.wait_for(|draining| *draining).await;
+        }
+    }
+
+    fn is_draining(&self) -> bool {
+        *self.draining.borrow()
     }
 
     /// Finishes the writes that are under way and takes no more.

@@ -8,17 +8,18 @@ use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, header};
 use axum_extra::extract::WithRejection;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::conditional;
 use super::error::ApiError;
 use super::{Limits, Shared};
 use crate::blocking::work_on;
-use crate::model::{Key, LIST_MAX_LIMIT, Range, Value};
+use crate::model::{Bookmark, Filter, Key, LIST_MAX_LIMIT, Range, Value};
 use crate::patch::{Patch, PatchError};
 use crate::precondition::Preconditions;
 
@@ -33,6 +34,8 @@ const JSON_PATCH: &str = "application/json-patch+json";
 /// What `Accept-Patch` lists.
 pub const PATCH_TYPES: &str =
     "application/merge-patch+json, application/json-patch+json, application/json";
+/// Where an event-stream client has come to (WHATWG HTML §9.2.4).
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// The path that keys follow.
 const KEY_PATH: &str = "/kv/";
 
@@ -107,14 +110,7 @@ impl<S: Send + Sync> FromRequestParts<S> for RangeInQuery {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        // The form decoder would put U+FFFD in the place of what is not UTF-8.
-        let query = parts.uri.query().unwrap_or_default();
-        if !is_percent_encoded(query) || percent_decode_str(query).decode_utf8().is_err() {
-            let reason = "a parameter of the query is not percent-encoded UTF-8 (RFC 3986 §2.1)";
-            return Err(ApiError::InvalidQuery(reason.to_owned()));
-        }
-        let WithRejection(Query(query), _) =
-            WithRejection::<Query<RangeQuery>, ApiError>::from_request_parts(parts, state).await?;
+        let query: RangeQuery = query(parts, state).await?;
         if query
             .limit
             .is_some_and(|limit| !(1..=LIST_MAX_LIMIT).contains(&limit))
@@ -128,6 +124,77 @@ impl<S: Send + Sync> FromRequestParts<S> for RangeInQuery {
             limit: query.limit,
         }))
     }
+}
+
+/// What a watcher asks for, in the query and in `Last-Event-ID`, which an event-stream client sends
+/// when it comes again and so goes before `since`.
+pub struct Watched {
+    /// What it is told of.
+    pub filter: Filter,
+    /// What it has seen.
+    pub since: Option<Bookmark>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WatchQuery {
+    prefix: Option<String>,
+    key: Option<String>,
+    since: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Watched {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let query: WatchQuery = query(parts, state).await?;
+        let invalid = |reason: String| ApiError::InvalidQuery(reason);
+        let filter = match (query.key, query.prefix) {
+            (Some(_), Some(_)) => {
+                return Err(invalid("key and prefix exclude one another".to_owned()));
+            }
+            (Some(key), None) => Filter::Key(key.parse().map_err(ApiError::InvalidKey)?),
+            (None, prefix) => Filter::Prefix(prefix.unwrap_or_default()),
+        };
+        let since = match query.since {
+            None => None,
+            // As the ETag of a list shows it, or without its quotes.
+            Some(since) => match since.trim_matches('"').parse() {
+                Ok(since) => Some(since),
+                Err(error) => return Err(invalid(format!("since cannot be read: {error}"))),
+            },
+        };
+        let last = parts.headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty());
+        Ok(Self {
+            filter,
+            since: match last {
+                // A client cannot mend what it was once given, so what cannot be read is not known.
+                Some(id) => Some(
+                    id.to_str()
+                        .ok()
+                        .and_then(|id| id.parse().ok())
+                        .unwrap_or_else(Bookmark::unknown),
+                ),
+                None => since,
+            },
+        })
+    }
+}
+
+/// The query as a type of its own.
+async fn query<T: DeserializeOwned, S: Send + Sync>(
+    parts: &mut Parts,
+    state: &S,
+) -> Result<T, ApiError> {
+    // The form decoder would put U+FFFD in the place of what is not UTF-8.
+    let query = parts.uri.query().unwrap_or_default();
+    if !is_percent_encoded(query) || percent_decode_str(query).decode_utf8().is_err() {
+        let reason = "a parameter of the query is not percent-encoded UTF-8 (RFC 3986 §2.1)";
+        return Err(ApiError::InvalidQuery(reason.to_owned()));
+    }
+    let WithRejection(Query(query), _) =
+        WithRejection::<Query<T>, ApiError>::from_request_parts(parts, state).await?;
+    Ok(query)
 }
 
 /// A JSON value in the body.

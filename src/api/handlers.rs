@@ -4,18 +4,19 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::error::ApiError;
-use super::extract::{Conditions, KeyInPath, PatchInBody, RangeInQuery, ValueInBody};
-use super::prefer::Shown;
+use super::extract::{Conditions, KeyInPath, PatchInBody, RangeInQuery, ValueInBody, Watched};
+use super::prefer::{Shown, Wait};
 use super::transaction::TransactionInBody;
-use super::{Shared, listing, reply};
+use super::{Shared, listing, reply, watch};
 
 pub async fn read(
     State(shared): State<Shared>,
     KeyInPath(key): KeyInPath,
     Conditions(conditions): Conditions,
+    wait: Wait,
 ) -> Result<Response, ApiError> {
-    let reading = shared.service.read(key, &conditions).await?;
-    Ok(reply::reading(reading))
+    let reading = shared.service.read_newer(key, &conditions, wait.0).await?;
+    Ok(wait.applied_to(reply::reading(reading)))
 }
 
 pub async fn put(
@@ -64,9 +65,19 @@ pub async fn list(
     State(shared): State<Shared>,
     RangeInQuery(range): RangeInQuery,
     Conditions(conditions): Conditions,
+    wait: Wait,
 ) -> Result<Response, ApiError> {
-    let reading = shared.service.list(&conditions).await?;
-    listing::listing(reading, range).await
+    let reading = shared.service.list_newer(&range, &conditions, wait.0);
+    let listing = listing::listing(reading.await?, range).await?;
+    Ok(wait.applied_to(listing))
+}
+
+pub async fn watch(
+    State(shared): State<Shared>,
+    Watched { filter, since }: Watched,
+) -> Result<Response, ApiError> {
+    let watching = shared.service.watch(filter, since.as_ref()).await?;
+    Ok(watch::stream(watching, shared.service.drained()))
 }
 
 pub async fn no_such_path() -> ApiError {

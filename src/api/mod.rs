@@ -12,6 +12,7 @@ mod prefer;
 mod reply;
 mod server;
 mod transaction;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +57,7 @@ pub fn router(service: Arc<Service>, limits: Limits) -> Api {
     let routes = health_routes()
         .route("/kv", get(handlers::list))
         .route("/transactions", post(handlers::transact))
+        .route("/watch", get(handlers::watch))
         .route("/openapi.yaml", get(docs::yaml))
         .route("/openapi.json", get(docs::json))
         .route("/docs", get(docs::page))

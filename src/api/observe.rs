@@ -13,6 +13,7 @@ use tower_http::request_id::{MakeRequestId, RequestId};
 
 use super::Limits;
 use super::error::{ApiError, Cause};
+use super::prefer::Wait;
 
 /// What a request is called by, in its header or that of its answer.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -79,7 +80,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let started = Instant::now();
-        let limit = self.limits.request_timeout;
+        // A reader who asks to wait is not late because it did.
+        let limit = self.limits.request_timeout + Wait::of_headers(request.headers()).0;
         let method = request.method().clone();
         let uri = request.uri().clone();
         let id = match request.headers().get(&REQUEST_ID) {

@@ -1,6 +1,7 @@
 //! `Prefer` (RFC 7240): what a client would like, and gets or does not.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -11,6 +12,9 @@ use axum::response::Response;
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// The field that says which preferences were followed.
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// The longest that an answer is held, in seconds.
+const WAIT_MAX_SECONDS: u64 = 60;
 
 /// What the answer to a write should show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +47,41 @@ impl<S: Sync> FromRequestParts<S> for Shown {
         Ok(match preference(&parts.headers, "return") {
             Some(value) if value == "minimal" => Self::Minimal,
             _ => Self::Representation,
+        })
+    }
+}
+
+/// How long a reader who has it already would wait for something newer (RFC 7240 §4.3).
+pub struct Wait(pub Duration);
+
+impl Wait {
+    /// What the headers say: nothing is no time, and too long is as long as may be.
+    pub fn of_headers(headers: &HeaderMap) -> Self {
+        let seconds = preference(headers, "wait").and_then(|wait| wait.parse().ok());
+        Self(Duration::from_secs(
+            seconds.map_or(0, |seconds: u64| seconds.min(WAIT_MAX_SECONDS)),
+        ))
+    }
+
+    /// The answer, which says so if it would have been held.
+    pub fn applied_to(&self, mut response: Response) -> Response {
+        let held = HeaderValue::try_from(format!("wait={}", self.0.as_secs()));
+        if let (false, Ok(held)) = (self.0.is_zero(), held) {
+            response.headers_mut().insert(PREFERENCE_APPLIED, held);
+        }
+        response
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Wait {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let conditional = parts.headers.contains_key(header::IF_NONE_MATCH);
+        Ok(if conditional {
+            Self::of_headers(&parts.headers)
+        } else {
+            Self(Duration::ZERO)
         })
     }
 }

@@ -63,6 +63,17 @@ pub struct Bookmark {
     pub history: Arc<str>,
 }
 
+impl Bookmark {
+    /// One that is in no run of revisions.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self {
+            cursor: Cursor::after(0),
+            history: Arc::default(),
+        }
+    }
+}
+
 /// Why a text is no [`Bookmark`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("it is neither an event's id nor the ETag of a list")]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use ifmatch::api::{Limits, router};
@@ -102,7 +102,12 @@ impl Api {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.begin(request).await;
         let (parts, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
+        let has_no_end = parts.headers.get("content-type").is_some_and(|of| of == "text/event-stream");
+        let body = if has_no_end {
+            Bytes::new()
+        } else {
+            body.collect().await.unwrap().to_bytes()
+        };
         if self.checked && !path.starts_with("/docs/") {
             contract::check(&method, &path, parts.status, &parts.headers, &body);
         }
