@@ -28,3 +28,4 @@ mod tags;
 mod transactions;
 mod validators;
 mod values;
+mod watch;

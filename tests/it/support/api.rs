@@ -102,7 +102,10 @@ impl Api {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = self.begin(request).await;
         let (parts, body) = response.into_parts();
-        let has_no_end = parts.headers.get("content-type").is_some_and(|of| of == "text/event-stream");
+        let has_no_end = parts
+            .headers
+            .get("content-type")
+            .is_some_and(|of| of == "text/event-stream");
         let body = if has_no_end {
             Bytes::new()
         } else {

@@ -4,6 +4,7 @@
 pub mod api;
 pub mod binary;
 pub mod contract;
+pub mod events;
 pub mod linear;
 pub mod mounts;
 pub mod strace;
