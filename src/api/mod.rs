@@ -1,6 +1,7 @@
 //! The HTTP interface: the only part that knows HTTP.
 
 mod conditional;
+mod console;
 mod docs;
 mod error;
 mod extract;
@@ -55,6 +56,8 @@ pub fn router(service: Arc<Service>, limits: Limits) -> Api {
         .patch(handlers::patch)
         .delete(handlers::delete);
     let routes = health_routes()
+        .route("/", get(console::page))
+        .route("/console/{file}", get(console::file))
         .route("/kv", get(handlers::list))
         .route("/transactions", post(handlers::transact))
         .route("/watch", get(handlers::watch))

@@ -1,0 +1,114 @@
+// What the console asks of the service. Entries are {key, tree, version, revision, etag, modifiedAt}.
+
+import { MAX_DEPTH_LEVELS, compact, isWellFormed, parse } from "./json.js";
+
+/** An answer that says no: its status, its code, its sentence, and for 412 what stands (an entry or null). */
+export class Refused extends Error {
+  constructor(status, code, message, current) {
+    super(message);
+    Object.assign(this, { status, code, current });
+  }
+}
+
+/** No answer came: whether the service has done it is not known. */
+export class Unreachable extends Error {}
+
+/** Longer than the service itself takes to give up. */
+const PATIENCE_MILLIS = 40_000;
+
+async function ask(path, options = {}) {
+  let response;
+  let text;
+  try {
+    response = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MILLIS), ...options });
+    text = await response.text();
+  } catch {
+    throw new Unreachable("The server cannot be reached.");
+  }
+  let body;
+  try {
+    // A value stands some levels below the top of an answer.
+    body = parse(text, 2 * MAX_DEPTH_LEVELS);
+  } catch {
+    body = undefined;
+  }
+  if (response.ok && body instanceof Map) return { response, body };
+  const said = body instanceof Map ? body : new Map();
+  const current = said.get("current");
+  throw new Refused(
+    response.status,
+    said.get("error") ?? "unknown",
+    said.get("message") ?? `The server answered with status ${response.status}.`,
+    current instanceof Map ? entryOf(current) : null,
+  );
+}
+
+/** The entry that a tree from the service shows. */
+export function entryOf(tree) {
+  return {
+    key: tree.get("key"),
+    tree: tree.get("value"),
+    version: tree.get("version").text,
+    revision: Number(tree.get("revision").text),
+    etag: tree.get("etag"),
+    modifiedAt: tree.get("modified_at"),
+  };
+}
+
+/** The path of an entry. Slashes stand as they are, unless something on the way might fold them. */
+export function pathOf(key) {
+  const encoded = encodeURIComponent(key);
+  return `/kv/${key.split("/").includes("") ? encoded : encoded.replaceAll("%2F", "/")}`;
+}
+
+/** Why a text cannot be a key, or nothing. */
+export function whyNoKey(key) {
+  if (key === "") return "A key is needed.";
+  if (!isWellFormed(key)) return "The key has an unpaired surrogate.";
+  const bytes = new TextEncoder().encode(key).length;
+  if (bytes > 512) return `The key has ${bytes} bytes; 512 is the most.`;
+  if (/[\u0000-\u001f\u007f]/.test(key)) return "A key has no control characters.";
+  if (key.split("/").some((segment) => segment === "." || segment === "..")) return "No part of a key between slashes is . or ..";
+  return undefined;
+}
+
+/** One page of the list: {items, next, revision, since}, where since is what a watch can begin at. */
+export async function list(prefix, after, limit) {
+  const query = new URLSearchParams({ limit });
+  if (prefix !== "") query.set("prefix", prefix);
+  if (after !== null) query.set("after", after);
+  const { response, body } = await ask(`/kv?${query}`);
+  return {
+    items: body.get("items").map(entryOf),
+    next: body.get("next"),
+    revision: Number(body.get("revision").text),
+    since: (response.headers.get("ETag") ?? "").replaceAll('"', ""),
+  };
+}
+
+/** The entry as it stands, or null. */
+export async function read(key) {
+  try {
+    return entryOf((await ask(pathOf(key))).body);
+  } catch (error) {
+    if (error instanceof Refused && error.status === 404) return null;
+    throw error;
+  }
+}
+
+/** Writes a value over the version that etag names, or where there is none if etag is null. */
+export async function put(key, tree, etag) {
+  const precondition = etag === null ? { "If-None-Match": "*" } : { "If-Match": etag };
+  const headers = { "Content-Type": "application/json", ...precondition };
+  return entryOf((await ask(pathOf(key), { method: "PUT", headers, body: compact(tree) })).body);
+}
+
+/** Deletes the version that etag names. A key that is gone already counts as refused with nothing there. */
+export async function remove(key, etag) {
+  try {
+    return entryOf((await ask(pathOf(key), { method: "DELETE", headers: { "If-Match": etag } })).body);
+  } catch (error) {
+    if (error instanceof Refused && error.status === 404) throw new Refused(412, error.code, error.message, null);
+    throw error;
+  }
+}

@@ -1,0 +1,232 @@
+// The page as a whole: what is open, the connection, the keyboard.
+
+import { Unreachable, put, whyNoKey } from "./api.js";
+import { DocumentView } from "./document.js";
+import { announce, button, h, refreshTimes } from "./dom.js";
+import { Drafts } from "./drafts.js";
+import { ListView, hashOf } from "./list.js";
+import { Session } from "./session.js";
+import { Watch } from "./watch.js";
+
+const byId = (id) => document.getElementById(id);
+const page = document.body;
+const STATUS = { connecting: "Connecting", connected: "Live", reconnecting: "Reconnecting", offline: "Offline" };
+
+let session = null;
+let view = null;
+
+const drafts = new Drafts((inTrouble) => {
+  byId("storage-warning").hidden = !inTrouble;
+});
+
+const watch = new Watch({
+  event(kind, entry) {
+    list.event(kind, entry);
+    session?.event(kind, entry);
+  },
+  reset() {
+    list.load();
+    refreshSession();
+  },
+  back() {
+    if (list.state === "failed") list.load();
+    session?.back();
+  },
+  status(status) {
+    const element = byId("connection");
+    if (element.dataset.status === status) return;
+    const before = element.dataset.status;
+    element.dataset.status = status;
+    byId("connection-words").textContent = STATUS[status];
+    if (status !== "connecting" && before !== "connecting") announce(status === "connected" ? "Connected again." : "The connection is lost. What you type is kept.");
+  },
+});
+
+const list = new ListView({
+  place: byId("entries"),
+  status: byId("list-status"),
+  filter: byId("filter"),
+  drafts,
+  on: {
+    loaded: (prefix, since) => watch.begin(scope(prefix), since),
+    failed: (error) => error instanceof Unreachable && watch.fail(),
+  },
+});
+
+// One stream for both the list and the open entry: what their keys have in common.
+function scope(prefix) {
+  const key = session?.key ?? prefix;
+  let length = 0;
+  while (length < prefix.length && prefix[length] === key[length]) length += 1;
+  return prefix.slice(0, length).replace(/[\ud800-\udbff]$/, "");
+}
+
+async function refreshSession() {
+  try {
+    await session?.refresh();
+  } catch (error) {
+    if (!(error instanceof Unreachable)) throw error;
+    watch.fail();
+  }
+}
+
+function keyOfHash() {
+  const { hash } = location;
+  if (hash === "#/new") return { key: null };
+  if (!hash.startsWith("#/kv/")) return undefined;
+  try {
+    return { key: decodeURIComponent(hash.slice("#/kv/".length)) };
+  } catch {
+    return { wrong: "This address names no key: it is not percent-encoded UTF-8." };
+  }
+}
+
+/** Opens what the address names. */
+async function navigate(isFirst) {
+  const asked = keyOfHash();
+  if (asked !== undefined && session !== null && asked.key === session.key) return;
+  session?.keepDraftNow();
+  session = null;
+  view = null;
+  page.classList.toggle("has-open", asked !== undefined);
+  list.show(asked?.key ?? null);
+  document.title = asked === undefined ? "ifmatch" : `${asked.key ?? "New entry"} · ifmatch`;
+  const why = asked?.wrong ?? (asked?.key === undefined || asked.key === null ? undefined : whyNoKey(asked.key));
+  if (asked === undefined || why !== undefined) {
+    showNothing(why);
+    return;
+  }
+  await open(asked.key, !isFirst);
+}
+
+function showNothing(why) {
+  const words = why ?? "Choose an entry, or create one.";
+  byId("pane").replaceChildren(h("div", { className: "nothing" }, h("img", { src: "/console/icon.svg", alt: "", width: 48, height: 48 }), h("p", null, words), h("p", { className: "keys" }, h("kbd", null, "/"), " filters, ", h("kbd", null, "n"), " begins a new entry, ", h("kbd", null, "Ctrl+S"), " saves")));
+}
+
+async function open(key, takeFocus) {
+  const mine = new Session(key, drafts, {
+    changed: () => mine === session && shown.render(),
+    say: announce,
+    named: (named) => {
+      history.replaceState(null, "", hashOf(named));
+      document.title = `${named} · ifmatch`;
+      list.show(named);
+      watch.widen(scope(list.prefix));
+    },
+    unreachable: () => watch.suspect(),
+    focus: (what) => mine === session && shown.focus(what),
+  });
+  const shown = new DocumentView(mine, {
+    close: () => {
+      location.hash = "#/";
+    },
+    remove: () => askToDelete(mine),
+    discarded: (draft, words) => {
+      list.renderSoon();
+      offer(words, "Undo", () => undoDiscard(mine, draft));
+    },
+  });
+  session = mine;
+  view = shown;
+  byId("pane").replaceChildren(shown.element);
+  watch.widen(scope(list.prefix));
+  await mine.open();
+  if (mine !== session) return;
+  list.renderSoon();
+  if (takeFocus) shown.focus(mine.conflict === null ? undefined : "conflict");
+}
+
+async function undoDiscard(mine, draft) {
+  if (session !== mine) {
+    // The entry is not open any more: the draft goes back to where it is found when it is opened.
+    drafts.keep(draft);
+    location.hash = draft.key === "" ? "#/new" : hashOf(draft.key);
+    return;
+  }
+  if (mine.edited) {
+    mine.others.push({ ...draft, name: drafts.keep(draft), owner: "mine" });
+    view.render();
+    return;
+  }
+  mine.undoDiscard(draft);
+  view.editor.area.focus();
+}
+
+/** Says something at the bottom of the page, with one thing to do about it. */
+function offer(words, label, act) {
+  const close = () => byId("toast").replaceChildren();
+  const toast = h("div", { className: "toast-body" }, h("span", null, words), label === undefined ? null : button(label, () => {
+    close();
+    act();
+  }), button("Dismiss", close, { className: "quiet" }));
+  byId("toast").replaceChildren(toast);
+  announce(words);
+}
+
+function askToDelete(mine) {
+  const dialog = byId("delete-dialog");
+  byId("delete-key").textContent = mine.key;
+  byId("delete-note").textContent = mine.edited ? "What you typed is kept as a draft in this browser." : "Others may be looking at it.";
+  byId("delete-confirm").onclick = async () => {
+    dialog.close();
+    const gone = await mine.remove();
+    if (gone === undefined) return;
+    location.hash = "#/";
+    byId("filter").focus();
+    offer(`${gone.key} was deleted.`, "Undo", () => bringBack(gone));
+  };
+  byId("delete-cancel").onclick = () => dialog.close();
+  dialog.showModal();
+}
+
+async function bringBack(gone) {
+  try {
+    await put(gone.key, gone.tree, null);
+    location.hash = hashOf(gone.key);
+  } catch (error) {
+    offer(`It could not be brought back: ${error.message}`, "Try again", () => bringBack(gone));
+  }
+}
+
+function onKey(event) {
+  if ((event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase() === "s") {
+    event.preventDefault();
+    if (session?.conflict) view.conflictView.tryFinish();
+    else session?.save();
+    return;
+  }
+  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  const isTyping = event.target.matches("input:not([type=radio]), textarea");
+  if (isTyping) return;
+  if (event.key === "/") {
+    event.preventDefault();
+    byId("filter").focus();
+    byId("filter").select();
+  } else if (event.key === "n") {
+    event.preventDefault();
+    location.hash = "#/new";
+  } else if (event.key === "?") {
+    byId("help-dialog").showModal();
+  }
+}
+
+document.addEventListener("keydown", onKey);
+window.addEventListener("hashchange", () => navigate(false));
+window.addEventListener("storage", () => list.renderSoon());
+for (const event of ["pagehide", "visibilitychange"]) {
+  document.addEventListener(event, () => session?.keepDraftNow());
+  window.addEventListener(event, () => session?.keepDraftNow());
+}
+window.addEventListener("beforeunload", (event) => {
+  session?.keepDraftNow();
+  // What the browser would not keep is lost with the page.
+  if (drafts.unkept.size > 0) event.preventDefault();
+});
+byId("help").addEventListener("click", () => byId("help-dialog").showModal());
+byId("help-close").addEventListener("click", () => byId("help-dialog").close());
+setInterval(refreshTimes, 10_000);
+
+await drafts.begin();
+list.load();
+await navigate(true);

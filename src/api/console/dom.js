@@ -1,0 +1,118 @@
+// What the views share: making elements, speaking to screen readers, showing times and values.
+
+import { compact } from "./json.js";
+
+/** An element. Of its properties, on… are listeners, those with a dash are attributes; children may be null. */
+export function h(name, properties, ...children) {
+  const element = document.createElement(name);
+  for (const [property, value] of Object.entries(properties ?? {})) {
+    if (value === undefined || value === null) continue;
+    if (property.startsWith("on")) element.addEventListener(property.slice(2), value);
+    else if (property.includes("-") || property === "role" || property === "for") element.setAttribute(property, value);
+    else element[property] = value;
+  }
+  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+/** A button that says what it does. */
+export function button(label, onclick, properties) {
+  return h("button", { type: "button", onclick, ...properties }, label);
+}
+
+const POLITE = document.getElementById("announcer");
+
+/** Reads a sentence out, when the reader has finished what it is saying. */
+export function announce(sentence) {
+  // A sentence that is the same as the last would not be read again.
+  POLITE.textContent = POLITE.textContent === sentence ? `${sentence}\u00a0` : sentence;
+}
+
+const DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+const DAY = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
+const AGO = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+
+/** How long ago something was, or its day; the exact time as the title. */
+export function timeElement(iso) {
+  const date = new Date(iso);
+  return h("time", { dateTime: iso, title: DATE.format(date) }, ago(date));
+}
+
+function ago(date) {
+  const seconds = Math.round((date - Date.now()) / 1000);
+  if (seconds > -10) return "just now";
+  if (seconds > -60) return AGO.format(seconds, "second");
+  if (seconds > -3600) return AGO.format(Math.ceil(seconds / 60), "minute");
+  if (seconds > -86_400) return AGO.format(Math.ceil(seconds / 3600), "hour");
+  if (seconds > -7 * 86_400) return AGO.format(Math.ceil(seconds / 86_400), "day");
+  return DAY.format(date);
+}
+
+/** Brings the times on the page up to now. */
+export function refreshTimes() {
+  for (const element of document.querySelectorAll("time")) {
+    const words = ago(new Date(element.dateTime));
+    if (element.textContent !== words) element.textContent = words;
+  }
+}
+
+/** A value on one line, cut. */
+export function brief(tree, characters = 80) {
+  if (tree === undefined) return "nothing";
+  const text = compact(tree);
+  return text.length > characters ? `${text.slice(0, characters - 1).replace(/[\ud800-\udbff]$/, "")}…` : text;
+}
+
+/** A pointer for people. */
+export function placeName(pointer) {
+  return pointer === "" ? "the whole value" : pointer;
+}
+
+/** A list of changes: where, what was there, what is there. */
+export function changeList(changes) {
+  const shown = changes.slice(0, 20).map(({ pointer, from, to }) =>
+    h(
+      "li",
+      null,
+      h("code", { className: "pointer" }, placeName(pointer)),
+      " ",
+      from === undefined ? h("span", { className: "verb" }, "added") : h("del", null, brief(from, 48)),
+      " ",
+      to === undefined ? h("span", { className: "verb" }, "removed") : h("ins", null, brief(to, 48)),
+    ),
+  );
+  if (changes.length > 20) shown.push(h("li", null, `and ${changes.length - 20} more`));
+  return h("ul", { className: "changes" }, shown);
+}
+
+/** Keeps a set of elements by name in a place, made anew only when what they show has changed. */
+export class Slots {
+  constructor(place) {
+    Object.assign(this, { place, shown: new Map() });
+  }
+
+  /** Shows slots of {name, signature, make}, in order. The focus stays in a slot that is made anew. */
+  show(slots) {
+    const names = new Set(slots.map((slot) => slot.name));
+    for (const [name, { element }] of this.shown) {
+      if (names.has(name)) continue;
+      element.remove();
+      this.shown.delete(name);
+    }
+    let before = null;
+    for (const { name, signature, make } of slots) {
+      let known = this.shown.get(name);
+      if (known?.signature !== signature) {
+        const element = make();
+        const focused = known?.element.contains(document.activeElement) ? document.activeElement.textContent : undefined;
+        if (known !== undefined) known.element.replaceWith(element);
+        if (focused !== undefined) [...element.querySelectorAll("button")].find((one) => one.textContent === focused)?.focus();
+        known = { signature, element };
+        this.shown.set(name, known);
+      }
+      const next = before === null ? this.place.firstChild : before.nextSibling;
+      if (next !== known.element) this.place.insertBefore(known.element, next);
+      before = known.element;
+    }
+  }
+}

@@ -1,0 +1,232 @@
+// The list of entries: as much of it as was asked for, kept up to date by the watch.
+
+import { list } from "./api.js";
+import { brief, button, h, timeElement } from "./dom.js";
+
+/** How many entries are asked for at once. */
+const PAGE = 50;
+/** How long the filter waits for the next key. */
+const PAUSE_MILLIS = 120;
+
+/** The order of keys in the service: that of their bytes, which is that of their characters, not of UTF-16. */
+export function compareKeys(one, other) {
+  const left = [...one];
+  const right = [...other];
+  for (let index = 0; index < Math.min(left.length, right.length); index += 1) {
+    const difference = left[index].codePointAt(0) - right[index].codePointAt(0);
+    if (difference !== 0) return difference;
+  }
+  return left.length - right.length;
+}
+
+export class ListView {
+  /** on.loaded(prefix, since) hears of each new list, on.failed(error) of one that did not come. */
+  constructor({ place, status, filter, drafts, on }) {
+    Object.assign(this, { place, status, filter, drafts, on, items: [], next: null, prefix: "", open: null });
+    Object.assign(this, { rows: new Map(), round: 0, heard: null, wanted: PAGE, state: "loading" });
+    filter.addEventListener("input", () => {
+      clearTimeout(this.pause);
+      this.pause = setTimeout(() => this.load(), PAUSE_MILLIS);
+    });
+    filter.addEventListener("keydown", (event) => this.filterKey(event));
+    place.addEventListener("keydown", (event) => this.key(event));
+    this.more = button("Show more", () => this.loadMore(), { className: "more" });
+    place.after(this.more);
+  }
+
+  /** Lists anew. */
+  async load() {
+    this.round += 1;
+    const { round } = this;
+    const prefix = this.filter.value;
+    if (prefix !== this.prefix) this.wanted = PAGE;
+    if (this.items.length === 0 || prefix !== this.prefix) this.state = "loading";
+    this.render();
+    this.heard = [];
+    try {
+      const page = await list(prefix, null, this.wanted);
+      if (round !== this.round) return;
+      Object.assign(this, { prefix, items: page.items.map(rowOf), next: page.next, state: "loaded" });
+      this.replay(page.revision);
+      this.on.loaded(prefix, page.since);
+    } catch (error) {
+      if (round !== this.round) return;
+      Object.assign(this, { prefix, state: "failed", problem: error.message });
+      this.on.failed(error);
+    }
+    this.render();
+  }
+
+  async loadMore() {
+    if (this.loadingMore || this.next === null) return;
+    this.loadingMore = true;
+    this.render();
+    const { round, prefix } = this;
+    const { length } = this.items;
+    this.heard = [];
+    try {
+      const page = await list(prefix, this.next, PAGE);
+      if (round === this.round) {
+        this.items.push(...page.items.map(rowOf));
+        this.next = page.next;
+        this.wanted = Math.min(this.items.length, 10_000);
+        this.replay(page.revision);
+      }
+    } catch (error) {
+      this.on.failed(error);
+    }
+    this.loadingMore = false;
+    this.render();
+    const first = this.rows.get(this.items[length]?.key);
+    if (document.activeElement === this.more || document.activeElement === document.body) first?.firstChild.focus();
+  }
+
+  // A page may have been read before a change of which the watch told first.
+  replay(revision) {
+    const heard = this.heard ?? [];
+    this.heard = null;
+    for (const { kind, entry } of heard) {
+      if (entry.revision > revision) this.apply(kind, entry);
+    }
+  }
+
+  /** A change that the watch tells of. */
+  event(kind, entry) {
+    this.heard?.push({ kind, entry });
+    this.apply(kind, entry);
+    this.renderSoon();
+  }
+
+  apply(kind, entry) {
+    if (!entry.key.startsWith(this.prefix)) return;
+    let index = this.items.findIndex((item) => item.key === entry.key);
+    if (index >= 0) {
+      if (this.items[index].revision >= entry.revision) return;
+      if (kind === "put") this.items[index] = { ...rowOf(entry), fresh: true };
+      else this.items.splice(index, 1);
+      return;
+    }
+    if (kind !== "put") return;
+    index = this.items.findIndex((item) => compareKeys(item.key, entry.key) > 0);
+    if (index < 0) index = this.items.length;
+    // What comes after the last entry shown is on a page that was not asked for.
+    if (index === this.items.length && this.next !== null) return;
+    this.items.splice(index, 0, { ...rowOf(entry), fresh: true });
+    if (this.items.length > this.wanted + PAGE) {
+      this.items.length = this.wanted;
+      this.next = this.items.at(-1).key;
+    }
+  }
+
+  /** Marks the entry that is open. */
+  show(key) {
+    this.open = key;
+    this.render();
+  }
+
+  renderSoon() {
+    if (this.planned) return;
+    this.planned = true;
+    requestAnimationFrame(() => {
+      this.planned = false;
+      this.render();
+    });
+  }
+
+  render() {
+    const draftKeys = this.drafts.keys();
+    const focusedKey = document.activeElement?.closest?.("li")?.dataset.key;
+    const keep = new Map();
+    let before = null;
+    for (const item of this.items) {
+      const signature = `${item.etag} ${item.key === this.open} ${draftKeys.has(item.key)}`;
+      let row = this.rows.get(item.key);
+      if (row === undefined || row.dataset.signature !== signature) {
+        const made = this.row(item, draftKeys.has(item.key));
+        made.dataset.signature = signature;
+        row?.replaceWith(made);
+        row = made;
+      }
+      keep.set(item.key, row);
+      const place = before === null ? this.place.firstChild : before.nextSibling;
+      if (place !== row) this.place.insertBefore(row, place);
+      before = row;
+    }
+    for (const [key, row] of this.rows) {
+      if (!keep.has(key)) row.remove();
+    }
+    this.rows = keep;
+    if (focusedKey !== undefined && document.activeElement === document.body) keep.get(focusedKey)?.firstChild.focus();
+    this.more.hidden = this.next === null || this.state !== "loaded";
+    this.more.textContent = this.loadingMore ? "Loading…" : "Show more";
+    this.renderStatus();
+  }
+
+  row(item, hasDraft) {
+    const isOpen = item.key === this.open;
+    const link = h(
+      "a",
+      { href: hashOf(item.key), className: "row", "aria-current": isOpen ? "true" : undefined },
+      h("span", { className: "row-key" }, item.key),
+      h("span", { className: "row-value" }, item.brief),
+      h("span", { className: "row-meta" }, h("span", null, h("span", { className: "visually-hidden" }, "version "), h("span", { "aria-hidden": "true" }, "v"), item.version), hasDraft ? h("span", { className: "draft-mark" }, "draft") : timeElement(item.modifiedAt)),
+    );
+    const row = h("li", { className: item.fresh ? "fresh" : "" }, link);
+    row.dataset.key = item.key;
+    item.fresh = false;
+    return row;
+  }
+
+  renderStatus() {
+    let words = "";
+    if (this.state === "loading") words = "Loading…";
+    else if (this.state === "failed") words = this.problem;
+    else if (this.items.length === 0) words = this.prefix === "" ? "No entries yet." : `No key begins with “${this.prefix}”.`;
+    else words = `${this.items.length}${this.next === null ? "" : "+"} ${this.items.length === 1 && this.next === null ? "entry" : "entries"}`;
+    const signature = `${this.state} ${words}`;
+    if (signature === this.statusShown) return;
+    this.statusShown = signature;
+    const parts = [h("span", null, words)];
+    if (this.state === "failed") parts.push(button("Try again", () => this.load()));
+    if (this.state === "loaded" && this.items.length === 0 && this.prefix === "") parts.push(h("a", { className: "button primary", href: "#/new" }, "Create the first"));
+    this.status.replaceChildren(...parts);
+    this.status.classList.toggle("is-empty", this.items.length === 0);
+  }
+
+  filterKey(event) {
+    if (event.key === "ArrowDown") {
+      event.preventDefault();
+      this.place.querySelector("a")?.focus();
+    } else if (event.key === "Escape" && this.filter.value !== "") {
+      event.preventDefault();
+      this.filter.value = "";
+      this.load();
+    }
+  }
+
+  key(event) {
+    const row = event.target.closest("li");
+    const to = {
+      ArrowDown: () => row.nextElementSibling,
+      ArrowUp: () => row.previousElementSibling,
+      Home: () => this.place.firstElementChild,
+      End: () => this.place.lastElementChild,
+    }[event.key];
+    if (row === null || to === undefined) return;
+    event.preventDefault();
+    const next = to();
+    if (next !== null) next.firstChild.focus();
+    else if (event.key === "ArrowUp") this.filter.focus();
+    else if (event.key === "ArrowDown" && !this.more.hidden) this.more.focus();
+  }
+}
+
+/** The address of an entry on this page. */
+export function hashOf(key) {
+  return `#/kv/${encodeURIComponent(key).replaceAll("%2F", "/")}`;
+}
+
+// Of a value that may be large the list needs a line.
+function rowOf({ key, tree, version, revision, etag, modifiedAt }) {
+  return { key, brief: brief(tree), version, revision, etag, modifiedAt };
+}

@@ -1,0 +1,564 @@
+// One entry while it is open: what was read, what was typed, what others did meanwhile, and how these
+// come together. Knows nothing of the page.
+//
+//   base      the entry that the text was made from; null for an entry that does not exist yet
+//   current   the entry as it stands, as far as known; null if there is none
+//   shown     the text of base, so that text !== shown tells that something was typed
+//   unknown   a value that was sent and never answered for
+
+import { Refused, Unreachable, put, read, remove, whyNoKey } from "./api.js";
+import { SyntaxProblem, compact, parse, parseOrNothing, pretty, same } from "./json.js";
+import { differences, merge, mergeWith } from "./merge.js";
+
+/** From here on a draft is kept when typing pauses, and not at each key. */
+const LARGE_TEXT = 20_000;
+const PAUSE_MILLIS = 150;
+
+export class Session {
+  /**
+   * A session for a key, or null for an entry that is still to be named. on.changed() asks to be shown
+   * anew, on.say(sentence) to be read out, on.named(key), on.unreachable(), on.focus(what) are as they say.
+   */
+  constructor(key, drafts, on) {
+    Object.assign(this, { key, drafts, on, state: "loading", base: null, current: null, text: "", shown: "" });
+    Object.assign(this, { typedKey: "", problem: null, arrived: null, restored: null, others: [], conflict: null });
+    Object.assign(this, { choices: new Map(), sending: false, unknown: undefined, revision: 0, heard: null, draftName: undefined });
+  }
+
+  get edited() {
+    return this.text !== this.shown || (this.key === null && this.typedKey !== "");
+  }
+
+  /** Somebody else's version stands. */
+  get stale() {
+    return this.current !== null && this.current.etag !== this.base?.etag;
+  }
+
+  get deleted() {
+    return this.base !== null && this.current === null;
+  }
+
+  /** Where the text is not JSON, or null. */
+  get syntax() {
+    if (this.text === "" && this.base === null) return null;
+    try {
+      parse(this.text);
+      return null;
+    } catch (problem) {
+      return problem;
+    }
+  }
+
+  async open() {
+    this.state = "loading";
+    this.problem = null;
+    this.on.changed();
+    const [draft] = await this.findDrafts();
+    let entry = null;
+    try {
+      if (this.key !== null) entry = await read(this.key);
+    } catch (error) {
+      if (draft !== undefined) {
+        this.restore(draft, undefined);
+      } else {
+        this.state = "failed";
+      }
+      this.problem = this.problemOf(error);
+      this.on.changed();
+      return;
+    }
+    this.revision = Math.max(this.revision, entry?.revision ?? 0);
+    if (draft !== undefined) {
+      this.restore(draft, entry);
+    } else if (entry !== null) {
+      this.accept(entry);
+    } else {
+      this.state = this.key === null ? "open" : "missing";
+    }
+    this.on.changed();
+    this.catchUp();
+  }
+
+  // Of several drafts, the latest that no other open tab is at work on.
+  async findDrafts() {
+    const all = await this.drafts.of(this.key ?? "");
+    const draft = all.find((one) => one.owner !== "open");
+    this.others = all.filter((one) => one !== draft);
+    return draft === undefined ? [] : [draft];
+  }
+
+  /** Begins an entry under this key, which has none. */
+  create() {
+    this.state = "open";
+    this.base = null;
+    this.on.changed();
+  }
+
+  accept(entry) {
+    this.state = "open";
+    this.base = entry;
+    this.current = entry;
+    this.shown = pretty(entry.tree);
+    this.text = this.shown;
+  }
+
+  /** Takes up a draft, beside the entry as it stands; undefined if that is not known. */
+  restore(draft, entry) {
+    this.state = "open";
+    this.base = draft.etag === null ? null : entryOfDraft(this.key, draft);
+    if (entry && entry.etag === this.base?.etag) this.base = entry;
+    this.shown = this.base === null ? "" : pretty(this.base.tree);
+    this.text = draft.text;
+    this.typedKey = draft.typedKey ?? "";
+    this.current = entry === undefined ? this.base : entry;
+    this.choices = new Map(draft.choices);
+    this.conflict = null;
+    this.restored = { at: draft.at, version: draft.version };
+    this.draftName = draft.owner === "open" ? undefined : draft.name;
+    if (this.tookOver()) return;
+    if (draft.conflict && this.stale) this.bringTogether();
+    this.keepDraft();
+    this.on.say("Your unsaved text was restored.");
+  }
+
+  /** Takes up another tab's draft in place of what is here, which is kept. */
+  takeOther(name) {
+    const draft = this.others.find((one) => one.name === name);
+    this.keepDraftNow();
+    const mine = this.edited ? { ...this.draft(), name: this.draftName, owner: "mine", at: new Date().toISOString() } : undefined;
+    this.others = this.others.filter((one) => one !== draft);
+    if (mine !== undefined) this.others.push(mine);
+    this.restore(draft, this.current);
+    this.on.changed();
+  }
+
+  /** Lets go of a draft of another tab. Returns how to have it back. */
+  dropOther(name) {
+    const draft = this.others.find((one) => one.name === name);
+    this.others = this.others.filter((one) => one !== draft);
+    this.drafts.drop(name);
+    this.on.changed();
+    return draft;
+  }
+
+  edit(text) {
+    this.text = text;
+    if (this.problem?.kind === "syntax") this.problem = null;
+    this.keepDraft();
+    this.on.changed();
+  }
+
+  name(typedKey) {
+    this.typedKey = typedKey;
+    if (this.problem?.kind === "key") this.problem = null;
+    this.keepDraft();
+    this.on.changed();
+  }
+
+  draft() {
+    const { base, current, text, typedKey, conflict } = this;
+    const from = base === null ? { etag: null, version: null, base: null } : { etag: base.etag, version: base.version, base: compact(base.tree) };
+    return { key: this.key ?? "", ...from, modifiedAt: base?.modifiedAt, text, typedKey, conflict: conflict !== null && current !== null, choices: [...this.choices] };
+  }
+
+  keepDraft() {
+    clearTimeout(this.pause);
+    if (this.text.length > LARGE_TEXT && this.edited) {
+      this.pause = setTimeout(() => this.keepDraftNow(), PAUSE_MILLIS);
+    } else {
+      this.keepDraftNow();
+    }
+  }
+
+  /** Keeps what was typed, or lets go of the draft if there is nothing that is not saved. */
+  keepDraftNow() {
+    clearTimeout(this.pause);
+    if (this.state !== "open") return;
+    if (this.edited) {
+      this.draftName = this.drafts.keep(this.draft(), this.draftName);
+    } else if (this.draftName !== undefined) {
+      this.drafts.drop(this.draftName);
+      this.draftName = undefined;
+    }
+  }
+
+  /** A change that the watch tells of. */
+  event(kind, entry) {
+    if (entry.key !== this.key) return;
+    if (this.sending || this.state === "loading") {
+      this.heard = { kind, entry };
+      return;
+    }
+    if (entry.revision <= this.revision) return;
+    this.revision = entry.revision;
+    this.learn(kind === "put" ? entry : null);
+  }
+
+  catchUp() {
+    const { heard } = this;
+    this.heard = null;
+    if (heard !== null) this.event(heard.kind, heard.entry);
+  }
+
+  learn(now) {
+    this.current = now;
+    if (this.state !== "open") {
+      if (now !== null) this.accept(now);
+    } else if (this.tookOver()) {
+      this.on.say(`Version ${now.version} is what you typed.`);
+    } else if (!this.edited) {
+      this.follow(now);
+    } else if (now === null) {
+      this.conflict = null;
+      this.on.say("This entry was deleted by someone else. Your text is kept.");
+    } else {
+      this.on.say(`Changed by someone else, now version ${now.version}. Your text is kept.`);
+      if (this.conflict !== null) this.bringTogether();
+    }
+    this.keepDraft();
+    this.on.changed();
+  }
+
+  follow(now) {
+    if (now === null) {
+      this.on.say("This entry was deleted by someone else.");
+      return;
+    }
+    const changes = this.base === null ? [] : differences(this.base.tree, now.tree);
+    this.accept(now);
+    this.arrived = { title: `Someone else saved version ${now.version}`, changes };
+    this.on.say(`Someone else saved version ${now.version}. ${placesInWords(changes)}`);
+  }
+
+  // What stands is what was typed: an answer was lost, or somebody had the same idea.
+  tookOver() {
+    if (!this.stale || !this.edited || !same(parseOrNothing(this.text), this.current.tree)) return false;
+    this.finish(this.current, this.text);
+    return true;
+  }
+
+  async save() {
+    if (this.sending || this.conflict !== null || this.state !== "open") return;
+    if (this.key === null && !this.checkKey()) return;
+    let tree = this.treeOrProblem();
+    if (tree === undefined) return;
+    this.sending = true;
+    this.problem = null;
+    this.on.changed();
+    try {
+      await this.send(tree);
+    } catch (error) {
+      this.fail(error, this.sent);
+    }
+    this.sending = false;
+    this.on.changed();
+    this.catchUp();
+  }
+
+  checkKey() {
+    const why = whyNoKey(this.typedKey);
+    if (why === undefined) return true;
+    this.problem = { kind: "key", message: why };
+    this.on.changed();
+    this.on.focus("key");
+    return false;
+  }
+
+  treeOrProblem() {
+    try {
+      return parse(this.text);
+    } catch (problem) {
+      if (!(problem instanceof SyntaxProblem)) throw problem;
+      this.problem = { kind: "syntax", message: `Not saved: ${problem.message}.` };
+      this.on.changed();
+      this.on.focus("syntax");
+      return undefined;
+    }
+  }
+
+  async send(first) {
+    let tree = first;
+    const mergedIn = [];
+    if (this.unknown !== undefined && (await this.settleUnknown(tree))) return;
+    for (;;) {
+      const sentText = this.text;
+      if (this.isNothingNew(tree)) {
+        this.finish(this.base, sentText);
+        this.arrived = { title: `Version ${this.base.version} stands: there is nothing to save`, changes: mergedIn };
+        this.on.say(this.arrived.title);
+        return;
+      }
+      this.sent = tree;
+      try {
+        const entry = await put(this.key ?? this.typedKey, tree, this.base?.etag ?? null);
+        this.finish(entry, sentText);
+        this.tellSaved(entry, mergedIn);
+        return;
+      } catch (error) {
+        if (!(error instanceof Refused) || error.status !== 412) throw error;
+        this.current = error.current;
+      }
+      if (this.current === null) {
+        this.on.say("Not saved: this entry was deleted by someone else. Your text is kept.");
+        this.on.focus("banner");
+        return;
+      }
+      this.revision = Math.max(this.revision, this.current.revision);
+      // Somebody may have gone on typing meanwhile.
+      if (this.text !== sentText) tree = this.treeOrProblem();
+      if (tree === undefined) return;
+      if (same(tree, this.current.tree)) {
+        const entry = this.current;
+        this.finish(entry, this.text);
+        this.tellSaved(entry, mergedIn);
+        return;
+      }
+      const { merged, overlaps } = merge(this.base?.tree, tree, this.current.tree);
+      if (overlaps) {
+        this.meet(tree, overlaps);
+        return;
+      }
+      mergedIn.push(...differences(tree, merged));
+      this.rebase(merged);
+      tree = merged;
+    }
+  }
+
+  isNothingNew(tree) {
+    return this.base !== null && this.current?.etag === this.base.etag && compact(tree) === compact(this.base.tree);
+  }
+
+  // A write whose answer was lost may have been done. True if that settles what was to be saved now.
+  async settleUnknown(tree) {
+    const entry = await read(this.key ?? this.typedKey);
+    const arrived = entry !== null && entry.etag !== this.base?.etag && same(entry.tree, this.unknown);
+    this.unknown = undefined;
+    if (!arrived) return false;
+    this.revision = Math.max(this.revision, entry.revision);
+    const isAll = same(tree, entry.tree);
+    this.finish(entry, isAll ? this.text : undefined);
+    if (isAll) this.tellSaved(entry, []);
+    return isAll;
+  }
+
+  tellSaved(entry, mergedIn) {
+    const title = mergedIn.length > 0 ? `Saved as version ${entry.version}, with what someone else changed` : `Saved as version ${entry.version}`;
+    this.arrived = { title, changes: mergedIn, saved: true };
+    this.on.say(`${title}. ${mergedIn.length > 0 ? placesInWords(mergedIn) : ""}`);
+  }
+
+  // An entry stands that was made from sentText. What was typed after that is kept as a change to it.
+  finish(entry, sentText) {
+    const created = this.key === null;
+    this.base = entry;
+    this.current = entry;
+    this.revision = Math.max(this.revision, entry.revision);
+    this.shown = pretty(entry.tree);
+    if (this.text === sentText) this.text = this.shown;
+    Object.assign(this, { key: entry.key, typedKey: "", unknown: undefined, restored: null, problem: null, arrived: null, conflict: null });
+    this.choices.clear();
+    this.keepDraftNow();
+    if (created) this.on.named(entry.key);
+  }
+
+  fail(error, sent) {
+    this.problem = this.problemOf(error);
+    if (error instanceof Unreachable || error.status >= 500) this.unknown = sent;
+    this.keepDraftNow();
+    this.on.say(this.problem.message);
+  }
+
+  problemOf(error) {
+    if (error instanceof Unreachable) {
+      this.on.unreachable();
+      return { kind: "network", message: error.message };
+    }
+    if (error instanceof Refused) return { kind: "refused", status: error.status, message: `The server says: ${error.message}` };
+    throw error;
+  }
+
+  /** The connection is back: finds out what became of a write that was never answered. */
+  async back() {
+    if (this.state === "failed") return this.open();
+    if (this.problem?.kind !== "network" || this.sending) return undefined;
+    const tree = parseOrNothing(this.text);
+    try {
+      if (this.unknown !== undefined && tree !== undefined && (await this.settleUnknown(tree))) {
+        this.on.changed();
+        return undefined;
+      }
+      this.problem = this.edited ? { kind: "back", message: "Connected again. Your text is kept, and not saved yet." } : null;
+      await this.refresh();
+    } catch (error) {
+      this.problem = this.problemOf(error);
+    }
+    this.on.changed();
+    return undefined;
+  }
+
+  /** Reads what stands, because changes may have been missed. */
+  async refresh() {
+    if (this.key === null || this.sending || this.state === "loading") return;
+    if (this.state === "failed") {
+      await this.open();
+      return;
+    }
+    const entry = await read(this.key);
+    this.revision = entry?.revision ?? 0;
+    if (entry?.etag !== this.current?.etag) this.learn(entry);
+  }
+
+  /** Merges what stands into the text; overlaps are put to the user. */
+  mergeNow() {
+    if (this.bringTogether()) this.on.say(`Merged, not saved yet. ${placesInWords(this.arrived.changes)}`);
+    this.on.changed();
+  }
+
+  bringTogether() {
+    const tree = this.treeOrProblem();
+    if (tree === undefined) return false;
+    const { merged, overlaps } = merge(this.base?.tree, tree, this.current.tree);
+    if (overlaps) {
+      this.meet(tree, overlaps);
+      return false;
+    }
+    const version = this.current.version;
+    const changes = differences(tree, merged);
+    this.rebase(merged);
+    this.conflict = null;
+    this.arrived = { title: `Version ${version} is merged in, not saved yet`, changes };
+    return true;
+  }
+
+  // Each overlap is put to the user. A choice stands as long as both sides of it do; what was typed
+  // stands anyway.
+  meet(mine, overlaps) {
+    const theirs = this.current;
+    for (const { pointer, ...sides } of overlaps) {
+      const sidesText = compact([sides.theirs ?? null, sides.mine ?? null, sides.theirs === undefined, sides.mine === undefined]);
+      const choice = this.choices.get(pointer);
+      if (choice?.sides !== sidesText) this.choices.set(pointer, { pick: null, text: choice?.text, sides: sidesText });
+    }
+    const asMine = mergeWith(this.base?.tree, mine, theirs.tree, (overlap) => overlap.mine);
+    const others = differences(mine, asMine);
+    this.conflict = { theirs, mine, overlaps, others };
+    this.keepDraftNow();
+    this.on.say(`You and someone else changed the same ${overlaps.length === 1 ? "place" : `${overlaps.length} places`}. Choose what stands.`);
+    this.on.focus("conflict");
+  }
+
+  /** Sets what becomes of an overlap: "theirs", "mine" or "edit" with a text. */
+  choose(pointer, pick, text) {
+    const choice = this.choices.get(pointer);
+    this.choices.set(pointer, { ...choice, pick, text: text ?? choice.text });
+    this.keepDraft();
+    this.on.changed();
+  }
+
+  /** The overlaps that are still open. */
+  get undecided() {
+    return this.conflict.overlaps.filter((overlap) => {
+      const { pick, text } = this.choices.get(overlap.pointer);
+      return pick === null || (pick === "edit" && parseOrNothing(text ?? "") === undefined);
+    });
+  }
+
+  /** Puts the choices into the text, on top of what stands. */
+  settle() {
+    const { theirs, mine, overlaps } = this.conflict;
+    if (this.undecided.length > 0) return false;
+    const chosen = new Map(overlaps.map(({ pointer, ...sides }) => {
+      const { pick, text } = this.choices.get(pointer);
+      return [pointer, pick === "edit" ? parse(text) : sides[pick]];
+    }));
+    const merged = mergeWith(this.base?.tree, mine, theirs.tree, (overlap) => chosen.get(overlap.pointer));
+    this.conflict = null;
+    this.rebase(merged);
+    this.choices.clear();
+    this.keepDraftNow();
+    this.arrived = { title: `Version ${theirs.version} is merged in, not saved yet`, changes: differences(mine, merged) };
+    this.on.changed();
+    return true;
+  }
+
+  /** Back to the text as it was typed. The choices are kept. */
+  leaveConflict() {
+    this.conflict = null;
+    this.keepDraftNow();
+    this.on.changed();
+  }
+
+  // The text is now made from what stands. The draft moves to that tag.
+  rebase(merged) {
+    this.base = this.current;
+    this.shown = pretty(this.base.tree);
+    this.text = pretty(merged);
+    this.keepDraftNow();
+  }
+
+  /** Lets go of what was typed. Returns the draft, for those who think better of it. */
+  discard() {
+    const draft = { ...this.draft(), name: undefined, owner: "mine", at: new Date().toISOString() };
+    if (this.draftName !== undefined) this.drafts.drop(this.draftName);
+    Object.assign(this, { draftName: undefined, conflict: null, problem: null, restored: null, arrived: null, unknown: undefined, typedKey: "" });
+    this.choices = new Map();
+    if (this.current !== null) {
+      this.accept(this.current);
+    } else {
+      Object.assign(this, { base: null, text: "", shown: "", state: this.key === null ? "open" : "missing" });
+    }
+    this.on.changed();
+    return draft;
+  }
+
+  /** Has a discarded draft back. */
+  undoDiscard(draft) {
+    this.restore(draft, this.current);
+    this.on.changed();
+  }
+
+  /** Saves the text as a new entry, now that the old one is gone. */
+  async recreate() {
+    this.base = null;
+    this.shown = "";
+    this.keepDraftNow();
+    await this.save();
+  }
+
+  /** Deletes the entry that is shown. Returns it, or nothing if that was not to be. */
+  async remove() {
+    this.sending = true;
+    this.on.changed();
+    let gone;
+    try {
+      gone = await remove(this.key, this.base.etag);
+      this.revision = Math.max(this.revision, gone.revision);
+      this.heard = null;
+    } catch (error) {
+      if (error instanceof Refused && error.status === 412) {
+        this.sending = false;
+        if (error.current !== null) this.revision = error.current.revision;
+        this.learn(error.current);
+        this.problem = { kind: "refused", message: "Not deleted: it was changed by someone else meanwhile." };
+      } else {
+        this.fail(error, undefined);
+      }
+    }
+    this.sending = false;
+    this.on.changed();
+    this.catchUp();
+    return gone;
+  }
+}
+
+function entryOfDraft(key, draft) {
+  return { key, etag: draft.etag, version: draft.version, revision: 0, modifiedAt: draft.modifiedAt, tree: parse(draft.base) };
+}
+
+/** Places as a sentence to be read out. */
+function placesInWords(changes) {
+  if (changes.length === 0) return "";
+  const names = changes.slice(0, 5).map((change) => change.pointer || "the whole value");
+  const rest = changes.length > 5 ? ` and ${changes.length - 5} more` : "";
+  return `Changed: ${names.join(", ")}${rest}.`;
+}
