@@ -4,6 +4,7 @@
 
 mod support;
 
+mod console;
 mod contract;
 mod crash;
 mod errors;

@@ -22,7 +22,7 @@ export class Session {
   constructor(key, drafts, on) {
     Object.assign(this, { key, drafts, on, state: "loading", base: null, current: null, text: "", shown: "" });
     Object.assign(this, { typedKey: "", problem: null, arrived: null, restored: null, others: [], conflict: null });
-    Object.assign(this, { choices: new Map(), sending: false, unknown: undefined, revision: 0, heard: null, draftName: undefined });
+    Object.assign(this, { choices: new Map(), sending: false, unknown: undefined, revision: 0, heard: null, draftName: undefined, mergedIn: [] });
   }
 
   get edited() {
@@ -278,11 +278,11 @@ export class Session {
 
   async send(first) {
     let tree = first;
-    const mergedIn = [];
     if (this.unknown !== undefined && (await this.settleUnknown(tree))) return;
     for (;;) {
       const sentText = this.text;
       if (this.isNothingNew(tree)) {
+        const { mergedIn } = this;
         this.finish(this.base, sentText);
         this.arrived = { title: `Version ${this.base.version} stands: there is nothing to save`, changes: mergedIn };
         this.on.say(this.arrived.title);
@@ -290,9 +290,7 @@ export class Session {
       }
       this.sent = tree;
       try {
-        const entry = await put(this.key ?? this.typedKey, tree, this.base?.etag ?? null);
-        this.finish(entry, sentText);
-        this.tellSaved(entry, mergedIn);
+        this.saved(await put(this.key ?? this.typedKey, tree, this.base?.etag ?? null), sentText);
         return;
       } catch (error) {
         if (!(error instanceof Refused) || error.status !== 412) throw error;
@@ -308,9 +306,7 @@ export class Session {
       if (this.text !== sentText) tree = this.treeOrProblem();
       if (tree === undefined) return;
       if (same(tree, this.current.tree)) {
-        const entry = this.current;
-        this.finish(entry, this.text);
-        this.tellSaved(entry, mergedIn);
+        this.saved(this.current, this.text);
         return;
       }
       const { merged, overlaps } = merge(this.base?.tree, tree, this.current.tree);
@@ -318,8 +314,7 @@ export class Session {
         this.meet(tree, overlaps);
         return;
       }
-      mergedIn.push(...differences(tree, merged));
-      this.rebase(merged);
+      this.rebase(tree, merged);
       tree = merged;
     }
   }
@@ -336,12 +331,14 @@ export class Session {
     if (!arrived) return false;
     this.revision = Math.max(this.revision, entry.revision);
     const isAll = same(tree, entry.tree);
-    this.finish(entry, isAll ? this.text : undefined);
-    if (isAll) this.tellSaved(entry, []);
+    if (isAll) this.saved(entry, this.text);
+    else this.finish(entry, undefined);
     return isAll;
   }
 
-  tellSaved(entry, mergedIn) {
+  saved(entry, sentText) {
+    const { mergedIn } = this;
+    this.finish(entry, sentText);
     const title = mergedIn.length > 0 ? `Saved as version ${entry.version}, with what someone else changed` : `Saved as version ${entry.version}`;
     this.arrived = { title, changes: mergedIn, saved: true };
     this.on.say(`${title}. ${mergedIn.length > 0 ? placesInWords(mergedIn) : ""}`);
@@ -355,7 +352,7 @@ export class Session {
     this.revision = Math.max(this.revision, entry.revision);
     this.shown = pretty(entry.tree);
     if (this.text === sentText) this.text = this.shown;
-    Object.assign(this, { key: entry.key, typedKey: "", unknown: undefined, restored: null, problem: null, arrived: null, conflict: null });
+    Object.assign(this, { key: entry.key, typedKey: "", unknown: undefined, restored: null, problem: null, arrived: null, conflict: null, mergedIn: [] });
     this.choices.clear();
     this.keepDraftNow();
     if (created) this.on.named(entry.key);
@@ -422,11 +419,8 @@ export class Session {
       this.meet(tree, overlaps);
       return false;
     }
-    const version = this.current.version;
-    const changes = differences(tree, merged);
-    this.rebase(merged);
     this.conflict = null;
-    this.arrived = { title: `Version ${version} is merged in, not saved yet`, changes };
+    this.rebase(tree, merged);
     return true;
   }
 
@@ -473,10 +467,8 @@ export class Session {
     }));
     const merged = mergeWith(this.base?.tree, mine, theirs.tree, (overlap) => chosen.get(overlap.pointer));
     this.conflict = null;
-    this.rebase(merged);
     this.choices.clear();
-    this.keepDraftNow();
-    this.arrived = { title: `Version ${theirs.version} is merged in, not saved yet`, changes: differences(mine, merged) };
+    this.rebase(mine, merged);
     this.on.changed();
     return true;
   }
@@ -489,10 +481,13 @@ export class Session {
   }
 
   // The text is now made from what stands. The draft moves to that tag.
-  rebase(merged) {
+  rebase(mine, merged) {
+    const changes = differences(mine, merged);
     this.base = this.current;
     this.shown = pretty(this.base.tree);
     this.text = pretty(merged);
+    this.mergedIn.push(...changes);
+    this.arrived = { title: `Version ${this.base.version} is merged in, not saved yet`, changes };
     this.keepDraftNow();
   }
 
@@ -500,7 +495,7 @@ export class Session {
   discard() {
     const draft = { ...this.draft(), name: undefined, owner: "mine", at: new Date().toISOString() };
     if (this.draftName !== undefined) this.drafts.drop(this.draftName);
-    Object.assign(this, { draftName: undefined, conflict: null, problem: null, restored: null, arrived: null, unknown: undefined, typedKey: "" });
+    Object.assign(this, { draftName: undefined, conflict: null, problem: null, restored: null, arrived: null, unknown: undefined, typedKey: "", mergedIn: [] });
     this.choices = new Map();
     if (this.current !== null) {
       this.accept(this.current);
