@@ -12,7 +12,7 @@ export class DocumentView {
     this.heading = h("h2", { className: "key", tabIndex: -1 });
     this.keyField = h("input", {
       id: "new-key", className: "key-field", type: "text", autocomplete: "off", spellcheck: false, placeholder: "doc/plan",
-      "autocapitalize": "off", "aria-describedby": "key-problem", oninput: () => session.name(this.keyField.value),
+      autocapitalize: "off", "aria-describedby": "key-problem", oninput: () => session.name(this.keyField.value),
     });
     this.keyProblem = h("p", { id: "key-problem", className: "field-problem" });
     this.keyRow = h("div", { className: "key-row" }, h("label", { for: "new-key" }, "Key"), this.keyField, this.keyProblem);
@@ -229,7 +229,7 @@ export class DocumentView {
     const { session } = this;
     return session.others.map((draft) =>
       banner(`other ${draft.name}`, "info", draft.owner === "open" ? "Another tab has unsaved text for this entry." : "There is other unsaved text for this entry.", {
-        details: brief(draft.text, 60),
+        details: draft.text.replace(/\s+/g, " ").slice(0, 80),
         when: draft.at,
         actions: [
           ["Show it here", () => session.takeOther(draft.name)],

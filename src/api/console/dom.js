@@ -2,13 +2,16 @@
 
 import { compact } from "./json.js";
 
+/** What has no property of the same name and meaning. */
+const ATTRIBUTES = new Set(["role", "for", "autocapitalize", "autocorrect"]);
+
 /** An element. Of its properties, on… are listeners, those with a dash are attributes; children may be null. */
 export function h(name, properties, ...children) {
   const element = document.createElement(name);
   for (const [property, value] of Object.entries(properties ?? {})) {
     if (value === undefined || value === null) continue;
     if (property.startsWith("on")) element.addEventListener(property.slice(2), value);
-    else if (property.includes("-") || property === "role" || property === "for") element.setAttribute(property, value);
+    else if (property.includes("-") || ATTRIBUTES.has(property)) element.setAttribute(property, value);
     else element[property] = value;
   }
   element.append(...children.flat().filter((child) => child !== null && child !== undefined));

@@ -13,7 +13,7 @@ export class Editor {
     this.marks = h("div", { className: "marks", "aria-hidden": "true" });
     this.area = h("textarea", {
       className: "code", spellcheck: false, autocomplete: "off", wrap: "off", rows: rows ?? 3,
-      "aria-label": label, "aria-describedby": hint, "autocapitalize": "off", "autocorrect": "off",
+      "aria-label": label, "aria-describedby": hint, autocapitalize: "off", autocorrect: "off",
       oninput: () => this.changed(oninput),
       onscroll: () => this.follow(),
       onkeydown: (event) => this.key(event, oninput),

@@ -1,0 +1,129 @@
+// Servers that die, answers that are lost, refusals.
+const { Server, area, banner, becomes, connected, finding, open, person, picture, retype, save, shown } = require("./support.cjs");
+
+async function killed() {
+  const server = await Server.start();
+  await server.put("doc", '{"a":1,"b":1}');
+  const me = await person();
+  const page = await open(me, server, "#/kv/doc", { expectFailures: true });
+  await retype(page, '"a": 1', '"a": 2');
+  await server.kill();
+  await shown("a lost connection is told", page.locator("#connection[data-status=reconnecting]"));
+  await save(page);
+  await shown("a save that does not get through says so", banner(page, "The server cannot be reached"));
+  finding("and keeps the text", (await area(page).inputValue()).includes('"a": 2'));
+  await picture(page, "offline");
+  await server.again();
+  await connected(page);
+  await shown("when the server is back, that is told", banner(page, "Connected again"));
+  await banner(page, "Connected again").getByRole("button", { name: "Save now" }).click();
+  await becomes("and the text is saved", async () => (await server.value("doc")).a === 2);
+  await server.put("doc", '{"a":2,"b":3}');
+  await becomes("the stream is back, too", async () => (await area(page).inputValue()).includes('"b": 3'));
+
+  await server.kill();
+  await page.locator("#connection[data-status=reconnecting]").waitFor();
+  await server.again();
+  await server.put("doc", '{"a":2,"b":4}');
+  await server.put("new", "1");
+  await connected(page);
+  await becomes("what changed meanwhile is there", async () => (await area(page).inputValue()).includes('"b": 4') && (await page.locator("#entries a", { hasText: "new" }).count()) === 1);
+  await server.kill("SIGTERM");
+  await page.locator("#connection[data-status=reconnecting]").waitFor();
+  await server.again();
+  await connected(page);
+  finding("a server that drains is come back to", true);
+  await me.close();
+  await server.kill();
+}
+
+// The next PUT is done, and its answer lost.
+async function loseAnswer(page) {
+  let lost = false;
+  await page.route("**/kv/doc", async (route) => {
+    if (lost || route.request().method() !== "PUT") return route.continue();
+    lost = true;
+    await route.fetch();
+    return route.abort("connectionreset");
+  });
+}
+
+async function lostAnswer() {
+  const server = await Server.start();
+  await server.put("doc", '{"a":1}');
+  const me = await person();
+  const page = await open(me, server, "#/kv/doc", { expectFailures: true });
+  await loseAnswer(page);
+  await retype(page, '"a": 1', '"a": 2');
+  await save(page);
+  await becomes("a save whose answer was lost is found to be done", async () => (await page.locator(".chip.version").innerText()) === "version 2" && (await page.locator(".chip.edited").count()) === 0);
+  finding("and done once", JSON.parse(await server.text("doc")).version === 2);
+
+  // The same without the watch, which would tell.
+  const blind = await open(me, server, "#/kv/doc", { expectFailures: true });
+  await becomes("a second page", async () => (await area(blind).inputValue()).includes('"a": 2'));
+  await blind.route("**/watch?**", (route) => route.fulfill({ status: 503, contentType: "application/json", body: '{"error":"unavailable","message":"too many watchers"}' }));
+  await blind.evaluate(() => {
+    window.dispatchEvent(new Event("online"));
+  });
+  await shown("a stream that is refused is told", blind.locator("#connection[data-status=reconnecting]"));
+  await loseAnswer(blind);
+  await retype(blind, '"a": 2', '"a": 3');
+  await save(blind);
+  await shown("a lost answer is told", banner(blind, "The server cannot be reached"));
+  await banner(blind, "cannot be reached").getByRole("button", { name: "Try again" }).click();
+  await shown("trying again finds that it was saved", banner(blind, "Saved as version 3"));
+  finding("and writes nothing twice", JSON.parse(await server.text("doc")).version === 3);
+  await blind.unroute("**/watch?**");
+  await connected(blind);
+  finding("a stream that was refused is asked for again", true);
+  await me.close();
+  await server.kill();
+}
+
+async function refusals() {
+  const server = await Server.start(["--max-value-bytes", "100"]);
+  await server.put("doc", "1");
+  const me = await person();
+  const page = await open(me, server, "#/kv/doc", { expectFailures: true });
+  await area(page).fill(JSON.stringify("x".repeat(200)));
+  await save(page);
+  await shown("the server's own words are shown (413)", banner(page, "The server says: "));
+  finding("and the text stays", (await area(page).inputValue()).length === 202);
+  await area(page).fill("2");
+  const refuse = (status, body) => page.route("**/kv/doc", (route) => route.request().method() === "PUT" ? route.fulfill({ status, contentType: "application/json", body: JSON.stringify(body) }) : route.continue());
+  for (const [status, error] of [[503, "unavailable"], [500, "io"], [428, "precondition_required"], [400, "invalid_json"]]) {
+    await refuse(status, { error, message: `said with ${status}` });
+    await save(page);
+    await shown(`the server's own words are shown (${status})`, banner(page, `said with ${status}`));
+    await page.unroute("**/kv/doc");
+  }
+  await banner(page, "said with").getByRole("button", { name: "Try again" }).click();
+  await becomes("and it can be tried again", async () => (await server.value("doc")) === 2);
+  await me.close();
+  await server.kill();
+}
+
+async function hidden() {
+  const server = await Server.start();
+  await server.put("doc", "1");
+  const me = await person();
+  const page = await open(me, server, "#/kv/doc");
+  const hide = (state) => page.evaluate((value) => {
+    Object.defineProperty(document, "visibilityState", { value, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, state);
+  const closed = page.waitForEvent("requestfailed", (request) => request.url().includes("/watch"));
+  await hide("hidden");
+  await closed;
+  finding("a page that is hidden closes its stream", true);
+  await server.put("doc", "2");
+  const resumed = page.waitForRequest((request) => request.url().includes("/watch?since="));
+  await hide("visible");
+  await resumed;
+  await becomes("and resumes it when it is seen again", async () => (await area(page).inputValue()) === "2");
+  await me.close();
+  await server.kill();
+}
+
+module.exports = { killed, lostAnswer, refusals, hidden };
