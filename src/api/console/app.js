@@ -49,7 +49,8 @@ const list = new ListView({
   drafts,
   on: {
     loaded: (prefix, since) => watch.begin(scope(prefix), since),
-    failed: (error) => error instanceof Unreachable && watch.fail(),
+    // The list is what a watch begins at. Until there is one, the stream only tells when to ask again.
+    failed: (error) => (error instanceof Unreachable || error.status >= 500) && watch.fail(),
   },
 });
 
@@ -106,7 +107,11 @@ function showNothing(why) {
 
 async function open(key, takeFocus) {
   const mine = new Session(key, drafts, {
-    changed: () => mine === session && shown.render(),
+    changed: () => {
+      if (mine !== session) return;
+      shown.render();
+      list.renderSoon();
+    },
     say: announce,
     named: (named) => {
       history.replaceState(null, "", hashOf(named));
@@ -190,13 +195,15 @@ async function bringBack(gone) {
 }
 
 function onKey(event) {
+  const hasDialog = document.querySelector("dialog[open]") !== null;
   if ((event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase() === "s") {
     event.preventDefault();
+    if (hasDialog) return;
     if (session?.conflict) view.conflictView.tryFinish();
     else session?.save();
     return;
   }
-  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || hasDialog) return;
   const isTyping = event.target.matches("input:not([type=radio]), textarea");
   if (isTyping) return;
   if (event.key === "/") {
@@ -205,6 +212,7 @@ function onKey(event) {
     byId("filter").select();
   } else if (event.key === "n") {
     event.preventDefault();
+    if (location.hash === "#/new") view.focus();
     location.hash = "#/new";
   } else if (event.key === "?") {
     byId("help-dialog").showModal();
@@ -213,7 +221,10 @@ function onKey(event) {
 
 document.addEventListener("keydown", onKey);
 window.addEventListener("hashchange", () => navigate(false));
-window.addEventListener("storage", () => list.renderSoon());
+window.addEventListener("storage", () => {
+  session?.forgetGone();
+  list.renderSoon();
+});
 for (const event of ["pagehide", "visibilitychange"]) {
   document.addEventListener(event, () => session?.keepDraftNow());
   window.addEventListener(event, () => session?.keepDraftNow());

@@ -2,7 +2,7 @@
 
 import { brief, button, changeList, h, placeName } from "./dom.js";
 import { Editor } from "./editor.js";
-import { SyntaxProblem, parse, pretty } from "./json.js";
+import { pretty, problemOf } from "./json.js";
 
 export class ConflictView {
   /** Shows session.conflict; finish() is called when all is chosen. */
@@ -110,15 +110,5 @@ class Choice {
     const { pick } = this.session.choices.get(this.overlap.pointer);
     if (pick === "edit") this.editor.goToProblem();
     else this.radios.theirs.focus();
-  }
-}
-
-function problemOf(text) {
-  try {
-    parse(text);
-    return null;
-  } catch (problem) {
-    if (!(problem instanceof SyntaxProblem)) throw problem;
-    return problem;
   }
 }

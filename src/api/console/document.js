@@ -179,7 +179,7 @@ export class DocumentView {
     const { session } = this;
     const { problem } = session;
     if (problem === null || problem.kind === "key") return null;
-    const retry = problem.kind !== "syntax" && session.conflict === null && !session.deleted;
+    const retry = problem.kind !== "syntax" && !problem.noRetry && session.conflict === null && !session.deleted;
     return banner("problem", problem.kind === "back" ? "info" : "bad", problem.message, {
       details: problem.kind === "network" ? "Your text is kept in this browser. It can be saved when the server is there again." : undefined,
       actions: retry ? [[problem.kind === "back" ? "Save now" : "Try again", () => this.save()]] : [],

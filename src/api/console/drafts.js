@@ -50,25 +50,33 @@ export class Drafts {
     this.onTrouble(this.unkept.size > 0);
   }
 
-  /** The drafts of a key, the latest first, each with its name and its owner: "mine", "open" (another tab that is open) or "left". */
+  /** The drafts of a key, the latest first, each with its name and its owner: "mine", "open" (another tab that is open), "left", or "unknown". */
   async of(key) {
     const found = [...this.all()].filter((draft) => draft.key === key);
     const open = await openTabs();
     for (const draft of found) {
-      draft.owner = draft.tab === this.tab ? "mine" : open === undefined || open.has(draft.tab) ? "open" : "left";
+      draft.owner = draft.tab === this.tab ? "mine" : ownerAmong(open, draft.tab);
     }
     return found.sort((one, other) => (one.at < other.at ? 1 : -1));
   }
 
-  /** The keys that have a draft. */
+  /** The keys that have a draft, told from the names alone, because drafts may be long. */
   keys() {
-    return new Set([...this.all()].map((draft) => draft.key));
+    return new Set(this.names().map((name) => name.slice(PREFIX.length).split(":").slice(3).join(":")));
+  }
+
+  /** Whether a draft is still there. */
+  has(name) {
+    return this.names().includes(name);
+  }
+
+  names() {
+    const kept = this.attempt(() => Object.keys(localStorage)) ?? [];
+    return [...new Set([...kept, ...this.unkept.keys()])].filter((name) => name.startsWith(PREFIX));
   }
 
   *all() {
-    const kept = this.attempt(() => Object.keys(localStorage)) ?? [];
-    for (const name of new Set([...kept, ...this.unkept.keys()])) {
-      if (!name.startsWith(PREFIX)) continue;
+    for (const name of this.names()) {
       const text = this.unkept.get(name) ?? this.attempt(() => localStorage.getItem(name));
       const draft = this.attempt(() => JSON.parse(text));
       const tab = name.slice(PREFIX.length).split(":", 1)[0];
@@ -105,6 +113,11 @@ function held(tab) {
     };
     navigator.locks.request(LOCK + tab, { signal: AbortSignal.timeout(WAIT_MILLIS) }, hold).catch(() => resolve(false));
   });
+}
+
+function ownerAmong(open, tab) {
+  if (open === undefined) return "unknown";
+  return open.has(tab) ? "open" : "left";
 }
 
 async function openTabs() {

@@ -41,6 +41,17 @@ export function parseOrNothing(text) {
   }
 }
 
+/** Why a text is not JSON, or null. */
+export function problemOf(text) {
+  try {
+    parse(text);
+    return null;
+  } catch (problem) {
+    if (!(problem instanceof SyntaxProblem)) throw problem;
+    return problem;
+  }
+}
+
 const WHITE = /[ \t\n\r]*/y;
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 const PLAIN = /[^"\\\u0000-\u001f]*/y;

@@ -7,7 +7,7 @@
 //   unknown   a value that was sent and never answered for
 
 import { Refused, Unreachable, put, read, remove, whyNoKey } from "./api.js";
-import { SyntaxProblem, compact, parse, parseOrNothing, pretty, same } from "./json.js";
+import { SyntaxProblem, compact, parse, parseOrNothing, pretty, problemOf, same } from "./json.js";
 import { differences, merge, mergeWith } from "./merge.js";
 
 /** From here on a draft is kept when typing pauses, and not at each key. */
@@ -41,19 +41,15 @@ export class Session {
   /** Where the text is not JSON, or null. */
   get syntax() {
     if (this.text === "" && this.base === null) return null;
-    try {
-      parse(this.text);
-      return null;
-    } catch (problem) {
-      return problem;
-    }
+    if (this.checked?.text !== this.text) this.checked = { text: this.text, problem: problemOf(this.text) };
+    return this.checked.problem;
   }
 
   async open() {
     this.state = "loading";
     this.problem = null;
     this.on.changed();
-    const [draft] = await this.findDrafts();
+    const draft = await this.findDraft();
     let entry = null;
     try {
       if (this.key !== null) entry = await read(this.key);
@@ -79,12 +75,20 @@ export class Session {
     this.catchUp();
   }
 
-  // Of several drafts, the latest that no other open tab is at work on.
-  async findDrafts() {
+  // Of several drafts, the latest that no other open tab may be at work on.
+  async findDraft() {
     const all = await this.drafts.of(this.key ?? "");
-    const draft = all.find((one) => one.owner !== "open");
+    const draft = all.find((one) => one.owner === "mine" || one.owner === "left");
     this.others = all.filter((one) => one !== draft);
-    return draft === undefined ? [] : [draft];
+    return draft;
+  }
+
+  /** Other tabs have saved or discarded something. */
+  forgetGone() {
+    const there = this.others.filter((draft) => this.drafts.has(draft.name));
+    if (there.length === this.others.length) return;
+    this.others = there;
+    this.on.changed();
   }
 
   /** Begins an entry under this key, which has none. */
@@ -114,7 +118,7 @@ export class Session {
     this.choices = new Map(draft.choices);
     this.conflict = null;
     this.restored = { at: draft.at, version: draft.version };
-    this.draftName = draft.owner === "open" ? undefined : draft.name;
+    this.draftName = draft.owner === "open" || draft.owner === "unknown" ? undefined : draft.name;
     if (this.tookOver()) return;
     if (draft.conflict && this.stale) this.bringTogether();
     this.keepDraft();
@@ -534,9 +538,10 @@ export class Session {
         this.sending = false;
         if (error.current !== null) this.revision = error.current.revision;
         this.learn(error.current);
-        this.problem = { kind: "refused", message: "Not deleted: it was changed by someone else meanwhile." };
+        this.problem = { kind: "refused", message: "Not deleted: it was changed by someone else meanwhile.", noRetry: true };
       } else {
         this.fail(error, undefined);
+        this.problem = { kind: "refused", message: `Not deleted: ${error.message}`, noRetry: true };
       }
     }
     this.sending = false;

@@ -28,7 +28,7 @@ export class Watch {
     this.open();
   }
 
-  /** Watches something else from where it stands. */
+  /** Watches something else from where it stands, if it has begun. */
   widen(prefix) {
     if (prefix !== this.prefix && this.since !== undefined) this.begin(prefix);
   }
@@ -40,10 +40,10 @@ export class Watch {
 
   open() {
     this.close();
-    if (this.since === undefined) return;
     if (document.visibilityState === "hidden" && this.lost) return;
     if (!this.lost) this.on.status("connecting");
-    const query = new URLSearchParams({ since: this.since });
+    const query = new URLSearchParams();
+    if (this.since !== undefined) query.set("since", this.since);
     if (this.prefix !== "") query.set("prefix", this.prefix);
     const source = new EventSource(`/watch?${query}`);
     this.source = source;

@@ -77,6 +77,10 @@ async function editing() {
   await shown("what is not JSON is not saved", banner(page, "Not saved"));
   finding("the text stays", (await area(page).inputValue()).includes('"review" x'));
   await retype(page, '"review" x', '"review", "ship"');
+  await page.getByRole("button", { name: "Format" }).click();
+  finding("it can be formatted", (await area(page).inputValue()).includes('    "review",\n    "ship"\n'));
+  await page.keyboard.press("Control+z");
+  finding("and that undone", (await area(page).inputValue()).includes('"review", "ship"'));
   await save(page);
   await shown("mended, it is", banner(page, "Saved as version 2"));
   await picture(page, "saved");
@@ -158,6 +162,10 @@ async function drafts() {
   // Another tab of the same browser, on the same version.
   const second = await open(me, server, "#/kv/doc");
   await shown("another tab is told of it", banner(second, "Another tab has unsaved text for this entry"));
+  await page.getByRole("button", { name: "Discard", exact: true }).click();
+  await becomes("until it is gone", async () => (await banner(second, "Another tab").count()) === 0);
+  await page.getByRole("button", { name: "Undo" }).click();
+  await becomes("and back", async () => (await area(page).inputValue()).includes("not finished"));
   await retype(second, '"b": 1', '"b": 3');
   await page.reload();
   await becomes("the first has its own", async () => (await area(page).inputValue()).includes("not finished"));

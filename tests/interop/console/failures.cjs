@@ -104,6 +104,55 @@ async function refusals() {
   await server.kill();
 }
 
+async function offline() {
+  const server = await Server.start();
+  await server.put("doc", "1");
+  const me = await person();
+  const first = await me.newPage();
+  await first.route("**/kv?**", (route) => route.fulfill({ status: 503, contentType: "application/json", body: '{"error":"unavailable","message":"too busy"}' }), { times: 1 });
+  await first.goto(`${server.url}/`);
+  await shown("a list that does not come at first comes by itself", first.locator("#entries a", { hasText: "doc" }));
+  await first.close();
+  const page = await open(me, server, "#/kv/doc", { expectFailures: true });
+  await me.setOffline(true);
+  await shown("a browser without a network says so", page.locator("#connection[data-status=offline]"));
+  await area(page).fill("2");
+  await save(page);
+  await shown("a save says so, too", banner(page, "The server cannot be reached"));
+  await page.goto("about:blank");
+  await me.setOffline(false);
+  await page.goto(`${server.url}/#/kv/doc`);
+  await becomes("and what was typed is there afterwards", async () => (await area(page).inputValue()) === "2");
+  finding("and was not saved", (await server.value("doc")) === 1);
+  await me.close();
+  await server.kill();
+}
+
+async function slow() {
+  const server = await Server.start();
+  await server.put("doc", '{"a":1,"b":1}');
+  const me = await person();
+  const page = await open(me, server, "#/kv/doc");
+  await page.route("**/kv/doc", async (route) => {
+    await retype(page, '"b": 1', '"b": 2');
+    await route.continue();
+  }, { times: 1 });
+  await retype(page, '"a": 1', '"a": 2');
+  await save(page);
+  await shown("what is saved is what was there", banner(page, "Saved as version 2"));
+  finding("what is typed meanwhile stays", (await area(page).inputValue()).includes('"b": 2') && (await server.value("doc")).b === 1);
+  finding("as an edit", (await page.locator(".chip.edited").count()) === 1);
+  await page.route("**/kv/doc", async (route) => {
+    await server.put("doc", '{"a":2,"b":1,"c":1}');
+    await retype(page, '"a": 2', '"a": 4');
+    await route.continue();
+  }, { times: 1 });
+  await save(page);
+  await becomes("what is typed before a refusal is merged, too", async () => (await server.text("doc")).includes('"value":{"a":4,"b":2,"c":1}'));
+  await me.close();
+  await server.kill();
+}
+
 async function hidden() {
   const server = await Server.start();
   await server.put("doc", "1");
@@ -126,4 +175,4 @@ async function hidden() {
   await server.kill();
 }
 
-module.exports = { killed, lostAnswer, refusals, hidden };
+module.exports = { killed, lostAnswer, refusals, offline, slow, hidden };

@@ -11,7 +11,7 @@ import sys
 
 contract = json.load(sys.stdin)
 prefer = {"$ref": "#/components/parameters/Prefer"}
-for path in [path for path in contract["paths"] if path.startswith(("/openapi", "/docs"))]:
+for path in [path for path in contract["paths"] if path == "/" or path.startswith(("/openapi", "/docs"))]:
     del contract["paths"][path]
 for operations in contract["paths"].values():
     for name, operation in operations.items():
