@@ -49,6 +49,7 @@ const FILES: &[File] = &[
     file!("app.js", SCRIPT),
     file!("json.js", SCRIPT),
     file!("merge.js", SCRIPT),
+    file!("overlaps.js", SCRIPT),
     file!("api.js", SCRIPT),
     file!("watch.js", SCRIPT),
     file!("drafts.js", SCRIPT),

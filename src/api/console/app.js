@@ -44,6 +44,7 @@ const watch = new Watch({
 
 const list = new ListView({
   place: byId("entries"),
+  unsaved: byId("unsaved"),
   status: byId("list-status"),
   filter: byId("filter"),
   drafts,

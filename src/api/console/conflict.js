@@ -32,7 +32,7 @@ export class ConflictView {
 
   render() {
     for (const item of this.items) item.render();
-    const left = this.session.undecided.length;
+    const left = this.conflict.undecided.length;
     const words = left === 0 ? "All decided." : left === 1 ? "One place to decide." : `${left} places to decide.`;
     if (this.left.textContent !== words) this.left.textContent = words;
     this.done.setAttribute("aria-disabled", String(left > 0));
@@ -43,7 +43,7 @@ export class ConflictView {
   }
 
   tryFinish() {
-    const [first] = this.session.undecided;
+    const [first] = this.conflict.undecided;
     if (first === undefined) {
       this.finish();
     } else {

@@ -21,8 +21,8 @@ export function compareKeys(one, other) {
 
 export class ListView {
   /** on.loaded(prefix, since) hears of each new list, on.failed(error) of one that did not come. */
-  constructor({ place, status, filter, drafts, on }) {
-    Object.assign(this, { place, status, filter, drafts, on, items: [], next: null, prefix: "", open: null });
+  constructor({ place, unsaved, status, filter, drafts, on }) {
+    Object.assign(this, { place, unsaved, status, filter, drafts, on, items: [], next: null, prefix: "", open: null });
     Object.assign(this, { rows: new Map(), round: 0, heard: null, wanted: PAGE, state: "loading" });
     filter.addEventListener("input", () => {
       clearTimeout(this.pause);
@@ -159,7 +159,22 @@ export class ListView {
     if (focusedKey !== undefined && document.activeElement === document.body) keep.get(focusedKey)?.firstChild.focus();
     this.more.hidden = this.next === null || this.state !== "loaded";
     this.more.textContent = this.loadingMore ? "Loading…" : "Show more";
+    this.renderUnsaved(draftKeys);
     this.renderStatus();
+  }
+
+  // Drafts of entries that are not in the list: of new ones, of some that were deleted, or further down.
+  renderUnsaved(draftKeys) {
+    if (this.state === "loading") return;
+    const keys = [...draftKeys].filter((key) => !this.rows.has(key)).sort(compareKeys);
+    const signature = JSON.stringify([keys, this.open]);
+    if (signature === this.unsavedShown) return;
+    this.unsavedShown = signature;
+    this.unsaved.hidden = keys.length === 0;
+    const links = keys.map((key) =>
+      h("li", null, h("a", { href: key === "" ? "#/new" : hashOf(key), className: "row", "aria-current": key === this.open ? "true" : undefined }, h("span", { className: "row-key" }, key === "" ? "New entry" : key), h("span", { className: "row-meta" }, h("span", { className: "draft-mark" }, "draft")))),
+    );
+    this.unsaved.replaceChildren(h("h2", { className: "list-title" }, "Not saved"), h("ul", null, links));
   }
 
   row(item, hasDraft) {

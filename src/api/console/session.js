@@ -8,7 +8,8 @@
 
 import { Refused, Unreachable, put, read, remove, whyNoKey } from "./api.js";
 import { SyntaxProblem, compact, parse, parseOrNothing, pretty, problemOf, same } from "./json.js";
-import { differences, merge, mergeWith } from "./merge.js";
+import { differences, merge } from "./merge.js";
+import { Conflict } from "./overlaps.js";
 
 /** From here on a draft is kept when typing pauses, and not at each key. */
 const LARGE_TEXT = 20_000;
@@ -428,18 +429,9 @@ export class Session {
     return true;
   }
 
-  // Each overlap is put to the user. A choice stands as long as both sides of it do; what was typed
-  // stands anyway.
+  // Each overlap is put to the user.
   meet(mine, overlaps) {
-    const theirs = this.current;
-    for (const { pointer, ...sides } of overlaps) {
-      const sidesText = compact([sides.theirs ?? null, sides.mine ?? null, sides.theirs === undefined, sides.mine === undefined]);
-      const choice = this.choices.get(pointer);
-      if (choice?.sides !== sidesText) this.choices.set(pointer, { pick: null, text: choice?.text, sides: sidesText });
-    }
-    const asMine = mergeWith(this.base?.tree, mine, theirs.tree, (overlap) => overlap.mine);
-    const others = differences(mine, asMine);
-    this.conflict = { theirs, mine, overlaps, others };
+    this.conflict = new Conflict({ base: this.base?.tree, mine, theirs: this.current, overlaps, choices: this.choices });
     this.keepDraftNow();
     this.on.say(`You and someone else changed the same ${overlaps.length === 1 ? "place" : `${overlaps.length} places`}. Choose what stands.`);
     this.on.focus("conflict");
@@ -447,29 +439,15 @@ export class Session {
 
   /** Sets what becomes of an overlap: "theirs", "mine" or "edit" with a text. */
   choose(pointer, pick, text) {
-    const choice = this.choices.get(pointer);
-    this.choices.set(pointer, { ...choice, pick, text: text ?? choice.text });
+    this.conflict.choose(pointer, pick, text);
     this.keepDraft();
     this.on.changed();
   }
 
-  /** The overlaps that are still open. */
-  get undecided() {
-    return this.conflict.overlaps.filter((overlap) => {
-      const { pick, text } = this.choices.get(overlap.pointer);
-      return pick === null || (pick === "edit" && parseOrNothing(text ?? "") === undefined);
-    });
-  }
-
-  /** Puts the choices into the text, on top of what stands. */
+  /** Puts the choices into the text, on top of what stands, if all are made. */
   settle() {
-    const { theirs, mine, overlaps } = this.conflict;
-    if (this.undecided.length > 0) return false;
-    const chosen = new Map(overlaps.map(({ pointer, ...sides }) => {
-      const { pick, text } = this.choices.get(pointer);
-      return [pointer, pick === "edit" ? parse(text) : sides[pick]];
-    }));
-    const merged = mergeWith(this.base?.tree, mine, theirs.tree, (overlap) => chosen.get(overlap.pointer));
+    if (this.conflict.undecided.length > 0) return false;
+    const { mine, merged } = this.conflict;
     this.conflict = null;
     this.choices.clear();
     this.rebase(mine, merged);

@@ -184,6 +184,9 @@ async function drafts() {
   await second.reload();
   await becomes("an entry that is not created yet is kept, too", async () => (await area(second).inputValue()) === "[1," && (await second.locator("#new-key").inputValue()) === "half/named");
 
+  await second.goto(`${server.url}/#/`);
+  await shown("and the list leads to it", second.locator("#unsaved a", { hasText: "New entry" }));
+
   const full = await open(me, server, "#/kv/doc", {
     before: (one) => one.addInitScript(() => {
       Storage.prototype.setItem = () => {

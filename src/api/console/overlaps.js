@@ -1,0 +1,48 @@
+// The places that both sides changed, and what is chosen for each.
+
+import { compact, parse, parseOrNothing } from "./json.js";
+import { differences, mergeWith } from "./merge.js";
+
+export class Conflict {
+  /**
+   * Overlaps of two trees made from base, where theirs is an entry. The choices, a Map by pointer of
+   * {pick, text, sides}, may be left from before: one stands as long as both of its sides do, and what
+   * was typed stands anyway.
+   */
+  constructor({ base, mine, theirs, overlaps, choices }) {
+    Object.assign(this, { base, mine, theirs, overlaps, choices });
+    for (const { pointer, ...values } of overlaps) {
+      const sides = compact([values.theirs, values.mine].map((value) => (value === undefined ? [] : [value])));
+      const choice = choices.get(pointer);
+      if (choice?.sides !== sides) choices.set(pointer, { pick: null, text: choice?.text, sides });
+    }
+    /** What they changed besides, which merges by itself. */
+    this.others = differences(mine, this.mergedAs((overlap) => overlap.mine));
+  }
+
+  /** Sets what becomes of an overlap: "theirs", "mine" or "edit" with a text. */
+  choose(pointer, pick, text) {
+    const choice = this.choices.get(pointer);
+    this.choices.set(pointer, { ...choice, pick, text: text ?? choice.text });
+  }
+
+  /** The overlaps that are still open. */
+  get undecided() {
+    return this.overlaps.filter((overlap) => {
+      const { pick, text } = this.choices.get(overlap.pointer);
+      return pick === null || (pick === "edit" && parseOrNothing(text ?? "") === undefined);
+    });
+  }
+
+  /** What comes of the choices, if all are made. */
+  get merged() {
+    return this.mergedAs((overlap) => {
+      const { pick, text } = this.choices.get(overlap.pointer);
+      return pick === "edit" ? parse(text) : overlap[pick];
+    });
+  }
+
+  mergedAs(choose) {
+    return mergeWith(this.base, this.mine, this.theirs.tree, choose);
+  }
+}
