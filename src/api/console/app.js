@@ -88,6 +88,7 @@ async function navigate(isFirst) {
   const asked = keyOfHash();
   if (asked !== undefined && session !== null && asked.key === session.key) return;
   session?.keepDraftNow();
+  const before = session?.key;
   session = null;
   view = null;
   page.classList.toggle("has-open", asked !== undefined);
@@ -95,7 +96,9 @@ async function navigate(isFirst) {
   document.title = asked === undefined ? "ifmatch" : `${asked.key ?? "New entry"} · ifmatch`;
   const why = asked?.wrong ?? (asked?.key === undefined || asked.key === null ? undefined : whyNoKey(asked.key));
   if (asked === undefined || why !== undefined) {
+    const hadFocus = byId("pane").contains(document.activeElement);
     showNothing(why);
+    if (hadFocus) list.focus(before);
     return;
   }
   await open(asked.key, !isFirst);
@@ -213,7 +216,7 @@ function onKey(event) {
     byId("filter").select();
   } else if (event.key === "n") {
     event.preventDefault();
-    if (location.hash === "#/new") view.focus();
+    if (location.hash === "#/new") view?.focus();
     location.hash = "#/new";
   } else if (event.key === "?") {
     byId("help-dialog").showModal();

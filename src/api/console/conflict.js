@@ -42,6 +42,20 @@ export class ConflictView {
     this.heading.focus();
   }
 
+  /** Takes the focus over from a view of the conflict as it was, so that nobody is interrupted. */
+  takeFocus(earlier) {
+    const there = earlier.items.find((item) => item.element.contains(document.activeElement));
+    const here = this.items.find((item) => item.overlap.pointer === there?.overlap.pointer);
+    if (here === undefined) return () => this.focus();
+    const picked = Object.keys(there.radios).find((pick) => there.radios[pick] === document.activeElement);
+    const { selectionStart, selectionEnd } = there.editor.area;
+    return () => {
+      if (picked !== undefined) here.radios[picked].focus();
+      else here.editor.area.focus();
+      here.editor.area.setSelectionRange(selectionStart, selectionEnd);
+    };
+  }
+
   tryFinish() {
     const [first] = this.conflict.undecided;
     if (first === undefined) {
@@ -59,7 +73,8 @@ class Choice {
     this.radios = {};
     const { base, theirs, mine, pointer } = overlap;
     this.editor = new Editor({ label: `Own value for ${placeName(pointer)}, as JSON`, rows: 4, oninput: (text) => session.choose(pointer, "edit", text) });
-    this.own = h("div", { className: "own" }, this.editor.element);
+    this.outdated = h("p", { className: "outdated" }, "Theirs has changed since you wrote this. ", button("It still holds", () => this.pick("edit")));
+    this.own = h("div", { className: "own" }, this.outdated, this.editor.element);
     this.element = h(
       "fieldset",
       { className: "overlap" },
@@ -95,12 +110,13 @@ class Choice {
   }
 
   render() {
-    const { pick, text } = this.session.choices.get(this.overlap.pointer);
+    const { pick, text, outdated } = this.session.choices.get(this.overlap.pointer);
     for (const [name, radio] of Object.entries(this.radios)) {
       radio.checked = name === pick;
       radio.closest("label").parentElement.classList.toggle("picked", name === pick);
     }
     this.own.hidden = pick !== "edit";
+    this.outdated.hidden = !outdated;
     if (pick !== "edit") return;
     this.editor.show(text ?? "");
     this.editor.showProblem(problemOf(text ?? ""), "Valid JSON");
@@ -108,7 +124,8 @@ class Choice {
 
   focus() {
     const { pick } = this.session.choices.get(this.overlap.pointer);
-    if (pick === "edit") this.editor.goToProblem();
+    if (pick === "edit" && this.outdated.hidden) this.editor.goToProblem();
+    else if (pick === "edit") this.outdated.querySelector("button").focus();
     else this.radios.theirs.focus();
   }
 }

@@ -100,12 +100,16 @@ export class DocumentView {
     this.bodyShown = signature;
     this.body.replaceChildren(content);
     this.editor.follow();
+    this.focusNext?.();
+    this.focusNext = undefined;
   }
 
   conflictElement() {
     const { session } = this;
-    if (this.conflictView?.conflict !== session.conflict) {
+    const earlier = this.conflictView;
+    if (earlier?.conflict !== session.conflict) {
       this.conflictView = new ConflictView(session, () => this.finishConflict());
+      if (earlier?.element.contains(document.activeElement)) this.focusNext = this.conflictView.takeFocus(earlier);
     }
     this.conflictView.render();
     return this.conflictView.element;

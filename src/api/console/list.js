@@ -51,7 +51,8 @@ export class ListView {
       this.on.loaded(prefix, page.since);
     } catch (error) {
       if (round !== this.round) return;
-      Object.assign(this, { prefix, state: "failed", problem: error.message });
+      if (prefix !== this.prefix) this.items = [];
+      Object.assign(this, { prefix, state: "failed", problem: error.message, heard: null });
       this.on.failed(error);
     }
     this.render();
@@ -73,6 +74,7 @@ export class ListView {
         this.replay(page.revision);
       }
     } catch (error) {
+      if (round === this.round) this.heard = null;
       this.on.failed(error);
     }
     this.loadingMore = false;
@@ -122,6 +124,11 @@ export class ListView {
   show(key) {
     this.open = key;
     this.render();
+  }
+
+  /** Puts the focus on an entry, if it is in the list. */
+  focus(key) {
+    this.rows.get(key)?.firstChild.focus();
   }
 
   renderSoon() {

@@ -6,15 +6,17 @@ import { differences, mergeWith } from "./merge.js";
 export class Conflict {
   /**
    * Overlaps of two trees made from base, where theirs is an entry. The choices, a Map by pointer of
-   * {pick, text, sides}, may be left from before: one stands as long as both of its sides do, and what
-   * was typed stands anyway.
+   * {pick, text, sides, outdated}, may be left from before: one stands as long as both of its sides do.
+   * What was typed stands anyway, but is to be looked at again.
    */
   constructor({ base, mine, theirs, overlaps, choices }) {
     Object.assign(this, { base, mine, theirs, overlaps, choices });
     for (const { pointer, ...values } of overlaps) {
       const sides = compact([values.theirs, values.mine].map((value) => (value === undefined ? [] : [value])));
       const choice = choices.get(pointer);
-      if (choice?.sides !== sides) choices.set(pointer, { pick: null, text: choice?.text, sides });
+      if (choice?.sides === sides) continue;
+      const isTyped = choice?.pick === "edit";
+      choices.set(pointer, { pick: isTyped ? "edit" : null, text: choice?.text, sides, outdated: isTyped });
     }
     /** What they changed besides, which merges by itself. */
     this.others = differences(mine, this.mergedAs((overlap) => overlap.mine));
@@ -23,14 +25,14 @@ export class Conflict {
   /** Sets what becomes of an overlap: "theirs", "mine" or "edit" with a text. */
   choose(pointer, pick, text) {
     const choice = this.choices.get(pointer);
-    this.choices.set(pointer, { ...choice, pick, text: text ?? choice.text });
+    this.choices.set(pointer, { ...choice, pick, text: text ?? choice.text, outdated: false });
   }
 
   /** The overlaps that are still open. */
   get undecided() {
     return this.overlaps.filter((overlap) => {
-      const { pick, text } = this.choices.get(overlap.pointer);
-      return pick === null || (pick === "edit" && parseOrNothing(text ?? "") === undefined);
+      const { pick, text, outdated } = this.choices.get(overlap.pointer);
+      return pick === null || outdated || (pick === "edit" && parseOrNothing(text ?? "") === undefined);
     });
   }
 

@@ -275,6 +275,7 @@ export class Session {
     } catch (problem) {
       if (!(problem instanceof SyntaxProblem)) throw problem;
       this.problem = { kind: "syntax", message: `Not saved: ${problem.message}.` };
+      this.on.say(this.problem.message);
       this.on.changed();
       this.on.focus("syntax");
       return undefined;
@@ -431,10 +432,11 @@ export class Session {
 
   // Each overlap is put to the user.
   meet(mine, overlaps) {
+    const isNew = this.conflict === null;
     this.conflict = new Conflict({ base: this.base?.tree, mine, theirs: this.current, overlaps, choices: this.choices });
     this.keepDraftNow();
     this.on.say(`You and someone else changed the same ${overlaps.length === 1 ? "place" : `${overlaps.length} places`}. Choose what stands.`);
-    this.on.focus("conflict");
+    if (isNew) this.on.focus("conflict");
   }
 
   /** Sets what becomes of an overlap: "theirs", "mine" or "edit" with a text. */

@@ -50,6 +50,9 @@ async function looks() {
     await page.getByRole("button", { name: "Save merged" }).click();
     await banner(page, "Saved as").waitFor();
     await look("saved");
+    await page.getByRole("button", { name: "Delete…" }).click();
+    await look("delete");
+    await page.keyboard.press("Escape");
     await page.goto(`${server.url}/#/new`);
     await page.getByLabel("Key", { exact: true }).waitFor();
     await look("new");

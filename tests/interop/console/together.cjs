@@ -106,6 +106,17 @@ async function conflictThatMoves() {
   await server.put("doc/plan", '{"a":"x","b":"y"}');
   await shown("if it changes once more, only what changed is asked again", bob.locator(".conflict", { hasText: "One place to decide." }));
   finding("the other choice stands", await overlap(bob, "/a").getByLabel("Mine", { exact: true }).isChecked());
+  await overlap(bob, "/b").getByLabel("Something else").check();
+  const own = bob.getByLabel("Own value for /b, as JSON");
+  await own.fill('"typ');
+  await server.put("doc/plan", '{"a":"x","b":"z"}');
+  await shown("who is typing a value of their own is told", overlap(bob, "/b").locator(".outdated"));
+  await bob.keyboard.type('ed"');
+  finding("and goes on typing", (await own.inputValue()) === '"typed"');
+  await server.put("doc/plan", '{"a":"x","b":"y"}');
+  await shown("it is not saved unseen", bob.locator(".conflict", { hasText: "One place to decide." }));
+  await overlap(bob, "/b").getByRole("button", { name: "It still holds" }).click();
+  await shown("but when it is seen", bob.locator(".conflict", { hasText: "All decided." }));
   await overlap(bob, "/b").getByLabel("Theirs", { exact: true }).check();
   // Somebody is quicker, between the last look and the save.
   await bob.route("**/kv/doc/plan", async (route) => {
