@@ -112,7 +112,14 @@ async fn a_query_that_cannot_be_read_names_its_part() {
 #[tokio::test]
 async fn an_unknown_path_is_not_found_and_a_wrong_method_is_told_the_right_ones() {
     let api = Api::in_memory();
-    for path in ["/", "/kvx", "/health/", "/health/x", "/favicon.ico", "//"] {
+    for path in [
+        "/console",
+        "/kvx",
+        "/health/",
+        "/health/x",
+        "/favicon.ico",
+        "//",
+    ] {
         for method in [Method::GET, Method::POST, Method::PATCH] {
             api.call(method, path)
                 .send()
@@ -121,6 +128,7 @@ async fn an_unknown_path_is_not_found_and_a_wrong_method_is_told_the_right_ones(
         }
     }
     for (path, allowed) in [
+        ("/", "GET,HEAD"),
         ("/kv", "GET,HEAD"),
         ("/kv/a", "DELETE,GET,HEAD,PATCH,POST,PUT"),
         ("/kv/", "DELETE,GET,HEAD,PATCH,POST,PUT"),
