@@ -85,19 +85,20 @@ async function refusals() {
   const server = await Server.start(["--max-value-bytes", "100"]);
   await server.put("doc", "1");
   const me = await person();
-  const page = await open(me, server, "#/kv/doc", { expectFailures: true });
+  let refusal;
+  const answer = (route) => (refusal !== undefined && route.request().method() === "PUT" ? route.fulfill(refusal) : route.continue());
+  const page = await open(me, server, "#/kv/doc", { expectFailures: true, before: (one) => one.route("**/kv/doc", answer) });
   await area(page).fill(JSON.stringify("x".repeat(200)));
   await save(page);
   await shown("the server's own words are shown (413)", banner(page, "The server says: "));
   finding("and the text stays", (await area(page).inputValue()).length === 202);
   await area(page).fill("2");
-  const refuse = (status, body) => page.route("**/kv/doc", (route) => route.request().method() === "PUT" ? route.fulfill({ status, contentType: "application/json", body: JSON.stringify(body) }) : route.continue());
   for (const [status, error] of [[503, "unavailable"], [500, "io"], [428, "precondition_required"], [400, "invalid_json"]]) {
-    await refuse(status, { error, message: `said with ${status}` });
+    refusal = { status, contentType: "application/json", body: JSON.stringify({ error, message: `said with ${status}` }) };
     await save(page);
     await shown(`the server's own words are shown (${status})`, banner(page, `said with ${status}`));
-    await page.unroute("**/kv/doc");
   }
+  refusal = undefined;
   await banner(page, "said with").getByRole("button", { name: "Try again" }).click();
   await becomes("and it can be tried again", async () => (await server.value("doc")) === 2);
   await me.close();

@@ -134,7 +134,9 @@ async function becomes(what, holds) {
   finding(last === true ? what : `${what}: ${last}`, last === true);
 }
 
-const shown = (what, locator) => becomes(what, () => locator.first().isVisible());
+/** Waits until it can be seen; if it never can, tells what can instead. */
+const shown = (what, locator) =>
+  becomes(what, async () => (await locator.first().isVisible()) || (await locator.page().locator(".banners, .nothing, .placeholder").allInnerTexts()).join(" | "));
 
 async function picture(page, name) {
   await page.screenshot({ path: path.join(pictures, `${name}.png`) });
