@@ -56,7 +56,7 @@ export function entryOf(tree) {
 }
 
 /** The path of an entry. Slashes stand as they are, unless something on the way might fold them. */
-export function pathOf(key) {
+function pathOf(key) {
   const encoded = encodeURIComponent(key);
   return `/kv/${key.split("/").includes("") ? encoded : encoded.replaceAll("%2F", "/")}`;
 }

@@ -289,7 +289,7 @@ function banner(name, tone, title, { signature, details, when, more, actions }) 
       h(
         "section",
         { className: `banner ${tone}`, "aria-label": title },
-        h("div", { className: "banner-words" }, h("p", { className: "banner-title" }, title, when === undefined ? null : [" ", timeElement(when)].map((part) => part)), details === undefined ? null : h("p", null, details), more?.() ?? null),
+        h("div", { className: "banner-words" }, h("p", { className: "banner-title" }, title, ...(when === undefined ? [] : [" ", timeElement(when)])), details === undefined ? null : h("p", null, details), more?.() ?? null),
         h("div", { className: "banner-actions" }, actions.map(([label, act]) => button(label, act))),
       ),
   };

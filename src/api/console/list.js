@@ -9,7 +9,7 @@ const PAGE = 50;
 const PAUSE_MILLIS = 120;
 
 /** The order of keys in the service: that of their bytes, which is that of their characters, not of UTF-16. */
-export function compareKeys(one, other) {
+function compareKeys(one, other) {
   const left = [...one];
   const right = [...other];
   for (let index = 0; index < Math.min(left.length, right.length); index += 1) {

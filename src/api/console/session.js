@@ -137,13 +137,12 @@ export class Session {
     this.on.changed();
   }
 
-  /** Lets go of a draft of another tab. Returns how to have it back. */
+  /** Lets go of a draft of another tab. */
   dropOther(name) {
     const draft = this.others.find((one) => one.name === name);
     this.others = this.others.filter((one) => one !== draft);
     this.drafts.drop(name);
     this.on.changed();
-    return draft;
   }
 
   edit(text) {
