@@ -190,9 +190,11 @@ function askToDelete(mine) {
 }
 
 async function bringBack(gone) {
+  const from = location.hash;
   try {
     await put(gone.key, gone.tree, null);
-    location.hash = hashOf(gone.key);
+    // Unless somebody has gone on to something else.
+    if (location.hash === from) location.hash = hashOf(gone.key);
   } catch (error) {
     offer(`It could not be brought back: ${error.message}`, "Try again", () => bringBack(gone));
   }

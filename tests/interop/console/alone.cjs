@@ -93,7 +93,7 @@ async function editing() {
   await page.getByRole("button", { name: "Delete", exact: true }).click();
   await becomes("an entry is deleted", async () => (await server.status("doc/plan")) === 404);
   await page.getByRole("button", { name: "Undo" }).click();
-  await becomes("and brought back", async () => (await server.status("doc/plan")) === 200);
+  await becomes("and brought back", async () => (await server.status("doc/plan")) === 200 && (await page.locator("h2.key").innerText()) === "doc/plan");
 
   await page.goto(`${server.url}/#/kv/${encodeURIComponent("not/there")}`);
   await page.getByRole("button", { name: "Create it" }).click();
