@@ -7,6 +7,7 @@ mod support;
 mod console;
 mod contract;
 mod crash;
+mod editors;
 mod errors;
 mod faults;
 mod fuzz;
