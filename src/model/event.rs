@@ -9,8 +9,8 @@ use thiserror::Error;
 
 use super::{Entry, Position, Revision};
 
-/// What an event takes in memory besides its key and value, in bytes, roughly.
-const EVENT_REST_BYTES: usize = 512;
+/// How long the text of an event is besides its key and value, in bytes, roughly.
+const TEXT_REST_BYTES: usize = 256;
 
 /// A point in a run of revisions: after a whole commit, or after the first changes of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -158,11 +158,17 @@ impl Event {
         self.shown.get_or_init(|| write(self).into()).clone()
     }
 
+    /// About how long its text is, in bytes.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        let Entry { key, record } = &self.entry;
+        key.as_str().len() + record.value.as_json().len() + TEXT_REST_BYTES
+    }
+
     /// About how much memory it takes, in bytes, once somebody was shown it.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let Entry { key, record } = &self.entry;
-        2 * (key.as_str().len() + record.value.as_json().len()) + EVENT_REST_BYTES
+        2 * self.text_bytes()
     }
 }
 

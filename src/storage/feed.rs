@@ -1,20 +1,21 @@
 //! What is told to watchers: the changes of late, kept so that they can be resumed from, and handed
 //! on to everybody who waits for them.
 //!
-//! A writer only adds to what is kept. A task of the feed's own finds out whom an event concerns and
-//! puts it into their queues, so that a thousand watchers cost a writer no more than one; it also
-//! rests between two rounds of waking them, because each one woken takes processor time that the
-//! writers need. What is kept is bounded, and whoever still has something in the queue that is kept
-//! no more is cut off.
+//! A writer only adds to what is kept. A task of the feed's own finds out whom an event concerns, so
+//! that a thousand watchers cost a writer no more than one, and gives it to them in rounds, between
+//! which it rests: each one woken, and each byte that they write, takes processor time that the
+//! writers need. What is kept is bounded, and whoever still has to see something that is kept no more
+//! is cut off.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::Stream;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -26,6 +27,9 @@ pub const DEFAULT_WATCH_BUFFER_BYTES: usize = 32 * 1024 * 1024;
 /// How long the feed rests for each watcher that it has woken. Waking one and writing to its
 /// connection takes about a tenth of this.
 const REST_PER_WATCHER: Duration = Duration::from_micros(100);
+/// How long it rests for each KiB that it has given them to write: 100 MB a second for all of them
+/// together leave the writers most of a processor.
+const REST_PER_KIB: Duration = Duration::from_micros(10);
 
 /// The changes of one store.
 #[derive(Debug)]
@@ -91,13 +95,22 @@ impl Feed {
             .after(after)
             .take_while(|event| event.cursor <= handed_on);
         let concerning = missed.filter(|event| filter.matches(&event.entry.key));
+        let missed: Arc<[_]> = concerning.cloned().collect();
         let queue = Arc::new(Queue(Mutex::new(Waiting {
-            events: concerning.cloned().collect(),
+            events: missed
+                .first()
+                .map(|_| Arc::clone(&missed))
+                .into_iter()
+                .collect(),
+            next: 0,
             after,
             ended: watchers.closed,
             waker: None,
         })));
-        watchers.add(&filter, Arc::clone(&queue));
+        watchers
+            .group_or_new(&filter)
+            .queues
+            .push(Arc::clone(&queue));
         let watcher = Watcher {
             shared: Arc::clone(&self.0),
             filter,
@@ -110,11 +123,16 @@ impl Feed {
         }
     }
 
-    /// Ends every watcher, now and from now on.
+    /// Ends every watcher, now and from now on. They are still given all there is.
     pub fn close(&self) {
+        self.0.hand_on(&mut Vec::new());
         let mut watchers = self.0.watchers.lock();
+        let forgotten = self.0.kept.lock().forgotten;
+        for group in watchers.groups() {
+            group.wake(forgotten);
+            group.queues.iter().for_each(|queue| queue.end());
+        }
         watchers.closed = true;
-        watchers.all().for_each(|queue| queue.end());
     }
 }
 
@@ -130,18 +148,29 @@ impl Shared {
         Bookmark { cursor, history }
     }
 
-    /// Puts what is new into the queues of those whom it concerns, and adds these to `due`.
-    fn hand_on(&self, due: &mut Vec<Arc<Queue>>) {
-        // Held to the end: until then nobody may be told that all this is in the queues.
-        let watchers = self.watchers.lock();
+    /// Sorts what is new by whom it concerns, and adds those who had nothing waiting to `due`.
+    fn hand_on(&self, due: &mut Vec<Filter>) {
+        // Held to the end: until then nobody may be told that all this is sorted.
+        let mut watchers = self.watchers.lock();
         let (news, forgotten) = self.kept.lock().take_news();
         for event in &news {
-            for queue in watchers.concerned_with(&event.entry.key) {
-                if queue.push(event, forgotten) == Pushed::ToBeWoken {
-                    due.push(Arc::clone(queue));
-                }
+            watchers.sort(event, forgotten, due);
+        }
+    }
+
+    /// Gives those who are `due` what has been sorted for them; returns how long to rest after that.
+    fn wake(&self, due: &mut Vec<Filter>) -> Duration {
+        let mut watchers = self.watchers.lock();
+        let forgotten = self.kept.lock().forgotten;
+        let mut rest = Duration::ZERO;
+        for filter in due.drain(..) {
+            if let Some(group) = watchers.group(&filter) {
+                let each = group.wake(forgotten);
+                let count = u32::try_from(group.queues.len()).unwrap_or(u32::MAX);
+                rest = rest.saturating_add(each.saturating_mul(count));
             }
         }
+        rest
     }
 }
 
@@ -150,18 +179,22 @@ async fn hand_on(shared: Weak<Shared>, mut news: watch::Receiver<Revision>) {
     let mut due = Vec::new();
     let mut rested = Instant::now();
     loop {
-        tokio::select! {
-            changed = news.changed() => match (changed, shared.upgrade()) {
-                (Ok(()), Some(shared)) => shared.hand_on(&mut due),
-                _ => return,
+        let published = tokio::select! {
+            changed = news.changed() => match changed {
+                Ok(()) => true,
+                Err(_) => return,
             },
-            () = sleep_until(rested), if !due.is_empty() => {}
+            () = sleep_until(rested), if !due.is_empty() => false,
+        };
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        if published {
+            shared.hand_on(&mut due);
         }
         let now = Instant::now();
         if now >= rested {
-            let woken = u32::try_from(due.len()).unwrap_or(u32::MAX);
-            due.drain(..).for_each(|queue: Arc<Queue>| queue.wake());
-            rested = now + REST_PER_WATCHER.saturating_mul(woken);
+            rested = now + shared.wake(&mut due);
         }
     }
 }
@@ -219,40 +252,42 @@ impl Kept {
 /// Who waits, to be found by the key of an event.
 #[derive(Debug, Default)]
 struct Watchers {
-    by_key: HashMap<Key, Vec<Arc<Queue>>>,
+    by_key: HashMap<Key, Group>,
     /// By length and text of the prefix: a key is looked up once for each length that is there.
-    by_prefix: BTreeMap<usize, HashMap<String, Vec<Arc<Queue>>>>,
+    by_prefix: BTreeMap<usize, HashMap<String, Group>>,
     closed: bool,
 }
 
 impl Watchers {
-    fn add(&mut self, filter: &Filter, queue: Arc<Queue>) {
+    fn group_or_new(&mut self, filter: &Filter) -> &mut Group {
         match filter {
-            Filter::Key(key) => self.by_key.entry(key.clone()).or_default().push(queue),
+            Filter::Key(key) => self.by_key.entry(key.clone()).or_default(),
             Filter::Prefix(prefix) => {
                 let of_length = self.by_prefix.entry(prefix.len()).or_default();
-                of_length.entry(prefix.clone()).or_default().push(queue);
+                of_length.entry(prefix.clone()).or_default()
             }
         }
     }
 
-    fn remove(&mut self, filter: &Filter, queue: &Arc<Queue>) {
-        let without = |queues: &mut Vec<Arc<Queue>>| {
-            if let Some(place) = queues.iter().position(|one| Arc::ptr_eq(one, queue)) {
-                queues.swap_remove(place);
-            }
-            queues.is_empty()
-        };
+    fn group(&mut self, filter: &Filter) -> Option<&mut Group> {
         match filter {
-            Filter::Key(key) => {
-                if self.by_key.get_mut(key).is_some_and(without) {
-                    self.by_key.remove(key);
-                }
-            }
+            Filter::Key(key) => self.by_key.get_mut(key),
+            Filter::Prefix(prefix) => self.by_prefix.get_mut(&prefix.len())?.get_mut(prefix),
+        }
+    }
+
+    fn remove(&mut self, filter: &Filter, queue: &Arc<Queue>) {
+        let Some(group) = self.group(filter) else {
+            return;
+        };
+        group.queues.retain(|one| !Arc::ptr_eq(one, queue));
+        if !group.queues.is_empty() {
+            return;
+        }
+        match filter {
+            Filter::Key(key) => drop(self.by_key.remove(key)),
             Filter::Prefix(prefix) => {
-                if let Some(of_length) = self.by_prefix.get_mut(&prefix.len())
-                    && of_length.get_mut(prefix).is_some_and(without)
-                {
+                if let Some(of_length) = self.by_prefix.get_mut(&prefix.len()) {
                     of_length.remove(prefix);
                     if of_length.is_empty() {
                         self.by_prefix.remove(&prefix.len());
@@ -262,22 +297,67 @@ impl Watchers {
         }
     }
 
-    fn concerned_with(&self, key: &Key) -> impl Iterator<Item = &Arc<Queue>> {
-        let lengths = self.by_prefix.iter();
-        let of_prefixes = lengths.filter_map(|(length, of_length)| {
-            let prefix = key.as_str().get(..*length)?;
-            of_length.get(prefix)
-        });
-        self.by_key
-            .get(key)
-            .into_iter()
-            .chain(of_prefixes)
-            .flatten()
+    fn sort(&mut self, event: &Arc<Event>, forgotten: Cursor, due: &mut Vec<Filter>) {
+        let key = &event.entry.key;
+        if let Some(group) = self.by_key.get_mut(key)
+            && group.add(event, forgotten)
+        {
+            due.push(Filter::Key(key.clone()));
+        }
+        for (length, of_length) in &mut self.by_prefix {
+            if let Some(prefix) = key.as_str().get(..*length)
+                && let Some(group) = of_length.get_mut(prefix)
+                && group.add(event, forgotten)
+            {
+                due.push(Filter::Prefix(prefix.to_owned()));
+            }
+        }
     }
 
-    fn all(&self) -> impl Iterator<Item = &Arc<Queue>> {
-        let of_prefixes = self.by_prefix.values().flat_map(HashMap::values);
-        self.by_key.values().chain(of_prefixes).flatten()
+    fn groups(&mut self) -> impl Iterator<Item = &mut Group> {
+        let of_prefixes = self.by_prefix.values_mut();
+        let of_prefixes = of_prefixes.flat_map(HashMap::values_mut);
+        self.by_key.values_mut().chain(of_prefixes)
+    }
+}
+
+/// Those who are told of the same: what is new is sorted once for all of them.
+#[derive(Debug, Default)]
+struct Group {
+    queues: Vec<Arc<Queue>>,
+    /// What they are given when they are woken.
+    sorted: Vec<Arc<Event>>,
+}
+
+impl Group {
+    /// Whether it had nothing before.
+    fn add(&mut self, event: &Arc<Event>, forgotten: Cursor) -> bool {
+        let had_nothing = self.sorted.is_empty();
+        if self
+            .sorted
+            .first()
+            .is_some_and(|oldest| oldest.cursor <= forgotten)
+        {
+            // So much has come while the feed rested that the first of it is kept no more.
+            self.queues.iter().for_each(|queue| queue.cut_off());
+            self.sorted.clear();
+        }
+        self.sorted.push(Arc::clone(event));
+        had_nothing
+    }
+
+    /// Returns how long to rest for each.
+    fn wake(&mut self, forgotten: Cursor) -> Duration {
+        let events: Arc<[_]> = mem::take(&mut self.sorted).into();
+        let bytes: usize = events
+            .iter()
+            .map(|event: &Arc<Event>| event.text_bytes())
+            .sum();
+        for queue in &self.queues {
+            queue.push(&events, forgotten);
+        }
+        let kib = u32::try_from(bytes / 1024).unwrap_or(u32::MAX);
+        REST_PER_WATCHER.saturating_add(REST_PER_KIB.saturating_mul(kib))
     }
 }
 
@@ -287,50 +367,69 @@ struct Queue(Mutex<Waiting>);
 
 #[derive(Debug)]
 struct Waiting {
-    events: VecDeque<Arc<Event>>,
+    /// None of them is empty.
+    events: VecDeque<Arc<[Arc<Event>]>>,
+    /// Which of the first of them is next.
+    next: usize,
     /// What the watcher has seen, or is not told of.
     after: Cursor,
     ended: bool,
     waker: Option<Waker>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Pushed {
-    ToBeWoken,
-    /// The watcher is awake, or is not told of this.
-    ToBeLeft,
+impl Waiting {
+    fn oldest(&self) -> Option<&Arc<Event>> {
+        self.events.front()?.get(self.next)
+    }
+
+    fn take_oldest(&mut self) -> Option<Arc<Event>> {
+        let oldest = self.oldest().cloned()?;
+        self.next += 1;
+        if self.oldest().is_none() {
+            self.events.pop_front();
+            self.next = 0;
+        }
+        Some(oldest)
+    }
 }
 
 impl Queue {
-    fn push(&self, event: &Arc<Event>, forgotten: Cursor) -> Pushed {
+    fn push(&self, events: &Arc<[Arc<Event>]>, forgotten: Cursor) {
         let mut waiting = self.0.lock();
-        if waiting.ended || event.cursor <= waiting.after {
-            return Pushed::ToBeLeft;
+        if waiting.ended || events.is_empty() {
+            return;
         }
-        match waiting.events.front() {
-            None => {
-                waiting.events.push_back(Arc::clone(event));
-                return Pushed::ToBeWoken;
-            }
-            Some(oldest) if oldest.cursor <= forgotten => {
-                waiting.ended = true;
-                waiting.events = VecDeque::new();
-            }
-            Some(_) => waiting.events.push_back(Arc::clone(event)),
+        if waiting
+            .oldest()
+            .is_some_and(|oldest| oldest.cursor <= forgotten)
+        {
+            drop(waiting);
+            self.cut_off();
+            return;
         }
-        Pushed::ToBeLeft
+        waiting.events.push_back(Arc::clone(events));
+        wake(waiting);
     }
 
-    fn wake(&self) {
-        let waker = self.0.lock().waker.take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+    fn cut_off(&self) {
+        let mut waiting = self.0.lock();
+        waiting.events.clear();
+        waiting.ended = true;
+        wake(waiting);
     }
 
     fn end(&self) {
-        self.0.lock().ended = true;
-        self.wake();
+        let mut waiting = self.0.lock();
+        waiting.ended = true;
+        wake(waiting);
+    }
+}
+
+fn wake(mut waiting: MutexGuard<'_, Waiting>) {
+    let waker = waiting.waker.take();
+    drop(waiting);
+    if let Some(waker) = waker {
+        waker.wake();
     }
 }
 
@@ -346,9 +445,12 @@ impl Stream for Watcher {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Arc<Event>>> {
         let mut waiting = self.queue.0.lock();
-        if let Some(event) = waiting.events.pop_front() {
-            waiting.after = event.cursor;
-            return Poll::Ready(Some(event));
+        while let Some(event) = waiting.take_oldest() {
+            // Who came later than the others of the group has seen some of what they are given.
+            if event.cursor > waiting.after {
+                waiting.after = event.cursor;
+                return Poll::Ready(Some(event));
+            }
         }
         if waiting.ended {
             return Poll::Ready(None);
@@ -360,16 +462,17 @@ impl Stream for Watcher {
 
 impl Changes for Watcher {
     fn position(&self) -> Bookmark {
-        let watchers = self.shared.watchers.lock();
+        let mut watchers = self.shared.watchers.lock();
+        let sorted = watchers
+            .group(&self.filter)
+            .is_none_or(|group| !group.sorted.is_empty());
         let handed_on = self.shared.kept.lock().handed_on;
         let waiting = self.queue.0.lock();
+        let has_more = sorted || waiting.ended || waiting.oldest().is_some();
         let seen = match handed_on {
-            Some(handed_on) if waiting.events.is_empty() && !waiting.ended => {
-                waiting.after.max(handed_on)
-            }
+            Some(handed_on) if !has_more => waiting.after.max(handed_on),
             _ => waiting.after,
         };
-        drop(watchers);
         self.shared.bookmark(seen)
     }
 }

@@ -291,9 +291,15 @@ pub async fn closing_ends_watchers_when_they_have_seen_everything(store: Arc<dyn
     let since = watching.position.clone();
     let seen = next(&mut watching).await.unwrap();
     assert_eq!(seen.entry.key, key("a"));
+    for value in ["2", "3"] {
+        committed(&*store, vec![put("a", Expected::Any, value)]).await;
+    }
     store.close().await;
+    for value in ["2", "3"] {
+        assert_eq!(told(&next(&mut watching).await.unwrap()).2, value);
+    }
     assert!(next(&mut watching).await.is_none());
     let mut late = watch(&*store, all(), Some(&since)).await;
-    assert!(next(&mut late).await.is_some());
+    assert_eq!(take(&mut late, 3).await.len(), 3);
     assert!(next(&mut late).await.is_none());
 }
