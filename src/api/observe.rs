@@ -80,8 +80,11 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let started = Instant::now();
-        // A reader who asks to wait is not late because it did.
-        let limit = self.limits.request_timeout + Wait::of_headers(request.headers()).0;
+        let mut limit = self.limits.request_timeout;
+        if request.method().is_safe() {
+            // A reader who asked to wait is not late because it did.
+            limit += Wait::of_headers(request.headers()).0;
+        }
         let method = request.method().clone();
         let uri = request.uri().clone();
         let id = match request.headers().get(&REQUEST_ID) {
