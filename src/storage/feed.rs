@@ -30,6 +30,8 @@ const REST_PER_WATCHER: Duration = Duration::from_micros(100);
 /// How long it rests for each KiB that it has given them to write: 100 MB a second for all of them
 /// together leave the writers most of a processor.
 const REST_PER_KIB: Duration = Duration::from_micros(10);
+/// How long it rests at the most, lest a burst leave those who come after it without news.
+const REST_MAX: Duration = Duration::from_millis(500);
 
 /// The changes of one store.
 #[derive(Debug)]
@@ -194,7 +196,7 @@ async fn hand_on(shared: Weak<Shared>, mut news: watch::Receiver<Revision>) {
         }
         let now = Instant::now();
         if now >= rested {
-            rested = now + shared.wake(&mut due);
+            rested = now + shared.wake(&mut due).min(REST_MAX);
         }
     }
 }
