@@ -15,3 +15,4 @@ mod blocking;
 pub mod service;
 pub mod api;
 pub mod config;
+pub mod cli;

@@ -1,12 +1,12 @@
-//! Arguments → logging → open the store → serve → drain.
+//! Arguments → logging → open the store → serve → drain; or a command of a client.
 
 use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Parser as _;
 use ifmatch::api;
+use ifmatch::cli::{self, Arguments, Task};
 use ifmatch::config::{Config, LogFormat};
 use ifmatch::service::Service;
 use ifmatch::storage::file::FileStore;
@@ -25,15 +25,18 @@ const EXIT_CUT_SHORT: i32 = 130;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let config = Config::parse();
-    if let Err(error) = run(&config).await {
+    let config = match Arguments::parse_task() {
+        Task::Ask(server, request) => return cli::run(server, request).await,
+        Task::Serve(config) => config,
+    };
+    if let Err(error) = serve(&config).await {
         eprintln!("ifmatch: {error}");
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
 }
 
-async fn run(config: &Config) -> Result<(), Box<dyn Error>> {
+async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     log_to_stderr(config.log_format)?;
     // Each connection takes a descriptor; many systems allow more than they give at first.
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {

@@ -1,0 +1,177 @@
+//! The service from a client's side.
+
+use std::time::Duration;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::header::{CONTENT_TYPE, HeaderValue, IF_MATCH, IF_NONE_MATCH};
+use reqwest::{Method, RequestBuilder, Response};
+use serde::{Deserialize, Serialize};
+
+use super::arguments::Server;
+use super::failure::{Failure, Refusal};
+use crate::model::{Key, Value};
+
+/// How long it may take to reach the service.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the service may be silent within an answer. A watcher hears from it every 15 seconds.
+const READ_TIMEOUT: Duration = Duration::from_secs(45);
+/// What stands for itself in a key's place in a URL (RFC 3986 §2.3), and the slash.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/');
+pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// An entry as the service shows it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its name.
+    pub key: Key,
+    /// Its value.
+    pub value: Value,
+    /// How often it was written since its creation.
+    pub version: u64,
+    /// The commit that wrote it.
+    pub revision: u64,
+    /// Its entity tag, quotes included.
+    pub etag: String,
+    /// When it was written, as RFC 3339 writes it.
+    pub modified_at: String,
+}
+
+/// What must hold of a key before it may be written.
+#[derive(Debug, Clone)]
+pub enum Precondition {
+    /// Nothing.
+    None,
+    /// It is not there.
+    Absent,
+    /// If-Match with this text.
+    Match(HeaderValue),
+}
+
+impl Precondition {
+    /// That the entry is still this one.
+    pub fn unchanged(entry: &Entry) -> Result<Self, Failure> {
+        HeaderValue::from_str(&entry.etag)
+            .map(Self::Match)
+            .map_err(|_| Failure::Input(format!("{:?} is no entity tag", entry.etag)))
+    }
+
+    /// Adds it to a request.
+    pub fn add_to(&self, request: RequestBuilder) -> RequestBuilder {
+        match self {
+            Self::None => request,
+            Self::Absent => request.header(IF_NONE_MATCH, "*"),
+            Self::Match(tags) => request.header(IF_MATCH, tags),
+        }
+    }
+}
+
+/// A connection to one service.
+#[derive(Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    server: Server,
+}
+
+impl Client {
+    pub fn new(server: Server) -> Result<Self, Failure> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(READ_TIMEOUT)
+            .user_agent(concat!("ifmatch/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| Failure::unreachable(server.name(), &error))?;
+        Ok(Self { http, server })
+    }
+
+    /// What the service is called in messages.
+    pub fn server_name(&self) -> String {
+        self.server.name()
+    }
+
+    /// A request about an entry.
+    pub fn on_entry(&self, method: Method, key: &Key) -> RequestBuilder {
+        let path = format!("/kv/{}", encoded(key.as_str()));
+        self.http.request(method, self.server.url(&path))
+    }
+
+    /// A request for `path` with a query, whose values are encoded here.
+    pub fn get(&self, path: &str, query: &[(&str, &str)]) -> RequestBuilder {
+        let query: Vec<_> = query
+            .iter()
+            .map(|(name, value)| format!("{name}={}", encoded(value)))
+            .collect();
+        let url = format!("{path}?{}", query.join("&"));
+        self.http.get(self.server.url(&url))
+    }
+
+    /// Writes an entry.
+    pub async fn put(
+        &self,
+        key: &Key,
+        json: impl Into<reqwest::Body>,
+        precondition: &Precondition,
+    ) -> Result<Response, Failure> {
+        let request = self.on_entry(Method::PUT, key).body(json.into());
+        self.ask(precondition.add_to(request).header(CONTENT_TYPE, JSON))
+            .await
+    }
+
+    /// Reads an entry.
+    pub async fn entry(&self, key: &Key) -> Result<Entry, Failure> {
+        let response = self.ask(self.on_entry(Method::GET, key)).await?;
+        self.shown(response).await
+    }
+
+    /// Sends a request whose answer is to be a success.
+    pub async fn ask(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let response = request
+            .send()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status().as_u16();
+        let text = response
+            .text()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        Err(Failure::Refused(Box::new(Refusal {
+            status,
+            body: serde_json::from_str(&text).ok(),
+            text,
+        })))
+    }
+
+    /// The entry that an answer shows.
+    pub async fn shown(&self, response: Response) -> Result<Entry, Failure> {
+        let body = response
+            .bytes()
+            .await
+            .map_err(|error| self.unreachable(&error))?;
+        serde_json::from_slice(&body).map_err(|error| self.not_ifmatch(&error))
+    }
+
+    /// An answer that broke off or did not come.
+    pub fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        Failure::unreachable(self.server.name(), error)
+    }
+
+    /// An answer that ifmatch does not give.
+    pub fn not_ifmatch(&self, error: &dyn std::error::Error) -> Failure {
+        Failure::Unreachable {
+            server: self.server.name(),
+            reason: format!("the answer is none of ifmatch: {error}"),
+        }
+    }
+}
+
+/// A text as it may stand in a path or a query.
+fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, ENCODED).to_string()
+}

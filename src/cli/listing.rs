@@ -1,0 +1,217 @@
+//! A list as it comes in, entry by entry, so that it takes no more memory than one of them; and `ls`.
+
+use bytes::Bytes;
+use console::style;
+use reqwest::Response;
+use serde::Deserialize;
+
+use super::arguments::Ls;
+use super::client::{Client, Entry};
+use super::failure::Failure;
+use super::output::{MOMENT_COLUMNS, Output, moment, padded, shown};
+
+/// After how many entries `ls` decides how wide its columns are.
+const ROWS_MEASURED: usize = 200;
+/// The widest column of keys, in columns of the terminal.
+const KEY_COLUMNS_MAX: usize = 40;
+
+/// `ifmatch ls`
+pub async fn ls(client: &Client, ls: &Ls, output: &Output) -> Result<(), Failure> {
+    let mut listing = Listing::of(client, &ls.prefix).await?;
+    if !output.is_terminal() {
+        while let Some(entry) = listing.next().await? {
+            output.json(&entry)?;
+        }
+        return Ok(());
+    }
+    let mut first = Vec::new();
+    while first.len() < ROWS_MEASURED
+        && let Some(entry) = listing.next().await?
+    {
+        first.push(entry);
+    }
+    let widths = first.iter().map(|entry| entry.key.as_str().chars().count());
+    let width = widths
+        .max()
+        .unwrap_or(0)
+        .clamp("KEY".len(), KEY_COLUMNS_MAX);
+    let header = format!(
+        "{}  VERSION  {}  VALUE",
+        padded("KEY", width),
+        padded("MODIFIED", MOMENT_COLUMNS)
+    );
+    output.row(&style(header).dim().to_string())?;
+    for entry in &first {
+        row(entry, width, output)?;
+    }
+    while let Some(entry) = listing.next().await? {
+        row(&entry, width, output)?;
+    }
+    Ok(())
+}
+
+fn row(entry: &Entry, width: usize, output: &Output) -> Result<(), Failure> {
+    let key = padded(&shown(entry.key.as_str()), width);
+    let at = moment(&entry.modified_at);
+    let value = shown(entry.value.as_json());
+    let about = style(format!("{:>7}  {at}", entry.version)).dim();
+    output.row(&format!("{}  {about}  {value}", style(key).bold()))
+}
+
+/// The entries of a list, all as they stood at one moment.
+#[derive(Debug)]
+pub struct Listing<'a> {
+    client: &'a Client,
+    response: Response,
+    splitter: Splitter,
+}
+
+/// What follows the entries of a list.
+#[derive(Debug, Deserialize)]
+struct Rest {
+    revision: u64,
+}
+
+impl<'a> Listing<'a> {
+    /// The entries whose keys begin with `prefix`.
+    pub async fn of(client: &'a Client, prefix: &str) -> Result<Self, Failure> {
+        let response = client.ask(client.get("/kv", &[("prefix", prefix)])).await?;
+        Ok(Self {
+            client,
+            response,
+            splitter: Splitter::default(),
+        })
+    }
+
+    /// The next entry; nothing after the last, and then it is certain that there was no more.
+    pub async fn next(&mut self) -> Result<Option<Entry>, Failure> {
+        loop {
+            if let Some(item) = self.splitter.next() {
+                let entry = serde_json::from_slice(&item);
+                return entry
+                    .map(Some)
+                    .map_err(|error| self.client.not_ifmatch(&error));
+            }
+            let chunk = self.response.chunk().await;
+            match chunk.map_err(|error| self.client.unreachable(&error))? {
+                Some(chunk) => self.splitter.add(chunk),
+                None => return self.revision().map(|_| None),
+            }
+        }
+    }
+
+    /// The revision at which they stood. To be asked for after the last of them.
+    pub fn revision(&self) -> Result<u64, Failure> {
+        let rest = serde_json::from_slice::<Rest>(&self.splitter.around);
+        rest.map(|rest| rest.revision)
+            .map_err(|error| self.client.not_ifmatch(&error))
+    }
+}
+
+/// Cuts `{"items": [{…}, {…}], …}` into the items and what is around them. It only counts brackets;
+/// whether they are JSON is found out when they are read.
+#[derive(Debug, Default)]
+struct Splitter {
+    chunk: Bytes,
+    depth: usize,
+    string: InString,
+    item: Vec<u8>,
+    around: Vec<u8>,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+enum InString {
+    #[default]
+    No,
+    Yes,
+    Escaped,
+}
+
+/// How deep a bracket that opens an item stands.
+const ITEM_DEPTH: usize = 3;
+
+impl Splitter {
+    /// To be called when there is no next item.
+    fn add(&mut self, chunk: Bytes) {
+        self.chunk = chunk;
+    }
+
+    /// The next item that is whole.
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let mut whole = None;
+        for (at, byte) in self.chunk.iter().enumerate() {
+            let is_within = self.depth >= ITEM_DEPTH;
+            let mut closes = false;
+            self.string = match (self.string, byte) {
+                (InString::Yes, b'\\') => InString::Escaped,
+                (InString::Yes, b'"') => InString::No,
+                (InString::Escaped, _) | (InString::No, b'"') => InString::Yes,
+                (InString::No, b'{' | b'[') => {
+                    self.depth += 1;
+                    InString::No
+                }
+                (InString::No, b'}' | b']') => {
+                    self.depth = self.depth.saturating_sub(1);
+                    closes = true;
+                    InString::No
+                }
+                (same, _) => same,
+            };
+            let is_item = is_within || self.depth >= ITEM_DEPTH;
+            if is_item {
+                self.item.push(*byte);
+            } else if self.depth != ITEM_DEPTH - 1 || *byte != b',' {
+                self.around.push(*byte);
+            }
+            if closes && is_within && self.depth < ITEM_DEPTH {
+                whole = Some(at + 1);
+                break;
+            }
+        }
+        let end = whole.unwrap_or(self.chunk.len());
+        self.chunk = self.chunk.slice(end..);
+        whole.map(|_| std::mem::take(&mut self.item))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(text: &str, chunk_bytes: usize) -> (Vec<String>, String) {
+        let mut splitter = Splitter::default();
+        let mut items = Vec::new();
+        for chunk in text.as_bytes().chunks(chunk_bytes) {
+            splitter.add(Bytes::copy_from_slice(chunk));
+            while let Some(item) = splitter.next() {
+                items.push(String::from_utf8(item).unwrap());
+            }
+        }
+        (items, String::from_utf8(splitter.around).unwrap())
+    }
+
+    #[test]
+    fn a_list_is_cut_into_its_items_wherever_it_was_cut_before() {
+        let items = [
+            r#"{"a":[1,{"b":"]}\"\\"},{}],"c":"\\"}"#,
+            "{}",
+            r#"{"é":","}"#,
+        ];
+        let rest = r#"],"revision":7,"next":"a,\"b"}"#;
+        let text = format!(r#"{{"items":[{}{rest}"#, items.join(","));
+        for chunk_bytes in 1..=text.len() {
+            let (found, around) = split(&text, chunk_bytes);
+            assert_eq!(found, items, "{chunk_bytes}");
+            assert_eq!(around, format!(r#"{{"items":[{rest}"#), "{chunk_bytes}");
+        }
+    }
+
+    #[test]
+    fn an_empty_list_has_no_items_and_one_that_ends_early_has_no_rest() {
+        let (items, around) = split(r#"{"items":[],"revision":0,"next":null}"#, 5);
+        assert!(items.is_empty());
+        assert_eq!(serde_json::from_str::<Rest>(&around).unwrap().revision, 0);
+        let (_, around) = split(r#"{"items":[{"a":1}"#, 5);
+        assert!(serde_json::from_str::<Rest>(&around).is_err());
+    }
+}

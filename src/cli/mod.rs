@@ -1,0 +1,65 @@
+//! The command line: the service from a client's side, for people at a terminal and for scripts.
+//!
+//! | exit code | meaning |
+//! | --- | --- |
+//! | 0 | done |
+//! | 1 | an error; nothing was changed unless the message says so |
+//! | 2 | the command was not understood |
+//! | 3 | the key is not there |
+//! | 4 | a conflict: somebody else's change stands, and was left as it is |
+//!
+//! What a command has to say goes to standard output, for a terminal in words and otherwise as JSON;
+//! why one failed goes to standard error. Beneath stand [`crate::merge`] and [`crate::json`]; of the
+//! service itself a client knows only what it answers.
+
+mod arguments;
+mod client;
+mod draft;
+mod edit;
+mod failure;
+mod follow;
+mod listing;
+mod output;
+mod transfer;
+mod write;
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+pub use self::arguments::{Arguments, Request, Server, Task};
+use self::client::Client;
+use self::failure::Failure;
+use self::output::Output;
+
+/// Does what `request` asks for at `server`.
+pub async fn run(server: Server, request: Request) -> ExitCode {
+    let output = Output::of_stdout();
+    match ask(server, request, &output).await {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever read the output has seen enough of it.
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            output.conflict(&failure);
+            // Nobody is left to be told that nobody can be told.
+            let _ = writeln!(io::stderr(), "ifmatch: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+async fn ask(server: Server, request: Request, output: &Output) -> Result<(), Failure> {
+    let client = Client::new(server)?;
+    match request {
+        Request::Get(get) => write::get(&client, &get, output).await,
+        Request::Put(put) => write::put(&client, put, output).await,
+        Request::Patch(patch) => write::patch(&client, patch, output).await,
+        Request::Rm(rm) => write::rm(&client, &rm, output).await,
+        Request::Ls(ls) => listing::ls(&client, &ls, output).await,
+        Request::Watch(watch) => follow::watch(&client, &watch, output).await,
+        Request::Edit(edit) => edit::edit(&client, &edit, output).await,
+        Request::Export(export) => transfer::export(&client, export, output).await,
+        Request::Import(import) => transfer::import(&client, &import, output).await,
+    }
+}

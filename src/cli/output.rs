@@ -1,0 +1,177 @@
+//! What a command says: to a terminal in words, to anything else as JSON.
+
+use std::borrow::Cow;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use console::{Term, measure_text_width, style, truncate_str};
+use serde::Serialize;
+
+use super::client::Entry;
+use super::failure::Failure;
+use crate::model::Value;
+
+/// How wide a [`moment`] is, in columns.
+pub const MOMENT_COLUMNS: usize = 19;
+
+/// Standard output.
+#[derive(Debug)]
+pub struct Output {
+    /// How many columns it has, if it is a terminal.
+    columns: Option<usize>,
+    stdout: io::Stdout,
+}
+
+impl Output {
+    pub fn of_stdout() -> Self {
+        let stdout = io::stdout();
+        let size = stdout.is_terminal().then(|| Term::stdout().size());
+        let columns = size.map(|(_, columns)| columns.into());
+        Self { columns, stdout }
+    }
+
+    /// Whether it is a terminal.
+    pub fn is_terminal(&self) -> bool {
+        self.columns.is_some()
+    }
+
+    /// An entry, whole.
+    pub fn entry(&self, entry: &Entry) -> Result<(), Failure> {
+        if !self.is_terminal() {
+            return self.json(entry);
+        }
+        let Entry {
+            key,
+            version,
+            modified_at,
+            etag,
+            ..
+        } = entry;
+        let about = format!("version {version}, {}, etag {etag}", moment(modified_at));
+        self.line(&format!(
+            "{}  {}",
+            style(shown(key.as_str())).bold(),
+            style(about).dim()
+        ))?;
+        self.value(&entry.value)
+    }
+
+    /// A value alone.
+    pub fn value(&self, value: &Value) -> Result<(), Failure> {
+        if self.is_terminal() {
+            self.line(&shown(&pretty(&value.to_tree())))
+        } else {
+            self.line(value.as_json())
+        }
+    }
+
+    /// What was done to an entry, in words, or the entry as JSON.
+    pub fn done(&self, what: &str, entry: &Entry) -> Result<(), Failure> {
+        if !self.is_terminal() {
+            return self.json(entry);
+        }
+        let Entry {
+            key, version, etag, ..
+        } = entry;
+        let key = style(shown(key.as_str())).bold();
+        let about = style(format!("version {version}, etag {etag}")).dim();
+        self.line(&format!("{what} {key}  {about}"))
+    }
+
+    /// One JSON text on a line of its own.
+    pub fn json(&self, shown: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string(shown).map_err(io::Error::from)?;
+        self.line(&text)
+    }
+
+    /// For who reads JSON, what the service said of a conflict: a merge needs all of it.
+    pub fn conflict(&self, failure: &Failure) {
+        if let Failure::Refused(refusal) = failure
+            && refusal.is_conflict()
+            && !self.is_terminal()
+        {
+            // The exit code and standard error tell of the conflict even if this does not come through.
+            let _ = self.line(refusal.text.trim_end());
+        }
+    }
+
+    /// A line as it is; on a terminal, what follows the width of the terminal is not cut off.
+    pub fn line(&self, text: &str) -> Result<(), Failure> {
+        let mut stdout = self.stdout.lock();
+        stdout.write_all(text.as_bytes())?;
+        stdout.write_all(b"\n")?;
+        Ok(stdout.flush()?)
+    }
+
+    /// A line that is cut off where the terminal ends.
+    pub fn row(&self, text: &str) -> Result<(), Failure> {
+        match self.columns {
+            Some(columns) => self.line(&truncate_str(text, columns, "…")),
+            None => self.line(text),
+        }
+    }
+}
+
+/// For a person who waits at a terminal; nothing where nobody does.
+pub fn note(text: &str) {
+    let mut stderr = io::stderr();
+    if stderr.is_terminal() {
+        // A remark that cannot be made is no reason to fail.
+        let _ = writeln!(stderr, "{text}");
+    }
+}
+
+/// A text with spaces after it, so that it is `columns` wide.
+pub fn padded(text: &str, columns: usize) -> String {
+    let missing = columns.saturating_sub(measure_text_width(text));
+    format!("{text}{}", " ".repeat(missing))
+}
+
+/// A text in which nothing speaks to the terminal: control characters as JSON escapes them.
+pub fn shown(text: &str) -> Cow<'_, str> {
+    let speaks = |character: char| character.is_control() && character != '\n';
+    if !text.contains(speaks) {
+        return text.into();
+    }
+    let escaped = text.chars().map(|character| {
+        if speaks(character) {
+            format!("\\u{:04x}", u32::from(character))
+        } else {
+            character.to_string()
+        }
+    });
+    escaped.collect::<String>().into()
+}
+
+/// JSON for people.
+pub fn pretty(tree: &serde_json::Value) -> String {
+    // The alternate form is that; it cannot fail for a tree.
+    format!("{tree:#}")
+}
+
+/// A moment to the second, shorter than RFC 3339 has it.
+pub fn moment(rfc_3339: &str) -> String {
+    match rfc_3339.split_once('T') {
+        Some((day, time)) => format!("{day} {}", time.get(..8).unwrap_or(time)),
+        None => rfc_3339.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_is_shown_speaks_to_the_terminal() {
+        assert_eq!(
+            shown("a\u{1b}[2J\u{9b}2J\u{7f}\nb"),
+            "a\\u001b[2J\\u009b2J\\u007f\nb"
+        );
+        assert_eq!(shown("é 🦀"), "é 🦀");
+    }
+
+    #[test]
+    fn a_moment_is_told_to_the_second() {
+        assert_eq!(moment("2026-11-22T10:00:02.123Z"), "2026-11-22 10:00:02");
+        assert_eq!(moment("x"), "x");
+    }
+}

@@ -1,0 +1,325 @@
+//! `export` and `import`: everything, or all below a prefix, as lines of JSON.
+//!
+//! ```text
+//! {"export":{"format":1,"prefix":"doc/"}}
+//! {"key":"doc/a","value":{"title":"x"},"version":3,"revision":42,"etag":"…","modified_at":"…"}
+//! {"end":{"entries":1,"revision":42}}
+//! ```
+//!
+//! The last line tells a whole export from one that was cut off, which is not taken. Of an entry only
+//! key and value are: versions and tags are the service's own.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use indicatif::{ProgressBar, ProgressStyle};
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::arguments::{Export, Import};
+use super::client::{Client, JSON, Precondition};
+use super::failure::Failure;
+use super::listing::Listing;
+use super::output::{Output, note, shown};
+use crate::model::{Key, Value};
+
+/// The format that is written, and the newest that is read.
+const FORMAT: u32 = 1;
+/// How many writes of an import are under way at once: a group of them takes one fsync.
+const WRITES_AT_ONCE: usize = 64;
+/// How often the progress moves.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The first line.
+#[derive(Debug, Serialize, Deserialize)]
+struct Head {
+    export: About,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct About {
+    format: u32,
+    prefix: String,
+}
+
+/// The last line.
+#[derive(Debug, Serialize, Deserialize)]
+struct Tail {
+    end: End,
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct End {
+    entries: u64,
+    revision: u64,
+}
+
+/// What is taken of the lines between.
+#[derive(Debug, Deserialize)]
+struct Item {
+    key: Key,
+    value: Value,
+}
+
+/// `ifmatch export`
+pub async fn export(client: &Client, export: Export, output: &Output) -> Result<(), Failure> {
+    let listing = Listing::of(client, &export.prefix).await?;
+    let Some(path) = export.file else {
+        let end = write(
+            listing,
+            export.prefix,
+            &mut io::stdout().lock(),
+            Failure::Output,
+        )
+        .await?;
+        note(&format!("{} exported.", counted(end.entries)));
+        return Ok(());
+    };
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let failed = |error| Failure::file(&path, error);
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    let end = write(listing, export.prefix, file.as_file_mut(), failed).await?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(&path).map_err(|error| failed(error.error))?;
+    if output.is_terminal() {
+        output.line(&format!(
+            "{} at revision {} exported to {}",
+            counted(end.entries),
+            end.revision,
+            path.display()
+        ))
+    } else {
+        output.json(&end)
+    }
+}
+
+async fn write(
+    mut listing: Listing<'_>,
+    prefix: String,
+    to: &mut impl Write,
+    failed: impl Fn(io::Error) -> Failure,
+) -> Result<End, Failure> {
+    let progress =
+        ProgressBar::new_spinner().with_style(style("{spinner} {human_pos} entries, {per_sec}"));
+    progress.enable_steady_tick(TICK);
+    let mut to = BufWriter::new(to);
+    let mut line = |shown: String| {
+        to.write_all(shown.as_bytes())
+            .and_then(|()| to.write_all(b"\n"))
+            .map_err(&failed)
+    };
+    let format = FORMAT;
+    line(
+        json!(Head {
+            export: About { format, prefix }
+        })
+        .to_string(),
+    )?;
+    let mut entries = 0;
+    while let Some(entry) = listing.next().await? {
+        line(serde_json::to_string(&entry).map_err(|error| failed(error.into()))?)?;
+        entries += 1;
+        progress.set_position(entries);
+    }
+    let end = End {
+        entries,
+        revision: listing.revision()?,
+    };
+    line(json!(Tail { end }).to_string())?;
+    to.flush().map_err(&failed)?;
+    progress.finish_and_clear();
+    Ok(end)
+}
+
+/// What became of an entry that was to be imported.
+enum Imported {
+    Created,
+    Replaced,
+    /// It was there with the same value.
+    Same(Key),
+    /// It was there with another.
+    There(Key),
+}
+
+/// What became of all of them.
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    created: u64,
+    replaced: u64,
+    same: Vec<Key>,
+    there: Vec<Key>,
+}
+
+/// `ifmatch import`. Nothing is written before the whole of the export has been read.
+pub async fn import(client: &Client, import: &Import, output: &Output) -> Result<(), Failure> {
+    let (name, text) = match import.file.as_deref() {
+        Some(path) if path != Path::new("-") => (path, fs::read_to_string(path)),
+        _ => (Path::new("standard input"), io::read_to_string(io::stdin())),
+    };
+    let text = text.map_err(|error| Failure::file(name, error))?;
+    let items = read(&text).map_err(|reason| {
+        Failure::Input(format!("{}: {reason}; nothing is written", name.display()))
+    })?;
+    drop(text);
+    let all = items.len() as u64;
+    let progress = ProgressBar::new(all).with_style(style(
+        "{bar:40} {human_pos} of {human_len}, {per_sec}, {eta} left",
+    ));
+    let mut report = Report::default();
+    let precondition = if import.replace {
+        Precondition::None
+    } else {
+        Precondition::Absent
+    };
+    let mut written = stream::iter(items)
+        .map(|item| put(client, item, &precondition))
+        .buffer_unordered(WRITES_AT_ONCE);
+    while let Some(imported) = written.next().await {
+        match imported {
+            Ok(Imported::Created) => report.created += 1,
+            Ok(Imported::Replaced) => report.replaced += 1,
+            Ok(Imported::Same(key)) => report.same.push(key),
+            Ok(Imported::There(key)) => report.there.push(key),
+            Err(failure) => {
+                progress.finish_and_clear();
+                let done = report.created + report.replaced;
+                return Err(Failure::Broken {
+                    failure: failure.into(),
+                    done,
+                    all,
+                });
+            }
+        }
+        progress.inc(1);
+    }
+    progress.finish_and_clear();
+    report.same.sort_unstable();
+    report.there.sort_unstable();
+    tell(&report, output)?;
+    match report.there.len() {
+        0 => Ok(()),
+        count => Err(Failure::There { count }),
+    }
+}
+
+async fn put(
+    client: &Client,
+    Item { key, value }: Item,
+    precondition: &Precondition,
+) -> Result<Imported, Failure> {
+    let request = client
+        .on_entry(Method::PUT, &key)
+        .header(CONTENT_TYPE, JSON)
+        .header("prefer", HeaderValue::from_static("return=minimal"))
+        .body(value.as_json().to_owned());
+    match client.ask(precondition.add_to(request)).await {
+        Ok(response)
+            if response.headers().contains_key("location")
+                || response.status() == StatusCode::CREATED =>
+        {
+            Ok(Imported::Created)
+        }
+        Ok(_) => Ok(Imported::Replaced),
+        Err(Failure::Refused(refusal)) if refusal.status == 412 => {
+            let current = refusal.body.and_then(|body| body.current);
+            if current.is_some_and(|entry| entry.value == value) {
+                Ok(Imported::Same(key))
+            } else {
+                Ok(Imported::There(key))
+            }
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+fn tell(report: &Report, output: &Output) -> Result<(), Failure> {
+    if !output.is_terminal() {
+        return output.json(report);
+    }
+    for key in &report.same {
+        output.line(&format!("there already, the same: {}", shown(key.as_str())))?;
+    }
+    for key in &report.there {
+        output.line(&format!(
+            "there already, left as it is: {}",
+            shown(key.as_str())
+        ))?;
+    }
+    let replaced = match report.replaced {
+        0 => String::new(),
+        count => format!(", {count} replaced"),
+    };
+    output.line(&format!("{} created{replaced}", counted(report.created)))
+}
+
+/// The entries of an export, or why it is none.
+fn read(text: &str) -> Result<Vec<Item>, String> {
+    let mut lines = text
+        .lines()
+        .zip(1..)
+        .filter(|(line, _)| !line.trim().is_empty());
+    let head = lines
+        .next()
+        .and_then(|(line, _)| serde_json::from_str::<Head>(line).ok());
+    match head {
+        Some(Head { export }) if export.format <= FORMAT => {}
+        Some(Head { export }) => {
+            return Err(format!(
+                "it has format {}, and {FORMAT} is the newest known",
+                export.format
+            ));
+        }
+        None => return Err("it does not begin as an export does".to_owned()),
+    }
+    let mut items: Vec<Item> = Vec::new();
+    let mut keys = HashSet::new();
+    for (line, number) in lines.by_ref() {
+        match serde_json::from_str::<Item>(line) {
+            Ok(item) if keys.insert(item.key.clone()) => items.push(item),
+            Ok(item) => {
+                return Err(format!(
+                    "line {number}: the key {} is there twice",
+                    shown(item.key.as_str())
+                ));
+            }
+            Err(error) => match serde_json::from_str::<Tail>(line) {
+                Ok(Tail { end }) if end.entries == items.len() as u64 => {
+                    return match lines.next() {
+                        None => Ok(items),
+                        Some((_, number)) => Err(format!("line {number} follows its end")),
+                    };
+                }
+                Ok(Tail { end }) => {
+                    return Err(format!(
+                        "it has {} and should have {}",
+                        counted(items.len() as u64),
+                        end.entries
+                    ));
+                }
+                Err(_) => return Err(format!("line {number} is no entry: {error}")),
+            },
+        }
+    }
+    Err("it was cut off: its last line is not there".to_owned())
+}
+
+fn counted(entries: u64) -> String {
+    match entries {
+        1 => "1 entry".to_owned(),
+        count => format!("{count} entries"),
+    }
+}
+
+/// A style of progress; a template that cannot be read shows the plain one.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
