@@ -9,6 +9,8 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::client::Entry;
+use super::output::shown;
+use crate::model::Key;
 
 /// Why a command failed.
 #[derive(Debug, Error)]
@@ -45,8 +47,10 @@ pub enum Failure {
         count: usize,
     },
     /// An import stopped in the middle.
-    #[error("{failure}\n{done} of {all} were written before; import it again to go on")]
+    #[error("{}: {failure}\n{done} of {all} were written before; import it again to go on", shown(key.as_str()))]
     Broken {
+        /// At which entry.
+        key: Key,
         /// Why.
         failure: Box<Failure>,
         /// How many were written.

@@ -10,8 +10,9 @@
 //! key and value are: versions and tags are the service's own.
 
 use std::collections::HashSet;
-use std::fs;
+use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ use crate::model::{Key, Value};
 const FORMAT: u32 = 1;
 /// How many writes of an import are under way at once: a group of them takes one fsync.
 const WRITES_AT_ONCE: usize = 64;
+/// The mode of an export that is a new file, less the umask.
+const NEW_FILE_MODE: u32 = 0o666;
 /// How often the progress moves.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -81,15 +84,7 @@ pub async fn export(client: &Client, export: Export, output: &Output) -> Result<
         note(&format!("{} exported.", counted(end.entries)));
         return Ok(());
     };
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let failed = |error| Failure::file(&path, error);
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    let end = write(listing, export.prefix, file.as_file_mut(), failed).await?;
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(&path).map_err(|error| failed(error.error))?;
+    let end = write_file(listing, export.prefix, &path).await?;
     if output.is_terminal() {
         output.line(&format!(
             "{} at revision {} exported to {}",
@@ -100,6 +95,30 @@ pub async fn export(client: &Client, export: Export, output: &Output) -> Result<
     } else {
         output.json(&end)
     }
+}
+
+/// The file is replaced when the whole of the export is on the disk.
+async fn write_file(listing: Listing<'_>, prefix: String, path: &Path) -> Result<End, Failure> {
+    let failed = |error| Failure::file(path, error);
+    // Behind a symbolic link the file itself is replaced.
+    let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if place.exists() && !place.is_file() {
+        // A pipe or a device is written to; to replace it would take it away from everybody.
+        let mut file = File::options().write(true).open(path).map_err(failed)?;
+        return write(listing, prefix, &mut file, failed).await;
+    }
+    let folder = match place.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::Builder::new()
+        .permissions(Permissions::from_mode(NEW_FILE_MODE))
+        .tempfile_in(folder)
+        .map_err(failed)?;
+    let end = write(listing, prefix, file.as_file_mut(), failed).await?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(&place).map_err(|error| failed(error.error))?;
+    Ok(end)
 }
 
 async fn write(
@@ -189,10 +208,11 @@ pub async fn import(client: &Client, import: &Import, output: &Output) -> Result
             Ok(Imported::Replaced) => report.replaced += 1,
             Ok(Imported::Same(key)) => report.same.push(key),
             Ok(Imported::There(key)) => report.there.push(key),
-            Err(failure) => {
+            Err((key, failure)) => {
                 progress.finish_and_clear();
                 let done = report.created + report.replaced;
                 return Err(Failure::Broken {
+                    key,
                     failure: failure.into(),
                     done,
                     all,
@@ -215,7 +235,7 @@ async fn put(
     client: &Client,
     Item { key, value }: Item,
     precondition: &Precondition,
-) -> Result<Imported, Failure> {
+) -> Result<Imported, (Key, Failure)> {
     let request = client
         .on_entry(Method::PUT, &key)
         .header(CONTENT_TYPE, JSON)
@@ -237,7 +257,7 @@ async fn put(
                 Ok(Imported::There(key))
             }
         }
-        Err(failure) => Err(failure),
+        Err(failure) => Err((key, failure)),
     }
 }
 

@@ -4,6 +4,9 @@
 
 mod support;
 
+mod cli;
+mod cli_edit;
+mod cli_transfer;
 mod console;
 mod contract;
 mod crash;

@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod binary;
+pub mod cli;
 pub mod contract;
 pub mod events;
 pub mod linear;

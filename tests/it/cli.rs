@@ -1,0 +1,415 @@
+//! The command line as a script uses it.
+
+use std::process::Stdio;
+
+use rustix::process::Signal;
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout};
+
+use crate::support::binary::{BINARY, Process, bare_command, soon};
+use crate::support::cli::{Cli, finish};
+
+#[tokio::test]
+async fn a_value_comes_from_an_argument_a_file_or_standard_input() {
+    let cli = Cli::start().await;
+    std::fs::write(cli.folder.path().join("value"), "[1.10]\n").unwrap();
+    for (arguments, input, value) in [
+        (
+            &["put", "a", r#"{"b": 1e400, "a": "é"}"#][..],
+            "",
+            r#"{"b":1e400,"a":"é"}"#,
+        ),
+        (&["put", "a", "-5"], "", "-5"),
+        (&["put", "a", "-1.50e3"], "", "-1.50e3"),
+        (&["put", "a", "--file", "value"], "", "[1.10]"),
+        (&["put", "a", "--file", "-"], " 3 ", "3"),
+        (&["put", "a"], "null", "null"),
+    ] {
+        cli.run_with_input(arguments, input).await.assert_code(0);
+        assert_eq!(cli.value("a").await, value);
+    }
+    for arguments in [
+        &["put", "a", "1", "--file", "value"][..],
+        &["put", "a", "1", "--create", "--if-match", "*"],
+        &["put", "a", "1", "--if-match", "a\u{1}b"],
+        &["put", "", "1"],
+        &["put", "a/../b", "1"],
+        &["put", "a", "1", "2"],
+        &["frob"],
+    ] {
+        cli.run(arguments).await.assert_code(2);
+    }
+    for arguments in [
+        &["put", "a", "tru"][..],
+        &["put", "a"],
+        &["put", "a", "--file", "none"],
+    ] {
+        let ran = cli.run(arguments).await;
+        ran.assert_code(1);
+        assert!(
+            ran.stderr.starts_with("ifmatch: ") && ran.stdout.is_empty(),
+            "{ran:?}"
+        );
+    }
+    assert_eq!(
+        cli.value("a").await,
+        "null",
+        "what failed has changed nothing"
+    );
+}
+
+#[tokio::test]
+async fn an_entry_is_shown_as_the_service_shows_it() {
+    let cli = Cli::start().await;
+    for key in [
+        "doc/plan",
+        "a b",
+        "ü/🦀",
+        "?#%25+&=\"'\\",
+        "//a//",
+        "-",
+        "--value",
+    ] {
+        let put = cli.run(&["put", "--", key, "[1.0]"]).await;
+        put.assert_code(0);
+        assert_eq!(put.json()["key"], key);
+        let got = cli.run(&["get", "--", key]).await;
+        assert_eq!(got.stdout, put.stdout);
+        let listed = cli.run(&["ls", "--", key]).await;
+        assert_eq!(listed.stdout, put.stdout);
+    }
+    let body = reqwest::get(cli.server.url("/kv/doc%2Fplan"))
+        .await
+        .unwrap();
+    let got = cli.run(&["get", "doc/plan"]).await;
+    assert_eq!(got.stdout.trim_end(), body.text().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_precondition_is_sent_and_a_conflict_has_all_that_a_merge_needs() {
+    let cli = Cli::start().await;
+    let created = cli.run(&["put", "a", "1", "--create"]).await;
+    let tag = created.assert_code(0).json()["etag"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let refused = cli.run(&["put", "a", "2", "--create"]).await;
+    refused.assert_code(4);
+    assert_eq!(refused.json()["current"], created.json());
+    assert!(refused.stderr.contains("version 1"), "{refused:?}");
+    // With its quotes, and as a shell leaves it.
+    cli.run(&["put", "a", "2", "--if-match", &tag])
+        .await
+        .assert_code(0);
+    let stale = tag.trim_matches('"');
+    for arguments in [
+        &["put", "a", "3", "--if-match", stale][..],
+        &["patch", "a", "3", "--if-match", stale],
+        &["rm", "a", "--if-match", stale],
+    ] {
+        let refused = cli.run(arguments).await;
+        assert_eq!(
+            refused.assert_code(4).json()["current"]["value"],
+            2,
+            "{arguments:?}"
+        );
+    }
+    let tag = cli.run(&["get", "a"]).await.json()["etag"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let bare = tag.trim_matches('"');
+    cli.run(&["patch", "a", "4", "--if-match", bare])
+        .await
+        .assert_code(0);
+    cli.run(&["put", "a", "3", "--if-match", "*"])
+        .await
+        .assert_code(0);
+    let gone = cli.run(&["put", "b", "1", "--if-match", "*"]).await;
+    assert_eq!(gone.assert_code(4).json()["current"], json!(null));
+    assert_eq!(cli.value("a").await, "3");
+}
+
+#[tokio::test]
+async fn a_patch_that_is_an_array_is_a_json_patch() {
+    let cli = Cli::start().await;
+    cli.run(&["put", "a", r#"{"b":1,"c":2}"#])
+        .await
+        .assert_code(0);
+    cli.run(&["patch", "a", r#"{"c":null,"d":[3]}"#])
+        .await
+        .assert_code(0);
+    let operations = r#" [{"op":"test","path":"/b","value":1},{"op":"remove","path":"/b"}]"#;
+    cli.run_with_input(&["patch", "a"], operations)
+        .await
+        .assert_code(0);
+    assert_eq!(cli.value("a").await, r#"{"d":[3]}"#);
+    let failed = cli.run_with_input(&["patch", "a"], operations).await;
+    assert_eq!(failed.assert_code(4).json()["error"], "patch_conflict");
+    cli.run(&["patch", "a", "[1]"]).await.assert_code(1);
+    assert_eq!(cli.value("a").await, r#"{"d":[3]}"#);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_3_and_what_went_wrong_is_1() {
+    let cli = Cli::start_with(&["--max-value-bytes", "100"]).await;
+    for arguments in [
+        &["get", "a"][..],
+        &["patch", "a", "{}"],
+        &["rm", "a"],
+        &["edit", "a"],
+    ] {
+        let ran = cli.run(arguments).await;
+        ran.assert_code(3);
+        assert_eq!(ran.stdout, "", "{arguments:?}");
+        assert_eq!(ran.stderr, "ifmatch: key does not exist\n", "{arguments:?}");
+    }
+    let large = format!("\"{}\"", "x".repeat(100));
+    cli.run(&["put", "a", &large]).await.assert_code(1);
+    cli.run(&["put", "a", "1"]).await.assert_code(0);
+    let deleted = cli.run(&["rm", "a"]).await;
+    assert_eq!(deleted.assert_code(0).json()["value"], 1);
+
+    let Cli {
+        server,
+        folder: _folder,
+    } = cli;
+    let address = server.address.clone();
+    server.stop().await;
+    for arguments in [&["get", "a"][..], &["ls"], &["watch"], &["export"]] {
+        let mut command = bare_command(BINARY);
+        command.args(arguments).args(["--server", &address]);
+        let ran = finish(command).await;
+        ran.assert_code(1);
+        assert!(
+            ran.stderr.contains(&address) && ran.stderr.contains("refused"),
+            "{ran:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_of_ifmatch_is_an_error() {
+    let other = axum::Router::new()
+        .route("/kv/broken", axum::routing::any(|| async { "{" }))
+        .route(
+            "/kv",
+            axum::routing::get(|| async { "{\"items\":[{\"key\":\"a\"}" }),
+        );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let served = tokio::spawn(async { axum::serve(listener, other).await });
+    for arguments in [
+        &["get", "missing"][..],
+        &["get", "broken"],
+        &["put", "broken", "1"],
+        &["ls"],
+        &["export"],
+        &["watch"],
+    ] {
+        let mut command = bare_command(BINARY);
+        command.args(arguments).args(["--server", &address]);
+        let ran = finish(command).await;
+        ran.assert_code(1);
+        assert!(
+            ran.stderr.contains("none of ifmatch"),
+            "{arguments:?}: {ran:?}"
+        );
+        assert!(!ran.stdout.contains("end"), "{arguments:?}: {ran:?}");
+    }
+    served.abort();
+}
+
+#[tokio::test]
+async fn a_list_is_an_entry_a_line() {
+    let cli = Cli::start().await;
+    assert_eq!(cli.run(&["ls"]).await.assert_code(0).stdout, "");
+    let operations: Vec<_> = (0..100)
+        .map(|n| json!({"op": "put", "key": format!("many/{n:03}"), "value": "x".repeat(2000)}))
+        .collect();
+    let client = reqwest::Client::new();
+    for prefix in ["many/", "other/"] {
+        let body = json!({"operations": operations}).to_string();
+        let body = body.replace("many/", prefix);
+        let post = client.post(cli.server.url("/transactions"));
+        let done = post.header("content-type", "application/json").body(body);
+        assert_eq!(done.send().await.unwrap().status(), 200);
+    }
+    for (prefix, count) in [("", 200), ("many/", 100), ("many/00", 10), ("none", 0)] {
+        let ran = cli.run(&["ls", prefix]).await;
+        let keys: Vec<_> = ran
+            .assert_code(0)
+            .stdout
+            .lines()
+            .map(|line| {
+                let entry: serde_json::Value = serde_json::from_str(line).unwrap();
+                entry["key"].as_str().unwrap().to_owned()
+            })
+            .collect();
+        assert_eq!(keys.len(), count, "{prefix:?}");
+        assert!(keys.is_sorted() && keys.iter().all(|key| key.starts_with(prefix)));
+    }
+}
+
+#[tokio::test]
+async fn a_server_is_named_in_any_of_the_usual_ways() {
+    let cli = Cli::start().await;
+    cli.run(&["put", "a", "1"]).await.assert_code(0);
+    let (url, address) = (cli.server.url(""), &cli.server.address);
+    let with_slash = format!("{url}/");
+    for arguments in [
+        &["get", "a", "--server", &url][..],
+        &["--server", &url, "get", "a"],
+        &["get", "--server", address, "a"],
+        &["get", "a", "--server", &with_slash],
+    ] {
+        let mut command = cli.command(arguments);
+        command.env("IFMATCH_SERVER", "http://127.0.0.1:1");
+        finish(command).await.assert_code(0);
+    }
+    for server in ["ftp://a", "http://", "a b", "http://a?b", "http://a#b", ""] {
+        cli.run(&["get", "a", "--server", server])
+            .await
+            .assert_code(2);
+    }
+}
+
+#[tokio::test]
+async fn flags_and_variables_of_the_service_are_none_of_its_clients() {
+    let cli = Cli::start().await;
+    cli.run(&["put", "a", "1"]).await.assert_code(0);
+    let mut command = cli.command(&["get", "a"]);
+    command
+        .env("IFMATCH_LISTEN", "nonsense")
+        .env("IFMATCH_MAX_CONNECTIONS", "nonsense")
+        .env("IFMATCH_REQUIRE_PRECONDITIONS", "1");
+    finish(command).await.assert_code(0);
+    for arguments in [
+        &["--data", "x", "get", "a"][..],
+        &["get", "a", "--data", "x"],
+        &["--require-preconditions", "serve"],
+        &["serve", "--server", "http://127.0.0.1:1"],
+    ] {
+        cli.run(arguments).await.assert_code(2);
+    }
+    let mut command = cli.command(&["serve"]);
+    command.env("IFMATCH_MAX_CONNECTIONS", "nonsense");
+    finish(command).await.assert_code(2);
+}
+
+#[tokio::test]
+async fn serve_is_what_happens_without_a_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = bare_command(BINARY);
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .arg(folder.path().join("data.json"))
+        .env("IFMATCH_SERVER", "not a server");
+    let process = Process::spawn(command).await;
+    let answer = reqwest::get(process.url("/health")).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert!(process.stop().await.status.success());
+}
+
+/// A watch, and the lines that it prints.
+fn watch(cli: &Cli, arguments: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
+    let mut command = cli.command(&[&["watch"], arguments].concat());
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let stdout = child.stdout.take().unwrap();
+    (child, BufReader::new(stdout).lines())
+}
+
+async fn next(lines: &mut Lines<BufReader<ChildStdout>>) -> serde_json::Value {
+    let line = soon(lines.next_line()).await.unwrap().expect("it goes on");
+    serde_json::from_str(&line).unwrap()
+}
+
+/// The `id` of the newest event: that of a list.
+async fn now(cli: &Cli) -> String {
+    let list = reqwest::get(cli.server.url("/kv?limit=1")).await.unwrap();
+    let tag = list.headers()["etag"].to_str().unwrap();
+    tag.trim_matches('"').to_owned()
+}
+
+#[tokio::test]
+async fn a_watch_tells_each_change_once_and_in_order() {
+    let cli = Cli::start().await;
+    let since = now(&cli).await;
+    cli.run(&["put", "doc/a", "1"]).await.assert_code(0);
+    cli.run(&["put", "b", "2"]).await.assert_code(0);
+    let (_all, mut all) = watch(&cli, &["--since", &since]);
+    let (_docs, mut docs) = watch(&cli, &["doc/", "--since", &since]);
+    let (_key, mut key) = watch(&cli, &["--key", "b", "--since", &since]);
+    cli.run(&["put", "doc/a", "3"]).await.assert_code(0);
+    cli.run(&["rm", "b"]).await.assert_code(0);
+    cli.run(&["rm", "doc/a"]).await.assert_code(0);
+    let told = |event: &serde_json::Value| {
+        let entry = &event["entry"];
+        format!("{} {} {}", event["event"], entry["key"], entry["value"]).replace('"', "")
+    };
+    let expected = [
+        "put doc/a 1",
+        "put b 2",
+        "put doc/a 3",
+        "delete b 2",
+        "delete doc/a 3",
+    ];
+    let mut middle = String::new();
+    for expected in expected {
+        let event = next(&mut all).await;
+        assert_eq!(told(&event), expected);
+        if expected == "put doc/a 3" {
+            middle = event["id"].as_str().unwrap().to_owned();
+        }
+    }
+    for expected in expected.iter().filter(|told| told.contains("doc/")) {
+        assert_eq!(told(&next(&mut docs).await), *expected);
+    }
+    for expected in expected.iter().filter(|told| told.contains(" b ")) {
+        assert_eq!(told(&next(&mut key).await), *expected);
+    }
+    let (_resumed, mut resumed) = watch(&cli, &["--since", &middle]);
+    assert_eq!(told(&next(&mut resumed).await), "delete b 2");
+}
+
+#[tokio::test]
+async fn a_watch_outlives_the_server_and_is_told_to_list_again() {
+    let cli = Cli::start().await;
+    let since = now(&cli).await;
+    let (_child, mut lines) = watch(&cli, &["--since", &since]);
+    cli.run(&["put", "a", "1"]).await.assert_code(0);
+    assert_eq!(next(&mut lines).await["entry"]["value"], 1);
+    let Cli { server, folder } = cli;
+    let address = server.address.clone();
+    server.signal(Signal::KILL);
+    server.wait().await;
+    let cli = Cli::start_again(folder, &address).await;
+    assert_eq!(next(&mut lines).await["event"], "reset");
+    cli.run(&["put", "a", "2"]).await.assert_code(0);
+    assert_eq!(next(&mut lines).await["entry"]["value"], 2);
+}
+
+#[tokio::test]
+async fn who_has_read_enough_ends_it_without_an_error() {
+    let cli = Cli::start().await;
+    let since = now(&cli).await;
+    let (mut child, mut lines) = watch(&cli, &["--since", &since]);
+    cli.run(&["put", "a", "1"]).await.assert_code(0);
+    next(&mut lines).await;
+    drop(lines);
+    cli.run(&["put", "a", "2"]).await.assert_code(0);
+    assert_eq!(soon(child.wait()).await.unwrap().code(), Some(0));
+
+    // More than a pipe holds.
+    let large = format!("\"{}\"", "x".repeat(500_000));
+    cli.run_with_input(&["put", "a"], &large)
+        .await
+        .assert_code(0);
+    cli.run_with_input(&["put", "b"], &large)
+        .await
+        .assert_code(0);
+    let mut child = cli.command(&["ls"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(soon(child.wait()).await.unwrap().code(), Some(0));
+}
