@@ -48,7 +48,7 @@ async function write(url, rounds, expected) {
   let broken = 0;
   let open = [];
   // Lets so many bytes through, then breaks the connection.
-  let allowance = 2000;
+  let allowance = 6000;
   const proxy = net.createServer((from) => {
     const to = net.connect(Number(port), hostname);
     open.push(from, to);
@@ -105,9 +105,9 @@ async function write(url, rounds, expected) {
 
   let expected = [];
   let over = end();
-  await write(url, 60, expected);
+  await write(url, 200, expected);
   await over;
-  finding(`${expected.length} changes over ${broken + 1} connections: each once, in order`, isDeepStrictEqual(told, expected) && broken > 3);
+  finding(`${expected.length} changes over ${broken + 1} connections: each once, in order`, isDeepStrictEqual(told, expected) && broken > 5);
   finding("what it knows is what is there", (await holds()) && resets === 0);
 
   allowance = Infinity;

@@ -28,17 +28,18 @@ class Follower:
     """What it knows of the store, and every change that it was told of."""
 
     def __init__(self):
-        self.known, self.told, self.last, self.listed, self.resets = {}, [], None, 0, 0
+        self.known, self.told, self.since, self.last, self.listed, self.resets = {}, [], None, None, 0, 0
 
     def list(self):
         answer = client.get(f"{url}/kv")
         self.known = {entry["key"]: entry for entry in answer.json()["items"]}
         self.listed = answer.json()["revision"]
-        self.last = self.last or answer.headers["etag"].strip('"')
+        self.since = answer.headers["etag"].strip('"')
 
     def follow(self, events):
         """Takes so many events, over one connection; returns whether the end marker came."""
-        with connect_sse(client, "GET", f"{url}/watch", headers={"Last-Event-ID": self.last}) as source:
+        after = {"headers": {"Last-Event-ID": self.last}} if self.last else {"params": {"since": self.since}}
+        with connect_sse(client, "GET", f"{url}/watch", **after) as source:
             for event in source.iter_sse():
                 self.last = event.id or self.last
                 if event.event == "reset":
@@ -52,7 +53,7 @@ class Follower:
                     if event.event == "put":
                         self.known[entry["key"]] = entry
                     else:
-                        self.known.pop(entry["key"])
+                        self.known.pop(entry["key"], None)
                 if entry["key"] == "end":
                     return True
                 events -= 1
