@@ -32,7 +32,15 @@ pub struct SyntaxError {
 /// [`SyntaxError`] if the text is empty, is not JSON, is not UTF-8, has an unpaired surrogate, or
 /// is nested deeper than [`MAX_DEPTH_LEVELS`].
 pub fn parse(text: &[u8]) -> Result<Tree, SyntaxError> {
-    parse_within(text, MAX_DEPTH_LEVELS)
+    read(text, MAX_DEPTH_LEVELS, Repeated::LastWins)
+}
+
+/// The same for a text that a person has typed, in which a repeated member is a slip.
+///
+/// # Errors
+/// As [`parse`], and if an object has a member twice.
+pub fn parse_distinct(text: &[u8]) -> Result<Tree, SyntaxError> {
+    read(text, MAX_DEPTH_LEVELS, Repeated::Refused)
 }
 
 /// The same for a text in which values stand some levels below the top.
@@ -40,6 +48,17 @@ pub fn parse(text: &[u8]) -> Result<Tree, SyntaxError> {
 /// # Errors
 /// As [`parse`], but with another limit for nesting.
 pub fn parse_within(text: &[u8], max_depth_levels: usize) -> Result<Tree, SyntaxError> {
+    read(text, max_depth_levels, Repeated::LastWins)
+}
+
+/// What becomes of a member that is there twice.
+#[derive(Clone, Copy, PartialEq)]
+enum Repeated {
+    LastWins,
+    Refused,
+}
+
+fn read(text: &[u8], max_depth_levels: usize, repeated: Repeated) -> Result<Tree, SyntaxError> {
     let mut events = Events::new(text, max_depth_levels);
     let mut open: Vec<Container> = Vec::new();
     loop {
@@ -55,7 +74,10 @@ pub fn parse_within(text: &[u8], max_depth_levels: usize) -> Result<Tree, Syntax
                 continue;
             }
             JsonEvent::ObjectKey(name) => {
-                if let Some(Container::Object(_, member)) = open.last_mut() {
+                if let Some(Container::Object(members, member)) = open.last_mut() {
+                    if repeated == Repeated::Refused && members.contains_key(&*name) {
+                        return Err(events.error(&format!("the member {name:?} is there twice")));
+                    }
                     *member = name.into_owned();
                 }
                 continue;
@@ -259,6 +281,17 @@ mod tests {
     #[test]
     fn of_a_repeated_member_the_last_wins() {
         assert_eq!(compact(r#"{"a":1,"b":2,"\u0061":3}"#), r#"{"a":3,"b":2}"#);
+    }
+
+    #[test]
+    fn a_repeated_member_is_refused_where_it_is_a_slip() {
+        let text = "{\n  \"a\": {\"b\": 1},\n  \"\\u0061\": 2\n}";
+        let error = parse_distinct(text.as_bytes()).unwrap_err();
+        assert_eq!(error.reason, "the member \"a\" is there twice");
+        assert_eq!(error.line, 3);
+        for text in [r#"[{"a":1},{"a":1}]"#, r#"{"a":{"a":1},"b":{"a":1}}"#] {
+            assert!(parse_distinct(text.as_bytes()).is_ok(), "{text}");
+        }
     }
 
     #[test]

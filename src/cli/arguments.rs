@@ -12,6 +12,9 @@ use reqwest::header::HeaderValue;
 use crate::config::Config;
 use crate::model::{Bookmark, Key};
 
+/// Where a service is unless something else is said.
+const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
+
 /// An HTTP key-value service in which nobody's update gets lost, and its command line.
 ///
 /// Without a command it serves. The commands talk to a service: `ifmatch edit KEY` opens an entry in
@@ -31,7 +34,8 @@ pub struct Arguments {
         global = true,
         env = "IFMATCH_SERVER",
         value_name = "URL",
-        default_value = "http://127.0.0.1:8080"
+        hide_env_values = true,
+        default_value = DEFAULT_SERVER
     )]
     server: String,
 
@@ -127,7 +131,8 @@ impl Arguments {
         match command {
             Some(Command::Ask(request)) => {
                 let is_no_server = |why| {
-                    let what = format!("{server:?} is no --server: {why}");
+                    // Not the text itself, which may have a password.
+                    let what = format!("--server cannot be used: {why}");
                     clap::Error::raw(ErrorKind::ValueValidation, what)
                 };
                 Ok(Task::Ask(server.parse().map_err(is_no_server)?, request))
@@ -171,7 +176,9 @@ impl FromStr for Server {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let text = if text.contains("://") {
+        let text = if text.is_empty() {
+            DEFAULT_SERVER.to_owned()
+        } else if text.contains("://") {
             text.to_owned()
         } else {
             format!("http://{text}")
@@ -306,7 +313,7 @@ pub struct Export {
     /// Only keys that begin so
     #[arg(default_value = "")]
     pub prefix: String,
-    /// Where to; without it, standard output. The file is there only when it is whole
+    /// Where to; without it, or as `-`, standard output. The file is there only when it is whole
     #[arg(long, short, value_name = "FILE")]
     pub file: Option<PathBuf>,
 }

@@ -1,9 +1,11 @@
 //! The service from a client's side.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::header::{CONTENT_TYPE, HeaderValue, IF_MATCH, IF_NONE_MATCH};
+use reqwest::header::{CONTENT_TYPE, HeaderValue, IF_MATCH, IF_NONE_MATCH, LOCATION};
+use reqwest::redirect::Policy;
 use reqwest::{Method, RequestBuilder, Response};
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +84,8 @@ impl Client {
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
+            // A write that is redirected may come to nothing and look like a success.
+            .redirect(Policy::none())
             .user_agent(concat!("ifmatch/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| Failure::unreachable(server.name(), &error))?;
@@ -117,8 +121,8 @@ impl Client {
         precondition: &Precondition,
     ) -> Result<Response, Failure> {
         let request = self.on_entry(Method::PUT, key).body(json.into());
-        self.ask(precondition.add_to(request).header(CONTENT_TYPE, JSON))
-            .await
+        let request = request.header(CONTENT_TYPE, JSON);
+        self.ask(precondition.add_to(request)).await
     }
 
     /// Reads an entry.
@@ -129,14 +133,23 @@ impl Client {
 
     /// Sends a request whose answer is to be a success.
     pub async fn ask(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        let response = request
-            .send()
-            .await
-            .map_err(|error| self.unreachable(&error))?;
+        let request = request.build().map_err(|error| self.unreachable(&error))?;
+        let is_write = request.method() != Method::GET;
+        let response = self.http.execute(request).await.map_err(|error| {
+            if is_write {
+                Failure::unanswered(self.server.name(), &error)
+            } else {
+                self.unreachable(&error)
+            }
+        })?;
         if response.status().is_success() {
             return Ok(response);
         }
         let status = response.status().as_u16();
+        let location = response.headers().get(LOCATION);
+        let location = location
+            .and_then(|url| url.to_str().ok())
+            .map(str::to_owned);
         let text = response
             .text()
             .await
@@ -145,6 +158,7 @@ impl Client {
             status,
             body: serde_json::from_str(&text).ok(),
             text,
+            location,
         })))
     }
 
@@ -157,13 +171,23 @@ impl Client {
         serde_json::from_slice(&body).map_err(|error| self.not_ifmatch(&error))
     }
 
+    /// The entry that the answer to a write shows.
+    pub async fn written(&self, response: Response) -> Result<Entry, Failure> {
+        let shown = self.shown(response).await;
+        shown.map_err(|failure| match failure {
+            // Not an entry, so perhaps not of the service at all.
+            Failure::Unreachable { server, reason } => Failure::Unknown { server, reason },
+            failure => failure,
+        })
+    }
+
     /// An answer that broke off or did not come.
     pub fn unreachable(&self, error: &reqwest::Error) -> Failure {
         Failure::unreachable(self.server.name(), error)
     }
 
     /// An answer that ifmatch does not give.
-    pub fn not_ifmatch(&self, error: &dyn std::error::Error) -> Failure {
+    pub fn not_ifmatch(&self, error: &dyn Display) -> Failure {
         Failure::Unreachable {
             server: self.server.name(),
             reason: format!("the answer is none of ifmatch: {error}"),

@@ -2,9 +2,10 @@
 //! member, and marks where both sides changed the same, as diff3 and git write them. Pure.
 
 use serde_json::Value as Tree;
+use thiserror::Error;
 
 use super::output::pretty;
-use crate::json::{self, SyntaxError};
+use crate::json;
 use crate::merge::{Overlap, merge_with};
 use crate::model::random_token;
 
@@ -14,72 +15,95 @@ const BASE: &str = "|||||||";
 const BETWEEN: &str = "=======";
 const THEIRS: &str = ">>>>>>>";
 
-/// A text with comments above it.
+/// A text with a remark above it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
-    above: Vec<String>,
+    remark: Vec<String>,
     body: String,
+}
+
+/// Why a text stands for no value. The line counts from the top of the text once it has this as its
+/// remark.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{what}, at line {line} column {column}")]
+pub struct Unreadable {
+    what: String,
+    line: u64,
+    column: u64,
 }
 
 impl Draft {
     /// `body` below a remark for whoever edits it.
     pub fn new(remark: &[String], body: String) -> Self {
-        let above = remark.iter().map(|line| format!("{COMMENT} {line}\n"));
+        let lines = remark.iter().map(|line| {
+            // A line break would end the comment.
+            let line = line.replace(char::is_control, "\u{FFFD}");
+            format!("{COMMENT} {line}\n")
+        });
         Self {
-            above: above.collect(),
+            remark: lines.collect(),
             body,
         }
     }
 
-    /// What was made of a draft.
-    pub fn edited(text: &str) -> Self {
+    /// What an editor has made of it. The remark is gone; comments of the user's own are not.
+    pub fn edited(&self, text: &str) -> Self {
+        let text = text.trim_start_matches('\u{FEFF}');
+        let text = text.replace("\r\n", "\n").replace('\r', "\n");
         let lines = text.split_inclusive('\n');
-        let above = lines.take_while(|line| line.trim_start().starts_with(COMMENT));
-        let above: Vec<_> = above.map(str::to_owned).collect();
-        let body = text[above.iter().map(String::len).sum()..].to_owned();
-        Self { above, body }
+        let remark = lines.take_while(|line| self.remark.iter().any(|said| said == line));
+        Self {
+            remark: Vec::new(),
+            body: text[remark.map(str::len).sum()..].to_owned(),
+        }
     }
 
-    /// The same below another remark, which says what is wrong with it and where.
-    pub fn refused(self, error: &SyntaxError) -> Self {
-        let here = SyntaxError {
-            // A remark of one line, instead of those that stand there now.
-            line: error.line - self.above.len() as u64 + 1,
-            ..error.clone()
-        };
-        // A line break would end the comment.
-        let reason = here.to_string().replace(char::is_control, "\u{FFFD}");
-        Self::new(&[format!("This is not JSON: {reason}.")], self.body)
+    /// The same below a remark that says what is wrong with it.
+    pub fn refused(self, reason: &Unreadable) -> Self {
+        Self::new(&[format!("{reason}.")], self.body)
     }
 
     /// The text as it is edited.
     pub fn text(&self) -> String {
-        self.above.concat() + &self.body
+        self.remark.concat() + &self.body
     }
 
-    /// The value that it stands for; nothing if it has been emptied.
+    /// Whether nothing was typed since `before`, except for its remark.
+    pub fn is_like(&self, before: &Self) -> bool {
+        self.body == before.body
+    }
+
+    /// Whether there is nothing that was not there `before`.
+    pub fn is_part_of(&self, before: &Self) -> bool {
+        let mut lines = self.body.lines().filter(|line| !line.trim().is_empty());
+        lines.all(|line| before.body.lines().any(|other| other == line))
+    }
+
+    /// The value that it stands for; nothing if there is nothing but comments.
     ///
     /// # Errors
-    /// If it is no JSON or a mark is left; the place counts from the top of the comments.
-    pub fn value(&self) -> Result<Option<Tree>, SyntaxError> {
-        let text = self.text();
-        for (line, number) in text.lines().zip(1..) {
-            if let Some(mark) = [MINE, BASE, BETWEEN, THEIRS]
-                .iter()
-                .find(|mark| line.starts_with(**mark))
-            {
-                return Err(SyntaxError {
-                    reason: format!("{mark} marks a place that is not settled"),
-                    line: number,
+    /// If it is no JSON, has a member twice, or a mark is left.
+    pub fn value(&self) -> Result<Option<Tree>, Unreadable> {
+        for (line, number) in self.body.lines().zip(1..) {
+            let marks = [MINE, BASE, BETWEEN, THEIRS];
+            if let Some(mark) = marks.iter().find(|mark| line.starts_with(**mark)) {
+                return Err(Unreadable {
+                    what: format!("{mark} marks a place that is not settled"),
+                    line: number + 1,
                     column: 1,
                 });
             }
         }
-        let plain = without_comments(&text);
+        let plain = without_comments(&self.body);
         if plain.trim().is_empty() {
             return Ok(None);
         }
-        json::parse(without_last_commas(plain).as_bytes()).map(Some)
+        let tree = json::parse_distinct(without_last_commas(plain).as_bytes());
+        tree.map(Some).map_err(|error| Unreadable {
+            what: format!("This is not JSON: {}", error.reason),
+            line: error.line + 1,
+            column: error.column,
+        })
     }
 }
 
@@ -98,19 +122,19 @@ pub fn marked(
     let token = random_token();
     let mut overlaps: Vec<Overlap> = Vec::new();
     let merged = merge_with(base, mine, theirs, |overlap| {
-        let place = format!("{token}.{}.", overlaps.len());
         overlaps.push(overlap.clone());
-        Some(Tree::String(place))
+        Some(Tree::from(&*token))
     });
+    let place = format!("\"{token}\"");
+    let mut in_order = overlaps.iter();
     let mut text = String::new();
     for line in merged.as_ref().map(pretty).unwrap_or_default().lines() {
-        let place = overlaps.iter().enumerate().find_map(|(index, overlap)| {
-            let (before, after) = line.split_once(&format!("\"{token}.{index}.\""))?;
-            Some((overlap, before, after))
-        });
-        match place {
-            Some((overlap, before, after)) => {
-                text += &choice(overlap, before, after, versions);
+        match line.split_once(&place) {
+            Some((before, after)) => {
+                let sides = in_order
+                    .next()
+                    .map(|overlap| choice(overlap, before, after, versions));
+                text += &sides.unwrap_or_default();
             }
             None => text.extend([line, "\n"]),
         }
@@ -152,7 +176,7 @@ fn without_comments(text: &str) -> String {
 
 /// The text with a space for each comma after which an array or object ends. What is taken away in an
 /// editor is often the last member.
-fn without_last_commas(text: String) -> String {
+fn without_last_commas(mut text: String) -> String {
     let mut last_commas = Vec::new();
     // The place of a comma that nothing has followed yet.
     let mut comma = None;
@@ -174,12 +198,10 @@ fn without_last_commas(text: String) -> String {
         in_string = character == '"';
         before = character;
     }
-    let mut text = text.into_bytes();
     for place in last_commas {
-        text[place] = b' ';
+        text.replace_range(place..=place, " ");
     }
-    // A comma is one byte, as a space is.
-    String::from_utf8(text).unwrap_or_default()
+    text
 }
 
 #[cfg(test)]
@@ -188,8 +210,8 @@ mod tests {
     use serde_json::json;
 
     fn value(text: &str) -> Result<Option<Tree>, String> {
-        let value = Draft::edited(text).value();
-        value.map_err(|error| format!("{} {} {}", error.line, error.column, error.reason))
+        let draft = Draft::new(&[], String::new()).edited(text);
+        draft.value().map_err(|error| error.to_string())
     }
 
     #[test]
@@ -236,16 +258,52 @@ mod tests {
 
     #[test]
     fn a_reason_names_the_line_where_it_will_be_read() {
-        let draft = Draft::edited("// a\n// b\n{\n  \"a\": tru\n}\n");
-        let refused = draft.clone().refused(&draft.value().unwrap_err());
+        let first = Draft::new(&["a".to_owned(), "b".to_owned()], "{}\n".to_owned());
+        let edited = first.edited("// a\n// b\n// my own\n{\n  \"a\": tru\n}\n");
+        let refused = edited.clone().refused(&edited.value().unwrap_err());
         let text = refused.text();
         let remark = text.lines().next().unwrap();
         assert!(remark.starts_with("// This is not JSON: "), "{text}");
-        assert!(remark.ends_with("at line 3 column 8."), "{text}");
-        assert_eq!(text.lines().nth(2), Some("  \"a\": tru"));
+        assert!(remark.ends_with("at line 4 column 8."), "{text}");
+        let others: Vec<_> = text.lines().skip(1).collect();
+        assert_eq!(others, ["// my own", "{", "  \"a\": tru", "}"]);
         // Nothing piles up.
-        let again = Draft::edited(&text);
-        assert_eq!(again.clone().refused(&again.value().unwrap_err()), again);
+        let again = refused.edited(&text);
+        assert!(again.is_like(&refused));
+        assert_eq!(again.clone().refused(&again.value().unwrap_err()), refused);
+    }
+
+    #[test]
+    fn a_remark_is_a_comment_whatever_is_in_it() {
+        let draft = Draft::new(&["a\nb\r".to_owned()], "1".to_owned());
+        assert_eq!(draft.edited(&draft.text()).value(), Ok(Some(json!(1))));
+    }
+
+    #[test]
+    fn line_ends_and_marks_of_other_systems_are_let_through() {
+        let draft = Draft::new(&["a".to_owned()], String::new());
+        for text in [
+            "\u{FEFF}// a\r\n{\r\n\"b\": 1\r\n}\r\n",
+            "// a\r{\r\"b\": 1\r}\r",
+        ] {
+            assert_eq!(
+                draft.edited(text).value(),
+                Ok(Some(json!({"b": 1}))),
+                "{text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn marks_taken_away_without_a_choice_leave_a_member_twice() {
+        let (base, mine, theirs) = (json!({"a": 1}), json!({"a": 2}), json!({"a": 3}));
+        let (text, _) = marked([Some(&base), Some(&mine), Some(&theirs)], ["", ""]);
+        let lines = text
+            .lines()
+            .filter(|line| line.starts_with(['{', ' ', '}']));
+        let text = lines.map(|line| line.replace('1', "1,").replace('2', "2,") + "\n");
+        let error = value(&text.collect::<String>()).unwrap_err();
+        assert!(error.contains("\"a\" is there twice"), "{error}");
     }
 
     #[test]
@@ -287,7 +345,7 @@ mod tests {
         assert_eq!(text, expected);
         assert_eq!(
             value(&text),
-            Err("3 1 <<<<<<< marks a place that is not settled".to_owned())
+            Err("<<<<<<< marks a place that is not settled, at line 4 column 1".to_owned())
         );
     }
 

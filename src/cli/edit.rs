@@ -10,19 +10,23 @@
 
 use std::env;
 use std::fs;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use futures_util::FutureExt as _;
 use serde_json::{Value as Tree, json};
+use tempfile::NamedTempFile;
 use tokio::process::Command;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::arguments::Edit;
 use super::client::{Client, Entry, Precondition};
-use super::draft::{self, Draft};
+use super::draft::{self, Draft, Unreadable};
 use super::failure::Failure;
 use super::output::{Output, note, shown};
-use crate::merge::merge;
+use super::write::written;
+use crate::merge::{merge, merge_with};
 use crate::model::Key;
 
 /// The editor if the environment names none (POSIX).
@@ -46,23 +50,21 @@ pub async fn edit(client: &Client, edit: &Edit, output: &Output) -> Result<(), F
         base,
         interrupts,
     };
-    match session.run().await {
+    let first = session.first_draft();
+    let ended = session.run(first.clone()).await;
+    let text = fs::read_to_string(&session.path);
+    match ended {
         Ok(end) => {
             // It has done its service; a file too many harms nobody.
             let _ = fs::remove_file(&session.path);
-            match end {
-                End::Saved(entry) => output.done("saved", &entry),
-                End::Unchanged => {
-                    note(
-                        "Nothing was changed, and nothing is written. (An editor with a window of its own has to be told to wait: `code --wait`.)",
-                    );
-                    match &session.base {
-                        Some(entry) if !output.is_terminal() => output.json(entry),
-                        _ => Ok(()),
-                    }
-                }
-            }
+            session.tell(end, output)
         }
+        Err(Stop { failure, .. }) if text.is_ok_and(|text| text == first.text()) => {
+            // There is nothing in it that was typed.
+            let _ = fs::remove_file(&session.path);
+            Err(failure)
+        }
+        Err(Stop { failure, .. }) if !session.path.exists() => Err(failure),
         Err(Stop { failure, advice }) => Err(Failure::Kept {
             failure: Box::new(failure),
             path: session.path,
@@ -74,19 +76,22 @@ pub async fn edit(client: &Client, edit: &Edit, output: &Output) -> Result<(), F
 /// How an edit ends well.
 enum End {
     Saved(Box<Entry>),
+    /// The text was left as it was.
     Unchanged,
+    /// It says what stands there.
+    Same,
 }
 
 /// How it ends otherwise.
 struct Stop {
     failure: Failure,
-    /// What to do with the text.
-    advice: String,
+    /// The command that writes the text.
+    advice: Option<String>,
 }
 
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
-        let advice = String::new();
+        let advice = None;
         Self { failure, advice }
     }
 }
@@ -94,8 +99,16 @@ impl From<Failure> for Stop {
 /// What became of an attempt to save.
 enum Attempt {
     Ended(End),
-    /// Both sides changed the same; the text has both.
-    Overlaps(Draft),
+    Overlapping(Overlapping),
+}
+
+/// Both sides changed the same.
+struct Overlapping {
+    /// A text that has both.
+    marked: Draft,
+    /// What was to be saved, if it undoes more of the others' changes than the overlaps are: an editor
+    /// that writes the same again has settled nothing.
+    undoing: Option<Tree>,
 }
 
 struct Session<'a> {
@@ -110,48 +123,75 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    async fn run(&mut self) -> Result<End, Stop> {
-        let mut draft = self.first_draft();
-        // What to say if the editor leaves the text as it is.
-        let mut left_alone: Option<Failure> = None;
+    async fn run(&mut self, mut draft: Draft) -> Result<End, Stop> {
+        let mut unsettled: Option<Overlapping> = None;
+        let mut unreadable: Option<Unreadable> = None;
         loop {
-            let before = draft.text();
-            self.write(&before)?;
+            self.write(&draft.text())?;
             self.open_editor().await?;
-            let text = self.read()?;
-            if text == before {
-                return match left_alone {
-                    None => Ok(End::Unchanged),
-                    Some(failure) => Err(failure.into()),
+            let edited = draft.edited(&self.read(&draft)?);
+            if edited.is_like(&draft) {
+                return match (unsettled, unreadable) {
+                    (Some(_), _) => Err(Failure::Unsettled.into()),
+                    (None, Some(reason)) => Err(Failure::Input(reason.to_string()).into()),
+                    (None, None) => Ok(End::Unchanged),
                 };
             }
-            let edited = Draft::edited(&text);
             match edited.value() {
-                Ok(Some(mine)) => match self.save(mine).await? {
-                    Attempt::Ended(end) => return Ok(end),
-                    Attempt::Overlaps(marked) => {
-                        note("Somebody else has changed the same; opening the editor again.");
-                        left_alone = Some(Failure::Unsettled);
-                        draft = marked;
+                Ok(Some(mine)) => {
+                    let undoing = unsettled
+                        .as_ref()
+                        .and_then(|overlaps| overlaps.undoing.as_ref());
+                    if undoing == Some(&mine) {
+                        return Err(Failure::Unsettled.into());
                     }
-                },
-                Ok(None) if left_alone.is_none() => return Ok(End::Unchanged),
-                Ok(None) => {
-                    self.write(&before)?;
-                    let emptied = "the text was emptied, and nothing is written".to_owned();
-                    return Err(Failure::Input(emptied).into());
+                    match self.save(mine).await? {
+                        Attempt::Ended(end) => return Ok(end),
+                        Attempt::Overlapping(overlaps) => {
+                            note("Somebody else has changed the same; opening the editor again.");
+                            draft = overlaps.marked.clone();
+                            unsettled = Some(overlaps);
+                        }
+                    }
                 }
-                Err(error) => {
-                    note(&format!(
-                        "This is not JSON: {error}; opening the editor again."
-                    ));
-                    left_alone = match left_alone {
-                        Some(Failure::Unsettled) => Some(Failure::Unsettled),
-                        _ => Some(Failure::Input(format!("this is not JSON: {error}"))),
-                    };
-                    draft = edited.refused(&error);
+                Ok(None) => return self.emptied(&draft, &edited, unsettled.is_some()),
+                Err(reason) => {
+                    note(&format!("{reason}; opening the editor again."));
+                    draft = edited.refused(&reason);
+                    unreadable = Some(reason);
                 }
             }
+        }
+    }
+
+    /// What it means that an editor has left nothing but comments of `before`.
+    fn emptied(&self, before: &Draft, edited: &Draft, is_unsettled: bool) -> Result<End, Stop> {
+        if is_unsettled && self.base.is_none() {
+            // Others have deleted the entry, and that is what was chosen.
+            return Ok(End::Same);
+        }
+        if edited.is_part_of(before) {
+            if *before == self.first_draft() {
+                return Ok(End::Unchanged);
+            }
+            self.write(&before.text())?;
+        }
+        let emptied = "nothing was left of the text, and nothing is written".to_owned();
+        Err(Failure::Input(emptied).into())
+    }
+
+    fn tell(&self, end: End, output: &Output) -> Result<(), Failure> {
+        match end {
+            End::Saved(entry) => return output.done("saved", &entry).map_err(written),
+            End::Same => note("Nothing is written: what stands says the same already."),
+            End::Unchanged => note(
+                "Nothing was changed, and nothing is written. (An editor with a window of its own has \
+                 to be told to wait: `code --wait`.)",
+            ),
+        }
+        match &self.base {
+            Some(entry) if !output.is_terminal() => output.json(entry),
+            _ => Ok(()),
         }
     }
 
@@ -169,7 +209,9 @@ impl Session<'_> {
                 draft::written(&entry.value.to_tree()),
             ),
             None => Draft::new(
-                &[format!("{key} is new. Write any JSON value.")],
+                &[format!(
+                    "{key} is new. Write any JSON value; change nothing to create nothing."
+                )],
                 draft::written(&json!({})),
             ),
         }
@@ -179,44 +221,55 @@ impl Session<'_> {
     async fn save(&mut self, mut mine: Tree) -> Result<Attempt, Stop> {
         loop {
             let json = mine.to_string();
-            if self
-                .base
-                .as_ref()
-                .is_some_and(|base| base.value.as_json() == json)
-            {
-                return Ok(Attempt::Ended(End::Unchanged));
+            let is_same = |base: &Entry| base.value.as_json() == json;
+            if self.base.as_ref().is_some_and(is_same) {
+                return Ok(Attempt::Ended(End::Same));
             }
             let refusal = match self.put(json).await {
                 Ok(entry) => return Ok(Attempt::Ended(End::Saved(entry.into()))),
-                Err(Failure::Refused(refusal)) if refusal.status == 412 => refusal,
+                Err(Failure::Refused(refusal)) if refusal.is_stale() => refusal,
                 Err(failure) => return Err(self.unsaved(failure, &mine)),
             };
-            let Some(body) = refusal.body else {
+            let theirs = refusal.body.as_ref().and_then(|body| body.current.clone());
+            let etag = |entry: &Option<Entry>| entry.as_ref().map(|entry| entry.etag.clone());
+            if etag(&theirs) == etag(&self.base) {
+                // It was refused, but not because of a change.
                 return Err(self.unsaved(Failure::Refused(refusal), &mine));
-            };
-            let theirs = body.current;
+            }
             let trees = [&self.base, &theirs]
                 .map(|entry| entry.as_ref().map(|entry| entry.value.to_tree()));
-            let [base_tree, their_tree] = trees.each_ref().map(Option::as_ref);
-            match merge(base_tree, Some(&mine), their_tree) {
+            let sides = [trees[0].as_ref(), Some(&mine), trees[1].as_ref()];
+            match merge(sides[0], sides[1], sides[2]) {
                 Ok(Some(merged)) => {
-                    note(&format!("Put together with {}.", name(theirs.as_ref())));
+                    note(&format!(
+                        "Put together with {}.",
+                        name(theirs.as_ref(), "its deletion")
+                    ));
                     mine = merged;
                     self.base = theirs;
                 }
                 // It was deleted, and was not changed here either.
-                Ok(None) => return Ok(Attempt::Ended(End::Unchanged)),
+                Ok(None) => return Ok(Attempt::Ended(End::Same)),
                 Err(_) => {
-                    let names = [name(self.base.as_ref()), name(theirs.as_ref())];
-                    let (text, places) = draft::marked(
-                        [base_tree, Some(&mine), their_tree],
-                        names.each_ref().map(String::as_str),
-                    );
-                    let remark = remark(&places, &names[1]);
+                    let overlaps = self.overlapping(sides, theirs.as_ref());
                     self.base = theirs;
-                    return Ok(Attempt::Overlaps(Draft::new(&remark, text)));
+                    return Ok(Attempt::Overlapping(overlaps));
                 }
             }
+        }
+    }
+
+    fn overlapping(&self, sides: [Option<&Tree>; 3], theirs: Option<&Entry>) -> Overlapping {
+        let [base, mine, their_tree] = sides;
+        let names = [
+            name(self.base.as_ref(), "not there"),
+            name(theirs, "deleted"),
+        ];
+        let (text, places) = draft::marked(sides, names.each_ref().map(String::as_str));
+        let all_mine = merge_with(base, mine, their_tree, |overlap| overlap.mine.clone());
+        Overlapping {
+            marked: Draft::new(&remark(&places, &names[1]), text),
+            undoing: mine.filter(|mine| all_mine.as_ref() != Some(mine)).cloned(),
         }
     }
 
@@ -230,27 +283,33 @@ impl Session<'_> {
         tokio::select! {
             answer = async {
                 let response = self.client.put(self.key, json, &precondition).await?;
-                self.client.shown(response).await
+                self.client.written(response).await
             } => answer,
-            _ = self.interrupts.recv() => Err(Failure::Input("interrupted".to_owned())),
+            _ = self.interrupts.recv() => {
+                let server = self.client.server_name();
+                Err(Failure::Unknown { server, reason: "interrupted".to_owned() })
+            },
         }
     }
 
     /// Keeps what could not be written in the form in which `put` takes it.
     fn unsaved(&self, failure: Failure, mine: &Tree) -> Stop {
-        if let Err(failure) = self.write(&draft::written(mine)) {
+        if self.write(&draft::written(mine)).is_err() {
+            // What was typed is there still.
             return failure.into();
         }
         let precondition = match &self.base {
             Some(entry) => format!("--if-match {}", quoted(&entry.etag)),
             None => "--create".to_owned(),
         };
-        let advice = format!(
-            "\nTo write it: ifmatch put {} {precondition} --file {} --server {}",
-            quoted(self.key.as_str()),
+        let key = self.key.as_str();
+        let advice = Some(format!(
+            "ifmatch put {precondition} --file {} --server {} {}{}",
             quoted(&self.path.to_string_lossy()),
             quoted(&self.client.server_name()),
-        );
+            if key.starts_with('-') { "-- " } else { "" },
+            quoted(key),
+        ));
         Stop { failure, advice }
     }
 
@@ -262,10 +321,17 @@ impl Session<'_> {
         };
         let editor = named("VISUAL").or_else(|| named("EDITOR"));
         let editor = editor.as_deref().unwrap_or(DEFAULT_EDITOR);
+        // Where JSON is read from standard output, an editor has no place.
+        let screen = if io::stdout().is_terminal() {
+            Stdio::inherit()
+        } else {
+            io::stderr().into()
+        };
         // The shell reads it, because it may have arguments.
         let status = Command::new("sh")
             .args(["-c", &format!("{editor} \"$@\""), "sh"])
             .arg(&self.path)
+            .stdout(screen)
             .status()
             .await
             .map_err(|error| Failure::Input(format!("no shell for the editor: {error}")))?;
@@ -278,19 +344,32 @@ impl Session<'_> {
         }
     }
 
-    fn read(&self) -> Result<String, Failure> {
-        fs::read_to_string(&self.path).map_err(|error| Failure::file(&self.path, error))
+    fn read(&self, before: &Draft) -> Result<String, Failure> {
+        fs::read_to_string(&self.path).map_err(|error| {
+            if error.kind() == io::ErrorKind::NotFound {
+                // What was typed before is not to go with the file. If it cannot be written, it is
+                // not said to be kept.
+                let _ = self.write(&before.text());
+            }
+            Failure::file(&self.path, error)
+        })
     }
 
+    /// What was there before is there until the whole of `text` is.
     fn write(&self, text: &str) -> Result<(), Failure> {
-        fs::write(&self.path, text).map_err(|error| Failure::file(&self.path, error))
+        let failed = |error| Failure::file(&self.path, error);
+        let mut file = NamedTempFile::new_in(env::temp_dir()).map_err(failed)?;
+        file.write_all(text.as_bytes()).map_err(failed)?;
+        file.persist(&self.path)
+            .map_err(|error| failed(error.error))?;
+        Ok(())
     }
 }
 
-fn name(entry: Option<&Entry>) -> String {
+fn name(entry: Option<&Entry>, absent: &str) -> String {
     match entry {
         Some(entry) => format!("version {}", entry.version),
-        None => "not there".to_owned(),
+        None => absent.to_owned(),
     }
 }
 

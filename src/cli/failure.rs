@@ -23,6 +23,19 @@ pub enum Failure {
         /// What went wrong, down to the cause.
         reason: String,
     },
+    /// The answer to a write did not come, or not whole.
+    #[error(
+        "{server}: {reason}\nWhether it was written is not known: read it before you write it again"
+    )]
+    Unknown {
+        /// Where the service should be.
+        server: String,
+        /// What went wrong, down to the cause.
+        reason: String,
+    },
+    /// It was written, but could not be told.
+    #[error("{0}\nIt was written all the same")]
+    Written(Box<Failure>),
     /// The service refused.
     #[error("{}", .0.sentence())]
     Refused(Box<Refusal>),
@@ -47,7 +60,7 @@ pub enum Failure {
         count: usize,
     },
     /// An import stopped in the middle.
-    #[error("{}: {failure}\n{done} of {all} were written before; import it again to go on", shown(key.as_str()))]
+    #[error("{}: {failure}\n{done} of {all} were written", shown(key.as_str()))]
     Broken {
         /// At which entry.
         key: Key,
@@ -59,14 +72,14 @@ pub enum Failure {
         all: u64,
     },
     /// An edit came to nothing; the text is kept.
-    #[error("{failure}\nThe text is kept in {}{advice}", path.display())]
+    #[error("{failure}\nThe text is kept in {}{}", path.display(), .advice.as_ref().map_or_else(String::new, |command| format!("\nTo write it: {command}")))]
     Kept {
         /// Why.
         failure: Box<Failure>,
         /// Where.
         path: PathBuf,
-        /// What to do with it; begins with a line break if it is there.
-        advice: String,
+        /// The command that writes it, if that is all that is to be done.
+        advice: Option<String>,
     },
     /// Both sides of an edit changed the same, and nobody has chosen.
     #[error("what overlaps was not settled")]
@@ -76,16 +89,26 @@ pub enum Failure {
 impl Failure {
     /// What a request ended with that got no answer.
     pub fn unreachable(server: String, error: &reqwest::Error) -> Self {
-        // The outermost says only what was asked for.
-        let mut reason = error
-            .source()
-            .map_or_else(|| error.to_string(), ToString::to_string);
-        let mut cause = error.source().and_then(Error::source);
-        while let Some(error) = cause {
-            reason = error.to_string();
-            cause = error.source();
-        }
+        let reason = cause(error);
         Self::Unreachable { server, reason }
+    }
+
+    /// What a write ended with that got no answer.
+    pub fn unanswered(server: String, error: &reqwest::Error) -> Self {
+        if error.is_connect() || error.is_builder() {
+            return Self::unreachable(server, error);
+        }
+        let reason = cause(error);
+        Self::Unknown { server, reason }
+    }
+
+    /// Whether nobody reads the output any more.
+    pub fn is_of_a_closed_output(&self) -> bool {
+        match self {
+            Self::Output(error) => error.kind() == io::ErrorKind::BrokenPipe,
+            Self::Written(failure) => failure.is_of_a_closed_output(),
+            _ => false,
+        }
     }
 
     /// A file that cannot be read or written.
@@ -102,11 +125,21 @@ impl Failure {
             Self::Refused(refusal) => refusal.exit_code(),
             Self::There { .. } | Self::Unsettled => ExitCode::from(CONFLICT),
             Self::Kept { failure, .. } | Self::Broken { failure, .. } => failure.exit_code(),
+            Self::Written(_) | Self::Unknown { .. } => ExitCode::FAILURE,
             Self::Unreachable { .. } | Self::File { .. } | Self::Output(_) | Self::Input(_) => {
                 ExitCode::FAILURE
             }
         }
     }
+}
+
+/// The innermost reason: the outermost says only what was asked for.
+fn cause(error: &reqwest::Error) -> String {
+    let mut innermost: &dyn Error = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
+    }
+    innermost.to_string()
 }
 
 /// The exit code if the key is not there.
@@ -123,6 +156,8 @@ pub struct Refusal {
     pub body: Option<ErrorBody>,
     /// Its body as it is.
     pub text: String,
+    /// Where it says that one should go.
+    pub location: Option<String>,
 }
 
 /// The body of an error.
@@ -145,9 +180,14 @@ impl Refusal {
                 .is_some_and(|body| body.error == "not_found")
     }
 
+    /// Whether a precondition did not hold.
+    pub fn is_stale(&self) -> bool {
+        self.status == 412 && self.body.is_some()
+    }
+
     /// Whether somebody else's change stands.
     pub fn is_conflict(&self) -> bool {
-        matches!(self.status, 409 | 412)
+        matches!(self.status, 409 | 412) && self.body.is_some()
     }
 
     fn exit_code(&self) -> ExitCode {
@@ -165,10 +205,11 @@ impl Refusal {
             message, current, ..
         }) = &self.body
         else {
-            return format!(
-                "the answer has status {} and is none of ifmatch",
-                self.status
-            );
+            let status = self.status;
+            return match &self.location {
+                Some(location) => format!("it has moved ({status}): --server may be {location}"),
+                None => format!("the answer has status {status} and is none of ifmatch"),
+            };
         };
         match (self.status, current) {
             (412, Some(Entry { version, etag, .. })) => {

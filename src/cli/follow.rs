@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use console::style;
 use futures_util::StreamExt as _;
-use reqwest::header::HeaderValue;
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
 use sse_stream::{Sse, SseByteStream};
 use tokio::time::sleep;
@@ -18,6 +18,8 @@ use super::output::{MOMENT_COLUMNS, Output, moment, note, padded, shown};
 const RETRY: Duration = Duration::from_secs(1);
 /// The longest that the service may say.
 const RETRY_MAX: Duration = Duration::from_secs(30);
+
+const EVENT_STREAM: &[u8] = b"text/event-stream";
 
 /// What is told of a change where JSON is read.
 #[derive(Debug, Serialize)]
@@ -48,7 +50,8 @@ pub async fn watch(client: &Client, watch: &Watch, output: &Output) -> Result<()
             match follower.connect().await {
                 Ok(events) => break events,
                 Err(Failure::Unreachable { .. }) => {}
-                Err(Failure::Refused(refusal)) if refusal.status == 503 => {}
+                // The service, or the proxy before it, may be starting.
+                Err(Failure::Refused(refusal)) if refusal.status >= 500 => {}
                 Err(failure) => return Err(failure),
             }
         };
@@ -76,7 +79,12 @@ impl Follower<'_> {
         if let Some(Ok(id)) = self.last_id.as_deref().map(HeaderValue::from_str) {
             request = request.header("Last-Event-ID", id);
         }
-        self.client.ask(request).await
+        let response = self.client.ask(request).await?;
+        let kind = response.headers().get(CONTENT_TYPE);
+        if kind.is_none_or(|kind| !kind.as_bytes().starts_with(EVENT_STREAM)) {
+            return Err(self.client.not_ifmatch(&"it is no event stream"));
+        }
+        Ok(response)
     }
 
     /// Tells what comes in until the connection ends.

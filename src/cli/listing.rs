@@ -1,9 +1,10 @@
-//! A list as it comes in, entry by entry, so that it takes no more memory than one of them; and `ls`.
+//! A list as it comes in, entry by entry; and `ls`.
 
 use bytes::Bytes;
-use console::style;
+use console::{measure_text_width, style};
 use reqwest::Response;
 use serde::Deserialize;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::arguments::Ls;
 use super::client::{Client, Entry};
@@ -30,7 +31,9 @@ pub async fn ls(client: &Client, ls: &Ls, output: &Output) -> Result<(), Failure
     {
         first.push(entry);
     }
-    let widths = first.iter().map(|entry| entry.key.as_str().chars().count());
+    let widths = first
+        .iter()
+        .map(|entry| measure_text_width(&shown(entry.key.as_str())));
     let width = widths
         .max()
         .unwrap_or(0)
@@ -62,7 +65,7 @@ fn row(entry: &Entry, width: usize, output: &Output) -> Result<(), Failure> {
 #[derive(Debug)]
 pub struct Listing<'a> {
     client: &'a Client,
-    response: Response,
+    chunks: UnboundedReceiver<reqwest::Result<Bytes>>,
     splitter: Splitter,
 }
 
@@ -76,9 +79,11 @@ impl<'a> Listing<'a> {
     /// The entries whose keys begin with `prefix`.
     pub async fn of(client: &'a Client, prefix: &str) -> Result<Self, Failure> {
         let response = client.ask(client.get("/kv", &[("prefix", prefix)])).await?;
+        let (ahead, chunks) = unbounded_channel();
+        tokio::spawn(read_ahead(response, ahead));
         Ok(Self {
             client,
-            response,
+            chunks,
             splitter: Splitter::default(),
         })
     }
@@ -92,9 +97,11 @@ impl<'a> Listing<'a> {
                     .map(Some)
                     .map_err(|error| self.client.not_ifmatch(&error));
             }
-            let chunk = self.response.chunk().await;
-            match chunk.map_err(|error| self.client.unreachable(&error))? {
-                Some(chunk) => self.splitter.add(chunk),
+            match self.chunks.recv().await {
+                Some(chunk) => {
+                    let chunk = chunk.map_err(|error| self.client.unreachable(&error))?;
+                    self.splitter.add(chunk);
+                }
                 None => return self.revision().map(|_| None),
             }
         }
@@ -105,6 +112,17 @@ impl<'a> Listing<'a> {
         let rest = serde_json::from_slice::<Rest>(&self.splitter.around);
         rest.map(|rest| rest.revision)
             .map_err(|error| self.client.not_ifmatch(&error))
+    }
+}
+
+/// The service cuts off who does not read, and what comes out here may be read as slowly as a person
+/// turns pages.
+async fn read_ahead(mut response: Response, ahead: UnboundedSender<reqwest::Result<Bytes>>) {
+    while let Some(chunk) = response.chunk().await.transpose() {
+        let is_last = chunk.is_err();
+        if ahead.send(chunk).is_err() || is_last {
+            return;
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! | exit code | meaning |
 //! | --- | --- |
 //! | 0 | done |
-//! | 1 | an error; nothing was changed unless the message says so |
+//! | 1 | an error; nothing was changed unless the message says that it was, or may have been |
 //! | 2 | the command was not understood |
 //! | 3 | the key is not there |
 //! | 4 | a conflict: somebody else's change stands, and was left as it is |
@@ -29,7 +29,7 @@ use std::process::ExitCode;
 pub use self::arguments::{Arguments, Request, Server, Task};
 use self::client::Client;
 use self::failure::Failure;
-use self::output::Output;
+use self::output::{Output, shown_lines};
 
 /// Does what `request` asks for at `server`.
 pub async fn run(server: Server, request: Request) -> ExitCode {
@@ -37,13 +37,15 @@ pub async fn run(server: Server, request: Request) -> ExitCode {
     match ask(server, request, &output).await {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read the output has seen enough of it.
-        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
-            ExitCode::SUCCESS
-        }
+        Err(failure) if failure.is_of_a_closed_output() => ExitCode::SUCCESS,
         Err(failure) => {
             output.conflict(&failure);
             // Nobody is left to be told that nobody can be told.
-            let _ = writeln!(io::stderr(), "ifmatch: {failure}");
+            let _ = writeln!(
+                io::stderr(),
+                "ifmatch: {}",
+                shown_lines(&failure.to_string())
+            );
             failure.exit_code()
         }
     }
@@ -55,7 +57,7 @@ async fn ask(server: Server, request: Request, output: &Output) -> Result<(), Fa
         Request::Get(get) => write::get(&client, &get, output).await,
         Request::Put(put) => write::put(&client, put, output).await,
         Request::Patch(patch) => write::patch(&client, patch, output).await,
-        Request::Rm(rm) => write::rm(&client, &rm, output).await,
+        Request::Rm(rm) => write::rm(&client, rm, output).await,
         Request::Ls(ls) => listing::ls(&client, &ls, output).await,
         Request::Watch(watch) => follow::watch(&client, &watch, output).await,
         Request::Edit(edit) => edit::edit(&client, &edit, output).await,

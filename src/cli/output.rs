@@ -46,7 +46,8 @@ impl Output {
             etag,
             ..
         } = entry;
-        let about = format!("version {version}, {}, etag {etag}", moment(modified_at));
+        let (at, etag) = (moment(modified_at), shown(etag));
+        let about = format!("version {version}, {at}, etag {etag}");
         self.line(&format!(
             "{}  {}",
             style(shown(key.as_str())).bold(),
@@ -58,7 +59,7 @@ impl Output {
     /// A value alone.
     pub fn value(&self, value: &Value) -> Result<(), Failure> {
         if self.is_terminal() {
-            self.line(&shown(&pretty(&value.to_tree())))
+            self.line(&shown_lines(&pretty(&value.to_tree())))
         } else {
             self.line(value.as_json())
         }
@@ -73,7 +74,7 @@ impl Output {
             key, version, etag, ..
         } = entry;
         let key = style(shown(key.as_str())).bold();
-        let about = style(format!("version {version}, etag {etag}")).dim();
+        let about = style(format!("version {version}, etag {}", shown(etag))).dim();
         self.line(&format!("{what} {key}  {about}"))
     }
 
@@ -128,8 +129,18 @@ pub fn padded(text: &str, columns: usize) -> String {
 
 /// A text in which nothing speaks to the terminal: control characters as JSON escapes them.
 pub fn shown(text: &str) -> Cow<'_, str> {
-    let speaks = |character: char| character.is_control() && character != '\n';
-    if !text.contains(speaks) {
+    escaped(text, char::is_control)
+}
+
+/// The same for a text of several lines.
+pub fn shown_lines(text: &str) -> Cow<'_, str> {
+    escaped(text, |character| {
+        character.is_control() && character != '\n'
+    })
+}
+
+fn escaped(text: &str, speaks: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&speaks) {
         return text.into();
     }
     let escaped = text.chars().map(|character| {
@@ -150,9 +161,10 @@ pub fn pretty(tree: &serde_json::Value) -> String {
 
 /// A moment to the second, shorter than RFC 3339 has it.
 pub fn moment(rfc_3339: &str) -> String {
+    let rfc_3339 = shown(rfc_3339);
     match rfc_3339.split_once('T') {
         Some((day, time)) => format!("{day} {}", time.get(..8).unwrap_or(time)),
-        None => rfc_3339.to_owned(),
+        None => rfc_3339.into_owned(),
     }
 }
 
@@ -164,8 +176,9 @@ mod tests {
     fn nothing_that_is_shown_speaks_to_the_terminal() {
         assert_eq!(
             shown("a\u{1b}[2J\u{9b}2J\u{7f}\nb"),
-            "a\\u001b[2J\\u009b2J\\u007f\nb"
+            "a\\u001b[2J\\u009b2J\\u007f\\u000ab"
         );
+        assert_eq!(shown_lines("a\u{1b}\nb"), "a\\u001b\nb");
         assert_eq!(shown("é 🦀"), "é 🦀");
     }
 

@@ -9,19 +9,22 @@
 //! The last line tells a whole export from one that was cut off, which is not taken. Of an entry only
 //! key and value are: versions and tags are the service's own.
 
+use std::cell::Cell;
 use std::collections::HashSet;
+use std::fmt;
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, stream};
-use indicatif::{ProgressBar, ProgressStyle};
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use reqwest::{Method, StatusCode};
+use futures_util::{StreamExt as _, future, stream};
+use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
+use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, ETAG, HeaderValue, LOCATION};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::time::sleep;
 
 use super::arguments::{Export, Import};
 use super::client::{Client, JSON, Precondition};
@@ -34,6 +37,9 @@ use crate::model::{Key, Value};
 const FORMAT: u32 = 1;
 /// How many writes of an import are under way at once: a group of them takes one fsync.
 const WRITES_AT_ONCE: usize = 64;
+/// How often a service that is busy is asked again, and how long to leave it alone.
+const TRIES: u32 = 10;
+const BUSY: Duration = Duration::from_secs(1);
 /// The mode of an export that is a new file, less the umask.
 const NEW_FILE_MODE: u32 = 0o666;
 /// How often the progress moves.
@@ -73,7 +79,7 @@ struct Item {
 /// `ifmatch export`
 pub async fn export(client: &Client, export: Export, output: &Output) -> Result<(), Failure> {
     let listing = Listing::of(client, &export.prefix).await?;
-    let Some(path) = export.file else {
+    let Some(path) = export.file.filter(|path| path != Path::new("-")) else {
         let end = write(
             listing,
             export.prefix,
@@ -128,7 +134,7 @@ async fn write(
     failed: impl Fn(io::Error) -> Failure,
 ) -> Result<End, Failure> {
     let progress =
-        ProgressBar::new_spinner().with_style(style("{spinner} {human_pos} entries, {per_sec}"));
+        ProgressBar::new_spinner().with_style(style("{spinner} {human_pos} exported, {rate}"));
     progress.enable_steady_tick(TICK);
     let mut to = BufWriter::new(to);
     let mut line = |shown: String| {
@@ -191,16 +197,15 @@ pub async fn import(client: &Client, import: &Import, output: &Output) -> Result
     drop(text);
     let all = items.len() as u64;
     let progress = ProgressBar::new(all).with_style(style(
-        "{bar:40} {human_pos} of {human_len}, {per_sec}, {eta} left",
+        "{bar:40} {human_pos} of {human_len}, {rate}, {eta} left",
     ));
     let mut report = Report::default();
-    let precondition = if import.replace {
-        Precondition::None
-    } else {
-        Precondition::Absent
-    };
+    let mut failed: Option<(Key, Failure)> = None;
+    let has_failed = Cell::new(false);
     let mut written = stream::iter(items)
-        .map(|item| put(client, item, &precondition))
+        // What is under way is waited for all the same, so that it is known what was written.
+        .take_while(|_| future::ready(!has_failed.get()))
+        .map(|item| put(client, item, import.replace))
         .buffer_unordered(WRITES_AT_ONCE);
     while let Some(imported) = written.next().await {
         match imported {
@@ -208,15 +213,9 @@ pub async fn import(client: &Client, import: &Import, output: &Output) -> Result
             Ok(Imported::Replaced) => report.replaced += 1,
             Ok(Imported::Same(key)) => report.same.push(key),
             Ok(Imported::There(key)) => report.there.push(key),
-            Err((key, failure)) => {
-                progress.finish_and_clear();
-                let done = report.created + report.replaced;
-                return Err(Failure::Broken {
-                    key,
-                    failure: failure.into(),
-                    done,
-                    all,
-                });
+            Err(failure) => {
+                has_failed.set(true);
+                failed.get_or_insert(failure);
             }
         }
         progress.inc(1);
@@ -225,6 +224,14 @@ pub async fn import(client: &Client, import: &Import, output: &Output) -> Result
     report.same.sort_unstable();
     report.there.sort_unstable();
     tell(&report, output)?;
+    if let Some((key, failure)) = failed {
+        return Err(Failure::Broken {
+            key,
+            failure: failure.into(),
+            done: report.created + report.replaced,
+            all,
+        });
+    }
     match report.there.len() {
         0 => Ok(()),
         count => Err(Failure::There { count }),
@@ -234,30 +241,41 @@ pub async fn import(client: &Client, import: &Import, output: &Output) -> Result
 async fn put(
     client: &Client,
     Item { key, value }: Item,
-    precondition: &Precondition,
+    replace: bool,
 ) -> Result<Imported, (Key, Failure)> {
-    let request = client
-        .on_entry(Method::PUT, &key)
-        .header(CONTENT_TYPE, JSON)
-        .header("prefer", HeaderValue::from_static("return=minimal"))
-        .body(value.as_json().to_owned());
-    match client.ask(precondition.add_to(request)).await {
-        Ok(response)
-            if response.headers().contains_key("location")
-                || response.status() == StatusCode::CREATED =>
-        {
-            Ok(Imported::Created)
-        }
-        Ok(_) => Ok(Imported::Replaced),
-        Err(Failure::Refused(refusal)) if refusal.status == 412 => {
-            let current = refusal.body.and_then(|body| body.current);
-            if current.is_some_and(|entry| entry.value == value) {
-                Ok(Imported::Same(key))
-            } else {
-                Ok(Imported::There(key))
+    let precondition = if replace {
+        Precondition::None
+    } else {
+        Precondition::Absent
+    };
+    let mut tries = 0;
+    loop {
+        let request = client
+            .on_entry(Method::PUT, &key)
+            .header(CONTENT_TYPE, JSON)
+            .header("prefer", HeaderValue::from_static("return=minimal"))
+            .body(value.as_json().to_owned());
+        return match client.ask(precondition.add_to(request)).await {
+            Ok(response) if !response.headers().contains_key(ETAG) => {
+                Err((key, client.not_ifmatch(&"it has no entity tag")))
             }
-        }
-        Err(failure) => Err((key, failure)),
+            Ok(response) if response.headers().contains_key(LOCATION) => Ok(Imported::Created),
+            Ok(_) => Ok(Imported::Replaced),
+            Err(Failure::Refused(refusal)) if refusal.status == 503 && tries < TRIES => {
+                tries += 1;
+                sleep(BUSY).await;
+                continue;
+            }
+            Err(Failure::Refused(refusal)) if refusal.is_stale() => {
+                let current = refusal.body.and_then(|body| body.current);
+                if current.is_some_and(|entry| entry.value == value) {
+                    Ok(Imported::Same(key))
+                } else {
+                    Ok(Imported::There(key))
+                }
+            }
+            Err(failure) => Err((key, failure)),
+        };
     }
 }
 
@@ -284,6 +302,7 @@ fn tell(report: &Report, output: &Output) -> Result<(), Failure> {
 /// The entries of an export, or why it is none.
 fn read(text: &str) -> Result<Vec<Item>, String> {
     let mut lines = text
+        .trim_start_matches('\u{FEFF}')
         .lines()
         .zip(1..)
         .filter(|(line, _)| !line.trim().is_empty());
@@ -335,11 +354,16 @@ fn read(text: &str) -> Result<Vec<Item>, String> {
 fn counted(entries: u64) -> String {
     match entries {
         1 => "1 entry".to_owned(),
-        count => format!("{count} entries"),
+        count => format!("{} entries", HumanCount(count)),
     }
 }
 
 /// A style of progress; a template that cannot be read shows the plain one.
 fn style(template: &str) -> ProgressStyle {
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("rate", |state: &ProgressState, to: &mut dyn fmt::Write| {
+            // What cannot be shown is left out.
+            let _ = write!(to, "{:.0}/s", state.per_sec());
+        })
 }

@@ -39,7 +39,9 @@ pub async fn put(client: &Client, put: Put, output: &Output) -> Result<(), Failu
     } else {
         "replaced"
     };
-    output.done(what, &client.shown(response).await?)
+    output
+        .done(what, &client.written(response).await?)
+        .map_err(written)
 }
 
 /// `ifmatch patch`
@@ -50,16 +52,23 @@ pub async fn patch(client: &Client, patch: Patch, output: &Output) -> Result<(),
     let request = client.on_entry(Method::PATCH, &patch.key);
     let request = request.header(CONTENT_TYPE, kind).body(json);
     let response = client.ask(matching(patch.if_match).add_to(request)).await?;
-    output.done("changed", &client.shown(response).await?)
+    output
+        .done("changed", &client.written(response).await?)
+        .map_err(written)
 }
 
 /// `ifmatch rm`
-pub async fn rm(client: &Client, rm: &Rm, output: &Output) -> Result<(), Failure> {
+pub async fn rm(client: &Client, rm: Rm, output: &Output) -> Result<(), Failure> {
     let request = client.on_entry(Method::DELETE, &rm.key);
-    let response = client
-        .ask(matching(rm.if_match.clone()).add_to(request))
-        .await?;
-    output.done("deleted", &client.shown(response).await?)
+    let response = client.ask(matching(rm.if_match).add_to(request)).await?;
+    output
+        .done("deleted", &client.written(response).await?)
+        .map_err(written)
+}
+
+/// A failure after the write.
+pub fn written(failure: Failure) -> Failure {
+    Failure::Written(failure.into())
 }
 
 fn matching(tag: Option<Tag>) -> Precondition {

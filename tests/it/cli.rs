@@ -1,14 +1,18 @@
 //! The command line as a script uses it.
 
 use std::process::Stdio;
+use std::time::Duration;
 
+use axum::http::StatusCode;
+use axum::response::Redirect;
+use axum::routing::any;
 use rustix::process::Signal;
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout};
 
 use crate::support::binary::{BINARY, Process, bare_command, soon};
-use crate::support::cli::{Cli, finish};
+use crate::support::cli::{Cli, Ran, finish};
 
 #[tokio::test]
 async fn a_value_comes_from_an_argument_a_file_or_standard_input() {
@@ -189,28 +193,60 @@ async fn what_is_not_there_is_3_and_what_went_wrong_is_1() {
     }
 }
 
-#[tokio::test]
-async fn an_answer_that_is_none_of_ifmatch_is_an_error() {
-    let other = axum::Router::new()
-        .route("/kv/broken", axum::routing::any(|| async { "{" }))
-        .route(
-            "/kv",
-            axum::routing::get(|| async { "{\"items\":[{\"key\":\"a\"}" }),
-        );
+/// A server that is none of ifmatch.
+async fn other_server(router: axum::Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let served = tokio::spawn(async { axum::serve(listener, other).await });
+    tokio::spawn(async { axum::serve(listener, router).await });
+    address
+}
+
+/// Runs a command against another server.
+async fn ask(server: &str, arguments: &[&str]) -> Ran {
+    let mut command = bare_command(BINARY);
+    command
+        .args(arguments)
+        .env("IFMATCH_SERVER", server)
+        .env("EDITOR", "false");
+    finish(command).await
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_of_ifmatch_is_an_error() {
+    let cut_off = "{\"items\":[{\"key\":\"a\"}";
+    let router = axum::Router::new()
+        .route("/kv", any(move || async move { cut_off }))
+        .route(
+            "/kv/conflict",
+            any(|| async { StatusCode::PRECONDITION_FAILED }),
+        )
+        .route("/kv/gone", any(|| async { StatusCode::NOT_FOUND }))
+        .fallback(any(|| async { "<html>" }));
+    let address = other_server(router).await;
+    let folder = tempfile::tempdir().unwrap();
+    let export = folder.path().join("export");
+    let lines = [
+        r#"{"export":{"format":1,"prefix":""}}"#,
+        r#"{"key":"a","value":1}"#,
+        r#"{"end":{"entries":1,"revision":1}}"#,
+    ];
+    std::fs::write(&export, lines.join("\n")).unwrap();
+    let export = export.to_str().unwrap();
     for arguments in [
-        &["get", "missing"][..],
-        &["get", "broken"],
-        &["put", "broken", "1"],
+        &["get", "a"][..],
+        &["get", "gone"],
+        &["put", "a", "1"],
+        &["put", "conflict", "1"],
+        &["patch", "a", "1"],
+        &["rm", "a"],
         &["ls"],
         &["export"],
+        &["import", export],
+        &["import", export, "--replace"],
         &["watch"],
+        &["edit", "a"],
     ] {
-        let mut command = bare_command(BINARY);
-        command.args(arguments).args(["--server", &address]);
-        let ran = finish(command).await;
+        let ran = ask(&address, arguments).await;
         ran.assert_code(1);
         assert!(
             ran.stderr.contains("none of ifmatch"),
@@ -218,7 +254,63 @@ async fn an_answer_that_is_none_of_ifmatch_is_an_error() {
         );
         assert!(!ran.stdout.contains("end"), "{arguments:?}: {ran:?}");
     }
-    served.abort();
+}
+
+#[tokio::test]
+async fn a_write_is_not_sent_elsewhere() {
+    let cli = Cli::start().await;
+    cli.run(&["put", "a", "1"]).await.assert_code(0);
+    let elsewhere = cli.server.url("/kv/a");
+    let moved = Redirect::to(&elsewhere);
+    let router = axum::Router::new().fallback(any(move || async move { moved }));
+    let address = other_server(router).await;
+    for arguments in [&["put", "a", "2"][..], &["rm", "a"], &["get", "a"]] {
+        let ran = ask(&address, arguments).await;
+        ran.assert_code(1);
+        assert!(ran.stderr.contains(&elsewhere), "{ran:?}");
+    }
+    assert_eq!(cli.value("a").await, "1");
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_is_lost_is_not_called_a_failure() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let lost = tokio::spawn(async move {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        connection.read(&mut [0; 1000]).await.unwrap()
+    });
+    let ran = ask(&address, &["put", "a", "1"]).await;
+    ran.assert_code(1);
+    assert!(ran.stderr.contains("is not known"), "{ran:?}");
+    lost.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_written_and_cannot_be_told_was_written() {
+    let Ok(full) = std::fs::File::options().write(true).open("/dev/full") else {
+        println!("skipped: there is no /dev/full");
+        return;
+    };
+    let cli = Cli::start().await;
+    let mut command = cli.command(&["put", "a", "1"]);
+    command.stdout(Stdio::from(full)).stderr(Stdio::piped());
+    let output = soon(command.spawn().unwrap().wait_with_output())
+        .await
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("It was written"), "{told}");
+    assert_eq!(cli.value("a").await, "1");
+}
+
+#[tokio::test]
+async fn nothing_that_a_server_says_speaks_to_the_terminal() {
+    let body = r#"{"error":"not_found","message":"a\u001b[2Jb"}"#;
+    let answer = (StatusCode::NOT_FOUND, body);
+    let router = axum::Router::new().fallback(any(move || async move { answer }));
+    let ran = ask(&other_server(router).await, &["get", "a"]).await;
+    assert_eq!(ran.assert_code(3).stderr, "ifmatch: a\\u001b[2Jb\n");
 }
 
 #[tokio::test]
@@ -268,10 +360,17 @@ async fn a_server_is_named_in_any_of_the_usual_ways() {
         command.env("IFMATCH_SERVER", "http://127.0.0.1:1");
         finish(command).await.assert_code(0);
     }
-    for server in ["ftp://a", "http://", "a b", "http://a?b", "http://a#b", ""] {
-        cli.run(&["get", "a", "--server", server])
-            .await
-            .assert_code(2);
+    for server in [
+        "ftp://a",
+        "http://",
+        "a b",
+        "http://a?b",
+        "http://a#b",
+        "http://u:secret@a:99999",
+    ] {
+        let ran = cli.run(&["get", "a", "--server", server]).await;
+        ran.assert_code(2);
+        assert!(!ran.stderr.contains("secret"), "{ran:?}");
     }
 }
 
@@ -388,6 +487,26 @@ async fn a_watch_outlives_the_server_and_is_told_to_list_again() {
     assert_eq!(next(&mut lines).await["event"], "reset");
     cli.run(&["put", "a", "2"]).await.assert_code(0);
     assert_eq!(next(&mut lines).await["entry"]["value"], 2);
+}
+
+#[tokio::test]
+async fn a_list_waits_for_a_slow_reader() {
+    let cli = Cli::start_with(&["--request-timeout", "500ms"]).await;
+    let large = format!("\"{}\"", "x".repeat(900_000));
+    for number in 0..10 {
+        let put = ["put", &format!("large/{number}")];
+        cli.run_with_input(&put, &large).await.assert_code(0);
+    }
+    let mut child = cli.command(&["ls"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let mut first = [0; 100];
+    soon(stdout.read_exact(&mut first)).await.unwrap();
+    // Longer than the service waits for who does not read.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let mut rest = Vec::new();
+    soon(stdout.read_to_end(&mut rest)).await.unwrap();
+    assert!(soon(child.wait()).await.unwrap().success());
+    assert!(rest.len() > 9_000_000);
 }
 
 #[tokio::test]

@@ -53,7 +53,7 @@ async fn what_was_not_changed_is_not_written() {
         "true",
         r#"echo '{"b":   1}' >"$1""#,
         r#": >"$1""#,
-        r#"echo '// no' >"$1""#,
+        "echo >\"$1\"",
     ] {
         let edited = cli.edit(&["a"], &[step]).await;
         assert_eq!(edited.ran.assert_code(0).stdout, entry, "{step}");
@@ -141,6 +141,77 @@ async fn an_overlap_that_is_left_is_a_conflict_and_both_sides_are_kept() {
         assert!(cli.kept_texts()[0].contains("\"mine\""), "{edited:?}");
         assert_eq!(cli.value("a").await, "\"theirs\"");
     }
+}
+
+#[tokio::test]
+async fn taking_only_the_marks_away_chooses_nothing() {
+    let cli = with("a", r#"{"x":1,"y":1}"#).await;
+    let conflict = r#"sed -i 's/"x": 1/"x": "mine"/' "$1"; ifmatch patch a '{"x":"theirs"}'"#;
+    let unmarked = r#"sed -i -e '/^[<|=>]/d' "$1""#;
+    let choose = r#"sed -i '/theirs/d; /"x": 1/d' "$1""#;
+    let edited = cli.edit(&["a"], &[conflict, unmarked, choose]).await;
+    edited.ran.assert_code(0);
+    let reason = first_line(&edited.seen[2]);
+    assert!(
+        reason.contains(r#"the member "x" is there twice"#),
+        "{reason}"
+    );
+    assert_eq!(cli.value("a").await, r#"{"x":"mine","y":1}"#);
+}
+
+#[tokio::test]
+async fn an_editor_that_writes_the_same_again_settles_nothing() {
+    let cli = with("a", r#"{"x":1,"y":1}"#).await;
+    let same = r#"echo '{"x":2,"y":1}' >"$1""#;
+    let first = format!(r#"{same}; ifmatch patch a '{{"x":3,"y":9}}'"#);
+    let edited = cli.edit(&["a"], &[&first, same]).await;
+    edited.ran.assert_code(4);
+    assert_eq!(
+        cli.value("a").await,
+        r#"{"x":3,"y":9}"#,
+        "theirs is not undone"
+    );
+    assert_eq!(cli.kept_texts(), ["{\"x\":2,\"y\":1}\n"]);
+    // Nor does one that writes the same broken text again, which would go on for ever.
+    let broken = r#"echo '{' >"$1""#;
+    let edited = cli.edit(&["a"], &[broken, broken]).await;
+    edited.ran.assert_code(1);
+}
+
+#[tokio::test]
+async fn what_was_typed_outlives_whatever_the_editor_does_to_the_file() {
+    let cli = with("a", "1").await;
+    let edited = cli
+        .edit(&["a"], &[r#"echo '{"typed' >"$1""#, r#"rm "$1""#])
+        .await;
+    edited.ran.assert_code(1);
+    assert!(cli.kept_texts()[0].contains("{\"typed"), "{edited:?}");
+    for typed in [r"// typed\n", r"\377typed", r"typed\r"] {
+        let cli = with("a", "1").await;
+        let step = format!(r#"printf '{typed}' >"$1""#);
+        let edited = cli.edit(&["a"], &[&step, "true"]).await;
+        edited.ran.assert_code(1);
+        let file = std::fs::read_dir(cli.kept())
+            .unwrap()
+            .next()
+            .expect("a file");
+        let kept = std::fs::read(file.unwrap().path()).unwrap();
+        assert!(kept.windows(5).any(|part| part == b"typed"), "{edited:?}");
+    }
+    // The line ends and marks of other systems are no harm.
+    let foreign = r#"printf '\357\273\277// x\r{"b":\r2}' >"$1""#;
+    let edited = cli.edit(&["a"], &[foreign]).await;
+    edited.ran.assert_code(0);
+    assert_eq!(cli.value("a").await, r#"{"b":2}"#);
+}
+
+#[tokio::test]
+async fn a_name_with_a_line_break_can_be_settled() {
+    let cli = with("a", r#"{"x\ny":1}"#).await;
+    let conflict = r#"sed -i 's/: 1/: 2/' "$1"; ifmatch patch a '{"x\ny":3}'"#;
+    let edited = cli.edit(&["a"], &[conflict, TAKE_MINE]).await;
+    edited.ran.assert_code(0);
+    assert_eq!(cli.value("a").await, r#"{"x\ny":2}"#);
 }
 
 #[tokio::test]
@@ -243,13 +314,11 @@ async fn an_entry_that_is_deleted_meanwhile_is_a_conflict_about_all_of_it() {
     assert!(edited.seen[1].contains("the whole value"), "{edited:?}");
     assert_eq!(cli.value("a").await, "2");
 
-    // What was taken away is not written.
-    let edited = cli
-        .edit(&["a"], &[r#"echo 3 >"$1"; ifmatch rm a"#, TAKE_THEIRS])
-        .await;
-    assert_ne!(edited.ran.code, 0);
+    // Their deletion can be chosen, too.
+    let delete = r#"echo 3 >"$1"; ifmatch rm a"#;
+    let edited = cli.edit(&["a"], &[delete, TAKE_THEIRS]).await;
+    edited.ran.assert_code(0);
     cli.run(&["get", "a"]).await.assert_code(3);
-    assert!(cli.kept_texts()[0].contains('3'), "{edited:?}");
 }
 
 #[tokio::test]
