@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::binary::Process;
+use crate::support::binary::{BINARY, Process};
 
 /// Hides what differs from run to run: moments, which RFC 3339 writes in 24 characters.
 fn without_moments(text: &str) -> String {
@@ -31,10 +31,15 @@ fn examples(readme: &str) -> Vec<(String, String)> {
     examples
 }
 
-async fn run(command: &str, folder: &Path) -> Option<String> {
+async fn run(command: &str, folder: &Path, server: &str) -> Option<String> {
+    // The binary is found as after `cargo install`.
+    let binaries = Path::new(BINARY).parent()?.display();
+    let path = format!("{binaries}:{}", std::env::var("PATH").ok()?);
     let output = tokio::process::Command::new("bash")
         .args(["-c", command])
         .current_dir(folder)
+        .env("PATH", path)
+        .env("IFMATCH_SERVER", server)
         .output()
         .await
         .ok()?;
@@ -49,7 +54,7 @@ async fn run(command: &str, folder: &Path) -> Option<String> {
 #[tokio::test]
 async fn every_example_gives_what_the_readme_shows() {
     let folder = tempfile::tempdir().unwrap();
-    if run("curl --version", folder.path())
+    if run("curl --version", folder.path(), "")
         .await
         .is_none_or(|shown| shown.is_empty())
     {
@@ -66,7 +71,9 @@ async fn every_example_gives_what_the_readme_shows() {
     let mut typed = 0;
     for (command, shown) in examples {
         let command = command.replace("localhost:8080", &process.address);
-        let output = run(&command, folder.path()).await.unwrap();
+        let output = run(&command, folder.path(), &process.address)
+            .await
+            .unwrap();
         assert_eq!(
             without_moments(&output),
             without_moments(shown.trim_end()),
@@ -74,5 +81,5 @@ async fn every_example_gives_what_the_readme_shows() {
         );
         typed += 1;
     }
-    assert!(typed >= 7, "{typed} examples");
+    assert!(typed >= 11, "{typed} examples");
 }
