@@ -49,6 +49,7 @@ engines_pass!(
     a_closed_store_takes_no_commit_but_answers_reads,
     watchers_are_told_of_every_change_in_order,
     a_watcher_resumes_after_any_event,
+    what_is_too_much_for_one_moment_is_told_in_order_all_the_same,
     a_watcher_is_told_only_of_what_it_asked_for,
     a_point_that_is_not_known_resets,
     a_list_and_then_a_watch_lose_nothing,

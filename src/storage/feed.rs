@@ -8,7 +8,6 @@
 //! is cut off.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::mem;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
@@ -30,6 +29,9 @@ const REST_PER_WATCHER: Duration = Duration::from_micros(100);
 /// How long it rests for each KiB that it has given them to write: 100 MB a second for all of them
 /// together leave the writers most of a processor.
 const REST_PER_KIB: Duration = Duration::from_micros(10);
+/// How much one round gives to all watchers together, in bytes; what is left is for the next. It is
+/// so much that its rest is shorter than [`REST_MAX`].
+const ROUND_MAX_BYTES: usize = 32 * 1024 * 1024;
 /// How long it rests at the most, lest a burst leave those who come after it without news.
 const REST_MAX: Duration = Duration::from_millis(500);
 
@@ -127,11 +129,11 @@ impl Feed {
 
     /// Ends every watcher, now and from now on. They are still given all there is.
     pub fn close(&self) {
-        self.0.hand_on(&mut Vec::new());
+        self.0.hand_on(&mut VecDeque::new());
         let mut watchers = self.0.watchers.lock();
         let forgotten = self.0.kept.lock().forgotten;
         for group in watchers.groups() {
-            group.wake(forgotten);
+            group.wake(forgotten, usize::MAX);
             group.queues.iter().for_each(|queue| queue.end());
         }
         watchers.closed = true;
@@ -151,7 +153,7 @@ impl Shared {
     }
 
     /// Sorts what is new by whom it concerns, and adds those who had nothing waiting to `due`.
-    fn hand_on(&self, due: &mut Vec<Filter>) {
+    fn hand_on(&self, due: &mut VecDeque<Filter>) {
         // Held to the end: until then nobody may be told that all this is sorted.
         let mut watchers = self.watchers.lock();
         let (news, forgotten) = self.kept.lock().take_news();
@@ -160,16 +162,28 @@ impl Shared {
         }
     }
 
-    /// Gives those who are `due` what has been sorted for them; returns how long to rest after that.
-    fn wake(&self, due: &mut Vec<Filter>) -> Duration {
+    /// Gives those who are `due` what has been sorted for them, or a part of it: whoever is to get more
+    /// stays due. Returns how long to rest after that.
+    fn wake(&self, due: &mut VecDeque<Filter>) -> Duration {
         let mut watchers = self.watchers.lock();
         let forgotten = self.kept.lock().forgotten;
         let mut rest = Duration::ZERO;
-        for filter in due.drain(..) {
-            if let Some(group) = watchers.group(&filter) {
-                let each = group.wake(forgotten);
-                let count = u32::try_from(group.queues.len()).unwrap_or(u32::MAX);
-                rest = rest.saturating_add(each.saturating_mul(count));
+        let mut left_bytes = ROUND_MAX_BYTES;
+        while left_bytes > 0
+            && let Some(filter) = due.pop_front()
+        {
+            let Some(group) = watchers.group(&filter) else {
+                continue;
+            };
+            let bytes = group.wake(forgotten, left_bytes);
+            left_bytes = left_bytes.saturating_sub(bytes);
+            let count = u32::try_from(group.queues.len()).unwrap_or(u32::MAX);
+            let kib = u32::try_from(bytes / 1024).unwrap_or(u32::MAX);
+            rest = rest
+                .saturating_add(REST_PER_WATCHER.saturating_mul(count))
+                .saturating_add(REST_PER_KIB.saturating_mul(kib));
+            if !group.sorted.is_empty() {
+                due.push_back(filter);
             }
         }
         rest
@@ -178,7 +192,7 @@ impl Shared {
 
 /// Hands on whatever is published, until the feed is gone.
 async fn hand_on(shared: Weak<Shared>, mut news: watch::Receiver<Revision>) {
-    let mut due = Vec::new();
+    let mut due = VecDeque::new();
     let mut rested = Instant::now();
     loop {
         let published = tokio::select! {
@@ -299,19 +313,19 @@ impl Watchers {
         }
     }
 
-    fn sort(&mut self, event: &Arc<Event>, forgotten: Cursor, due: &mut Vec<Filter>) {
+    fn sort(&mut self, event: &Arc<Event>, forgotten: Cursor, due: &mut VecDeque<Filter>) {
         let key = &event.entry.key;
         if let Some(group) = self.by_key.get_mut(key)
             && group.add(event, forgotten)
         {
-            due.push(Filter::Key(key.clone()));
+            due.push_back(Filter::Key(key.clone()));
         }
         for (length, of_length) in &mut self.by_prefix {
             if let Some(prefix) = key.as_str().get(..*length)
                 && let Some(group) = of_length.get_mut(prefix)
                 && group.add(event, forgotten)
             {
-                due.push(Filter::Prefix(prefix.to_owned()));
+                due.push_back(Filter::Prefix(prefix.to_owned()));
             }
         }
     }
@@ -328,7 +342,7 @@ impl Watchers {
 struct Group {
     queues: Vec<Arc<Queue>>,
     /// What they are given when they are woken.
-    sorted: Vec<Arc<Event>>,
+    sorted: VecDeque<Arc<Event>>,
 }
 
 impl Group {
@@ -337,29 +351,37 @@ impl Group {
         let had_nothing = self.sorted.is_empty();
         if self
             .sorted
-            .first()
+            .front()
             .is_some_and(|oldest| oldest.cursor <= forgotten)
         {
             // So much has come while the feed rested that the first of it is kept no more.
             self.queues.iter().for_each(|queue| queue.cut_off());
             self.sorted.clear();
         }
-        self.sorted.push(Arc::clone(event));
+        self.sorted.push_back(Arc::clone(event));
         had_nothing
     }
 
-    /// Returns how long to rest for each.
-    fn wake(&mut self, forgotten: Cursor) -> Duration {
-        let events: Arc<[_]> = mem::take(&mut self.sorted).into();
-        let bytes: usize = events
-            .iter()
-            .map(|event: &Arc<Event>| event.text_bytes())
-            .sum();
+    /// Gives them what comes to `max_bytes` for all of them together, but at least one event. Returns
+    /// how much it was.
+    fn wake(&mut self, forgotten: Cursor, max_bytes: usize) -> usize {
+        let watchers = self.queues.len();
+        let mut bytes = 0;
+        let mut count = 0;
+        while bytes < max_bytes
+            && let Some(event) = self.sorted.get(count)
+        {
+            bytes = event
+                .text_bytes()
+                .saturating_mul(watchers)
+                .saturating_add(bytes);
+            count += 1;
+        }
+        let events: Arc<[_]> = self.sorted.drain(..count).collect();
         for queue in &self.queues {
             queue.push(&events, forgotten);
         }
-        let kib = u32::try_from(bytes / 1024).unwrap_or(u32::MAX);
-        REST_PER_WATCHER.saturating_add(REST_PER_KIB.saturating_mul(kib))
+        bytes
     }
 }
 

@@ -303,3 +303,36 @@ pub async fn closing_ends_watchers_when_they_have_seen_everything(store: Arc<dyn
     assert_eq!(take(&mut late, 3).await.len(), 3);
     assert!(next(&mut late).await.is_none());
 }
+
+pub async fn what_is_too_much_for_one_moment_is_told_in_order_all_the_same(store: Arc<dyn Store>) {
+    // Together more than one round of the feed gives.
+    const WATCHERS: usize = 200;
+    const EVENTS: usize = 40;
+    let value = format!("\"{}\"", "x".repeat(16 * 1024));
+    let mut watchers = Vec::new();
+    for _ in 0..WATCHERS {
+        watchers.push(watch(&*store, all(), None).await);
+    }
+    let start = watchers[0].position.clone();
+    for _ in 0..EVENTS {
+        committed(&*store, vec![put("a", Expected::Any, &value)]).await;
+    }
+    // One that comes while the others wait has missed nothing, and is told nothing twice.
+    let first = next(&mut watchers[0]).await.expect("it does not end");
+    let since = after(&first, &watchers[0]);
+    let mut resumed = watch(&*store, all(), Some(&since)).await;
+    let mut anew = watch(&*store, all(), Some(&start)).await;
+    let versions = |events: &[Arc<Event>]| -> Vec<_> {
+        let versions = events.iter().map(|event| event.entry.record.version);
+        versions.collect()
+    };
+    let expected: Vec<_> = (1..=EVENTS as u64).collect();
+    assert_eq!(
+        versions(&take(&mut resumed, EVENTS - 1).await),
+        expected[1..]
+    );
+    assert_eq!(versions(&take(&mut anew, EVENTS).await), expected);
+    for watching in &mut watchers[1..] {
+        assert_eq!(versions(&take(watching, EVENTS).await), expected);
+    }
+}
