@@ -16,6 +16,19 @@ export class Unreachable extends Error {}
 /** Longer than the service itself takes to give up. */
 const PATIENCE_MILLIS = 40_000;
 
+/** Longer than a service takes that only says that it is there. */
+const PULSE_PATIENCE_MILLIS = 5_000;
+
+/** Whether the service answers at all. */
+export async function isThere() {
+  try {
+    await fetch("/health/live", { cache: "no-store", signal: AbortSignal.timeout(PULSE_PATIENCE_MILLIS) });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 async function ask(path, options = {}) {
   let response;
   let text;

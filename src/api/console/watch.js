@@ -1,10 +1,12 @@
 // The stream of changes, kept open as long as somebody looks.
 
-import { entryOf } from "./api.js";
+import { entryOf, isThere } from "./api.js";
 import { MAX_DEPTH_LEVELS, parse } from "./json.js";
 
 /** How long a page stays connected after it was hidden: browsers allow six connections to a host. */
 const HIDDEN_MILLIS = 5_000;
+/** How often the service is asked whether it is there: a stream that was cut without a word stays open. */
+const PULSE_MILLIS = 10_000;
 const FIRST_DELAY_MILLIS = 500;
 const LONGEST_DELAY_MILLIS = 15_000;
 
@@ -19,6 +21,7 @@ export class Watch {
     document.addEventListener("visibilitychange", () => this.visibility());
     window.addEventListener("online", () => this.open());
     window.addEventListener("offline", () => this.fail());
+    setInterval(() => this.pulse(), PULSE_MILLIS);
   }
 
   /** Watches from here on, in place of what was watched before. */
@@ -36,6 +39,11 @@ export class Watch {
   /** Something else has found that there is no connection. */
   suspect() {
     if (this.source?.readyState === EventSource.OPEN) this.open();
+  }
+
+  async pulse() {
+    const { source } = this;
+    if (source !== null && !(await isThere()) && this.source === source) this.fail();
   }
 
   open() {

@@ -37,6 +37,24 @@ async function killed() {
   await server.kill();
 }
 
+// A connection that is cut without a word, as by a network that goes away.
+async function stalled() {
+  const server = await Server.start();
+  await server.put("doc", '{"a":1}');
+  const me = await person();
+  const page = await open(me, server, "#/kv/doc", { expectFailures: true });
+  await connected(page);
+  server.process.kill("SIGSTOP");
+  await page.locator("#connection[data-status=reconnecting]").waitFor({ timeout: 30_000 });
+  finding("a connection that is silent for too long is told to be lost", true);
+  server.process.kill("SIGCONT");
+  await server.put("doc", '{"a":2}');
+  await connected(page);
+  await becomes("and is there again with what was changed meanwhile", async () => (await area(page).inputValue()).includes('"a": 2'));
+  await me.close();
+  await server.kill();
+}
+
 // The next PUT is done, and its answer lost.
 async function loseAnswer(page) {
   let lost = false;
@@ -176,4 +194,4 @@ async function hidden() {
   await server.kill();
 }
 
-module.exports = { killed, lostAnswer, refusals, offline, slow, hidden };
+module.exports = { killed, stalled, lostAnswer, refusals, offline, slow, hidden };
