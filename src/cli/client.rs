@@ -99,8 +99,13 @@ impl Client {
 
     /// A request about an entry.
     pub fn on_entry(&self, method: Method, key: &Key) -> RequestBuilder {
-        let path = format!("/kv/{}", encoded(key.as_str()));
-        self.http.request(method, self.server.url(&path))
+        let mut name = encoded(key.as_str());
+        if key.as_str().split('/').any(str::is_empty) {
+            // Some proxies make one of two slashes.
+            name = name.replace('/', "%2F");
+        }
+        self.http
+            .request(method, self.server.url(&format!("/kv/{name}")))
     }
 
     /// A request for `path` with a query, whose values are encoded here.
