@@ -9,6 +9,7 @@ use axum::routing::any;
 use rustix::process::Signal;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
+use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout};
 
 use crate::support::binary::{BINARY, Process, bare_command, soon};
@@ -487,6 +488,43 @@ async fn a_watch_outlives_the_server_and_is_told_to_list_again() {
     assert_eq!(next(&mut lines).await["event"], "reset");
     cli.run(&["put", "a", "2"]).await.assert_code(0);
     assert_eq!(next(&mut lines).await["entry"]["value"], 2);
+}
+
+/// A proxy that breaks each connection after so many bytes of the answer; its address.
+async fn breaking_proxy(to: String, bytes: usize) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut server = TcpStream::connect(&to).await.unwrap();
+            let (mut from_client, mut to_client) = client.split();
+            let (from_server, mut to_server) = server.split();
+            let mut some = from_server.take(bytes as u64);
+            tokio::select! {
+                _ = tokio::io::copy(&mut from_client, &mut to_server) => {}
+                _ = tokio::io::copy(&mut some, &mut to_client) => {}
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_watch_over_broken_connections_misses_nothing_and_repeats_nothing() {
+    const CHANGES: u64 = 40;
+    let cli = Cli::start().await;
+    let since = now(&cli).await;
+    let proxy = breaking_proxy(cli.server.address.clone(), 3000).await;
+    let (_child, mut lines) = watch(&cli, &["--since", &since, "--server", &proxy]);
+    let client = reqwest::Client::new();
+    for number in 0..CHANGES {
+        let put = client.put(cli.server.url(&format!("/kv/key/{number}")));
+        let put = put.header("content-type", "application/json").body("1");
+        assert_eq!(put.send().await.unwrap().status(), 201);
+    }
+    for revision in 1..=CHANGES {
+        assert_eq!(next(&mut lines).await["entry"]["revision"], revision);
+    }
 }
 
 #[tokio::test]
