@@ -23,7 +23,6 @@ use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, ETAG, HeaderValue, LOCATION};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use tokio::time::sleep;
 
 use super::arguments::{Export, Import};
@@ -137,21 +136,12 @@ async fn write(
         ProgressBar::new_spinner().with_style(style("{spinner} {human_pos} exported, {rate}"));
     progress.enable_steady_tick(TICK);
     let mut to = BufWriter::new(to);
-    let mut line = |shown: String| {
-        to.write_all(shown.as_bytes())
-            .and_then(|()| to.write_all(b"\n"))
-            .map_err(&failed)
-    };
     let format = FORMAT;
-    line(
-        json!(Head {
-            export: About { format, prefix }
-        })
-        .to_string(),
-    )?;
+    let export = About { format, prefix };
+    write_line(&mut to, &Head { export }).map_err(&failed)?;
     let mut entries = 0;
     while let Some(entry) = listing.next().await? {
-        line(serde_json::to_string(&entry).map_err(|error| failed(error.into()))?)?;
+        write_line(&mut to, &entry).map_err(&failed)?;
         entries += 1;
         progress.set_position(entries);
     }
@@ -159,10 +149,15 @@ async fn write(
         entries,
         revision: listing.revision()?,
     };
-    line(json!(Tail { end }).to_string())?;
+    write_line(&mut to, &Tail { end }).map_err(&failed)?;
     to.flush().map_err(&failed)?;
     progress.finish_and_clear();
     Ok(end)
+}
+
+fn write_line(to: &mut impl Write, shown: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *to, shown)?;
+    to.write_all(b"\n")
 }
 
 /// What became of an entry that was to be imported.

@@ -1,10 +1,11 @@
 //! The command line as a script uses it.
 
 use std::process::Stdio;
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::http::StatusCode;
-use axum::response::Redirect;
+use axum::response::{IntoResponse as _, Redirect};
 use axum::routing::any;
 use rustix::process::Signal;
 use serde_json::json;
@@ -194,6 +195,12 @@ async fn what_is_not_there_is_3_and_what_went_wrong_is_1() {
     }
 }
 
+/// An export of one entry, as one may write it by hand.
+const AN_EXPORT: &str = r#"{"export":{"format":1,"prefix":""}}
+{"key":"a","value":1}
+{"end":{"entries":1,"revision":1}}
+"#;
+
 /// A server that is none of ifmatch.
 async fn other_server(router: axum::Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -226,12 +233,7 @@ async fn an_answer_that_is_none_of_ifmatch_is_an_error() {
     let address = other_server(router).await;
     let folder = tempfile::tempdir().unwrap();
     let export = folder.path().join("export");
-    let lines = [
-        r#"{"export":{"format":1,"prefix":""}}"#,
-        r#"{"key":"a","value":1}"#,
-        r#"{"end":{"entries":1,"revision":1}}"#,
-    ];
-    std::fs::write(&export, lines.join("\n")).unwrap();
+    std::fs::write(&export, AN_EXPORT).unwrap();
     let export = export.to_str().unwrap();
     for arguments in [
         &["get", "a"][..],
@@ -255,6 +257,27 @@ async fn an_answer_that_is_none_of_ifmatch_is_an_error() {
         );
         assert!(!ran.stdout.contains("end"), "{arguments:?}: {ran:?}");
     }
+}
+
+#[tokio::test]
+async fn an_import_waits_for_a_service_that_is_busy() {
+    let asked = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&asked);
+    let busy_at_first = any(move || async move {
+        let tag = [("etag", "\"1-a\""), ("location", "/kv/a")];
+        match counter.fetch_add(1, Ordering::Relaxed) {
+            0 => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+            _ => (StatusCode::NO_CONTENT, tag).into_response(),
+        }
+    });
+    let router = axum::Router::new().fallback(busy_at_first);
+    let folder = tempfile::tempdir().unwrap();
+    let export = folder.path().join("export");
+    std::fs::write(&export, AN_EXPORT).unwrap();
+    let address = other_server(router).await;
+    let ran = ask(&address, &["import", export.to_str().unwrap()]).await;
+    assert_eq!(ran.assert_code(0).json()["created"], 1);
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test]
@@ -539,12 +562,14 @@ async fn a_list_waits_for_a_slow_reader() {
     let mut stdout = child.stdout.take().unwrap();
     let mut first = [0; 100];
     soon(stdout.read_exact(&mut first)).await.unwrap();
-    // Longer than the service waits for who does not read.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    // The service ends when it has sent everything, or has given up on who does not read.
+    let Cli { server, folder } = cli;
+    server.stop().await;
     let mut rest = Vec::new();
     soon(stdout.read_to_end(&mut rest)).await.unwrap();
     assert!(soon(child.wait()).await.unwrap().success());
     assert!(rest.len() > 9_000_000);
+    drop(folder);
 }
 
 #[tokio::test]
