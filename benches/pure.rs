@@ -58,7 +58,7 @@ fn stage(table: &Table, staged: &mut Staged, number: usize) {
         operation: Operation::Put(value(&text())),
     };
     staged
-        .stage(table, vec![change], moment())
+        .stage(table, change.into(), moment())
         .expect("it is expected");
 }
 

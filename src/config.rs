@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+use crate::admission::DEFAULT_MAX_IN_FLIGHT_BYTES;
 use crate::api::Limits;
 use crate::model::DEFAULT_MAX_VALUE_BYTES;
-use crate::service::Policy;
+use crate::service::{self, Policy};
 use crate::storage::feed::DEFAULT_WATCH_BUFFER_BYTES;
 use crate::storage::file::{Journaling, Settings};
 
@@ -52,6 +53,12 @@ pub struct Config {
     #[arg(long, env = "IFMATCH_MAX_VALUE_BYTES", value_name = "BYTES",
           default_value_t = DEFAULT_MAX_VALUE_BYTES as u32, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_value_bytes: u32,
+
+    /// How many bytes of requests may be under way at once, in the whole process; past that a request is
+    /// told 503. One request always has room
+    #[arg(long, env = "IFMATCH_MAX_IN_FLIGHT_BYTES", value_name = "BYTES",
+          default_value_t = DEFAULT_MAX_IN_FLIGHT_BYTES)]
+    pub max_in_flight_bytes: usize,
 
     /// Answer 428 to a write that has neither If-Match nor If-None-Match
     #[arg(long, env = "IFMATCH_REQUIRE_PRECONDITIONS",
@@ -102,7 +109,6 @@ impl Config {
     #[must_use]
     pub fn limits(&self) -> Limits {
         Limits {
-            max_value_bytes: self.max_value_bytes as usize,
             header_timeout: self.header_timeout,
             request_timeout: self.request_timeout,
             max_connections: self.max_connections as usize,
@@ -119,13 +125,17 @@ impl Config {
         }
     }
 
-    /// Which writes are taken.
+    /// How the service works.
     #[must_use]
-    pub fn policy(&self) -> Policy {
-        if self.require_preconditions {
-            Policy::ConditionalWrites
-        } else {
-            Policy::AllWrites
+    pub fn service_settings(&self) -> service::Settings {
+        service::Settings {
+            policy: if self.require_preconditions {
+                Policy::ConditionalWrites
+            } else {
+                Policy::AllWrites
+            },
+            max_value_bytes: self.max_value_bytes as usize,
+            max_in_flight_bytes: self.max_in_flight_bytes,
         }
     }
 }

@@ -29,6 +29,21 @@ pub enum Error {
     /// The service takes no write that names no entity tag.
     #[error("a write must name an entity tag")]
     PreconditionRequired,
+    /// The value is longer than the service takes.
+    #[error("the value is longer than {limit} bytes")]
+    ValueTooLarge {
+        /// The limit, in bytes of JSON text.
+        limit: usize,
+    },
+    /// Two changes of one commit have the same key.
+    #[error("the key {:?} is there twice", .0.as_str())]
+    RepeatedKey(Key),
+    /// So much is under way already that this was not begun. Nothing was done.
+    #[error("too much is under way")]
+    Overloaded,
+    /// The deadline came while the commit was being made durable. It may be applied, now or later.
+    #[error("the deadline came while the commit was being made durable")]
+    OutcomeUnknown,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -43,6 +58,10 @@ pub enum StoreError {
     /// The commit may or may not be there after a restart. Memory is as before.
     #[error("it is not known whether the commit was applied")]
     Unknown(#[source] io::Error),
+    /// The deadline came before the commit was begun. It was withdrawn: nothing was done, and
+    /// nothing will be.
+    #[error("the deadline came before the commit was begun")]
+    Expired,
     /// The store is shutting down and takes no more commits.
     #[error("the store is closed")]
     Closed,
@@ -67,6 +86,7 @@ impl StoreError {
         match self {
             Self::NotApplied(error) => Self::NotApplied(same(error)),
             Self::Unknown(error) => Self::Unknown(same(error)),
+            Self::Expired => Self::Expired,
             Self::Closed => Self::Closed,
         }
     }

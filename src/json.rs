@@ -51,6 +51,35 @@ pub fn parse_within(text: &[u8], max_depth_levels: usize) -> Result<Tree, Syntax
     read(text, max_depth_levels, Repeated::LastWins)
 }
 
+/// Whether [`parse_within`] would read a text; no tree is made.
+///
+/// # Errors
+/// As [`parse_within`].
+pub fn check_within(text: &[u8], max_depth_levels: usize) -> Result<(), SyntaxError> {
+    let mut events = Events::new(text, max_depth_levels);
+    let mut levels = 0;
+    loop {
+        match events.next()? {
+            JsonEvent::StartArray | JsonEvent::StartObject => {
+                levels += 1;
+                events.check_depth(levels)?;
+                continue;
+            }
+            JsonEvent::EndArray | JsonEvent::EndObject if levels > 0 => levels -= 1,
+            JsonEvent::EndArray | JsonEvent::EndObject => {
+                return Err(events.error("nothing is open that could be closed"));
+            }
+            JsonEvent::Eof => return Err(events.error("the text ends too early")),
+            _ => {}
+        }
+        if levels == 0 {
+            // Only white space may follow: the parser says so, or where it is not so.
+            events.next()?;
+            return Ok(());
+        }
+    }
+}
+
 /// What becomes of a member that is there twice.
 #[derive(Clone, Copy, PartialEq)]
 enum Repeated {

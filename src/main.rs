@@ -2,8 +2,10 @@
 
 use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::process::ExitCode;
-use std::sync::Arc;
+use std::process::{self, ExitCode};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
 use ifmatch::api;
 use ifmatch::cli::{self, Arguments, Task};
@@ -12,8 +14,10 @@ use ifmatch::service::Service;
 use ifmatch::storage::file::FileStore;
 use rustix::process::Signal;
 use tokio::net::TcpListener;
+use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tracing_subscriber::EnvFilter;
 
 /// Requests are many small allocations; `benches/http/run` tells what this is worth.
@@ -22,18 +26,41 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The exit code of a process that a second signal ended.
 const EXIT_CUT_SHORT: i32 = 130;
+/// The exit code of a process whose store could not be closed within the grace time.
+const EXIT_GRACE_OVER: i32 = 1;
+/// How long the end of the process waits for its last log line.
+const LAST_LOG_WAIT: Duration = Duration::from_millis(100);
+/// How many threads may block at once, beside those that answer requests. The service asks for four at
+/// the most; the others are for the system's look-up of names and a client's files.
+const BLOCKING_THREADS: usize = 8;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let config = match Arguments::parse_task() {
-        Task::Ask(server, request) => return cli::run(server, request).await,
-        Task::Serve(config) => config,
+fn main() -> ExitCode {
+    let runtime = runtime::Builder::new_multi_thread()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("ifmatch: there can be no threads: {error}");
+            return ExitCode::FAILURE;
+        }
     };
-    if let Err(error) = serve(&config).await {
-        eprintln!("ifmatch: {error}");
-        return ExitCode::FAILURE;
-    }
-    ExitCode::SUCCESS
+    let code = runtime.block_on(async {
+        match Arguments::parse_task() {
+            Task::Ask(server, request) => cli::run(server, request).await,
+            Task::Serve(config) => match serve(&config).await {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => {
+                    eprintln!("ifmatch: {error}");
+                    ExitCode::FAILURE
+                }
+            },
+        }
+    });
+    // What still runs is of requests whose clients are gone.
+    runtime.shutdown_background();
+    code
 }
 
 async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
@@ -44,9 +71,9 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     }
     // Past a limit of file sizes a write must fail, and not end the process.
     drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
-    let shutdown = shutdown_signals()?;
+    let shutdown = shutdown_signals(config.shutdown_grace)?;
     let store = FileStore::open(&config.data, config.store_settings()).await?;
-    let service = Arc::new(Service::new(Arc::new(store), config.policy()));
+    let service = Arc::new(Service::new(Arc::new(store), config.service_settings()));
     let listener = TcpListener::bind(&config.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
@@ -84,30 +111,56 @@ fn log_to_stderr(format: LogFormat) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Ready at the first SIGINT or SIGTERM. A second one ends the process at once: what was
-/// acknowledged is on disk already.
-fn shutdown_signals() -> io::Result<impl Future<Output = ()>> {
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+/// Ready at the first SIGINT or SIGTERM. A second one ends the process at once, and so does the end of
+/// the grace time: what was acknowledged is on disk already. A thread of its own looks after that,
+/// because the others may be busy.
+fn shutdown_signals(grace: Duration) -> io::Result<impl Future<Output = ()>> {
     let (first, received) = oneshot::channel();
-    tokio::spawn(async move {
-        let mut first = Some(first);
-        loop {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-            match first.take() {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (mut interrupt, mut terminate) = {
+        let _entered = runtime.enter();
+        (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        )
+    };
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            runtime.block_on(async {
+                let mut next = async || {
+                    tokio::select! {
+                        _ = interrupt.recv() => {}
+                        _ = terminate.recv() => {}
+                    }
+                };
+                next().await;
                 // The receiver is there as long as the service runs.
-                Some(first) => drop(first.send(())),
-                None => {
-                    tracing::warn!("a second signal: not waiting any longer");
-                    std::process::exit(EXIT_CUT_SHORT);
+                let _ = first.send(());
+                match timeout(grace, next()).await {
+                    Ok(()) => end(EXIT_CUT_SHORT, "a second signal: not waiting any longer"),
+                    Err(_) => end(
+                        EXIT_GRACE_OVER,
+                        "the grace time is over: not waiting any longer",
+                    ),
                 }
-            }
-        }
-    });
+            });
+        })?;
     Ok(async move {
         let _ = received.await;
     })
+}
+
+/// Ends the process, also if nobody takes its log.
+fn end(code: i32, reason: &'static str) -> ! {
+    let (logged, wait) = mpsc::channel();
+    thread::spawn(move || {
+        tracing::warn!("{reason}");
+        // Nobody waits for it any longer when the process ends first.
+        let _ = logged.send(());
+    });
+    let _ = wait.recv_timeout(LAST_LOG_WAIT);
+    process::exit(code)
 }

@@ -14,9 +14,11 @@ use sha2::{Digest as _, Sha256};
 
 use crate::json::{self, SyntaxError};
 
+mod change_set;
 mod event;
 mod key;
 
+pub use self::change_set::{ChangeSet, RepeatedKey};
 pub use self::event::{Bookmark, BookmarkError, Cursor, Event, EventKind, Filter};
 pub use self::key::{KEY_MAX_BYTES, Key, KeyError};
 

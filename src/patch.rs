@@ -60,6 +60,12 @@ pub enum ApplyError {
         /// The limit in bytes of JSON text.
         limit: usize,
     },
+    /// It asks for more work than a patch may.
+    #[error("the patch asks for more work than is allowed")]
+    TooMuchWork,
+    /// Nobody needs the outcome any more.
+    #[error("the patch was stopped")]
+    Stopped,
 }
 
 impl Patch {

@@ -3,7 +3,6 @@
 use std::error::Error as StdError;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -61,10 +60,10 @@ pub enum ApiError {
     InvalidTransaction(String),
     /// The body is compressed.
     UnsupportedContentCoding,
-    /// Too many connections.
-    Overloaded,
-    /// The request took too long.
-    TimedOut(Duration),
+    /// More connections than are served at once.
+    TooManyConnections,
+    /// The deadline of the request came before anything was done.
+    TimedOut,
     /// The service said no.
     Service(Error),
 }
@@ -148,9 +147,9 @@ impl ApiError {
                 answer(S::CONFLICT, "patch_conflict", message)
             }
             Self::ValueTooLarge { .. }
-            | Self::Service(Error::Patch(ApplyError::TooLarge { .. })) => {
-                answer(S::PAYLOAD_TOO_LARGE, "value_too_large", message)
-            }
+            | Self::Service(
+                Error::ValueTooLarge { .. } | Error::Patch(ApplyError::TooLarge { .. }),
+            ) => answer(S::PAYLOAD_TOO_LARGE, "value_too_large", message),
             Self::UnsupportedMediaType => {
                 answer(S::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
             }
@@ -175,12 +174,25 @@ impl ApiError {
             Self::Service(Error::PreconditionRequired) => {
                 answer(S::PRECONDITION_REQUIRED, "precondition_required", message)
             }
+            Self::Service(Error::Patch(ApplyError::TooMuchWork)) => {
+                answer(S::PAYLOAD_TOO_LARGE, "request_too_large", message)
+            }
+            Self::Service(Error::RepeatedKey(_)) => {
+                answer(S::BAD_REQUEST, "invalid_transaction", message)
+            }
             Self::Service(Error::Store(StoreError::NotApplied(_) | StoreError::Unknown(_))) => {
                 answer(S::INTERNAL_SERVER_ERROR, "io", message)
             }
-            Self::Overloaded
-            | Self::TimedOut(_)
-            | Self::Service(Error::Store(StoreError::Closed)) => {
+            Self::Service(Error::OutcomeUnknown) => {
+                answer(S::GATEWAY_TIMEOUT, "outcome_unknown", message)
+            }
+            Self::TooManyConnections
+            | Self::TimedOut
+            | Self::Service(
+                Error::Overloaded
+                | Error::Patch(ApplyError::Stopped)
+                | Error::Store(StoreError::Expired | StoreError::Closed),
+            ) => {
                 let mut response = answer(S::SERVICE_UNAVAILABLE, "unavailable", message);
                 let seconds = HeaderValue::from(RETRY_AFTER_SECONDS);
                 response.headers_mut().insert(header::RETRY_AFTER, seconds);
@@ -206,14 +218,13 @@ impl ApiError {
             }
             Self::InvalidJson(error) => format!("the body is not a JSON value: {error}"),
             Self::IncompleteBody => "the body broke off before its end".to_owned(),
-            Self::ValueTooLarge { limit } => {
+            Self::ValueTooLarge { limit } | Self::Service(Error::ValueTooLarge { limit }) => {
                 format!("the body is longer than a value may be, {limit} bytes")
             }
             Self::UnsupportedPatchType => {
                 format!("the Content-Type must be one of {PATCH_TYPES}")
             }
             Self::InvalidPatch(error) => format!("the body is not a patch document: {error}"),
-            Self::Service(Error::Patch(error)) => error.to_string(),
             Self::Service(Error::TransactionFailed(_)) => {
                 "some operations do not hold, so nothing was done; failed names them".to_owned()
             }
@@ -221,12 +232,23 @@ impl ApiError {
             Self::UnsupportedContentCoding => {
                 "a body with a Content-Encoding is not taken".to_owned()
             }
-            Self::Overloaded => "too many connections; try again soon".to_owned(),
-            Self::TimedOut(limit) => format!(
-                "the request took longer than {}; a write may have been applied all the same, so \
-                 read before you repeat it",
-                humantime::format_duration(*limit)
-            ),
+            Self::TooManyConnections => "too many connections; try again soon".to_owned(),
+            Self::Service(Error::Overloaded) => {
+                "too much is under way; nothing was done, so try again soon".to_owned()
+            }
+            Self::TimedOut
+            | Self::Service(
+                Error::Store(StoreError::Expired) | Error::Patch(ApplyError::Stopped),
+            ) => "the request took too long; nothing was done, and nothing will be".to_owned(),
+            Self::Service(Error::Patch(error)) => error.to_string(),
+            Self::Service(Error::OutcomeUnknown) => {
+                "the write was being made durable when its time was over; it may be applied, even \
+                 after a read that does not show it: read, and repeat it with the etag in If-Match"
+                    .to_owned()
+            }
+            Self::Service(Error::RepeatedKey(_)) => {
+                "a key may be in one operation of a transaction only".to_owned()
+            }
             Self::Service(Error::NotFound) => "key does not exist".to_owned(),
             Self::Service(Error::PreconditionFailed { current: Some(_) }) => {
                 "the precondition does not hold: merge with current and send its etag in If-Match"
@@ -265,8 +287,11 @@ impl ApiError {
                 }
                 Some(cause)
             }
-            Self::Overloaded => Some("more connections than --max-connections".to_owned()),
-            Self::TimedOut(_) => Some("longer than --request-timeout".to_owned()),
+            Self::TooManyConnections => Some("more connections than --max-connections".to_owned()),
+            Self::TimedOut => Some("longer than --request-timeout".to_owned()),
+            Self::Service(error @ (Error::Overloaded | Error::OutcomeUnknown)) => {
+                Some(error.to_string())
+            }
             _ => None,
         }
     }

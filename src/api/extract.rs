@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::error::Error as _;
-use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::rejection::QueryRejection;
@@ -10,15 +9,18 @@ use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, header};
 use axum_extra::extract::WithRejection;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout_at};
 
+use super::Shared;
+use super::client::Client;
 use super::conditional;
 use super::error::ApiError;
-use super::{Limits, Shared};
-use crate::blocking::work_on;
+use super::observe::Deadline;
+use crate::admission::Admission;
 use crate::model::{Bookmark, Filter, Key, LIST_MAX_LIMIT, Range, Value};
 use crate::patch::{Patch, PatchError};
 use crate::precondition::Preconditions;
@@ -197,23 +199,25 @@ async fn query<T: DeserializeOwned, S: Send + Sync>(
     Ok(query)
 }
 
-/// A JSON value in the body.
-pub struct ValueInBody(pub Value);
+/// A JSON value in the body, with the admission of its bytes.
+pub struct ValueInBody(pub Value, pub Admission);
 
 impl FromRequest<Shared> for ValueInBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, shared: &Shared) -> Result<Self, ApiError> {
-        let text = read_json(request, shared.limits, shared.limits.max_value_bytes).await?;
-        work_on(text.len(), move || Value::from_json(&text))
-            .await?
-            .map(Self)
-            .map_err(ApiError::InvalidJson)
+        let deadline = Deadline::of(request.extensions()).0;
+        let max_bytes = shared.service.max_value_bytes();
+        let (text, admission) = read_json(request, shared, max_bytes).await?;
+        let workers = shared.service.workers();
+        let read = workers.run(text.len(), deadline, move |_| Value::from_json(&text));
+        let value = read.await?.map_err(ApiError::InvalidJson)?;
+        Ok(Self(value, admission))
     }
 }
 
-/// A patch document in the body.
-pub struct PatchInBody(pub Patch);
+/// A patch document in the body, with the admission of its bytes.
+pub struct PatchInBody(pub Patch, pub Admission);
 
 impl FromRequest<Shared> for PatchInBody {
     type Rejection = ApiError;
@@ -226,12 +230,16 @@ impl FromRequest<Shared> for PatchInBody {
             _ => return Err(ApiError::UnsupportedPatchType),
         };
         check_content_coding(request.headers())?;
-        let text = read(request, shared.limits, shared.limits.max_value_bytes).await?;
-        let patch = work_on(text.len(), move || read_patch(&text)).await?;
-        patch.map(Self).map_err(|error| match error {
-            PatchError::Syntax(error) => ApiError::InvalidJson(error),
-            other => ApiError::InvalidPatch(other),
-        })
+        let deadline = Deadline::of(request.extensions()).0;
+        let max_bytes = shared.service.max_value_bytes();
+        let (text, admission) = read(request, shared, max_bytes).await?;
+        let workers = shared.service.workers();
+        let patch = workers.run(text.len(), deadline, move |_| read_patch(&text));
+        match patch.await? {
+            Ok(patch) => Ok(Self(patch, admission)),
+            Err(PatchError::Syntax(error)) => Err(ApiError::InvalidJson(error)),
+            Err(other) => Err(ApiError::InvalidPatch(other)),
+        }
     }
 }
 
@@ -239,18 +247,17 @@ impl FromRequest<Shared> for PatchInBody {
 /// the other types without asking, so they are not taken.
 ///
 /// # Errors
-/// [`ApiError::UnsupportedMediaType`], [`ApiError::UnsupportedContentCoding`],
-/// [`ApiError::ValueTooLarge`], [`ApiError::IncompleteBody`].
+/// [`ApiError::UnsupportedMediaType`], [`ApiError::UnsupportedContentCoding`], those of [`read`].
 pub async fn read_json(
     request: Request,
-    limits: Limits,
+    shared: &Shared,
     max_bytes: usize,
-) -> Result<Bytes, ApiError> {
+) -> Result<(Vec<u8>, Admission), ApiError> {
     if media_type(request.headers()).as_deref() != Some(JSON) {
         return Err(ApiError::UnsupportedMediaType);
     }
     check_content_coding(request.headers())?;
-    read(request, limits, max_bytes).await
+    read(request, shared, max_bytes).await
 }
 
 /// The one media type that the headers name, without its parameters.
@@ -274,30 +281,55 @@ fn check_content_coding(headers: &HeaderMap) -> Result<(), ApiError> {
 }
 
 /// Reads the body and stops at `limit` bytes; does not even begin where its length is told before.
-async fn read(request: Request, limits: Limits, limit: usize) -> Result<Bytes, ApiError> {
+///
+/// # Errors
+/// [`ApiError::ValueTooLarge`], [`ApiError::IncompleteBody`], [`ApiError::TimedOut`]; and
+/// [`Error::Overloaded`] as soon as there is no room for what has come in.
+async fn read(
+    request: Request,
+    shared: &Shared,
+    limit: usize,
+) -> Result<(Vec<u8>, Admission), ApiError> {
     let waits_for_consent = request.headers().contains_key(header::EXPECT);
+    let Deadline(deadline) = Deadline::of(request.extensions());
+    let client = Client::of(request.extensions());
     let mut body = request.into_body();
-    let too_large = ApiError::ValueTooLarge { limit };
-    if body.size_hint().lower() > limit as u64 {
+    let told_bytes = body.size_hint().lower();
+    if told_bytes > limit as u64 {
         // Reading would be the consent that the client waits for (RFC 9110 §10.1.1).
         if !waits_for_consent {
-            discard(body, limits.request_timeout);
+            discard(body, deadline);
         }
-        return Err(too_large);
+        return Err(ApiError::ValueTooLarge { limit });
     }
-    match Limited::new(&mut body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            discard(body, limits.request_timeout);
-            Err(too_large)
+    let mut admission = shared.service.in_flight().admission();
+    let mut text = Vec::with_capacity(usize::try_from(told_bytes).unwrap_or(limit));
+    loop {
+        let Ok(frame) = timeout_at(deadline, body.frame()).await else {
+            return Err(ApiError::TimedOut);
+        };
+        let data = match frame {
+            None => break,
+            Some(Err(_)) => return Err(ApiError::IncompleteBody),
+            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
+        };
+        if text.len() + data.len() > limit {
+            discard(body, deadline);
+            return Err(ApiError::ValueTooLarge { limit });
         }
-        Err(_) => Err(ApiError::IncompleteBody),
+        if let Err(error) = admission.grow(data.len()) {
+            discard(body, deadline);
+            return Err(error.into());
+        }
+        text.extend_from_slice(&data);
     }
+    client.has_sent_all();
+    Ok((text, admission))
 }
 
 /// Goes on reading while the answer is sent: a client that writes all before it reads would find
 /// its connection reset, and never see why.
-fn discard(mut body: Body, at_most: Duration) {
+fn discard(mut body: Body, deadline: Instant) {
     let reading = async move {
         let mut left = DISCARDED_BODY_MAX_BYTES;
         while let Some(Ok(frame)) = body.frame().await {
@@ -308,5 +340,5 @@ fn discard(mut body: Body, at_most: Duration) {
             left -= read;
         }
     };
-    tokio::spawn(tokio::time::timeout(at_most, reading));
+    tokio::spawn(timeout_at(deadline, reading));
 }

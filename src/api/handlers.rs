@@ -3,8 +3,10 @@
 use axum::extract::State;
 use axum::response::Response;
 
+use super::client::Client;
 use super::error::ApiError;
 use super::extract::{Conditions, KeyInPath, PatchInBody, RangeInQuery, ValueInBody, Watched};
+use super::observe::Deadline;
 use super::prefer::{Shown, Wait};
 use super::transaction::TransactionInBody;
 use super::{Shared, listing, reply, watch};
@@ -24,9 +26,13 @@ pub async fn put(
     KeyInPath(key): KeyInPath,
     Conditions(conditions): Conditions,
     shown: Shown,
-    ValueInBody(value): ValueInBody,
+    Deadline(deadline): Deadline,
+    ValueInBody(value, _admission): ValueInBody,
 ) -> Result<Response, ApiError> {
-    let entry = shared.service.put(key, value, conditions).await?;
+    let entry = shared
+        .service
+        .put(key, value, &conditions, deadline)
+        .await?;
     Ok(shown.of(reply::written(&entry)))
 }
 
@@ -35,10 +41,11 @@ pub async fn patch(
     KeyInPath(key): KeyInPath,
     Conditions(conditions): Conditions,
     shown: Shown,
-    PatchInBody(patch): PatchInBody,
+    Deadline(deadline): Deadline,
+    PatchInBody(patch, _admission): PatchInBody,
 ) -> Result<Response, ApiError> {
-    let limit = shared.limits.max_value_bytes;
-    let entry = shared.service.patch(key, patch, limit, conditions).await?;
+    let patched = shared.service.patch(key, patch, &conditions, deadline);
+    let entry = patched.await?;
     Ok(shown.of(reply::entry(&entry)))
 }
 
@@ -47,17 +54,19 @@ pub async fn delete(
     KeyInPath(key): KeyInPath,
     Conditions(conditions): Conditions,
     shown: Shown,
+    Deadline(deadline): Deadline,
 ) -> Result<Response, ApiError> {
-    let entry = shared.service.delete(key, conditions).await?;
+    let entry = shared.service.delete(key, &conditions, deadline).await?;
     Ok(shown.of(reply::entry(&entry)))
 }
 
 pub async fn transact(
     State(shared): State<Shared>,
     shown: Shown,
-    TransactionInBody(operations): TransactionInBody,
+    Deadline(deadline): Deadline,
+    TransactionInBody(transaction, _admission): TransactionInBody,
 ) -> Result<Response, ApiError> {
-    let transaction = shared.service.transact(operations).await?;
+    let transaction = shared.service.transact(transaction, deadline).await?;
     Ok(shown.of(reply::transaction(&transaction)))
 }
 
@@ -75,7 +84,9 @@ pub async fn list(
 pub async fn watch(
     State(shared): State<Shared>,
     Watched { filter, since }: Watched,
+    client: Client,
 ) -> Result<Response, ApiError> {
+    client.watches();
     let watching = shared.service.watch(filter, since.as_ref()).await?;
     Ok(watch::stream(watching, shared.service.drained()))
 }
@@ -89,5 +100,5 @@ pub async fn method_not_allowed() -> ApiError {
 }
 
 pub async fn overloaded() -> ApiError {
-    ApiError::Overloaded
+    ApiError::TooManyConnections
 }

@@ -1,6 +1,8 @@
 //! The HTTP interface: the only part that knows HTTP.
 
+mod client;
 mod conditional;
+mod connections;
 mod console;
 mod docs;
 mod error;
@@ -12,6 +14,7 @@ mod observe;
 mod prefer;
 mod reply;
 mod server;
+mod socket;
 mod transaction;
 mod watch;
 
@@ -29,8 +32,6 @@ use crate::service::Service;
 /// The limits that protect the process from its clients.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// The largest value taken, in bytes of its JSON text.
-    pub max_value_bytes: usize,
     /// How long the header of a request may take, and how long a connection may be idle.
     pub header_timeout: Duration,
     /// How long a request may take, its body included, and how long its answer may be left unread.

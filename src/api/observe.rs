@@ -1,11 +1,14 @@
 //! What happens around every request: it has an id, ends in time and is logged.
 
+use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
-use axum::http::{HeaderName, HeaderValue, Request};
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderName, HeaderValue, Request};
 use axum::response::{IntoResponse as _, Response};
 use tokio::time::{Instant, timeout_at};
 use tower::Service;
@@ -17,6 +20,27 @@ use super::prefer::Wait;
 
 /// What a request is called by, in its header or that of its answer.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// When the time of a request is over.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadline(pub Instant);
+
+impl<S: Sync> FromRequestParts<S> for Deadline {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(&parts.extensions))
+    }
+}
+
+impl Deadline {
+    /// As [`Observe`] has noted it.
+    pub fn of(extensions: &Extensions) -> Self {
+        let noted = extensions.get().copied();
+        // Without `Observe` around the routes there is no limit to go by; nothing is put off then.
+        noted.unwrap_or_else(|| Self(Instant::now()))
+    }
+}
 
 /// Numbers requests, behind a token of this process. A random id for each would cost a system
 /// call for each.
@@ -78,7 +102,7 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let started = Instant::now();
         let mut limit = self.limits.request_timeout;
         if request.method().is_safe() {
@@ -92,11 +116,19 @@ where
             None => self.numbers.make_request_id(&request),
         };
         let id = id.map(RequestId::into_header_value);
-        let answering = timeout_at(started + limit, self.inner.call(request));
+        let deadline = started + limit;
+        let is_safe = request.method().is_safe();
+        request.extensions_mut().insert(Deadline(deadline));
+        let answering = self.inner.call(request);
         Box::pin(async move {
-            let mut response = match answering.await {
-                Ok(answered) => answered?,
-                Err(_) => ApiError::TimedOut(limit).into_response(),
+            let mut response = if is_safe {
+                match timeout_at(deadline, answering).await {
+                    Ok(answered) => answered?,
+                    Err(_) => ApiError::TimedOut.into_response(),
+                }
+            } else {
+                // A write is not cut off from outside: only the service knows what became of it.
+                answering.await?
             };
             let request_id = id.as_ref().and_then(|id| id.to_str().ok());
             let (path, status) = (uri.path(), response.status().as_u16());

@@ -8,6 +8,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 
+use super::client::Client;
+
 /// The request field.
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// The field that says which preferences were followed.
@@ -78,11 +80,15 @@ impl<S: Sync> FromRequestParts<S> for Wait {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let conditional = parts.headers.contains_key(header::IF_NONE_MATCH);
-        Ok(if conditional {
+        let wait = if conditional {
             Self::of_headers(&parts.headers)
         } else {
             Self(Duration::ZERO)
-        })
+        };
+        if !wait.0.is_zero() {
+            Client::of(&parts.extensions).waits();
+        }
+        Ok(wait)
     }
 }
 

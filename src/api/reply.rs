@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
 use crate::model::{EntityTag, Entry, Key, Position, Record, Revision};
-use crate::service::{Reading, Transaction};
+use crate::service::{Reading, Transacted};
 
 /// What must not be kept: errors, health, the outcome of a transaction.
 pub const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -58,7 +58,7 @@ pub fn entry(entry: &Entry) -> Response {
 }
 
 /// 200 with what each operation came to.
-pub fn transaction(transaction: &Transaction) -> Response {
+pub fn transaction(transaction: &Transacted) -> Response {
     let body = TransactionBody {
         revision: transaction.revision,
         results: &transaction.results,

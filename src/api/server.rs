@@ -1,28 +1,41 @@
 //! Connections: accepting, limiting, draining.
 
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::Request;
+use axum::response::Response;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use hyper_util::service::TowerToHyperService;
+use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
+use tower::Service as _;
 
+use super::client::{Client, Connection};
+use super::connections::{Capacity, Connections, Place};
+use super::socket::Socket;
 use super::{Api, Limits, overload_router, router};
 use crate::service::Service;
 
-/// How many connections past the limit are told so; still more are closed without a word.
-const OVERLOAD_CONNECTIONS: usize = 64;
+/// How much of what comes in or goes out is gathered for a connection, in bytes; a header must fit
+/// into it.
+const CONNECTION_BUFFER_BYTES: usize = 64 * 1024;
+/// How many fifths of the grace time requests may take; the rest is to close the store.
+const DRAINING_FIFTHS: u32 = 4;
 /// How long the header of a request may take on such a connection.
 const OVERLOAD_HEADER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long accepting rests when the process has no descriptor left.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
 /// Serves until `shutdown` is ready. Then no connection is accepted any more, and requests under
-/// way have [`Limits::shutdown_grace`] to finish; those that have not are cut off. At the end the
+/// way have most of [`Limits::shutdown_grace`] to finish; those that have not are cut off. At the end the
 /// service's store is closed.
 pub async fn serve(
     listener: TcpListener,
@@ -30,7 +43,7 @@ pub async fn serve(
     limits: Limits,
     shutdown: impl Future<Output = ()>,
 ) {
-    let front = Front::new(&service, limits);
+    let acceptor = Acceptor::new(&service, limits);
     let graceful = GracefulShutdown::new();
     tokio::pin!(shutdown);
     loop {
@@ -38,7 +51,7 @@ pub async fn serve(
             biased;
             () = &mut shutdown => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => front.admit(stream, graceful.watcher()),
+                Ok((stream, _)) => acceptor.admit(stream, graceful.watcher()),
                 Err(error) => rest_after(&error).await,
             },
         }
@@ -48,7 +61,7 @@ pub async fn serve(
     tracing::info!(connections = graceful.count(), "draining");
     tokio::select! {
         () = graceful.shutdown() => {}
-        () = tokio::time::sleep(limits.shutdown_grace) => {
+        () = tokio::time::sleep(limits.shutdown_grace / 5 * DRAINING_FIFTHS) => {
             tracing::warn!("requests were cut off at the end of the grace time");
         }
     }
@@ -56,58 +69,75 @@ pub async fn serve(
 }
 
 /// What connections are given to.
-struct Front {
+struct Acceptor {
     http: http1::Builder,
     overload_http: http1::Builder,
     full: Api,
     overload: Api,
-    places: Arc<Semaphore>,
-    overload_places: Arc<Semaphore>,
-    /// How long a client may leave what it is sent before the system hangs up on it.
-    unread_timeout: Duration,
+    capacity: Capacity,
+    connections: Arc<Connections>,
+    limits: Limits,
 }
 
-impl Front {
+impl Acceptor {
     fn new(service: &Arc<Service>, limits: Limits) -> Self {
         let mut http = http1::Builder::new();
-        // A client may close its side once its request is sent; the request counts all the same.
-        http.half_close(true)
-            .timer(TokioTimer::new())
+        http.timer(TokioTimer::new())
+            .max_buf_size(CONNECTION_BUFFER_BYTES)
             .header_read_timeout(limits.header_timeout);
         let mut overload_http = http.clone();
         overload_http
             .keep_alive(false)
             .header_read_timeout(limits.header_timeout.min(OVERLOAD_HEADER_TIMEOUT));
+        let descriptors = rlimit::Resource::NOFILE.get_soft();
+        let descriptors = descriptors.map_or(usize::MAX, |descriptors| {
+            usize::try_from(descriptors).unwrap_or(usize::MAX)
+        });
+        let capacity = Capacity::within(limits.max_connections, descriptors);
+        if capacity.served < limits.max_connections {
+            tracing::warn!(
+                connections = capacity.served,
+                open_files = descriptors,
+                "fewer connections than --max-connections, because of the limit of open files"
+            );
+        }
         Self {
             http,
             overload_http,
             full: router(Arc::clone(service), limits),
             overload: overload_router(Arc::clone(service), limits),
-            places: Arc::new(Semaphore::new(limits.max_connections)),
-            overload_places: Arc::new(Semaphore::new(OVERLOAD_CONNECTIONS)),
-            unread_timeout: limits.request_timeout,
+            capacity,
+            connections: Arc::default(),
+            limits,
         }
     }
 
     fn admit(&self, stream: TcpStream, watcher: Watcher) {
-        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
-            self.serve(stream, watcher, place, &self.http, self.full.clone());
-        } else if let Ok(place) = Arc::clone(&self.overload_places).try_acquire_owned() {
-            self.serve(
-                stream,
-                watcher,
-                place,
-                &self.overload_http,
-                self.overload.clone(),
-            );
+        self.hang_up_if_unread(&stream);
+        // Without it, Nagle's algorithm and delayed acknowledgements hold answers back for 40 ms.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY cannot be set");
+        }
+        let connection = Arc::new(Connection::new());
+        match self.connections.place(self.capacity.served, &connection) {
+            Some(place) => {
+                let number = place.number();
+                let task = self.serve(stream, watcher, connection, Some(place));
+                self.connections.set_task(number, task);
+            }
+            None => {
+                let task = self.serve(stream, watcher, connection, None);
+                self.connections.add_overload(self.capacity.overload, task);
+            }
         }
     }
 
-    /// Has the system find out whether the client reads what it is sent (RFC 5482). Other systems
-    /// than Linux have no such option.
+    /// Has the system find out whether the client is still there to read (RFC 5482). Other systems than
+    /// Linux have no such option.
     #[cfg(target_os = "linux")]
     fn hang_up_if_unread(&self, stream: &TcpStream) {
-        let timeout = u32::try_from(self.unread_timeout.as_millis()).unwrap_or(u32::MAX);
+        let timeout = self.limits.request_timeout.as_millis();
+        let timeout = u32::try_from(timeout).unwrap_or(u32::MAX);
         if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, timeout) {
             tracing::debug!(%error, "TCP_USER_TIMEOUT cannot be set");
         }
@@ -116,28 +146,119 @@ impl Front {
     #[cfg(not(target_os = "linux"))]
     fn hang_up_if_unread(&self, _: &TcpStream) {}
 
+    /// Serves a connection in a task; without a place it is told that there are too many.
     fn serve(
         &self,
         stream: TcpStream,
         watcher: Watcher,
-        place: OwnedSemaphorePermit,
-        http: &http1::Builder,
-        api: Api,
-    ) {
-        self.hang_up_if_unread(&stream);
-        // Without it, Nagle's algorithm and delayed acknowledgements hold answers back for 40 ms.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY cannot be set");
-        }
-        let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(api));
-        let connection = watcher.watch(connection);
-        tokio::spawn(async move {
+        connection: Arc<Connection>,
+        place: Option<Place>,
+    ) -> AbortHandle {
+        let (http, api) = match place {
+            Some(_) => (&self.http, &self.full),
+            None => (&self.overload_http, &self.overload),
+        };
+        let timeout = self.limits.request_timeout;
+        let socket = Socket::new(stream, Arc::clone(&connection), timeout);
+        let requests = Requests {
+            api: api.clone(),
+            connection,
+        };
+        let serving = watcher.watch(http.serve_connection(TokioIo::new(socket), requests));
+        let task = tokio::spawn(async move {
             // What ends a connection early is the client's affair: it hung up, or was too slow.
-            if let Err(error) = connection.await {
+            if let Err(error) = serving.await {
                 tracing::debug!(%error, "connection ended");
             }
             drop(place);
         });
+        task.abort_handle()
+    }
+}
+
+/// The requests of one connection.
+struct Requests {
+    api: Api,
+    connection: Arc<Connection>,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Requests {
+    type Response = Response<AnswerBody>;
+    type Error = Closed;
+    type Future = Answering;
+
+    fn call(&self, request: Request<Incoming>) -> Answering {
+        let connection = Arc::clone(&self.connection);
+        if !connection.begin(!request.body().is_end_stream()) {
+            return Answering::Closed;
+        }
+        let mut request = request.map(Body::new);
+        let client = Client::on(Arc::clone(&connection));
+        request.extensions_mut().insert(client);
+        Answering::Begun {
+            answer: self.api.clone().call(request),
+            connection,
+        }
+    }
+}
+
+/// The connection was closed before its request was begun.
+#[derive(Debug, Error)]
+#[error("the connection was closed for a new one")]
+struct Closed;
+
+/// An answer that is being made.
+enum Answering {
+    Begun {
+        answer: <Api as tower::Service<Request<Body>>>::Future,
+        connection: Arc<Connection>,
+    },
+    Closed,
+}
+
+impl Future for Answering {
+    type Output = Result<Response<AnswerBody>, Closed>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self::Begun { answer, connection } = &mut *self else {
+            return Poll::Ready(Err(Closed));
+        };
+        let Ok(response) = ready!(answer.as_mut().poll(context));
+        connection.begin_sending();
+        let connection = Arc::clone(connection);
+        Poll::Ready(Ok(response.map(|body| AnswerBody { body, connection })))
+    }
+}
+
+/// The body of an answer. When it has been sent, or is given up, so is the request.
+struct AnswerBody {
+    body: Body,
+    connection: Arc<Connection>,
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        self.connection.end();
+    }
+}
+
+impl HttpBody for AnswerBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

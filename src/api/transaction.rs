@@ -1,29 +1,30 @@
 //! The body of `POST /transactions` → operations that cannot be invalid.
 
-use std::collections::HashSet;
+use std::fmt;
 
 use axum::extract::{FromRequest, Request};
 use axum::http::header;
-use serde_json::{Map, Value as Tree};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::Shared;
 use super::conditional;
 use super::error::ApiError;
 use super::extract::read_json;
-use crate::blocking::work_on;
+use super::observe::Deadline;
+use crate::admission::Admission;
 use crate::json::{self, MAX_DEPTH_LEVELS};
 use crate::model::{Key, Operation, TRANSACTION_MAX_OPERATIONS, Value};
 use crate::precondition::{Preconditions, Tags};
-use crate::service::TransactionOperation;
-
-/// How many values of the largest size the body of a transaction has room for.
-const BODY_VALUES: usize = 8;
+use crate::service::{
+    InvalidTransaction, TRANSACTION_MAX_VALUES, Transaction, TransactionOperation,
+};
 
 /// A value stands in an operation, in the array of all, in the body's object.
 const LEVELS_AROUND_VALUES: usize = 3;
 
-/// The operations in the body.
-pub struct TransactionInBody(pub Vec<TransactionOperation>);
+/// The transaction in the body, with the admission of its bytes.
+pub struct TransactionInBody(pub Transaction, pub Admission);
 
 impl FromRequest<Shared> for TransactionInBody {
     type Rejection = ApiError;
@@ -37,76 +38,54 @@ impl FromRequest<Shared> for TransactionInBody {
                 });
             }
         }
-        let max_value_bytes = shared.limits.max_value_bytes;
-        let text = read_json(request, shared.limits, max_value_bytes * BODY_VALUES).await?;
-        let levels = MAX_DEPTH_LEVELS + LEVELS_AROUND_VALUES;
-        work_on(text.len(), move || {
-            let body = json::parse_within(&text, levels).map_err(ApiError::InvalidJson)?;
-            operations(body, max_value_bytes).map(Self)
-        })
-        .await?
+        let Deadline(deadline) = Deadline::of(request.extensions());
+        let max_bytes = shared.service.max_value_bytes() * TRANSACTION_MAX_VALUES;
+        let (text, admission) = read_json(request, shared, max_bytes).await?;
+        let workers = shared.service.workers();
+        let transaction = workers.run(text.len(), deadline, move |_| read_transaction(&text));
+        Ok(Self(transaction.await??, admission))
     }
 }
 
-fn operations(body: Tree, max_value_bytes: usize) -> Result<Vec<TransactionOperation>, ApiError> {
-    let Tree::Object(mut body) = body else {
-        return Err(invalid("the body must be an object with operations"));
-    };
-    let Some(Tree::Array(operations)) = body.remove("operations") else {
-        return Err(invalid("operations must be an array"));
-    };
-    if let Some(name) = body.keys().next() {
+/// Reads the text without a tree of the whole: that would take 75 times as much memory.
+fn read_transaction(text: &[u8]) -> Result<Transaction, ApiError> {
+    json::check_within(text, MAX_DEPTH_LEVELS + LEVELS_AROUND_VALUES)
+        .map_err(ApiError::InvalidJson)?;
+    let mut body: Members = serde_json::from_slice(text)
+        .map_err(|_| invalid("the body must be an object with operations"))?;
+    let operations = body.take("operations").map(RawValue::get);
+    let operations: Vec<&RawValue> = serde_json::from_str(operations.unwrap_or_default())
+        .map_err(|_| invalid("operations must be an array"))?;
+    if let Some(name) = body.first_name() {
         return Err(invalid(format!("the body has an unknown member {name:?}")));
     }
-    if !(1..=TRANSACTION_MAX_OPERATIONS).contains(&operations.len()) {
-        let count = operations.len();
-        return Err(invalid(format!(
-            "there must be 1 to {TRANSACTION_MAX_OPERATIONS} operations, not {count}"
-        )));
-    }
-    let mut keys = HashSet::new();
-    let mut read = Vec::with_capacity(operations.len());
-    for (index, operation) in operations.into_iter().enumerate() {
-        let operation = read_operation(operation, max_value_bytes)
-            .map_err(|refusal| refusal.at(index, max_value_bytes))?;
-        if !keys.insert(operation.key.clone()) {
-            let key = operation.key.as_str();
-            return Err(invalid(format!(
-                "operations[{index}]: {key:?} stands twice"
-            )));
-        }
-        read.push(operation);
-    }
-    Ok(read)
-}
-
-/// Why an operation is none.
-enum Refusal {
-    Invalid(String),
-    TooLarge,
-}
-
-impl Refusal {
-    fn at(self, index: usize, limit: usize) -> ApiError {
-        match self {
-            Self::Invalid(reason) => invalid(format!("operations[{index}]{reason}")),
-            Self::TooLarge => ApiError::ValueTooLarge { limit },
+    let mut read = Vec::new();
+    for (index, operation) in operations.iter().enumerate() {
+        // What is past the limit is counted but not read.
+        if index <= TRANSACTION_MAX_OPERATIONS {
+            let operation = read_operation(operation)
+                .map_err(|reason| invalid(format!("operations[{index}]{reason}")))?;
+            read.push(operation);
         }
     }
+    if operations.len() > TRANSACTION_MAX_OPERATIONS {
+        return Err(invalid(
+            InvalidTransaction::Count(operations.len()).to_string(),
+        ));
+    }
+    Transaction::new(read).map_err(|error| invalid(error.to_string()))
 }
 
-fn read_operation(
-    operation: Tree,
-    max_value_bytes: usize,
-) -> Result<TransactionOperation, Refusal> {
-    let Tree::Object(mut members) = operation else {
-        return Err(Refusal::Invalid(" is not an object".to_owned()));
-    };
+/// # Errors
+/// What is wrong, to be said after the operation's place.
+fn read_operation(operation: &RawValue) -> Result<TransactionOperation, String> {
+    let mut members: Members =
+        serde_json::from_str(operation.get()).map_err(|_| " is not an object".to_owned())?;
     let op = text(&mut members, "op")?.unwrap_or_default();
     let key = text(&mut members, "key")?
-        .ok_or_else(|| Refusal::Invalid(" has no key".to_owned()))?
+        .ok_or(" has no key")?
         .parse::<Key>()
-        .map_err(|error| Refusal::Invalid(format!(".key: {error}")))?;
+        .map_err(|error| format!(".key: {error}"))?;
     let conditions = Preconditions {
         if_match: tags(&mut members, "if_match")?,
         if_none_match: tags(&mut members, "if_none_match")?,
@@ -114,23 +93,16 @@ fn read_operation(
     };
     let operation = match op.as_str() {
         "put" => {
-            let value = members.remove("value");
-            let value = value.ok_or_else(|| Refusal::Invalid(" has no value".to_owned()))?;
-            let value = Value::from_tree(&value);
-            if value.as_json().len() > max_value_bytes {
-                return Err(Refusal::TooLarge);
-            }
-            Operation::Put(value)
+            let value = members.take("value").ok_or(" has no value")?;
+            let value = Value::from_json(value.get().as_bytes());
+            Operation::Put(value.map_err(|error| format!(".value: {}", error.reason))?)
         }
         "delete" => Operation::Delete,
         "check" => Operation::Check,
-        _ => {
-            let reason = ".op must be put, delete or check".to_owned();
-            return Err(Refusal::Invalid(reason));
-        }
+        _ => return Err(".op must be put, delete or check".to_owned()),
     };
-    if let Some(name) = members.keys().next() {
-        return Err(Refusal::Invalid(format!(" has an unknown member {name:?}")));
+    if let Some(name) = members.first_name() {
+        return Err(format!(" has an unknown member {name:?}"));
     }
     Ok(TransactionOperation {
         key,
@@ -139,23 +111,58 @@ fn read_operation(
     })
 }
 
-fn text(members: &mut Map<String, Tree>, name: &str) -> Result<Option<String>, Refusal> {
-    match members.remove(name) {
-        None => Ok(None),
-        Some(Tree::String(text)) => Ok(Some(text)),
-        Some(_) => Err(Refusal::Invalid(format!(".{name} must be a string"))),
+/// The members of an object, each value as its text.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'a> Members<'a> {
+    /// Takes out every member of this name; the last one counts.
+    fn take(&mut self, name: &str) -> Option<&'a RawValue> {
+        let taken = self.0.extract_if(.., |(member, _)| member == name);
+        taken.last().map(|(_, value)| value)
+    }
+
+    fn first_name(&self) -> Option<&str> {
+        self.0.first().map(|(name, _)| name.as_str())
     }
 }
 
-/// A condition is the header's text; what is absent is no condition.
-fn tags(members: &mut Map<String, Tree>, name: &str) -> Result<Option<Tags>, Refusal> {
-    match text(members, name)? {
-        None => Ok(None),
-        Some(text) => match conditional::parse(text.as_bytes()) {
-            Ok(tags) => Ok(Some(tags)),
-            Err(reason) => Err(Refusal::Invalid(format!(".{name}: {reason}"))),
-        },
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
     }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(Members(members))
+    }
+}
+
+fn text(members: &mut Members<'_>, name: &str) -> Result<Option<String>, String> {
+    let text = members
+        .take(name)
+        .map(|text| serde_json::from_str(text.get()));
+    text.transpose()
+        .map_err(|_| format!(".{name} must be a string"))
+}
+
+/// A condition is the header's text; what is absent is no condition.
+fn tags(members: &mut Members<'_>, name: &str) -> Result<Option<Tags>, String> {
+    let tags = text(members, name)?.map(|text| conditional::parse(text.as_bytes()));
+    tags.transpose()
+        .map_err(|reason| format!(".{name}: {reason}"))
 }
 
 fn invalid(reason: impl Into<String>) -> ApiError {

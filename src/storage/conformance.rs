@@ -3,13 +3,18 @@
 mod watching;
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use self::watching::*;
 use super::file::{FileStore, Journaling};
 use super::memory::MemoryStore;
 use super::{Committed, Store};
 use crate::error::{CommitError, Conflict, StoreError};
-use crate::model::{Change, Entry, Expected, Key, Operation, Range, Record, Revision, Value};
+use crate::model::{
+    Change, ChangeSet, Entry, Expected, Key, Operation, Range, Record, Revision, Value,
+};
 
 /// The same questions for every engine.
 macro_rules! engines_pass {
@@ -99,12 +104,21 @@ fn delete(name: &str, expected: Expected) -> Change {
     }
 }
 
+fn set(changes: Vec<Change>) -> ChangeSet {
+    ChangeSet::new(changes).unwrap()
+}
+
+/// Later than any test takes.
+fn deadline() -> Instant {
+    Instant::now() + Duration::from_secs(600)
+}
+
 async fn committed(store: &dyn Store, changes: Vec<Change>) -> Committed {
-    store.commit(changes).await.unwrap()
+    store.commit(set(changes), deadline()).await.unwrap()
 }
 
 async fn conflicts(store: &dyn Store, changes: Vec<Change>) -> Vec<Conflict> {
-    match store.commit(changes).await {
+    match store.commit(set(changes), deadline()).await {
         Err(CommitError::Conflict(conflicts)) => conflicts,
         other => panic!("a conflict was expected, not {other:?}"),
     }
@@ -268,7 +282,7 @@ async fn of_many_commits_on_one_state_one_wins(store: Arc<dyn Store>) {
     for writer in 1..=50 {
         let store = Arc::clone(&store);
         let change = put("a", Expected::At(start.revision), &writer.to_string());
-        writers.spawn(async move { store.commit(vec![change]).await });
+        writers.spawn(async move { store.commit(change.into(), deadline()).await });
     }
     let outcomes = writers.join_all().await;
     let winner: Vec<_> = outcomes
@@ -291,7 +305,9 @@ async fn a_closed_store_takes_no_commit_but_answers_reads(store: Arc<dyn Store>)
     store.close().await;
     assert_eq!(got(&*store, "a").await.unwrap().value.as_json(), "1");
     assert!(!store.status().await.writable);
-    let refused = store.commit(vec![put("a", Expected::Any, "2")]).await;
+    let refused = store
+        .commit(put("a", Expected::Any, "2").into(), deadline())
+        .await;
     assert!(matches!(
         refused,
         Err(CommitError::Store(StoreError::Closed))
@@ -344,7 +360,13 @@ async fn commits_of_several_keys_never_interleave(store: Arc<dyn Store>) {
         let store = Arc::clone(&store);
         let value = writer.to_string();
         let changes = ["a", "b", "c"].map(|name| put(name, Expected::Any, &value));
-        writers.spawn(async move { store.commit(changes.into()).await.unwrap().revision });
+        writers.spawn(async move {
+            store
+                .commit(set(changes.into()), deadline())
+                .await
+                .unwrap()
+                .revision
+        });
     }
     let mut revisions = writers.join_all().await;
     revisions.sort_unstable();

@@ -6,12 +6,13 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use parking_lot::RwLock;
+use tokio::time::Instant;
 
 use super::feed::{DEFAULT_WATCH_BUFFER_BYTES, Feed};
 use super::table::{Staged, Table};
 use super::{Committed, Snapshot, Status, Store, Watching};
 use crate::error::{CommitError, StoreError};
-use crate::model::{Bookmark, Change, Filter, Key, Record, random_token};
+use crate::model::{Bookmark, ChangeSet, Filter, Key, Record, random_token};
 
 /// A [`Store`] in memory alone. Nothing in it is durable.
 #[derive(Debug)]
@@ -58,7 +59,14 @@ impl Store for MemoryStore {
         Ok(Box::new(self.table.read().snapshot(&self.history)))
     }
 
-    async fn commit(&self, changes: Vec<Change>) -> Result<Committed, CommitError> {
+    async fn commit(
+        &self,
+        changes: ChangeSet,
+        deadline: Instant,
+    ) -> Result<Committed, CommitError> {
+        if Instant::now() >= deadline {
+            return Err(StoreError::Expired.into());
+        }
         if self.closed.load(Ordering::Acquire) {
             return Err(StoreError::Closed.into());
         }

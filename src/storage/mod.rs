@@ -11,9 +11,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::Stream;
+use tokio::time::Instant;
 
 use crate::error::{CommitError, StoreError};
-use crate::model::{Bookmark, Change, Event, Filter, Key, Page, Position, Range, Record, Revision};
+use crate::model::{
+    Bookmark, ChangeSet, Event, Filter, Key, Page, Position, Range, Record, Revision,
+};
 
 /// The smallest set of verbs that an engine must have. Every engine passes the suite in
 /// `storage/conformance.rs`.
@@ -32,16 +35,20 @@ pub trait Store: Send + Sync {
     /// [`StoreError`] if the engine cannot say.
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError>;
 
-    /// Makes all of `changes` or none, under one new revision; checks alone take none. Whether every key is as expected is
-    /// decided atomically with the change; a delete expects a record whatever it says. Each key
-    /// stands at most once in `changes`. Returns when the commit would survive a power cut.
+    /// Makes all of `changes` or none, under one new revision; checks alone take none. Whether every
+    /// key is as expected is decided atomically with the change; a delete expects a record whatever
+    /// it says. Returns when the commit would survive a power cut.
     ///
-    /// A commit whose caller goes away is finished or not begun, never torn.
+    /// A commit that has not been begun by `deadline` is withdrawn: nothing of it is ever applied. One
+    /// that has been begun is finished, and this returns only then. If the caller drops the future,
+    /// the commit is finished if it has been begun, and withdrawn if not; it is never torn.
     ///
     /// # Errors
     /// [`CommitError::Conflict`] with every change whose key was not as expected;
-    /// [`CommitError::Store`] if it could not be made durable.
-    async fn commit(&self, changes: Vec<Change>) -> Result<Committed, CommitError>;
+    /// [`CommitError::Store`] if it could not be made durable, with [`StoreError::Expired`] if it
+    /// was withdrawn.
+    async fn commit(&self, changes: ChangeSet, deadline: Instant)
+    -> Result<Committed, CommitError>;
 
     /// Tells of every change that is committed from now on or, if it is still known, after `since`:
     /// each once, in the order of the commits, and not before [`get`](Self::get) shows it. The

@@ -11,8 +11,8 @@ use itertools::{EitherOrBoth, Itertools as _};
 use super::{Committed, Snapshot};
 use crate::error::{Conflict, StoreError};
 use crate::model::{
-    Change, Cursor, Entry, Event, EventKind, Key, Operation, Page, Position, Range, Record,
-    Revision, Timestamp,
+    Change, ChangeSet, Cursor, Entry, Event, EventKind, Key, Operation, Page, Position, Range,
+    Record, Revision, Timestamp,
 };
 
 /// All records at one revision.
@@ -236,7 +236,7 @@ impl Staged {
     pub fn stage(
         &mut self,
         table: &Table,
-        changes: Vec<Change>,
+        changes: ChangeSet,
         now: Timestamp,
     ) -> Result<Committed, Vec<Conflict>> {
         let current = |key: &Key| match self.changes.get(key) {
@@ -245,9 +245,10 @@ impl Staged {
         };
         let revision = self.revision + 1;
         let mut conflicts = Vec::new();
-        let mut records = Vec::with_capacity(changes.len());
-        let mut writes = Vec::with_capacity(changes.len());
-        let mut told = Vec::with_capacity(changes.len());
+        let count = changes.as_slice().len();
+        let mut records = Vec::with_capacity(count);
+        let mut writes = Vec::with_capacity(count);
+        let mut told = Vec::with_capacity(count);
         for (index, change) in changes.into_iter().enumerate() {
             let before = current(&change.key);
             let deletes_nothing = change.operation == Operation::Delete && before.is_none();
@@ -310,7 +311,7 @@ mod tests {
         };
         let mut staged = Staged::on(table);
         let now = Timestamp::from_millis(now);
-        let committed = staged.stage(table, vec![change], now).unwrap();
+        let committed = staged.stage(table, change.into(), now).unwrap();
         table.apply(staged);
         committed.records[0].clone().unwrap()
     }
@@ -338,7 +339,7 @@ mod tests {
             operation: Operation::Delete,
         };
         staged
-            .stage(&table, vec![delete], Timestamp::from_millis(2))
+            .stage(&table, delete.into(), Timestamp::from_millis(2))
             .unwrap();
         assert_eq!((table.count(), table.revision()), (1, 1));
         let snapshot = table.snapshot(&"".into());

@@ -9,7 +9,7 @@ use axum::http::Method;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use ifmatch::api::Limits;
-use ifmatch::service::Policy;
+use ifmatch::service::{Policy, Settings};
 use ifmatch::storage::memory::MemoryStore;
 
 use crate::support::api::{Answer, Api, LIMITS};
@@ -153,11 +153,11 @@ async fn an_unknown_path_is_not_found_and_a_wrong_method_is_told_the_right_ones(
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_refused_while_it_is_read() {
-    let limits = Limits {
+    let settings = Settings {
         max_value_bytes: 100,
-        ..LIMITS
+        ..Settings::default()
     };
-    let api = Api::with(Arc::new(MemoryStore::new()), Policy::AllWrites, limits);
+    let api = Api::with_settings(Arc::new(MemoryStore::new()), settings, LIMITS);
     let fits = format!("\"{}\"", "x".repeat(98));
     assert_eq!(api.put("/kv/fits", &fits).send().await.status.as_u16(), 201);
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use axum::http::Method;
-use ifmatch::model::{Change, Expected, Operation, Value};
+use ifmatch::model::{Change, ChangeSet, Expected, Operation, Value};
 use ifmatch::service::Policy;
 use ifmatch::storage::Store as _;
 use ifmatch::storage::memory::MemoryStore;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::time::Instant;
 
 use crate::support::api::{Answer, Api, LIMITS};
 
@@ -392,7 +393,9 @@ async fn without_a_limit_a_list_shows_everything() {
         operation: Operation::Put(Value::from_json(b"1").unwrap()),
     };
     let store = MemoryStore::new();
-    store.commit((0..10_001).map(put).collect()).await.unwrap();
+    let changes = ChangeSet::new((0..10_001).map(put).collect()).unwrap();
+    let deadline = Instant::now() + LIMITS.request_timeout;
+    store.commit(changes, deadline).await.unwrap();
     let api = Api::with(Arc::new(store), Policy::AllWrites, LIMITS);
     for (query, count, next) in [("", 10_001, None), ("?limit=10000", 10_000, Some("09999"))] {
         let list = api.get(&format!("/kv{query}")).send().await.json();

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::http::Method;
-use ifmatch::api::Limits;
-use ifmatch::service::Policy;
+use ifmatch::service::{Policy, Settings};
 use ifmatch::storage::memory::MemoryStore;
 
 use crate::support::api::{Answer, Api, LIMITS};
@@ -392,11 +391,12 @@ async fn too_large_or_not_json_or_a_bad_query_comes_before_any_precondition() {
         (Policy::AllWrites, "if-none-match", "*"),
         (Policy::ConditionalWrites, "x-none", ""),
     ] {
-        let limits = Limits {
+        let settings = Settings {
+            policy,
             max_value_bytes: 10,
-            ..LIMITS
+            ..Settings::default()
         };
-        let api = Api::with(Arc::new(MemoryStore::new()), policy, limits);
+        let api = Api::with_settings(Arc::new(MemoryStore::new()), settings, LIMITS);
         let created = api.put("/kv/a", "1").if_none_match("\"x\"").send().await;
         assert_eq!(created.status.as_u16(), 201);
         let put = |json| api.put("/kv/a", json).header(name, value).send();

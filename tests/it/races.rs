@@ -6,12 +6,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::http::Method;
 use ifmatch::error::{CommitError, StoreError};
-use ifmatch::model::{Bookmark, Change, Filter, Key, Record};
+use ifmatch::model::{Bookmark, ChangeSet, Filter, Key, Record};
 use ifmatch::service::Policy;
 use ifmatch::storage::memory::MemoryStore;
 use ifmatch::storage::{Committed, Snapshot, Status, Store, Watching};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::support::api::{Answer, Api, LIMITS};
 
@@ -158,9 +159,9 @@ async fn a_writer_that_loses_a_race_but_whose_condition_still_holds_writes_all_t
 
 /// A store whose commits wait until they are let through.
 struct Gated {
-    store: MemoryStore,
+    store: Arc<MemoryStore>,
     waiting: Semaphore,
-    open: Semaphore,
+    open: Arc<Semaphore>,
 }
 
 #[async_trait]
@@ -173,10 +174,19 @@ impl Store for Gated {
         self.store.snapshot().await
     }
 
-    async fn commit(&self, changes: Vec<Change>) -> Result<Committed, CommitError> {
+    async fn commit(
+        &self,
+        changes: ChangeSet,
+        deadline: Instant,
+    ) -> Result<Committed, CommitError> {
+        let (store, open) = (Arc::clone(&self.store), Arc::clone(&self.open));
+        // It is begun, so it is finished whatever becomes of the caller.
+        let begun = tokio::spawn(async move {
+            open.acquire().await.unwrap().forget();
+            store.commit(changes, deadline).await
+        });
         self.waiting.add_permits(1);
-        self.open.acquire().await.unwrap().forget();
-        self.store.commit(changes).await
+        begun.await.unwrap()
     }
 
     async fn watch(
@@ -197,9 +207,9 @@ impl Store for Gated {
 #[tokio::test]
 async fn a_caller_that_goes_away_does_not_undo_what_was_begun() {
     let store = Arc::new(Gated {
-        store: MemoryStore::new(),
+        store: Arc::default(),
         waiting: Semaphore::new(0),
-        open: Semaphore::new(0),
+        open: Arc::new(Semaphore::new(0)),
     });
     let api = Api::with(
         Arc::clone(&store) as Arc<dyn Store>,

@@ -401,7 +401,7 @@ mod tests {
             };
             let mut staged = Staged::on(&self.1);
             let moment = Timestamp::from_millis(1);
-            staged.stage(&self.1, vec![change], moment).unwrap();
+            staged.stage(&self.1, change.into(), moment).unwrap();
             let table = self.snapshot();
             self.0.commit(|| table.clone(), &staged).unwrap();
             self.1.apply(staged);

@@ -283,7 +283,7 @@ mod tests {
                 operation: Operation::Put(Value::from_json(value.as_bytes()).unwrap()),
             };
             let moment = Timestamp::from_millis(1_763_805_600_120);
-            staged.stage(&table, vec![change], moment).unwrap();
+            staged.stage(&table, change.into(), moment).unwrap();
             table.apply(staged);
         }
         table

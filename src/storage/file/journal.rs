@@ -299,7 +299,7 @@ mod tests {
         };
         let mut staged = Staged::on(table);
         let moment = Timestamp::from_millis(1_763_805_600_120);
-        staged.stage(table, vec![change], moment).unwrap();
+        staged.stage(table, change.into(), moment).unwrap();
         staged
     }
 

@@ -7,6 +7,7 @@
 //! operation, and only then applies it to the table, publishes it to watchers and answers.
 
 mod checkpoint;
+mod commit;
 mod disk;
 mod durable;
 pub mod format;
@@ -17,6 +18,7 @@ mod open;
 
 use std::convert::Infallible;
 use std::io;
+use std::mem;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,21 +30,26 @@ use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
+use tokio::time::{Instant, timeout_at};
 
+use self::commit::{Commit, Outcome, Reply, Taken, pending_commit};
 use self::disk::Disk;
 pub use self::open::OpenError;
 use super::feed::{DEFAULT_WATCH_BUFFER_BYTES, Feed};
 use super::table::{Staged, Table, TableSnapshot};
 use super::{Committed, Snapshot, Status, Store, Watching};
 use crate::error::{CommitError, StoreError};
-use crate::model::{Bookmark, Change, Filter, Key, Record, random_token};
+use crate::model::{Bookmark, ChangeSet, Filter, Key, Record, random_token};
 
 /// How large the data file is, in bytes, above which commits are appended to a journal.
 pub const DEFAULT_JOURNAL_ABOVE_BYTES: u64 = 1024 * 1024;
 /// How many commits may wait for the writer; past that, callers wait for a place.
 const QUEUE_COMMITS: usize = 1024;
 /// How many commits may share one file operation.
-const BATCH_MAX_COMMITS: usize = 1024;
+const GROUP_MAX_COMMITS: usize = 1024;
+/// How much such a group may hold, in bytes, before no further commit joins it. Its frame is put
+/// together in memory.
+const GROUP_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// How long the writer waits after a failure before it tries by itself whether the disk is back.
 const RETRY_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
@@ -168,13 +175,23 @@ impl Store for FileStore {
         Ok(Box::new(self.table.read().snapshot(&self.history)))
     }
 
-    async fn commit(&self, changes: Vec<Change>) -> Result<Committed, CommitError> {
-        let (reply, answer) = oneshot::channel();
-        let commit = Request::Commit(Commit { changes, reply });
-        if self.requests.send(commit).await.is_err() {
-            return Err(StoreError::Closed.into());
+    async fn commit(
+        &self,
+        changes: ChangeSet,
+        deadline: Instant,
+    ) -> Result<Committed, CommitError> {
+        let (commit, mut pending) = pending_commit(changes);
+        match timeout_at(deadline, self.requests.send(Request::Commit(commit))).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(StoreError::Closed.into()),
+            Err(_) => return Err(StoreError::Expired.into()),
         }
-        answer.await.unwrap_or_else(|_| {
+        match timeout_at(deadline, &mut pending.answer).await {
+            Ok(answered) => answered,
+            Err(_) if pending.withdraw() => return Err(StoreError::Expired.into()),
+            Err(_) => (&mut pending.answer).await,
+        }
+        .unwrap_or_else(|_| {
             let gone = io::Error::other("the writer ended before it answered");
             Err(StoreError::Unknown(gone).into())
         })
@@ -220,15 +237,6 @@ enum Request {
     Close,
 }
 
-#[derive(Debug)]
-struct Commit {
-    changes: Vec<Change>,
-    reply: Reply,
-}
-
-type Outcome = Result<Committed, CommitError>;
-type Reply = oneshot::Sender<Outcome>;
-
 /// The one thread that changes the table and the files. It waits for the disk itself: handing each
 /// wait to another thread would cost a commit two more switches.
 struct Writer {
@@ -245,20 +253,32 @@ struct Writer {
 
 impl Writer {
     fn run(mut self, mut requests: mpsc::Receiver<Request>) {
-        let mut batch = Vec::new();
-        while requests.blocking_recv_many(&mut batch, BATCH_MAX_COMMITS) > 0 {
-            let mut commits = Vec::with_capacity(batch.len());
-            for request in batch.drain(..) {
+        let mut group = Vec::new();
+        while let Some(first) = requests.blocking_recv() {
+            let mut group_bytes = 0;
+            let mut next = Some(first);
+            while let Some(request) = next {
                 match request {
-                    Request::Commit(commit) => commits.push(commit),
+                    Request::Commit(commit) => {
+                        if let Some(taken) = commit.take() {
+                            group_bytes += taken.changes.bytes();
+                            group.push(taken);
+                        }
+                    }
                     Request::FinishCheckpoint(outcome) => self.finish_checkpoint(outcome),
                     Request::TryDisk => self.try_disk(),
                     // What was sent before is still received; then there is nothing any more.
                     Request::Close => requests.close(),
                 }
+                let is_full = group.len() >= GROUP_MAX_COMMITS || group_bytes >= GROUP_MAX_BYTES;
+                next = if is_full {
+                    None
+                } else {
+                    requests.try_recv().ok()
+                };
             }
-            if !commits.is_empty() {
-                self.commit(commits);
+            if !group.is_empty() {
+                self.commit(mem::take(&mut group));
             }
         }
         let table = Arc::clone(&self.table);
@@ -268,7 +288,7 @@ impl Writer {
     }
 
     /// Decides a batch, makes it durable, applies it, answers it.
-    fn commit(&mut self, commits: Vec<Commit>) {
+    fn commit(&mut self, commits: Vec<Taken>) {
         let (staged, decided) = self.decide(commits);
         if staged.is_empty() {
             // Nothing but checks, and of a state that is on disk.
@@ -305,13 +325,13 @@ impl Writer {
     /// Stages what can be committed. A commit that fails against the table alone is answered at
     /// once; whatever rests on others of the batch waits until these are durable, because nobody
     /// may be told of a state that can still go away.
-    fn decide(&self, commits: Vec<Commit>) -> (Staged, Vec<(Reply, Outcome)>) {
+    fn decide(&self, commits: Vec<Taken>) -> (Staged, Vec<(Reply, Outcome)>) {
         let table = self.table.read();
         let now = SystemTime::now().into();
         let mut staged = Staged::on(&table);
         let mut decided = Vec::with_capacity(commits.len());
-        for Commit { changes, reply } in commits {
-            let rests_on_batch = staged.touches(&changes);
+        for Taken { changes, reply } in commits {
+            let rests_on_batch = staged.touches(changes.as_slice());
             match staged.stage(&table, changes, now) {
                 Err(conflicts) if !rests_on_batch => {
                     let _ = reply.send(Err(CommitError::Conflict(conflicts)));

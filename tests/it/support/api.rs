@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
 use ifmatch::api::{Limits, router};
-use ifmatch::service::{Policy, Service};
+use ifmatch::service::{Policy, Service, Settings};
 use ifmatch::storage::Store;
 use ifmatch::storage::file::{FileStore, Journaling};
 use ifmatch::storage::memory::MemoryStore;
@@ -19,7 +19,6 @@ use super::contract;
 
 /// Limits that no test meets by chance.
 pub const LIMITS: Limits = Limits {
-    max_value_bytes: 1024 * 1024,
     header_timeout: Duration::from_secs(60),
     request_timeout: Duration::from_secs(60),
     max_connections: 1024,
@@ -53,7 +52,15 @@ impl Api {
     }
 
     pub fn with(store: Arc<dyn Store>, policy: Policy, limits: Limits) -> Self {
-        let service = Arc::new(Service::new(store, policy));
+        let settings = Settings {
+            policy,
+            ..Settings::default()
+        };
+        Self::with_settings(store, settings, limits)
+    }
+
+    pub fn with_settings(store: Arc<dyn Store>, settings: Settings, limits: Limits) -> Self {
+        let service = Arc::new(Service::new(store, settings));
         Self {
             router: router(Arc::clone(&service), limits),
             checked: true,

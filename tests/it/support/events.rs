@@ -38,6 +38,8 @@ impl Block {
 pub struct Events {
     chunks: Pin<Box<dyn Stream<Item = Bytes> + Send>>,
     text: Vec<u8>,
+    /// How far `text` has no end of a block, in bytes.
+    searched: usize,
 }
 
 impl Events {
@@ -61,16 +63,22 @@ impl Events {
         Self {
             chunks: Box::pin(chunks),
             text: Vec::new(),
+            searched: 0,
         }
     }
 
     /// The next block; nothing at the end.
     pub async fn block(&mut self) -> Option<Block> {
         loop {
-            if let Some(end) = self.text.windows(2).position(|two| two == b"\n\n") {
-                let block: Vec<u8> = self.text.drain(..end + 2).collect();
+            let rest = &self.text[self.searched..];
+            if let Some(end) = rest.windows(2).position(|two| two == b"\n\n") {
+                let end = self.searched + end + 2;
+                let block: Vec<u8> = self.text.drain(..end).collect();
+                self.searched = 0;
                 return Some(read(std::str::from_utf8(&block).unwrap()));
             }
+            // A large event comes in many chunks; none of it is looked at twice.
+            self.searched = self.text.len().saturating_sub(1);
             self.text.extend(self.chunks.next().await?);
         }
     }

@@ -1,0 +1,188 @@
+//! What a connection is doing, so that a client that is gone is told from one that has only sent all
+//! that it will send.
+//!
+//! A closed sending side says either. What it means depends on the request:
+//!
+//! | phase | the sending side closes |
+//! | --- | --- |
+//! | idle, or the request is still coming in | the connection ends |
+//! | the answer is being made | it has [`HALF_CLOSED_GRACE`]: a short request is answered by then |
+//! | the answer is being sent | the client is still there: if it were not, a write would fail |
+//! | the answer waits for a change, or is a stream of changes | the client is gone |
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use axum::http::Extensions;
+use axum::http::request::Parts;
+use futures_util::task::AtomicWaker;
+use tokio::time::Instant;
+
+/// How long an answer may still take when the client has closed its sending side.
+pub const HALF_CLOSED_GRACE: Duration = Duration::from_secs(2);
+
+/// What a connection is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Phase {
+    /// It has no request.
+    Idle,
+    /// A request has begun, and its body is not all there.
+    Receiving,
+    /// The answer is being made.
+    Answering,
+    /// The answer is held until something changes.
+    Waiting,
+    /// The answer is a stream of changes.
+    Streaming,
+    /// The answer is being sent.
+    Sending,
+    /// It is to be closed and takes no further request.
+    Closed,
+}
+
+impl Phase {
+    fn of(number: u8) -> Self {
+        [
+            Self::Idle,
+            Self::Receiving,
+            Self::Answering,
+            Self::Waiting,
+            Self::Streaming,
+            Self::Sending,
+        ]
+        .into_iter()
+        .find(|phase| *phase as u8 == number)
+        .unwrap_or(Self::Closed)
+    }
+}
+
+/// The state of one connection.
+#[derive(Debug)]
+pub struct Connection {
+    phase: AtomicU8,
+    opened: Instant,
+    /// When it last became idle, in milliseconds after it was opened.
+    idle_since: AtomicU64,
+    /// Whoever reads from it, to look again when the phase has changed.
+    reader: AtomicWaker,
+}
+
+impl Connection {
+    /// One that has just been accepted.
+    pub fn new() -> Self {
+        Self {
+            phase: AtomicU8::new(Phase::Idle as u8),
+            opened: Instant::now(),
+            idle_since: AtomicU64::new(0),
+            reader: AtomicWaker::new(),
+        }
+    }
+
+    /// What it is doing.
+    pub fn phase(&self) -> Phase {
+        Phase::of(self.phase.load(Ordering::Acquire))
+    }
+
+    /// Who is to look again when the phase changes.
+    pub fn reader(&self) -> &AtomicWaker {
+        &self.reader
+    }
+
+    /// Notes that a request has begun. Returns whether it may: not if the connection is to be closed.
+    pub fn begin(&self, has_body: bool) -> bool {
+        let next = if has_body {
+            Phase::Receiving
+        } else {
+            Phase::Answering
+        };
+        self.change(Phase::Idle, next)
+    }
+
+    /// Notes that the answer is being sent. A stream of changes goes on being one.
+    pub fn begin_sending(&self) {
+        if self.phase() != Phase::Streaming {
+            self.enter(Phase::Sending);
+        }
+    }
+
+    /// Notes that the request is answered.
+    pub fn end(&self) {
+        let open_for = self.opened.elapsed().as_millis();
+        let open_for = u64::try_from(open_for).unwrap_or(u64::MAX);
+        self.idle_since.store(open_for, Ordering::Relaxed);
+        self.enter(Phase::Idle);
+    }
+
+    /// How long it has been idle; `None` while it has a request.
+    pub fn idle_for(&self) -> Option<Duration> {
+        let since = Duration::from_millis(self.idle_since.load(Ordering::Relaxed));
+        (self.phase() == Phase::Idle).then(|| self.opened.elapsed().saturating_sub(since))
+    }
+
+    /// Closes it if it is idle; returns whether it was. It takes no request after that.
+    pub fn close_if_idle(&self) -> bool {
+        self.change(Phase::Idle, Phase::Closed)
+    }
+
+    fn change(&self, from: Phase, to: Phase) -> bool {
+        let (from, to) = (from as u8, to as u8);
+        let changed = self
+            .phase
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+        changed.is_ok()
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Release);
+        self.reader.wake();
+    }
+}
+
+/// The client of a request, as far as handlers are concerned.
+#[derive(Debug, Clone, Default)]
+pub struct Client(Option<Arc<Connection>>);
+
+impl<S: Sync> FromRequestParts<S> for Client {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::of(&parts.extensions))
+    }
+}
+
+impl Client {
+    /// The one at the other end of a connection.
+    pub fn on(connection: Arc<Connection>) -> Self {
+        Self(Some(connection))
+    }
+
+    /// That of a request; without a connection there is nothing to note.
+    pub fn of(extensions: &Extensions) -> Self {
+        extensions.get().cloned().unwrap_or_default()
+    }
+
+    /// Notes that the request has come in whole.
+    pub fn has_sent_all(&self) {
+        self.enter(Phase::Answering);
+    }
+
+    /// Notes that the answer is held until something changes.
+    pub fn waits(&self) {
+        self.enter(Phase::Waiting);
+    }
+
+    /// Notes that the answer is a stream of changes.
+    pub fn watches(&self) {
+        self.enter(Phase::Streaming);
+    }
+
+    fn enter(&self, phase: Phase) {
+        if let Some(connection) = &self.0 {
+            connection.enter(phase);
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Writes of one key.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{Service, failed, unsaid};
+use crate::admission::Admission;
+use crate::error::{Error, StoreError};
+use crate::model::{Change, Entry, Expected, Key, Operation, Record, Value};
+use crate::patch::{ApplyError, Patch};
+use crate::precondition::{Decision, Preconditions, Purpose, decide};
+use crate::workers::Stop;
+
+impl Service {
+    /// Creates or replaces a key's value. The entry's version is 1 if this created it.
+    ///
+    /// What has not been begun by `deadline` is not done at all; that holds for each write.
+    ///
+    /// # Errors
+    /// [`Error::ValueTooLarge`], [`Error::PreconditionFailed`], [`Error::PreconditionRequired`],
+    /// [`Error::OutcomeUnknown`], [`Error::Store`].
+    pub async fn put(
+        &self,
+        key: Key,
+        value: Value,
+        conditions: &Preconditions,
+        deadline: Instant,
+    ) -> Result<Entry, Error> {
+        let limit = self.max_value_bytes();
+        if value.as_json().len() > limit {
+            return Err(Error::ValueTooLarge { limit });
+        }
+        self.write(key, &Write::Put(value), conditions, deadline)
+            .await
+    }
+
+    /// Deletes a key, and returns the entry that it was.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::PreconditionFailed`], [`Error::PreconditionRequired`],
+    /// [`Error::OutcomeUnknown`], [`Error::Store`].
+    pub async fn delete(
+        &self,
+        key: Key,
+        conditions: &Preconditions,
+        deadline: Instant,
+    ) -> Result<Entry, Error> {
+        self.write(key, &Write::Delete, conditions, deadline).await
+    }
+
+    /// Changes a part of a key's value. Without a precondition it applies to the current value, and
+    /// again, until `deadline`, if that was replaced meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Patch`], [`Error::Overloaded`], [`Error::PreconditionFailed`],
+    /// [`Error::PreconditionRequired`], [`Error::OutcomeUnknown`], [`Error::Store`].
+    pub async fn patch(
+        &self,
+        key: Key,
+        patch: Patch,
+        conditions: &Preconditions,
+        deadline: Instant,
+    ) -> Result<Entry, Error> {
+        self.write(key, &Write::Patch(patch.into()), conditions, deadline)
+            .await
+    }
+
+    /// Decides on what is there and commits only if that is still there; otherwise decides again on
+    /// what has come instead.
+    async fn write(
+        &self,
+        key: Key,
+        write: &Write,
+        conditions: &Preconditions,
+        deadline: Instant,
+    ) -> Result<Entry, Error> {
+        self.check_policy(conditions)?;
+        let mut current = self.store.get(&key).await?;
+        loop {
+            let expected = match decide(conditions, write.purpose(), current.as_deref()) {
+                Decision::Proceed(expected) => expected,
+                Decision::NotFound => return Err(Error::NotFound),
+                Decision::Failed | Decision::NotModified => return Err(failed(key, current)),
+            };
+            let mut admission = self.in_flight().admission();
+            let (expected, operation) = match (write, &current) {
+                (Write::Put(value), _) => (expected, Operation::Put(value.clone())),
+                (Write::Delete, _) => (expected, Operation::Delete),
+                (Write::Patch(_), None) => return Err(Error::NotFound),
+                (Write::Patch(patch), Some(record)) => {
+                    let patched = self.patched(patch, record, &mut admission, deadline);
+                    // Made of this value, it fits no other.
+                    (
+                        Expected::At(record.revision),
+                        Operation::Put(patched.await?),
+                    )
+                }
+            };
+            let change = Change {
+                key: key.clone(),
+                expected,
+                operation,
+            };
+            match self.commit(change.into(), deadline).await? {
+                Ok(committed) => {
+                    let record = committed.records.into_iter().next().flatten();
+                    return record
+                        .map(|record| Entry { key, record })
+                        .ok_or_else(|| unsaid().into());
+                }
+                Err(lost) => current = lost.into_iter().next().and_then(|lost| lost.current),
+            }
+        }
+    }
+
+    /// The value that a patch makes of a record, for which `admission` grows.
+    async fn patched(
+        &self,
+        patch: &Arc<Patch>,
+        record: &Arc<Record>,
+        admission: &mut Admission,
+        deadline: Instant,
+    ) -> Result<Value, Error> {
+        let limit = self.max_value_bytes();
+        let bytes = record.value.as_json().len();
+        let (patch, before) = (Arc::clone(patch), Arc::clone(record));
+        let work = move |stop: &Stop| apply(&patch, &before.value, limit, stop);
+        let value = match self.workers.run(bytes, deadline, work).await? {
+            Err(ApplyError::Stopped) => return Err(StoreError::Expired.into()),
+            applied => applied?,
+        };
+        admission.grow(value.as_json().len())?;
+        Ok(value)
+    }
+}
+
+fn apply(patch: &Patch, value: &Value, limit: usize, stop: &Stop) -> Result<Value, ApplyError> {
+    let value = Value::from_tree(&patch.apply(value.to_tree(), limit)?);
+    if value.as_json().len() > limit {
+        return Err(ApplyError::TooLarge { limit });
+    }
+    if stop.is_due() {
+        return Err(ApplyError::Stopped);
+    }
+    Ok(value)
+}
+
+/// What is written to one key.
+enum Write {
+    Put(Value),
+    Patch(Arc<Patch>),
+    Delete,
+}
+
+impl Write {
+    fn purpose(&self) -> Purpose {
+        match self {
+            Self::Put(_) => Purpose::Write,
+            Self::Patch(_) | Self::Delete => Purpose::WriteExisting,
+        }
+    }
+}
