@@ -4,6 +4,7 @@
 
 mod support;
 
+mod bounds;
 mod cli;
 mod cli_edit;
 mod cli_transfer;
@@ -21,6 +22,7 @@ mod limits;
 mod linearizability;
 mod lists;
 mod model;
+mod outcomes;
 mod patch;
 mod power_cut;
 mod preconditions;

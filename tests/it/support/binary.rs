@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
+use tokio::task::JoinHandle;
 
 /// Where the binary is.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_ifmatch");
@@ -20,6 +21,8 @@ pub const MODES: [&[&str]; 2] = [&[], &["--journal-above", "0"]];
 pub struct Process {
     child: Child,
     stdout: BufReader<ChildStdout>,
+    /// It is read all the time: a process whose log nobody reads stops once the pipe is full.
+    log: JoinHandle<String>,
     /// The first line that it printed.
     pub announced: String,
     /// Where it listens: `127.0.0.1:12345`.
@@ -65,11 +68,18 @@ impl Process {
         let Some((_, address)) = announced.trim().split_once("http://") else {
             return Err(soon(child.wait_with_output()).await.unwrap());
         };
+        let mut stderr = child.stderr.take().unwrap();
+        let log = tokio::spawn(async move {
+            let mut log = String::new();
+            stderr.read_to_string(&mut log).await.unwrap();
+            log
+        });
         Ok(Self {
             address: address.to_owned(),
             announced,
             child,
             stdout,
+            log,
         })
     }
 
@@ -94,21 +104,16 @@ impl Process {
 
     /// Waits for its end; returns all that it left.
     pub async fn end(mut self) -> Ended {
-        let (mut printed, mut log) = (String::new(), String::new());
-        let mut stderr = self.child.stderr.take().unwrap();
-        let status = soon(async {
-            let (stdout, stderr) = tokio::join!(
-                self.stdout.read_to_string(&mut printed),
-                stderr.read_to_string(&mut log)
-            );
-            stdout.and(stderr).unwrap();
-            self.child.wait().await.unwrap()
-        });
-        Ended {
-            status: status.await,
-            stdout: printed,
-            log,
-        }
+        soon(async {
+            let mut stdout = String::new();
+            self.stdout.read_to_string(&mut stdout).await.unwrap();
+            Ended {
+                log: self.log.await.unwrap(),
+                status: self.child.wait().await.unwrap(),
+                stdout,
+            }
+        })
+        .await
     }
 
     /// Sends SIGTERM and waits for the end.

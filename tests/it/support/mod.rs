@@ -1,5 +1,5 @@
-//! What the tests share: the router as a test calls it, the binary as a user starts it, and what
-//! makes its disk fail.
+//! What the tests share: the router as a test calls it, the binary as a user starts it, what makes
+//! its disk fail, and what puts it under load.
 
 pub mod api;
 pub mod binary;
@@ -7,6 +7,10 @@ pub mod cli;
 pub mod contract;
 pub mod events;
 pub mod linear;
+pub mod load;
 pub mod mounts;
+pub mod prober;
+pub mod proc;
+pub mod raw;
 pub mod strace;
 pub mod writers;

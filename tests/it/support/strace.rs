@@ -1,9 +1,10 @@
-//! System calls that fail, by strace's fault injection. strace counts per thread, so a fault at the
-//! nth call can come more than once.
+//! System calls that fail or are slow, by strace's fault injection. strace counts per thread, so a
+//! fault at the nth call can come more than once.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
@@ -58,6 +59,19 @@ impl Fault {
     }
 }
 
+/// The calls that make data durable.
+const SYNCS: &str = "fsync,fdatasync";
+
+/// What slows each sync down by `delay`.
+fn slow_syncs(delay: Duration) -> Vec<String> {
+    let micros = delay.as_micros();
+    vec![
+        "-f".to_owned(),
+        format!("--trace={SYNCS}"),
+        format!("--inject={SYNCS}:delay_enter={micros}"),
+    ]
+}
+
 /// An strace that is attached to a process.
 pub struct Strace {
     child: Child,
@@ -83,8 +97,17 @@ impl Strace {
 
     /// From its return on the calls of `process` are counted, and fail.
     pub async fn attach(process: &Process, fault: &Fault) -> Self {
-        let (child, mut lines) = Self::spawn(&fault.arguments(), process.pid()).unwrap();
-        assert!(attached(&mut lines).await, "{fault:?}");
+        Self::attach_with(process, &fault.arguments()).await
+    }
+
+    /// From its return on each sync of `process` takes `delay` longer.
+    pub async fn attach_slow_disk(process: &Process, delay: Duration) -> Self {
+        Self::attach_with(process, &slow_syncs(delay)).await
+    }
+
+    async fn attach_with(process: &Process, arguments: &[String]) -> Self {
+        let (child, mut lines) = Self::spawn(arguments, process.pid()).unwrap();
+        assert!(attached(&mut lines).await, "{arguments:?}");
         let (tell, injected) = mpsc::unbounded_channel();
         // It stands still, and the process with it, if nobody reads what it says.
         tokio::spawn(async move {

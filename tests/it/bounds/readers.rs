@@ -1,0 +1,99 @@
+//! Readers that take their time over a list.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+
+use crate::support::binary::soon;
+use crate::support::load::{MEMORY_MAX_BYTES, Setup, Trial, key, string, strings};
+use crate::support::raw::{ask, connect, connect_slow_reader, get, request};
+
+const VALUE_BYTES: usize = 1024 * 1024;
+const VALUES: usize = 64;
+const READERS: usize = 30;
+/// How often all values are replaced. Each past state of them is 64 MiB.
+const ROUNDS: usize = 6;
+/// How much such a reader takes at once, and after which rest: half of what it must take.
+const PIECE_BYTES: usize = 4 * 1024;
+const PIECE_REST: Duration = Duration::from_millis(250);
+
+/// In the time of a request they take less than 64 KiB, and so they are cut off. Until then each
+/// holds the state that it reads.
+#[tokio::test]
+async fn readers_who_hardly_read_hold_no_past_states() {
+    let setup = Setup::new(&["--request-timeout", "2s"]);
+    let mut trial = setup.values(strings(VALUES, VALUE_BYTES)).start().await;
+    for round in 0..ROUNDS {
+        for _ in 0..READERS / ROUNDS {
+            let mut stream = connect_slow_reader(&trial.address).await;
+            stream.write_all(get("/kv", "").as_bytes()).await.unwrap();
+            soon(stream.readable()).await.unwrap();
+            trial.client(async move {
+                let mut piece = [0; PIECE_BYTES];
+                while stream.read(&mut piece).await.is_ok_and(|read| read > 0) {
+                    sleep(PIECE_REST).await;
+                }
+            });
+        }
+        let letter = b'b' + u8::try_from(round).unwrap();
+        for pair in (0..VALUES).collect::<Vec<_>>().chunks(2) {
+            join_all(pair.iter().map(|&number| replace(&trial, number, letter))).await;
+        }
+    }
+    // What is probed meanwhile has a descriptor or two of its own.
+    trial
+        .at_most_more_descriptors(4, Duration::from_secs(8))
+        .await;
+    trial.finish(MEMORY_MAX_BYTES).await;
+}
+
+async fn replace(trial: &Trial, number: usize, letter: u8) {
+    let path = format!("/kv/{}", key(number));
+    let value = string(VALUE_BYTES, letter);
+    let put = request("PUT", &path, "Prefer: return=minimal\r\n", &value);
+    let answer = soon(ask(&trial.address, &put)).await.unwrap();
+    answer.assert_is_one_of(&[204]);
+}
+
+/// How much a slow reader takes at once, and after which rest: four times what it must take.
+const ENOUGH_BYTES: usize = 64 * 1024;
+const ENOUGH_REST: Duration = Duration::from_millis(250);
+
+/// What the service still has to send does not count against them, however much the system took
+/// from it before.
+#[tokio::test]
+async fn readers_who_take_enough_are_served_to_the_end() {
+    let setup = Setup::new(&["--request-timeout", "1s"]);
+    let values = strings(3, 700 * 1024);
+    let trial = setup.values(values).start().await;
+    let streams = [
+        connect(&trial.address).await,
+        connect_slow_reader(&trial.address).await,
+    ];
+    let lists = join_all(streams.map(read_slowly)).await;
+    for list in lists {
+        let end = list.windows(9).rposition(|nine| nine == b"\"next\":nu");
+        assert!(end.is_some(), "cut off after {} bytes", list.len());
+    }
+    trial.finish(MEMORY_MAX_BYTES).await;
+}
+
+async fn read_slowly(mut stream: TcpStream) -> Vec<u8> {
+    let get = get("/kv", "Connection: close\r\n");
+    stream.write_all(get.as_bytes()).await.unwrap();
+    let mut list = Vec::new();
+    loop {
+        let end = list.len() + ENOUGH_BYTES;
+        while list.len() < end {
+            let mut piece = (&mut stream).take((end - list.len()) as u64);
+            match piece.read_buf(&mut list).await {
+                Ok(0) | Err(_) => return list,
+                Ok(_) => {}
+            }
+        }
+        sleep(ENOUGH_REST).await;
+    }
+}

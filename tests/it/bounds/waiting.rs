@@ -1,0 +1,103 @@
+//! Clients that wait for something new and are gone before it comes.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::support::binary::soon;
+use crate::support::load::{MEMORY_MAX_BYTES, Setup, Trial, strings};
+use crate::support::raw::{ask, connect, get, request, reset};
+
+/// How many clients wait, of each kind.
+const CLIENTS: usize = 250;
+/// Within which time nothing is left of a client that is gone.
+const GONE_WITHIN: Duration = Duration::from_secs(3);
+/// What probes may have open at the time.
+const PROBES: usize = 4;
+
+/// What waits: the state that it has is the current one.
+async fn waiting_request(trial: &Trial, path: &str) -> String {
+    let answer = ask(&trial.address, &get(path, "")).await.unwrap();
+    let head = answer.head.lines();
+    let etag = head.filter_map(|line| line.split_once(": "));
+    let (_, etag) = etag
+        .into_iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("etag"))
+        .unwrap();
+    get(
+        path,
+        &format!("If-None-Match: {etag}\r\nPrefer: wait=60\r\n"),
+    )
+}
+
+/// Sends the request of many clients, and returns once the service has accepted all of them.
+async fn wait_all(trial: &Trial, request: &str) -> Vec<TcpStream> {
+    let before = trial.more_descriptors();
+    let mut streams = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut stream = connect(&trial.address).await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        streams.push(stream);
+    }
+    let all = (before + CLIENTS).saturating_sub(PROBES);
+    trial
+        .at_least_more_descriptors(all, Duration::from_secs(10))
+        .await;
+    streams
+}
+
+#[tokio::test]
+async fn readers_who_wait_and_hang_up_leave_nothing_behind() {
+    let trial = Setup::new(&[]).values(strings(1, 100)).start().await;
+    let requests = [
+        waiting_request(&trial, "/kv/v/000").await,
+        waiting_request(&trial, "/kv").await,
+    ];
+    let mut closing = Vec::new();
+    let mut resetting = Vec::new();
+    for request in &requests {
+        closing.extend(wait_all(&trial, request).await);
+        resetting.extend(wait_all(&trial, request).await);
+    }
+    drop(closing);
+    resetting.into_iter().for_each(reset);
+    trial.at_most_more_descriptors(PROBES, GONE_WITHIN).await;
+    trial.finish(MEMORY_MAX_BYTES).await;
+}
+
+#[tokio::test]
+async fn watchers_who_hang_up_leave_nothing_behind() {
+    let trial = Setup::new(&[]).start().await;
+    let mut streams = wait_all(&trial, &get("/watch", "")).await;
+    for stream in &mut streams {
+        soon(stream.readable()).await.unwrap();
+    }
+    let resetting = streams.split_off(CLIENTS / 2);
+    drop(streams);
+    resetting.into_iter().for_each(reset);
+    trial.at_most_more_descriptors(PROBES, GONE_WITHIN).await;
+    trial.finish(MEMORY_MAX_BYTES).await;
+}
+
+/// A closed sending side alone does not say that the client is gone: it may have sent all that it
+/// has to say.
+#[tokio::test]
+async fn a_client_that_closes_its_side_after_a_request_is_answered() {
+    let trial = Setup::new(&[]).values(strings(1, 100)).start().await;
+    for (request, status) in [
+        (request("PUT", "/kv/a", "", "1"), "201"),
+        (get("/kv/v/000", ""), "200"),
+        (get("/kv", ""), "200"),
+        (request("DELETE", "/kv/a", "", ""), "200"),
+    ] {
+        let mut stream = connect(&trial.address).await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = String::new();
+        soon(stream.read_to_string(&mut answer)).await.unwrap();
+        assert_eq!(answer.get(9..12), Some(status), "{request}\n{answer}");
+        assert!(answer.ends_with('}'), "{answer}");
+    }
+    trial.finish(MEMORY_MAX_BYTES).await;
+}

@@ -1,0 +1,47 @@
+//! Watchers that do not read what they are told.
+
+use tokio::io::AsyncWriteExt as _;
+
+use crate::support::binary::soon;
+use crate::support::load::{Setup, Trial, key, string, strings};
+use crate::support::proc::MIB;
+use crate::support::raw::{ask, connect_slow_reader, get, request};
+
+const VALUE_BYTES: usize = 1024 * 1024;
+/// What all of them may hold together, with `--watch-buffer` of 16 MiB.
+const STALLED_MAX_BYTES: u64 = 100 * MIB;
+const WATCHERS: usize = 64;
+/// How many events each of them leaves unread.
+const EVENTS: u8 = 3;
+
+/// They hold other events each, all but the last of which the buffer has dropped.
+#[tokio::test]
+async fn stalled_watchers_hold_no_more_than_the_buffer() {
+    let setup = Setup::new(&["--watch-buffer", "16777216"]);
+    let trial = setup.values(strings(WATCHERS, VALUE_BYTES)).start().await;
+    let mut stalled = Vec::new();
+    for number in 0..WATCHERS {
+        let watch = get(&format!("/watch?prefix={}", key(number)), "");
+        let mut stream = connect_slow_reader(&trial.address).await;
+        stream.write_all(watch.as_bytes()).await.unwrap();
+        soon(stream.readable()).await.unwrap();
+        stalled.push(stream);
+    }
+    // Two at a time, because the machine may have two processors.
+    for pair in (0..WATCHERS).collect::<Vec<_>>().chunks(2) {
+        for event in 0..EVENTS {
+            let writes = pair.iter().map(|&number| write(&trial, number, event));
+            futures_util::future::join_all(writes).await;
+        }
+    }
+    trial.finish(STALLED_MAX_BYTES).await;
+    drop(stalled);
+}
+
+async fn write(trial: &Trial, number: usize, event: u8) {
+    let path = format!("/kv/{}", key(number));
+    let value = string(VALUE_BYTES, b'b' + event);
+    let put = request("PUT", &path, "Prefer: return=minimal\r\n", &value);
+    let answer = soon(ask(&trial.address, &put)).await.unwrap();
+    answer.assert_is_one_of(&[204]);
+}
