@@ -72,6 +72,10 @@ pub enum ApiError {
 #[derive(Debug, Clone)]
 pub struct Cause(pub Arc<str>);
 
+/// Why a request was refused, for the log; that is counted and not a failure.
+#[derive(Debug, Clone, Copy)]
+pub struct Refusal(pub &'static str);
+
 #[derive(Serialize)]
 struct ErrorBody {
     error: &'static str,
@@ -113,8 +117,11 @@ impl From<Error> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let cause = self.cause();
+        let (cause, refusal) = (self.cause(), self.refusal());
         let mut response = self.into_plain_response();
+        if let Some(refusal) = refusal {
+            response.extensions_mut().insert(refusal);
+        }
         if let Some(cause) = cause {
             response.extensions_mut().insert(Cause(cause.into()));
         }
@@ -277,7 +284,7 @@ impl ApiError {
     /// What is logged about a failure of ours, down to its root.
     fn cause(&self) -> Option<String> {
         match self {
-            Self::Service(Error::Store(error)) => {
+            Self::Service(Error::Store(error)) if self.refusal().is_none() => {
                 let mut cause = error.to_string();
                 let mut source = error.source();
                 while let Some(error) = source {
@@ -287,11 +294,21 @@ impl ApiError {
                 }
                 Some(cause)
             }
-            Self::TooManyConnections => Some("more connections than --max-connections".to_owned()),
-            Self::TimedOut => Some("longer than --request-timeout".to_owned()),
-            Self::Service(error @ (Error::Overloaded | Error::OutcomeUnknown)) => {
-                Some(error.to_string())
-            }
+            Self::Service(error @ Error::OutcomeUnknown) => Some(error.to_string()),
+            _ => None,
+        }
+    }
+
+    /// Why a request was refused although nothing is wrong with it or with us.
+    fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::TooManyConnections => Some(Refusal("more connections than are served at once")),
+            Self::Service(Error::Overloaded) => Some(Refusal("too much under way")),
+            Self::TimedOut
+            | Self::Service(
+                Error::Store(StoreError::Expired) | Error::Patch(ApplyError::Stopped),
+            ) => Some(Refusal("longer than --request-timeout")),
+            Self::Service(Error::Store(StoreError::Closed)) => Some(Refusal("shutting down")),
             _ => None,
         }
     }

@@ -5,21 +5,26 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderName, HeaderValue, Request};
 use axum::response::{IntoResponse as _, Response};
+use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 use tower::Service;
 use tower_http::request_id::{MakeRequestId, RequestId};
 
 use super::Limits;
-use super::error::{ApiError, Cause};
+use super::error::{ApiError, Cause, Refusal};
 use super::prefer::Wait;
 
 /// What a request is called by, in its header or that of its answer.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How often a line tells how many requests were refused.
+const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(10);
 
 /// When the time of a request is over.
 #[derive(Debug, Clone, Copy)]
@@ -69,13 +74,15 @@ impl MakeRequestId for NumberRequests {
 }
 
 /// A service around which every request has an id, ends in time and is logged: the id is the
-/// request's own if it brings one, and stands in the answer; 503 when the time is over; a failure
-/// of ours is logged as an error with its cause, every other request at debug.
+/// request's own if it brings one, and stands in the answer; 503 when the time of a read
+/// is over; a failure of ours is logged as an error with its cause, every other request at debug, and how
+/// many were refused in one line at a time.
 #[derive(Clone)]
 pub struct Observe<S> {
     inner: S,
     numbers: NumberRequests,
     limits: Limits,
+    refusals: Arc<Refusals>,
 }
 
 impl<S> Observe<S> {
@@ -85,6 +92,30 @@ impl<S> Observe<S> {
             inner,
             numbers,
             limits,
+            refusals: Arc::default(),
+        }
+    }
+}
+
+/// Counts who is refused because of too much load, so that a flood is one line in each
+/// [`REFUSALS_LOGGED_EVERY`].
+#[derive(Debug, Default)]
+struct Refusals {
+    count: AtomicU64,
+    logged: Mutex<Option<Instant>>,
+}
+
+impl Refusals {
+    fn count(&self, reason: &str) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let Some(mut logged) = self.logged.try_lock() else {
+            // Somebody is logging it.
+            return;
+        };
+        if logged.is_none_or(|logged| logged.elapsed() >= REFUSALS_LOGGED_EVERY) {
+            *logged = Some(Instant::now());
+            let requests = self.count.swap(0, Ordering::Relaxed);
+            tracing::warn!(requests, last = reason, "requests were refused");
         }
     }
 }
@@ -120,6 +151,7 @@ where
         let is_safe = request.method().is_safe();
         request.extensions_mut().insert(Deadline(deadline));
         let answering = self.inner.call(request);
+        let refusals = Arc::clone(&self.refusals);
         Box::pin(async move {
             let mut response = if is_safe {
                 match timeout_at(deadline, answering).await {
@@ -134,6 +166,9 @@ where
             let (path, status) = (uri.path(), response.status().as_u16());
             // The clock is read only for a line that is logged.
             let latency = || started.elapsed();
+            if let Some(Refusal(reason)) = response.extensions().get() {
+                refusals.count(reason);
+            }
             match response.extensions().get::<Cause>() {
                 Some(Cause(cause)) => tracing::error!(
                     %method, path, status, latency = ?latency(), request_id, %cause, "request failed"

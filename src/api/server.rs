@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 use tower::Service as _;
 
@@ -47,11 +48,16 @@ pub async fn serve(
     let graceful = GracefulShutdown::new();
     tokio::pin!(shutdown);
     loop {
+        let accept = async {
+            // Before there is a descriptor for it, a client waits in the system's queue.
+            let descriptor = acceptor.descriptor().await;
+            (descriptor, listener.accept().await)
+        };
         tokio::select! {
             biased;
             () = &mut shutdown => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => acceptor.admit(stream, graceful.watcher()),
+            (descriptor, accepted) = accept => match accepted {
+                Ok((stream, _)) => acceptor.admit(stream, descriptor, graceful.watcher()),
                 Err(error) => rest_after(&error).await,
             },
         }
@@ -76,6 +82,9 @@ struct Acceptor {
     overload: Api,
     capacity: Capacity,
     connections: Arc<Connections>,
+    /// One for each socket; there is one more than `capacity` tells, so that the next one can be
+    /// accepted, and the oldest told to end, before that has ended.
+    descriptors: Arc<Semaphore>,
     limits: Limits,
 }
 
@@ -108,25 +117,35 @@ impl Acceptor {
             overload: overload_router(Arc::clone(service), limits),
             capacity,
             connections: Arc::default(),
+            descriptors: Arc::new(Semaphore::new(capacity.served + capacity.overload + 1)),
             limits,
         }
     }
 
-    fn admit(&self, stream: TcpStream, watcher: Watcher) {
+    /// The right to have one more socket.
+    async fn descriptor(&self) -> Option<OwnedSemaphorePermit> {
+        let descriptor = Arc::clone(&self.descriptors).acquire_owned().await;
+        // Nobody closes the semaphore.
+        descriptor.ok()
+    }
+
+    fn admit(&self, stream: TcpStream, descriptor: Option<OwnedSemaphorePermit>, watcher: Watcher) {
         self.hang_up_if_unread(&stream);
         // Without it, Nagle's algorithm and delayed acknowledgements hold answers back for 40 ms.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY cannot be set");
         }
         let connection = Arc::new(Connection::new());
+        let timeout = self.limits.request_timeout;
+        let socket = Socket::new(stream, descriptor, Arc::clone(&connection), timeout);
         match self.connections.place(self.capacity.served, &connection) {
             Some(place) => {
                 let number = place.number();
-                let task = self.serve(stream, watcher, connection, Some(place));
+                let task = self.serve(socket, watcher, connection, Some(place));
                 self.connections.set_task(number, task);
             }
             None => {
-                let task = self.serve(stream, watcher, connection, None);
+                let task = self.serve(socket, watcher, connection, None);
                 self.connections.add_overload(self.capacity.overload, task);
             }
         }
@@ -149,7 +168,7 @@ impl Acceptor {
     /// Serves a connection in a task; without a place it is told that there are too many.
     fn serve(
         &self,
-        stream: TcpStream,
+        socket: Socket,
         watcher: Watcher,
         connection: Arc<Connection>,
         place: Option<Place>,
@@ -158,8 +177,6 @@ impl Acceptor {
             Some(_) => (&self.http, &self.full),
             None => (&self.overload_http, &self.overload),
         };
-        let timeout = self.limits.request_timeout;
-        let socket = Socket::new(stream, Arc::clone(&connection), timeout);
         let requests = Requests {
             api: api.clone(),
             connection,

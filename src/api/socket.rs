@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::client::{Connection, HALF_CLOSED_GRACE, Phase};
@@ -18,6 +19,8 @@ pub const MIN_TAKEN_BYTES: u64 = 64 * 1024;
 /// A client's socket.
 pub struct Socket {
     stream: TcpStream,
+    /// Given back when the stream has been closed: fields are dropped in their order.
+    _descriptor: Option<OwnedSemaphorePermit>,
     connection: Arc<Connection>,
     /// Runs once the client has closed its sending side while its answer is being made.
     half_closed: Option<Pin<Box<Sleep>>>,
@@ -35,9 +38,15 @@ struct Unread {
 
 impl Socket {
     /// A socket of `connection` whose client must take [`MIN_TAKEN_BYTES`] in each `unread_timeout`.
-    pub fn new(stream: TcpStream, connection: Arc<Connection>, unread_timeout: Duration) -> Self {
+    pub fn new(
+        stream: TcpStream,
+        descriptor: Option<OwnedSemaphorePermit>,
+        connection: Arc<Connection>,
+        unread_timeout: Duration,
+    ) -> Self {
         Self {
             stream,
+            _descriptor: descriptor,
             connection,
             half_closed: None,
             unread_timeout,

@@ -14,8 +14,8 @@ use crate::support::strace::Strace;
 
 const VALUE_BYTES: usize = 1024 * 1024;
 const CONNECTIONS: usize = 8;
-/// By how much each sync is slower.
-const SYNC_DELAY: Duration = Duration::from_secs(30);
+/// By how much each sync is slower. It is also how long strace holds back the end of the process.
+const SYNC_DELAY: Duration = Duration::from_secs(3);
 /// How many values are sent, or for how long.
 const SENT_MAX: usize = 450;
 const LOAD_TIME: Duration = Duration::from_secs(25);
