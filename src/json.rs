@@ -193,16 +193,6 @@ fn is_plain_string(token: &[u8], bytes: usize) -> bool {
         && !quoted.contains(&b'\\')
 }
 
-/// How deep arrays and objects are nested in a tree, in levels.
-#[must_use]
-pub fn depth(tree: &Tree) -> usize {
-    match tree {
-        Tree::Array(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
-        Tree::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
-        _ => 0,
-    }
-}
-
 /// An array or object whose end has not been read; an object with the name of the member that is
 /// being read.
 enum Container {
@@ -211,7 +201,7 @@ enum Container {
 }
 
 /// The parser and how far it has come, so that every error has a place.
-struct Events<'a> {
+pub(crate) struct Events<'a> {
     text: &'a [u8],
     offset: usize,
     max_depth_levels: usize,
@@ -219,7 +209,7 @@ struct Events<'a> {
 }
 
 impl<'a> Events<'a> {
-    fn new(text: &'a [u8], max_depth_levels: usize) -> Self {
+    pub(crate) fn new(text: &'a [u8], max_depth_levels: usize) -> Self {
         Self {
             text,
             offset: 0,
@@ -228,7 +218,7 @@ impl<'a> Events<'a> {
         }
     }
 
-    fn next(&mut self) -> Result<JsonEvent<'a>, SyntaxError> {
+    pub(crate) fn next(&mut self) -> Result<JsonEvent<'a>, SyntaxError> {
         if self.text.is_empty() {
             return Err(self.error("the text is empty, and a JSON value is needed"));
         }
@@ -247,7 +237,12 @@ impl<'a> Events<'a> {
         }
     }
 
-    fn check_depth(&self, levels: usize) -> Result<(), SyntaxError> {
+    /// How many bytes were read.
+    pub(crate) fn offset(&self) -> usize {
+        self.offset
+    }
+
+    pub(crate) fn check_depth(&self, levels: usize) -> Result<(), SyntaxError> {
         if levels > self.max_depth_levels {
             let reason = format!("nested deeper than {} levels", self.max_depth_levels);
             return Err(self.error(&reason));
@@ -256,7 +251,7 @@ impl<'a> Events<'a> {
     }
 
     /// An error at the last character that was read.
-    fn error(&self, reason: &str) -> SyntaxError {
+    pub(crate) fn error(&self, reason: &str) -> SyntaxError {
         self.error_at(self.offset.saturating_sub(1), reason)
     }
 

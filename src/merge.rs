@@ -206,7 +206,8 @@ mod tests {
     fn apply(operations: &[Tree], tree: &Tree) -> Tree {
         let text = Tree::from(operations).to_string();
         let patch = Patch::operations(text.as_bytes()).unwrap();
-        patch.apply(tree.clone(), 1 << 20).unwrap()
+        let patched = patch.apply(&tree.to_string(), 1 << 20, || false).unwrap();
+        json::parse(patched.as_bytes()).unwrap()
     }
 
     fn pointers(overlaps: &[Overlap]) -> Vec<&str> {

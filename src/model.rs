@@ -60,6 +60,15 @@ impl Value {
         Self((*text).to_owned())
     }
 
+    /// The value whose compact text this is, as [`crate::patch::Patch::apply`] writes it.
+    ///
+    /// # Panics
+    /// If it is not JSON.
+    #[must_use]
+    pub(crate) fn from_compact(text: String) -> Self {
+        Self(RawValue::from_string(text).expect("it is JSON"))
+    }
+
     /// The tree that the text stands for.
     ///
     /// # Panics

@@ -187,9 +187,10 @@ impl ApiError {
             Self::Service(Error::RepeatedKey(_)) => {
                 answer(S::BAD_REQUEST, "invalid_transaction", message)
             }
-            Self::Service(Error::Store(StoreError::NotApplied(_) | StoreError::Unknown(_))) => {
-                answer(S::INTERNAL_SERVER_ERROR, "io", message)
-            }
+            Self::Service(
+                Error::Store(StoreError::NotApplied(_) | StoreError::Unknown(_))
+                | Error::Patch(ApplyError::NotJson(_)),
+            ) => answer(S::INTERNAL_SERVER_ERROR, "io", message),
             Self::Service(Error::OutcomeUnknown) => {
                 answer(S::GATEWAY_TIMEOUT, "outcome_unknown", message)
             }

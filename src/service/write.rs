@@ -123,9 +123,12 @@ impl Service {
         deadline: Instant,
     ) -> Result<Value, Error> {
         let limit = self.max_value_bytes();
-        let bytes = record.value.as_json().len();
+        let bytes = record.value.as_json().len() + patch.text_bytes();
         let (patch, before) = (Arc::clone(patch), Arc::clone(record));
-        let work = move |stop: &Stop| apply(&patch, &before.value, limit, stop);
+        let work = move |stop: &Stop| {
+            let patched = patch.apply(before.value.as_json(), limit, || stop.is_due());
+            patched.map(Value::from_compact)
+        };
         let value = match self.workers.run(bytes, deadline, work).await? {
             Err(ApplyError::Stopped) => return Err(StoreError::Expired.into()),
             applied => applied?,
@@ -133,17 +136,6 @@ impl Service {
         admission.grow(value.as_json().len())?;
         Ok(value)
     }
-}
-
-fn apply(patch: &Patch, value: &Value, limit: usize, stop: &Stop) -> Result<Value, ApplyError> {
-    let value = Value::from_tree(&patch.apply(value.to_tree(), limit)?);
-    if value.as_json().len() > limit {
-        return Err(ApplyError::TooLarge { limit });
-    }
-    if stop.is_due() {
-        return Err(ApplyError::Stopped);
-    }
-    Ok(value)
 }
 
 /// What is written to one key.

@@ -1,0 +1,267 @@
+//! The operations of a JSON Patch on the tree.
+
+use super::node::Node;
+use super::pointer::{Pointer, Token};
+use super::read::{Reading, read};
+use super::work::Work;
+use super::{ApplyError, Operation, OperationKind, VALUE};
+use crate::json::MAX_DEPTH_LEVELS;
+
+const NO_SUCH_PATH: &str = "path is invalid";
+const NO_SUCH_SOURCE: &str = "\"from\" path is invalid";
+const INTO_ITSELF: &str = "cannot move the value inside itself";
+const NOTHING_THERE: &str = "there is nothing at this path";
+const ANOTHER_VALUE: &str = "the value there is another";
+
+/// What most values are: a scalar, or looked into by a later operation if at all.
+const PUT: Reading = Reading {
+    max_depth_levels: MAX_DEPTH_LEVELS,
+    unfolded_levels: 0,
+};
+
+/// Why an operation was not done.
+enum Refusal {
+    /// It does not fit.
+    Conflict(String),
+    /// All of the patch ends.
+    End(ApplyError),
+}
+
+impl From<ApplyError> for Refusal {
+    fn from(error: ApplyError) -> Self {
+        Self::End(error)
+    }
+}
+
+impl From<&str> for Refusal {
+    fn from(reason: &str) -> Self {
+        Self::Conflict(reason.to_owned())
+    }
+}
+
+/// Applies all operations in their order.
+///
+/// # Errors
+/// [`ApplyError`]. Then some of them were applied.
+pub fn apply<'a>(
+    operations: &'a [Operation],
+    root: &mut Node<'a>,
+    max_bytes: usize,
+    work: &mut Work,
+) -> Result<(), ApplyError> {
+    let mut copied_bytes = 0;
+    for (index, operation) in operations.iter().enumerate() {
+        let path = &operation.path;
+        let done = match &operation.kind {
+            OperationKind::Add(value) => put(value, path, root, add, work),
+            OperationKind::Replace(value) => put(value, path, root, replace, work),
+            OperationKind::Remove => remove(root, path, work)
+                .and_then(|removed| removed.map(drop).ok_or(NO_SUCH_PATH.into())),
+            OperationKind::Move(from) => move_from(root, from, path, work),
+            OperationKind::Copy(from) => {
+                copy(root, from, path, (&mut copied_bytes, max_bytes), work)
+            }
+            OperationKind::Test(value) => test(root, path, value, work),
+        };
+        done.map_err(|refusal| match refusal {
+            Refusal::Conflict(reason) => ApplyError::Conflict {
+                index,
+                path: path.as_str().to_owned(),
+                reason,
+            },
+            Refusal::End(error) => error,
+        })?;
+    }
+    Ok(())
+}
+
+/// Puts a node at a path: [`add`] or [`replace`].
+type Put<'a> = fn(&mut Node<'a>, &'a Pointer, Node<'a>, &mut Work) -> Result<(), Refusal>;
+
+fn put<'a>(
+    value: &'a str,
+    path: &'a Pointer,
+    root: &mut Node<'a>,
+    how: Put<'a>,
+    work: &mut Work,
+) -> Result<(), Refusal> {
+    let node = read(value, PUT, work).map_err(ApplyError::from)?;
+    how(root, path, node, work)
+}
+
+fn add<'a>(
+    root: &mut Node<'a>,
+    path: &'a Pointer,
+    mut node: Node<'a>,
+    work: &mut Work,
+) -> Result<(), Refusal> {
+    let reach = reach(path, &mut node, work)?;
+    let Some((parent, last)) = parent_and_last(root, path, reach, work)? else {
+        *root = node;
+        return Ok(());
+    };
+    match parent {
+        Some(Node::Object(object)) => {
+            object.insert(last.name(), node);
+            Ok(())
+        }
+        Some(Node::Array(array)) => {
+            let length = array.items.len();
+            let position = if last.is_end() {
+                Some(length)
+            } else {
+                last.index()
+            };
+            let position = position.filter(|position| *position <= length);
+            let position = position.ok_or(NO_SUCH_PATH)?;
+            if position < length {
+                work.charge(array.items.undivided())?;
+            }
+            array.items.insert(position, node);
+            Ok(())
+        }
+        Some(Node::Text(_)) | None => Err(NO_SUCH_PATH.into()),
+    }
+}
+
+fn replace<'a>(
+    root: &mut Node<'a>,
+    path: &'a Pointer,
+    mut node: Node<'a>,
+    work: &mut Work,
+) -> Result<(), Refusal> {
+    let reach = reach(path, &mut node, work)?;
+    *at(root, path.tokens(), reach, work)?.ok_or(NO_SUCH_PATH)? = node;
+    Ok(())
+}
+
+/// What stood there, if anything; the whole document cannot be removed.
+fn remove<'a>(
+    root: &mut Node<'a>,
+    path: &'a Pointer,
+    work: &mut Work,
+) -> Result<Option<Node<'a>>, Refusal> {
+    let Some((parent, last)) = parent_and_last(root, path, 0, work)? else {
+        return Ok(None);
+    };
+    Ok(match parent {
+        Some(Node::Object(object)) => object.remove(&last.name()),
+        Some(Node::Array(array)) => match last.index() {
+            Some(position) => {
+                if position + 1 < array.items.len() {
+                    work.charge(array.items.undivided())?;
+                }
+                array.items.remove(position)
+            }
+            None => None,
+        },
+        Some(Node::Text(_)) | None => None,
+    })
+}
+
+fn move_from<'a>(
+    root: &mut Node<'a>,
+    from: &'a Pointer,
+    path: &'a Pointer,
+    work: &mut Work,
+) -> Result<(), Refusal> {
+    if path.is_below(from) {
+        return Err(INTO_ITSELF.into());
+    }
+    if path == from && path.levels() > 0 {
+        // Taken out and put back it would come last.
+        let there = at(root, path.tokens(), 0, work)?;
+        return there.map(drop).ok_or(NO_SUCH_SOURCE.into());
+    }
+    let moved = remove(root, from, work)?.ok_or(NO_SUCH_SOURCE)?;
+    add(root, path, moved, work)
+}
+
+fn copy<'a>(
+    root: &mut Node<'a>,
+    from: &'a Pointer,
+    path: &'a Pointer,
+    // A few copies of copies would fill any memory.
+    (copied_bytes, max_bytes): (&mut usize, usize),
+    work: &mut Work,
+) -> Result<(), Refusal> {
+    let source = at(root, from.tokens(), 0, work)?.ok_or(NO_SUCH_SOURCE)?;
+    source.count(copied_bytes, max_bytes, work)?;
+    let copy = source.clone();
+    add(root, path, copy, work)
+}
+
+fn test<'a>(
+    root: &mut Node<'a>,
+    path: &'a Pointer,
+    value: &'a str,
+    work: &mut Work,
+) -> Result<(), Refusal> {
+    let expected = read(value, VALUE, work).map_err(ApplyError::from)?;
+    let found = at(root, path.tokens(), 0, work)?.ok_or(NOTHING_THERE)?;
+    if found.same(&expected, work)? {
+        Ok(())
+    } else {
+        Err(ANOTHER_VALUE.into())
+    }
+}
+
+/// How many levels below the top a node reaches that is put at a path.
+fn reach(path: &Pointer, node: &mut Node, work: &mut Work) -> Result<usize, Refusal> {
+    let levels = path.levels();
+    if levels + node.height() > MAX_DEPTH_LEVELS && levels + node.measure(work)? > MAX_DEPTH_LEVELS
+    {
+        let reason = format!("deeper than {MAX_DEPTH_LEVELS} levels");
+        return Err(Refusal::Conflict(reason));
+    }
+    Ok(levels + node.height())
+}
+
+/// What stands at a path. What stands above it takes note that it will reach so many levels below
+/// the top, which is 0 for what only looks or removes.
+fn at<'n, 'a>(
+    root: &'n mut Node<'a>,
+    tokens: impl Iterator<Item = Token<'a>>,
+    mut reach: usize,
+    work: &mut Work,
+) -> Result<Option<&'n mut Node<'a>>, Refusal> {
+    let mut node = root;
+    for token in tokens {
+        node.raise(reach);
+        reach = reach.saturating_sub(1);
+        match node.step(token, work)? {
+            Some(below) => node = below,
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(node))
+}
+
+/// The same for what stands above a path, if anything, with the last step to take there. `None` for
+/// the path of the whole document.
+type ParentAndLast<'n, 'a> = Option<(Option<&'n mut Node<'a>>, Token<'a>)>;
+
+fn parent_and_last<'n, 'a>(
+    root: &'n mut Node<'a>,
+    path: &'a Pointer,
+    reach: usize,
+    work: &mut Work,
+) -> Result<ParentAndLast<'n, 'a>, Refusal> {
+    let Some(above) = path.levels().checked_sub(1) else {
+        return Ok(None);
+    };
+    let mut tokens = path.tokens();
+    let parent = at(root, tokens.by_ref().take(above), reach, work)?;
+    let Some(last) = tokens.next() else {
+        return Ok(None);
+    };
+    let parent = match parent {
+        Some(parent) => {
+            parent.unfold(work)?;
+            parent.raise(reach.saturating_sub(above));
+            Some(parent)
+        }
+        None => None,
+    };
+    Ok(Some((parent, last)))
+}

@@ -1,0 +1,99 @@
+//! The budget of work that a patch has, and the question whether anybody still waits for it.
+
+use super::ApplyError;
+
+/// What every patch may cost, however short it and its value are, in units of work.
+const LEAST_UNITS: usize = 100_000;
+/// What a patch may cost for each byte of its text and of its value's, in units of work.
+///
+/// A unit is a node that is read, visited or written, [`BYTES_PER_UNIT`] bytes that are compared,
+/// or a step of a path: 2 to 20 ns each. Reading, applying and writing a patch without any of the
+/// costly operations takes less than 3 units a byte. With 1 MiB of both, the most is 25 million
+/// units, about 100 ms of one core.
+const UNITS_PER_BYTE: usize = 12;
+/// How many bytes of a number are compared for a unit of work.
+pub const BYTES_PER_UNIT: usize = 4;
+/// After how many units it is asked whether to stop: some 50 µs.
+const UNITS_BETWEEN_LOOKS: usize = 4096;
+
+/// What is left of the budget.
+pub struct Work<'s> {
+    left: usize,
+    until_look: usize,
+    stop: &'s dyn Fn() -> bool,
+}
+
+impl<'s> Work<'s> {
+    /// The budget for a patch and a value of so many bytes of text together.
+    pub fn on(bytes: usize, stop: &'s dyn Fn() -> bool) -> Self {
+        Self {
+            left: bytes
+                .saturating_mul(UNITS_PER_BYTE)
+                .saturating_add(LEAST_UNITS),
+            until_look: 0,
+            stop,
+        }
+    }
+
+    /// For what is linear in a text that is bounded already.
+    pub fn unbounded() -> Self {
+        Self {
+            left: usize::MAX,
+            until_look: 0,
+            stop: &|| false,
+        }
+    }
+
+    /// Takes so many units, before the work is done.
+    ///
+    /// # Errors
+    /// [`ApplyError::TooMuchWork`], [`ApplyError::Stopped`].
+    pub fn charge(&mut self, units: usize) -> Result<(), ApplyError> {
+        self.left = self
+            .left
+            .checked_sub(units)
+            .ok_or(ApplyError::TooMuchWork)?;
+        match self.until_look.checked_sub(units) {
+            Some(rest) => self.until_look = rest,
+            None => {
+                self.until_look = UNITS_BETWEEN_LOOKS;
+                if (self.stop)() {
+                    return Err(ApplyError::Stopped);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    #[test]
+    fn the_budget_grows_with_the_texts_and_ends() {
+        for bytes in [0, 1000, 1 << 20] {
+            let mut work = Work::on(bytes, &|| false);
+            let all = LEAST_UNITS + bytes * UNITS_PER_BYTE;
+            assert_eq!(work.charge(all), Ok(()));
+            assert_eq!(work.charge(1), Err(ApplyError::TooMuchWork));
+        }
+    }
+
+    #[test]
+    fn it_is_asked_at_once_and_every_few_thousand_units_whether_to_stop() {
+        let asked = Cell::new(0);
+        let stop = || {
+            asked.set(asked.get() + 1);
+            asked.get() == 3
+        };
+        let mut work = Work::on(0, &stop);
+        let mut units = 0;
+        while work.charge(1).is_ok() {
+            units += 1;
+        }
+        assert_eq!(asked.get(), 3);
+        assert!(units <= 3 * UNITS_BETWEEN_LOOKS, "{units}");
+    }
+}
