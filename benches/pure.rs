@@ -8,6 +8,7 @@ use ifmatch::model::{
     Change, EntityTag, Expected, Key, Operation, Position, Record, Timestamp, Value,
 };
 use ifmatch::precondition::{ListedTag, Preconditions, Purpose, Tags, decide};
+use ifmatch::storage::file::identity::JournalId;
 use ifmatch::storage::file::{format, journal};
 use ifmatch::storage::table::{Staged, Table};
 
@@ -126,7 +127,7 @@ fn data_file(c: &mut Criterion) {
     let mut text = Vec::new();
     let encode = |text: &mut Vec<u8>| {
         text.clear();
-        format::encode(text, snapshot.revision(), snapshot.entries()).expect("memory");
+        format::encode(text, snapshot.revision(), None, snapshot.entries()).expect("memory");
     };
     encode(&mut text);
     let mut group = c.benchmark_group("format");
@@ -152,7 +153,8 @@ fn journal_frames(c: &mut Criterion) {
     for number in 0..COMMITS {
         stage(&table, &mut staged, number);
     }
-    let first = journal::first_frame(table.revision());
+    let id = JournalId::random();
+    let first = journal::first_frame(table.revision(), &id);
     let frame = journal::frame(&staged).expect("memory");
     let mut group = c.benchmark_group("journal");
     group.throughput(Throughput::Elements(COMMITS as u64));
@@ -162,7 +164,7 @@ fn journal_frames(c: &mut Criterion) {
     let text = [first, frame].concat();
     group.bench_function("check and skip a frame of 64 commits", |b| {
         table.skip_to(staged.revision());
-        b.iter(|| journal::replay(black_box(&text[..]), &mut table));
+        b.iter(|| journal::replay(black_box(&text[..]), &mut table, Some(&id)));
     });
     group.bench_function("stage and apply 64 commits", |b| {
         b.iter(|| {

@@ -89,7 +89,17 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
         version = env!("CARGO_PKG_VERSION"),
         "started"
     );
-    api::serve(listener, service, config.limits(), shutdown).await;
+    let served = api::serve(listener, service, config.limits(), shutdown).await;
+    served.map_err(|error| {
+        let reason = error
+            .source()
+            .map_or_else(|| error.to_string(), ToString::to_string);
+        let data = config.data.display();
+        format!(
+            "the store could not be closed well: {reason}; what was acknowledged is in {data} and, \
+             if there is one, {data}.journal: keep both"
+        )
+    })?;
     tracing::info!("stopped");
     Ok(())
 }

@@ -23,6 +23,7 @@ use super::client::{Client, Connection};
 use super::connections::{Capacity, Connections, Place};
 use super::socket::Socket;
 use super::{Api, Limits, overload_router, router};
+use crate::error::StoreError;
 use crate::service::Service;
 
 /// How much of what comes in or goes out is gathered for a connection, in bytes; a header must fit
@@ -38,12 +39,15 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// Serves until `shutdown` is ready. Then no connection is accepted any more, and requests under
 /// way have most of [`Limits::shutdown_grace`] to finish; those that have not are cut off. At the end the
 /// service's store is closed.
+///
+/// # Errors
+/// [`StoreError`] if that could not be left as it should be.
 pub async fn serve(
     listener: TcpListener,
     service: Arc<Service>,
     limits: Limits,
     shutdown: impl Future<Output = ()>,
-) {
+) -> Result<(), StoreError> {
     let acceptor = Acceptor::new(&service, limits);
     let graceful = GracefulShutdown::new();
     tokio::pin!(shutdown);
@@ -71,7 +75,7 @@ pub async fn serve(
             tracing::warn!("requests were cut off at the end of the grace time");
         }
     }
-    service.close().await;
+    service.close().await
 }
 
 /// What connections are given to.

@@ -185,9 +185,12 @@ impl Service {
     }
 
     /// Finishes the writes that are under way and takes no more.
-    pub async fn close(&self) {
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store could not be left as it should be.
+    pub async fn close(&self) -> Result<(), StoreError> {
         self.start_draining();
-        self.store.close().await;
+        self.store.close().await
     }
 
     fn check_policy(&self, conditions: &Preconditions) -> Result<(), Error> {

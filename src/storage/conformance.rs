@@ -71,7 +71,7 @@ async fn on_file<F: Future<Output = ()>>(
     let path = folder.path().join("data.json");
     let store: Arc<dyn Store> = Arc::new(FileStore::open(&path, journaling).await.unwrap());
     question(Arc::clone(&store)).await;
-    store.close().await;
+    store.close().await.unwrap();
     let held = everything(&*store).await;
     drop(store);
     let again = FileStore::open(&path, journaling).await.unwrap();
@@ -301,8 +301,8 @@ async fn of_many_commits_on_one_state_one_wins(store: Arc<dyn Store>) {
 
 async fn a_closed_store_takes_no_commit_but_answers_reads(store: Arc<dyn Store>) {
     committed(&*store, vec![put("a", Expected::Any, "1")]).await;
-    store.close().await;
-    store.close().await;
+    store.close().await.unwrap();
+    store.close().await.unwrap();
     assert_eq!(got(&*store, "a").await.unwrap().value.as_json(), "1");
     assert!(!store.status().await.writable);
     let refused = store

@@ -99,8 +99,9 @@ impl Store for MemoryStore {
         }
     }
 
-    async fn close(&self) {
+    async fn close(&self) -> Result<(), StoreError> {
         self.closed.store(true, Ordering::Release);
         self.feed.close();
+        Ok(())
     }
 }

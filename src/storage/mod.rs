@@ -63,7 +63,11 @@ pub trait Store: Send + Sync {
     async fn status(&self) -> Status;
 
     /// Finishes the commits that are under way and takes no more.
-    async fn close(&self);
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store could not be left as it should be; nothing that was acknowledged
+    /// is lost by that.
+    async fn close(&self) -> Result<(), StoreError>;
 }
 
 /// A store as it stood at one moment.

@@ -23,7 +23,20 @@ pub struct Table {
     /// copies: a copy costs nothing, and a writer then copies only the path to what it changes.
     ordered: OrdMap<Key, Arc<Record>>,
     revision: Revision,
+    live_bytes: u64,
+    /// How many places `records` has had; a map in which much was removed does not say.
+    places: usize,
 }
+
+/// How many places for records are kept however few there are.
+const KEPT_CAPACITY: usize = 1024;
+/// How many times as many places as records there are before some are given back; half of that
+/// stays, so that a table around the border does not go to and fro.
+const SPARE_FACTOR: usize = 4;
+
+/// How long an entry is as text, without its key, value, version and revision: what is between
+/// these, and the time.
+const ENTRY_OVERHEAD_BYTES: u64 = 79;
 
 impl Table {
     /// Makes room for so many more records.
@@ -41,6 +54,13 @@ impl Table {
     #[must_use]
     pub fn count(&self) -> usize {
         self.records.len()
+    }
+
+    /// How long all entries are as text, in bytes, but for characters that must be escaped in a
+    /// key.
+    #[must_use]
+    pub fn live_bytes(&self) -> u64 {
+        self.live_bytes
     }
 
     /// The record of a key.
@@ -78,14 +98,32 @@ impl Table {
 
     /// Sets a record as it was stored, and returns the one that it replaces.
     pub fn insert(&mut self, key: Key, record: Arc<Record>) -> Option<Arc<Record>> {
+        self.live_bytes += entry_bytes(&key, &record);
         self.ordered.insert(key.clone(), Arc::clone(&record));
-        self.records.insert(key, record)
+        let key_bytes = key.as_str().len();
+        let replaced = self.records.insert(key, record);
+        self.places = self.places.max(self.records.capacity());
+        if let Some(replaced) = &replaced {
+            self.live_bytes -= record_bytes(key_bytes, replaced);
+        }
+        replaced
     }
 
     /// Removes a record, if it is there.
     pub fn remove(&mut self, key: &Key) {
         self.ordered.remove(key);
-        self.records.remove(key);
+        if let Some(removed) = self.records.remove(key) {
+            self.live_bytes -= entry_bytes(key, &removed);
+            self.give_back_places();
+        }
+    }
+
+    fn give_back_places(&mut self) {
+        let count = self.records.len();
+        if self.places > KEPT_CAPACITY && count < self.places / SPARE_FACTOR {
+            self.records.shrink_to((count * 2).max(KEPT_CAPACITY / 2));
+            self.places = self.records.capacity();
+        }
     }
 
     /// Leaves out the revisions up to this one, because it is not known whether they are in use.
@@ -105,6 +143,16 @@ impl Table {
         }
         staged.events
     }
+}
+
+fn entry_bytes(key: &Key, record: &Record) -> u64 {
+    record_bytes(key.as_str().len(), record)
+}
+
+fn record_bytes(key_bytes: usize, record: &Record) -> u64 {
+    let texts = key_bytes + record.value.as_json().len();
+    let digits = |number: u64| u64::from(number.checked_ilog10().unwrap_or(0)) + 1;
+    texts as u64 + digits(record.version) + digits(record.revision) + ENTRY_OVERHEAD_BYTES
 }
 
 /// A [`Table`] as it stood at one moment.
@@ -326,6 +374,57 @@ mod tests {
             put(&mut table, "3", 6000).modified_at,
             Timestamp::from_millis(6000)
         );
+    }
+
+    #[test]
+    fn what_is_alive_is_as_long_as_it_is_written() {
+        let mut table = Table::default();
+        let keys = ["a", "doc/b", "\u{e4}"];
+        for (count, key) in keys.iter().cycle().take(12).enumerate() {
+            let value = Value::from_json("9".repeat(count + 1).as_bytes()).unwrap();
+            let key: Key = key.parse().unwrap();
+            let record = Record::new(&key, value, 99, 100, Timestamp::from_millis(1));
+            table.insert(key, Arc::new(record));
+        }
+        let mut text = Vec::new();
+        let snapshot = table.snapshot(&"".into());
+        crate::storage::file::format::encode(&mut text, 100, None, snapshot.entries()).unwrap();
+        let lines: usize = text
+            .split_inclusive(|byte| *byte == b'\n')
+            .skip(1)
+            .map(<[u8]>::len)
+            .sum();
+        // The last entry has no comma behind it, but the last line is there.
+        assert_eq!(table.live_bytes() - 1 + 3, lines as u64);
+        for key in keys {
+            table.remove(&key.parse().unwrap());
+            table.remove(&key.parse().unwrap());
+        }
+        assert_eq!(table.live_bytes(), 0);
+    }
+
+    #[test]
+    fn a_table_that_shrank_gives_places_back() {
+        let mut table = Table::default();
+        let key = |number: usize| format!("k/{number}").parse::<Key>().unwrap();
+        for number in 0..20_000 {
+            let value = Value::from_json(b"1").unwrap();
+            let record = Record::new(&key(number), value, 1, 1, Timestamp::from_millis(1));
+            table.insert(key(number), Arc::new(record));
+        }
+        let full = table.records.capacity();
+        let mut times = 0;
+        for number in 0..20_000 {
+            let before = table.places;
+            table.remove(&key(number));
+            times += u32::from(table.places != before);
+        }
+        assert!(
+            table.records.capacity() <= full / 10,
+            "{}",
+            table.records.capacity()
+        );
+        assert!(times <= 10, "{times}");
     }
 
     #[test]

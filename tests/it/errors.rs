@@ -264,7 +264,7 @@ async fn a_closed_store_is_unavailable_for_writes() {
     let folder = tempfile::tempdir().unwrap();
     let api = Api::in_folder(folder.path()).await;
     api.put("/kv/a", "1").send().await;
-    api.service.close().await;
+    api.service.close().await.unwrap();
     assert_unavailable(&api.put("/kv/a", "2").send().await);
     assert_eq!(api.get("/kv/a").send().await.json()["value"], 1);
 }
@@ -302,7 +302,7 @@ async fn every_error_has_the_same_two_members_and_shows_no_path_of_a_file() {
     std::fs::rename(folder.path(), &away).unwrap();
     answers.push(api.put("/kv/a", "2").send().await);
     std::fs::rename(&away, folder.path()).unwrap();
-    api.service.close().await;
+    api.service.close().await.unwrap();
     answers.push(api.put("/kv/a", "2").send().await);
     let name = folder.path().file_name().unwrap().to_str().unwrap();
     let mut seen = std::collections::BTreeSet::new();

@@ -257,7 +257,7 @@ async fn taken_at_its_word(path: &Path, text: &[u8]) {
             stored["modified_at"].as_str().unwrap().parse().unwrap();
         assert_eq!(record.modified_at, moment);
     }
-    store.close().await;
+    store.close().await.unwrap();
 }
 
 #[tokio::test]
@@ -267,7 +267,7 @@ async fn every_prefix_and_every_flipped_bit_of_a_data_file_is_taken_at_its_word_
     std::fs::write(&path, DATA).unwrap();
     let whole = FileStore::open(&path, Journaling::Never).await.unwrap();
     assert_eq!(whole.status().await.keys, 3);
-    whole.close().await;
+    whole.close().await.unwrap();
     drop(whole);
     for length in 0..DATA.trim_end().len() {
         std::fs::write(&path, &DATA[..DATA.floor_char_boundary(length)]).unwrap();

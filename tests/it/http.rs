@@ -408,7 +408,7 @@ async fn without_a_limit_a_list_shows_everything() {
 async fn a_store_that_is_closed_is_live_but_not_ready() {
     let folder = tempfile::tempdir().unwrap();
     let api = Api::in_folder(folder.path()).await;
-    api.service.close().await;
+    api.service.close().await.unwrap();
     for (path, status) in [
         ("/health", 503),
         ("/health/live", 200),

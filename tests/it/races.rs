@@ -201,7 +201,9 @@ impl Store for Gated {
         self.store.status().await
     }
 
-    async fn close(&self) {}
+    async fn close(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 #[tokio::test]

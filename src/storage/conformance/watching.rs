@@ -294,7 +294,7 @@ pub async fn closing_ends_watchers_when_they_have_seen_everything(store: Arc<dyn
     for value in ["2", "3"] {
         committed(&*store, vec![put("a", Expected::Any, value)]).await;
     }
-    store.close().await;
+    store.close().await.unwrap();
     for value in ["2", "3"] {
         assert_eq!(told(&next(&mut watching).await.unwrap()).2, value);
     }

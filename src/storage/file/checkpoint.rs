@@ -13,6 +13,7 @@ use tempfile::NamedTempFile;
 use tokio::sync::oneshot;
 
 use super::durable::{ReplaceError, ReplacedFile};
+use super::identity::JournalId;
 use super::lock::Lock;
 use super::{format, journal};
 use crate::storage::table::TableSnapshot;
@@ -32,6 +33,8 @@ pub struct Plan {
     pub table: TableSnapshot,
     /// The journal as it is.
     pub journal: File,
+    /// Its id, which stays.
+    pub id: JournalId,
     /// Where its frames are newer than `table`, in bytes from the start.
     pub from: u64,
     /// How far its frames are durable, in bytes from the start.
@@ -117,7 +120,7 @@ impl Plan {
         });
         let data = self
             .file
-            .prepare(|writer| format::encode(writer, revision, checked))?;
+            .prepare(|writer| format::encode(writer, revision, Some(&self.id), checked))?;
         if cancelled.load(Ordering::Acquire) {
             return Err(io::Error::other("the checkpoint was cancelled"));
         }
@@ -129,7 +132,7 @@ impl Plan {
             .bytes;
         let mut journal = self
             .journal_file
-            .prepare(|writer| writer.write_all(&journal::first_frame(revision)))?;
+            .prepare(|writer| writer.write_all(&journal::first_frame(revision, &self.id)))?;
         let mut copied_to = self.from;
         loop {
             let durable = self.durable.load(Ordering::Acquire);

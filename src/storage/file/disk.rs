@@ -3,113 +3,94 @@
 //! | state | a commit | what a power cut leaves |
 //! | --- | --- | --- |
 //! | no journal | replaces `data.json` | `data.json`, before or after |
+//! | none, but one is wanted | makes a journal without a commit, then a `data.json` that names it | as above; a journal that is not named counts for nothing |
 //! | journal | appends a frame and syncs it | `data.json` and the frames that are newer |
-//! | distrusted journal | replaces `data.json`, then removes the journal | as above; frames that are not newer count for nothing |
+//! | distrusted journal | replaces `data.json` by one that names no journal, then removes the journal | as above; frames that are not newer count for nothing |
+//!
+//! So whoever has a `data.json` alone can tell whether it is all.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::checkpoint::{Checkpoint, Checkpointing, Outcome, Plan};
-use super::durable::{ReplaceError, ReplacedFile};
+use super::checkpoint::{Checkpointing, Outcome, Plan};
+use super::durable::{ReplaceError, ReplacedFile, Written};
+use super::identity::JournalId;
 use super::lock::Lock;
-use super::{Journaling, checkpoint, format, journal};
+use super::open_journal::OpenJournal;
+use super::placed::Standing;
+use super::policy::Policy;
+use super::{format, journal};
 use crate::error::StoreError;
-use crate::model::Revision;
-use crate::storage::table::{Staged, Table, TableSnapshot};
-
-/// How long a journal may become however small the data file is, in bytes.
-const JOURNAL_MIN_BYTES: u64 = 64 * 1024;
-/// The same in sizes from which on there is a journal. Small stores that are written often would
-/// make checkpoints all the time; to replay so little takes no time.
-const JOURNAL_MIN_THRESHOLDS: u64 = 8;
+use crate::storage::table::{Staged, TableSnapshot};
 
 /// The data file, its journal, and the lock that keeps others out of both.
 pub struct Disk {
     file: ReplacedFile,
     journal_file: ReplacedFile,
     lock: Arc<Lock>,
-    journaling: Journaling,
-    /// The size of the data file; 0 if there is none.
-    checkpoint_bytes: u64,
+    policy: Policy,
     journal: Journal,
     checkpointing: Option<Checkpointing>,
-    /// How long the journal must be for the next checkpoint.
-    checkpoint_at_bytes: u64,
+    /// Whether another data file than was left there was seen and is still there.
+    is_replaced: bool,
 }
 
 /// What commits are appended to.
 enum Journal {
     None,
     Open(OpenJournal),
-    /// An append failed. What the file holds after the frames that were acknowledged is not known.
+    /// What the file holds after the frames that were acknowledged is not known, or the data file
+    /// may not name it.
     Distrusted,
-}
-
-struct OpenJournal {
-    file: File,
-    /// The length of what was acknowledged; a checkpoint that is under way reads it.
-    bytes: Arc<AtomicU64>,
 }
 
 impl Disk {
     /// The files as they are, without a journal.
-    pub fn new(
-        file: ReplacedFile,
-        journal_file: ReplacedFile,
-        lock: Lock,
-        journaling: Journaling,
-        checkpoint_bytes: u64,
-    ) -> Self {
-        let mut disk = Self {
+    pub fn new(file: ReplacedFile, journal_file: ReplacedFile, lock: Lock, policy: Policy) -> Self {
+        Self {
             file,
             journal_file,
             lock: Arc::new(lock),
-            journaling,
-            checkpoint_bytes,
+            policy,
             journal: Journal::None,
             checkpointing: None,
-            checkpoint_at_bytes: 0,
-        };
-        disk.plan_checkpoint(0);
-        disk
+            is_replaced: false,
+        }
     }
 
-    /// Goes on with a journal that was replayed into `table` and leads to `last`; ends it if it
-    /// is no longer wanted, or if the data file has gone past it.
+    /// Goes on with a journal that the data file names, unless it is no longer wanted.
     ///
     /// # Errors
     /// What the system says; all is as it was.
     pub fn go_on_with(
         &mut self,
-        journal: File,
-        last: Revision,
-        table: &Table,
+        written: Written,
+        id: JournalId,
+        table: &TableSnapshot,
     ) -> Result<(), StoreError> {
-        let bytes = journal.metadata().map_err(StoreError::NotApplied)?.len();
-        self.journal = Journal::Open(OpenJournal::new(journal, bytes));
-        if last < table.revision() || !self.is_journal_wanted() {
-            return self.rewrite(&table.snapshot(&Arc::default()), &Staged::on(table));
+        if !self.policy.keeps_journal() {
+            return self.take_up_journal(table);
         }
+        self.journal = Journal::Open(OpenJournal::new(written, id));
         Ok(())
     }
 
-    fn is_journal_wanted(&self) -> bool {
-        match self.journaling {
-            Journaling::Never => false,
-            Journaling::Above { bytes } => self.checkpoint_bytes > bytes,
-        }
+    /// Ends a journal that was replayed into `table`.
+    ///
+    /// # Errors
+    /// What the system says; all is as it was.
+    pub fn take_up_journal(&mut self, table: &TableSnapshot) -> Result<(), StoreError> {
+        self.journal = Journal::Distrusted;
+        self.rewrite(table, &nothing_on(table))
     }
 
-    fn plan_checkpoint(&mut self, journal_bytes: u64) {
-        let small = match self.journaling {
-            Journaling::Never => 0,
-            Journaling::Above { bytes } => bytes.saturating_mul(JOURNAL_MIN_THRESHOLDS),
-        };
-        let grown = self.checkpoint_bytes.max(small).max(JOURNAL_MIN_BYTES);
-        self.checkpoint_at_bytes = journal_bytes.saturating_add(grown);
+    /// Removes a journal that adds nothing to the data file.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn remove_journal(&mut self) -> io::Result<()> {
+        self.journal_file.remove()
     }
 
     /// Makes what is staged on a table durable. With nothing staged it finds out whether a commit
@@ -123,6 +104,7 @@ impl Disk {
         staged: &Staged,
     ) -> Result<(), StoreError> {
         self.lock.check().map_err(StoreError::NotApplied)?;
+        self.notice_changes().map_err(StoreError::NotApplied)?;
         let done = match &self.journal {
             Journal::Open(_) if staged.is_empty() => return Ok(()),
             Journal::Open(journal) => {
@@ -133,7 +115,7 @@ impl Disk {
                 }
                 appended
             }
-            Journal::None if self.is_journal_wanted() => self.begin_journal(staged),
+            Journal::None if self.policy.begins_journal() => self.begin_journal(&table(), staged),
             Journal::None | Journal::Distrusted => self.rewrite(&table(), staged),
         };
         if let Err(StoreError::Unknown(_)) = done {
@@ -143,6 +125,32 @@ impl Disk {
         done
     }
 
+    /// Notices between two commits that a file was moved away or replaced, and writes what it held.
+    /// A data file that was replaced beside no journal stays until the next commit: somebody may
+    /// have edited it for the next start.
+    ///
+    /// # Errors
+    /// [`StoreError`]; whatever was acknowledged is where it was.
+    pub fn look_after(&mut self, table: impl Fn() -> TableSnapshot) -> Result<(), StoreError> {
+        if !self.file.is_placed() {
+            return Ok(());
+        }
+        self.lock.check().map_err(StoreError::NotApplied)?;
+        let had_journal = matches!(self.journal, Journal::Open(_));
+        let standing = self.notice_changes().map_err(StoreError::NotApplied)?;
+        let is_missed = match &self.journal {
+            Journal::None => standing == Standing::Missing,
+            Journal::Open(_) => false,
+            // One that was not trusted before is tried again after a while.
+            Journal::Distrusted => had_journal,
+        };
+        if !is_missed {
+            return Ok(());
+        }
+        let table = table();
+        self.rewrite(&table, &nothing_on(&table))
+    }
+
     /// Makes the data file alone hold everything, because the store is about to be closed.
     ///
     /// # Errors
@@ -150,36 +158,46 @@ impl Disk {
     pub fn close(&mut self, table: impl Fn() -> TableSnapshot) -> Result<(), StoreError> {
         self.cancel_checkpoint();
         if let Journal::None = self.journal {
-            return Ok(());
+            return match self.lock.check() {
+                // The folder was moved away as a whole, and all is in it.
+                Err(_) if self.file.is_in_its_folder() => Ok(()),
+                _ => self.look_after(table),
+            };
         }
         self.lock.check().map_err(StoreError::NotApplied)?;
+        self.notice_changes().map_err(StoreError::NotApplied)?;
         let table = table();
-        self.rewrite(&table, &Staged::on_revision(table.revision()))
+        self.rewrite(&table, &nothing_on(&table))
     }
 
-    /// Replaces the data file; a journal then has nothing to add and goes. If the new file is in
-    /// place but not known to be durable, the old state is written back.
+    /// Looks whether the files are those that were left there, and says so if not. A journal that
+    /// is not, or whose data file is not, is not appended to: at the next start it would be missed.
+    /// Returns how the data file is.
+    fn notice_changes(&mut self) -> io::Result<Standing> {
+        let data = self.file.standing(None)?;
+        if data != Standing::AsLeft && !self.is_replaced {
+            warn_of(self.file.path(), data);
+        }
+        self.is_replaced = data == Standing::Another;
+        if let Journal::Open(journal) = &self.journal {
+            let standing = journal.standing(&self.journal_file)?;
+            if standing != Standing::AsLeft {
+                warn_of(self.journal_file.path(), standing);
+            }
+            if (data, standing) != (Standing::AsLeft, Standing::AsLeft) {
+                self.journal = Journal::Distrusted;
+            }
+        }
+        Ok(data)
+    }
+
+    /// Replaces the data file by one that names no journal; a journal then has nothing to add and
+    /// goes. If the new file is in place but not known to be durable, the old state is written
+    /// back.
     fn rewrite(&mut self, table: &TableSnapshot, staged: &Staged) -> Result<(), StoreError> {
         // It would put an older state in the place of this one.
         self.cancel_checkpoint();
-        let write = |staged: &Staged| {
-            let entries = table.with(staged);
-            self.file
-                .replace(|writer| format::encode(writer, staged.revision(), entries))
-        };
-        let written = match write(staged) {
-            Ok(written) => written,
-            Err(ReplaceError::Before(error)) => return Err(StoreError::NotApplied(error)),
-            Err(ReplaceError::After(error)) => {
-                return Err(match write(&Staged::on_revision(table.revision())) {
-                    Ok(_) => StoreError::NotApplied(error),
-                    Err(ReplaceError::Before(_) | ReplaceError::After(_)) => {
-                        StoreError::Unknown(error)
-                    }
-                });
-            }
-        };
-        self.checkpoint_bytes = written.bytes;
+        self.write_data(table, staged, None)?;
         if let Journal::None = self.journal {
             return Ok(());
         }
@@ -193,35 +211,70 @@ impl Disk {
         Ok(())
     }
 
-    /// Makes a journal that begins with what is staged.
-    fn begin_journal(&mut self, staged: &Staged) -> Result<(), StoreError> {
-        let begun = self.journal_file.replace(|writer| {
-            writer.write_all(&journal::first_frame(staged.after()))?;
-            if staged.is_empty() {
-                return Ok(());
-            }
-            writer.write_all(&journal::frame(staged)?)
-        });
-        match begun {
+    fn write_data(
+        &mut self,
+        table: &TableSnapshot,
+        staged: &Staged,
+        names: Option<&JournalId>,
+    ) -> Result<(), StoreError> {
+        let write = |staged: &Staged, names| {
+            let entries = table.with(staged);
+            self.file
+                .replace(|writer| format::encode(writer, staged.revision(), names, entries))
+        };
+        match write(staged, names) {
             Ok(written) => {
-                self.journal = Journal::Open(OpenJournal::new(written.file, written.bytes));
-                self.plan_checkpoint(0);
+                self.policy.note_checkpoint(written.bytes, 0);
+                self.is_replaced = false;
                 Ok(())
             }
             Err(ReplaceError::Before(error)) => Err(StoreError::NotApplied(error)),
-            Err(ReplaceError::After(error)) => Err(match self.journal_file.remove() {
-                Ok(()) => StoreError::NotApplied(error),
-                Err(_) => StoreError::Unknown(error),
-            }),
+            Err(ReplaceError::After(error)) => {
+                if let Journal::Open(_) = self.journal {
+                    // What is in place does not name it.
+                    self.journal = Journal::Distrusted;
+                }
+                Err(match write(&nothing_on(table), None) {
+                    Ok(_) => StoreError::NotApplied(error),
+                    Err(ReplaceError::Before(_) | ReplaceError::After(_)) => {
+                        StoreError::Unknown(error)
+                    }
+                })
+            }
         }
     }
 
-    /// Whether the journal has outgrown the data file.
-    pub fn is_checkpoint_due(&self) -> bool {
+    /// Makes a journal that leads on from what is staged, and then a data file that names it: the
+    /// other way round a crash in between would leave one that misses its journal.
+    fn begin_journal(&mut self, table: &TableSnapshot, staged: &Staged) -> Result<(), StoreError> {
+        let id = JournalId::random();
+        let first = journal::first_frame(staged.revision(), &id);
+        let begun = self.journal_file.replace(|writer| writer.write_all(&first));
+        let done = match begun {
+            Ok(written) => {
+                let named = self.write_data(table, staged, Some(&id));
+                named.map(|()| self.journal = Journal::Open(OpenJournal::new(written, id)))
+            }
+            Err(ReplaceError::Before(error) | ReplaceError::After(error)) => {
+                Err(StoreError::NotApplied(error))
+            }
+        };
+        // The data file names none, so this one counts for nothing; but it is in the way.
+        if let Err(StoreError::NotApplied(_)) = done
+            && let Err(error) = self.journal_file.remove()
+        {
+            tracing::debug!(%error, "a journal that was not begun cannot be removed");
+        }
+        done
+    }
+
+    /// Whether a checkpoint is worth what it costs, now that so much is alive.
+    pub fn is_checkpoint_due(&mut self, live_bytes: u64) -> bool {
+        self.policy.set_live(live_bytes);
         let Journal::Open(journal) = &self.journal else {
             return false;
         };
-        self.checkpointing.is_none() && journal.bytes() >= self.checkpoint_at_bytes
+        self.checkpointing.is_none() && self.policy.is_checkpoint_due(journal.bytes())
     }
 
     /// Begins to write `table`, which holds all that the journal does, as the new data file. What
@@ -234,15 +287,16 @@ impl Disk {
             return None;
         };
         let from = journal.bytes();
-        let begun = journal.file.try_clone().and_then(|journal_before| {
+        let begun = journal.try_clone().and_then(|journal_before| {
             Checkpointing::begin(Plan {
                 file: self.file.clone(),
                 journal_file: self.journal_file.clone(),
                 lock: Arc::clone(&self.lock),
                 table,
                 journal: journal_before,
+                id: journal.id().clone(),
                 from,
-                durable: Arc::clone(&journal.bytes),
+                durable: journal.bytes_as_they_grow(),
             })
         });
         match begun {
@@ -281,18 +335,19 @@ impl Disk {
                 return Ok(());
             }
         };
-        self.checkpoint_bytes = checkpoint.bytes;
-        if !self.is_journal_wanted() {
+        let data_bytes = checkpoint.bytes;
+        if !self.policy.keeps_journal() {
             let table = table();
-            return self.rewrite(&table, &Staged::on_revision(table.revision()));
+            return self.rewrite(&table, &nothing_on(&table));
         }
         match journal.succeed(checkpoint, &self.journal_file) {
             Ok(journal) => {
-                self.plan_checkpoint(journal.bytes());
+                self.policy.note_checkpoint(data_bytes, journal.bytes());
                 self.journal = Journal::Open(journal);
                 Ok(())
             }
             Err(ReplaceError::Before(error)) => {
+                self.policy.note_checkpoint(data_bytes, bytes);
                 self.put_off_checkpoint(bytes, &error);
                 Ok(())
             }
@@ -306,7 +361,7 @@ impl Disk {
 
     fn put_off_checkpoint(&mut self, journal_bytes: u64, error: &io::Error) {
         tracing::warn!(%error, "no checkpoint could be made; the journal goes on");
-        self.plan_checkpoint(journal_bytes);
+        self.policy.put_off(journal_bytes);
     }
 
     fn cancel_checkpoint(&mut self) {
@@ -316,57 +371,24 @@ impl Disk {
     }
 }
 
-impl OpenJournal {
-    fn new(file: File, bytes: u64) -> Self {
-        Self {
-            file,
-            bytes: Arc::new(AtomicU64::new(bytes)),
-        }
-    }
+fn nothing_on(table: &TableSnapshot) -> Staged {
+    Staged::on_revision(table.revision())
+}
 
-    fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Acquire)
-    }
-
-    /// Appends a frame and makes it durable, else cuts it off again.
-    fn append(&self, staged: &Staged) -> Result<(), StoreError> {
-        let bytes = self.bytes();
-        let append = || {
-            if self.file.metadata()?.nlink() == 0 {
-                return Err(io::Error::other("the journal was removed"));
-            }
-            let frame = journal::frame(staged)?;
-            self.file.write_all_at(&frame, bytes)?;
-            self.file.sync_data()?;
-            Ok(frame.len() as u64)
-        };
-        match append() {
-            Ok(appended) => {
-                self.bytes.store(bytes + appended, Ordering::Release);
-                Ok(())
-            }
-            Err(error) => {
-                let cut_off = self.file.set_len(bytes).and_then(|()| self.file.sync_all());
-                Err(match cut_off {
-                    Ok(()) => StoreError::NotApplied(error),
-                    Err(_) => StoreError::Unknown(error),
-                })
-            }
-        }
-    }
-
-    /// The journal that a checkpoint has begun, with what was appended meanwhile.
-    fn succeed(
-        &self,
-        mut checkpoint: Checkpoint,
-        journal_file: &ReplacedFile,
-    ) -> Result<Self, ReplaceError> {
-        let rest = checkpoint.copied_to..self.bytes();
-        let temporary = &mut checkpoint.journal;
-        checkpoint::copy(&self.file, rest, temporary.as_file_mut())
-            .map_err(ReplaceError::Before)?;
-        let written = journal_file.install(checkpoint.journal)?;
-        Ok(Self::new(written.file, written.bytes))
+fn warn_of(path: &Path, standing: Standing) {
+    let file = path.display();
+    match standing {
+        Standing::AsLeft => {}
+        Standing::Missing => tracing::warn!(
+            %file,
+            "the file was moved away or removed while it was in use; the data file is written anew \
+             from memory, so nothing that was acknowledged is lost"
+        ),
+        Standing::Another => tracing::warn!(
+            %file,
+            "the file was replaced or edited while it was in use; it gives way to a data file that \
+             is written anew from memory, so nothing that was acknowledged is lost"
+        ),
     }
 }
 
@@ -376,7 +398,9 @@ mod tests {
 
     use super::*;
     use crate::model::{Change, Expected, Operation, Timestamp, Value};
+    use crate::storage::file::Journaling;
     use crate::storage::file::open::open;
+    use crate::storage::table::Table;
 
     const ALWAYS: Journaling = Journaling::Above { bytes: 0 };
 
@@ -405,6 +429,7 @@ mod tests {
             let table = self.snapshot();
             self.0.commit(|| table.clone(), &staged).unwrap();
             self.1.apply(staged);
+            self.0.is_checkpoint_due(self.1.live_bytes());
         }
     }
 

@@ -1,16 +1,20 @@
 //! Replacing a file so that a power cut at any instant leaves the old state or the new one.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tempfile::NamedTempFile;
+
+use super::access::Access;
+use super::folder::Folder;
+use super::placed::{Placed, Seen, Standing};
 
 /// How much is gathered before it goes to the system, in bytes.
 const WRITE_BUFFER_BYTES: usize = 256 * 1024;
-/// What a new file may be used for, before the process' umask takes its part.
-const NEW_FILE_MODE: u32 = 0o666;
 /// How many characters of a temporary file's name are random.
 const TEMPORARY_RANDOM_CHARS: usize = 6;
 const TEMPORARY_SUFFIX: &str = ".tmp";
@@ -49,9 +53,11 @@ pub struct Written {
 #[derive(Debug, Clone)]
 pub struct ReplacedFile {
     path: PathBuf,
-    directory: PathBuf,
-    /// The file whose mode and owner a new one takes over.
+    folder: Arc<Folder>,
+    /// The file whose mode and owner a new one takes over, and what they were when it was seen last.
     model: PathBuf,
+    access: Arc<Mutex<Option<Access>>>,
+    placed: Arc<Mutex<Placed>>,
 }
 
 impl ReplacedFile {
@@ -75,11 +81,13 @@ impl ReplacedFile {
             }
             other => other?,
         };
-        let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+        let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
         Ok(Self {
+            folder: Arc::new(Folder::open(folder)?),
             model: path.clone(),
             path,
-            directory,
+            access: Arc::default(),
+            placed: Arc::default(),
         })
     }
 
@@ -99,7 +107,56 @@ impl ReplacedFile {
     pub fn companion(&self, ending: &str) -> Self {
         Self {
             path: self.beside(ending),
+            placed: Arc::default(),
             ..self.clone()
+        }
+    }
+
+    /// Takes note of what is there, as it was found at the start.
+    pub fn note(&self, metadata: &Metadata) {
+        self.placed.lock().set(Some(Seen::of(metadata)));
+    }
+
+    /// Whether a file was found or put there.
+    pub fn is_placed(&self) -> bool {
+        self.placed.lock().is_some()
+    }
+
+    /// Whether what is there now is what was put there. If it was appended to, `bytes` is how long
+    /// it is.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn standing(&self, bytes: Option<u64>) -> io::Result<Standing> {
+        // A rename by another thread is noted before or after both.
+        let placed = self.placed.lock();
+        let found = match fs::metadata(&self.path) {
+            Ok(metadata) => Some(Seen::of(&metadata)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        Ok(placed.judge(found, bytes))
+    }
+
+    /// Whether there is such a file in the folder, wherever that is by now.
+    pub fn is_in_its_folder(&self) -> bool {
+        let name = self.path.file_name().unwrap_or_default();
+        self.folder.has(name)
+    }
+
+    /// Who may read and write what is there; if it is gone, who might.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn access(&self) -> io::Result<Option<Access>> {
+        match fs::metadata(&self.model) {
+            Ok(metadata) => {
+                let access = Some(Access::of(&metadata));
+                *self.access.lock() = access;
+                Ok(access)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(*self.access.lock()),
+            Err(error) => Err(error),
         }
     }
 
@@ -125,11 +182,18 @@ impl ReplacedFile {
     pub fn install(&self, temporary: NamedTempFile) -> Result<Written, ReplaceError> {
         let file = temporary.as_file();
         let prepared = file.sync_all().and_then(|()| file.metadata());
-        let bytes = prepared.map_err(ReplaceError::Before)?.len();
-        let file = temporary
-            .persist(&self.path)
-            .map_err(|error| ReplaceError::Before(error.error))?;
-        self.sync_directory().map_err(ReplaceError::After)?;
+        let seen = prepared.map_err(ReplaceError::Before)?;
+        self.placed.lock().expect(Seen::of(&seen));
+        let file = match temporary.persist(&self.path) {
+            Ok(file) => file,
+            Err(error) => {
+                self.placed.lock().expect_no_more();
+                return Err(ReplaceError::Before(error.error));
+            }
+        };
+        self.note(&seen);
+        self.folder.sync().map_err(ReplaceError::After)?;
+        let bytes = seen.len();
         Ok(Written { file, bytes })
     }
 
@@ -142,12 +206,13 @@ impl ReplacedFile {
         &self,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<NamedTempFile> {
+        let first_mode = Access::first_mode(self.access()?);
         let temporary = tempfile::Builder::new()
             .prefix(&self.temporary_prefix())
             .rand_bytes(TEMPORARY_RANDOM_CHARS)
             .suffix(TEMPORARY_SUFFIX)
-            .permissions(Permissions::from_mode(NEW_FILE_MODE))
-            .tempfile_in(&self.directory)?;
+            .permissions(Permissions::from_mode(first_mode))
+            .tempfile_in(self.folder.path())?;
         let steady = SteadyWriter {
             file: temporary.as_file(),
             unsynced_bytes: 0,
@@ -157,24 +222,10 @@ impl ReplacedFile {
         writer
             .into_inner()
             .map_err(io::IntoInnerError::into_error)?;
-        self.keep_permissions(temporary.as_file())?;
-        Ok(temporary)
-    }
-
-    /// Gives the new file the mode and, where the process may, the owner of the one it replaces.
-    fn keep_permissions(&self, new: &File) -> io::Result<()> {
-        let old = match fs::metadata(&self.model) {
-            Ok(old) => old,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        let new_metadata = new.metadata()?;
-        if (old.uid(), old.gid()) != (new_metadata.uid(), new_metadata.gid())
-            && let Err(error) = fchown(new, Some(old.uid()), Some(old.gid()))
-        {
-            tracing::debug!(%error, "the owner of the data file cannot be kept");
+        if let Some(access) = self.access()? {
+            access.give_to(temporary.as_file())?;
         }
-        new.set_permissions(old.permissions())
+        Ok(temporary)
     }
 
     /// Removes the file, for good.
@@ -184,7 +235,10 @@ impl ReplacedFile {
     pub fn remove(&self) -> io::Result<()> {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => self.sync_directory(),
+            _ => {
+                self.placed.lock().set(None);
+                self.folder.sync()
+            }
         }
     }
 
@@ -196,11 +250,7 @@ impl ReplacedFile {
         if self.path.try_exists()? {
             File::open(&self.path)?.sync_all()?;
         }
-        self.sync_directory()
-    }
-
-    fn sync_directory(&self) -> io::Result<()> {
-        File::open(&self.directory)?.sync_all()
+        self.folder.sync()
     }
 
     /// Removes temporary files that a crash left behind. No other process may be using the file.
@@ -209,7 +259,7 @@ impl ReplacedFile {
     /// What the system says.
     pub fn remove_leftovers(&self) -> io::Result<()> {
         let prefix = self.temporary_prefix();
-        for file in fs::read_dir(&self.directory)? {
+        for file in fs::read_dir(self.folder.path())? {
             let file = file?;
             let name = file.file_name();
             let random = name

@@ -6,6 +6,8 @@
 //! "doc/a":{"value":{"title":"x"},"version":3,"revision":42,"modified_at":"2026-11-22T10:00:00.000Z"}
 //! }}
 //! ```
+//! While a journal is in use, the first line says which, before the entries:
+//! `"journal":"9c56cc51b374c3ba"`.
 
 use std::fmt;
 use std::io::{self, BufRead, Write};
@@ -15,6 +17,7 @@ use serde::Deserialize as DeserializeDerive;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use thiserror::Error;
 
+use super::identity::JournalId;
 use crate::model::{Key, Record, Revision, Timestamp, Value, Version};
 use crate::storage::table::Table;
 
@@ -24,6 +27,8 @@ pub const FORMAT: u64 = 1;
 pub const SEPARATOR: &[u8] = b",\n";
 /// What follows the line of the last entry.
 pub const END: &[u8] = b"}}\n";
+/// What stands before the id of a journal.
+const JOURNAL: &str = "\"journal\":\"";
 
 /// Why a text is not a `data.json`, and where.
 #[derive(Debug, Error)]
@@ -34,16 +39,35 @@ pub struct FormatError {
     column: usize,
 }
 
-/// Writes a whole `data.json`.
+/// What a `data.json` holds.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Its entries, at its revision.
+    pub table: Table,
+    /// The journal that has the commits since.
+    pub journal: Option<JournalId>,
+}
+
+/// What its first line says.
+#[derive(Debug, PartialEq, Eq)]
+pub struct FirstLine {
+    /// The revision of the whole.
+    pub revision: Revision,
+    /// The journal that has the commits since.
+    pub journal: Option<JournalId>,
+}
+
+/// Writes a whole `data.json`, to which a journal leads on if there is one.
 ///
 /// # Errors
 /// Those of the writer.
 pub fn encode<'a>(
     mut writer: impl Write,
     revision: Revision,
+    journal: Option<&JournalId>,
     entries: impl Iterator<Item = (&'a Key, &'a Record)>,
 ) -> io::Result<()> {
-    writer.write_all(&start(revision))?;
+    writer.write_all(&start(revision, journal))?;
     let mut line = Vec::new();
     let mut separator = &b"\n"[..];
     for (key, record) in entries {
@@ -58,8 +82,9 @@ pub fn encode<'a>(
 }
 
 /// The first line, without its end.
-fn start(revision: Revision) -> Vec<u8> {
-    format!("{{\"format\":{FORMAT},\"revision\":{revision},\"entries\":{{").into_bytes()
+fn start(revision: Revision, journal: Option<&JournalId>) -> Vec<u8> {
+    let journal = journal.map_or_else(String::new, |id| format!("{JOURNAL}{id}\","));
+    format!("{{\"format\":{FORMAT},\"revision\":{revision},{journal}\"entries\":{{").into_bytes()
 }
 
 /// Writes `"key":{…}`, or `"key":null` for a record that is no more.
@@ -85,7 +110,7 @@ pub fn write_entry(line: &mut Vec<u8>, key: &Key, record: Option<&Record>) -> io
 ///
 /// # Errors
 /// [`FormatError`] if it is not one, is of another format, or contradicts itself.
-pub fn decode(reader: impl BufRead) -> Result<Table, FormatError> {
+pub fn decode(reader: impl BufRead) -> Result<Loaded, FormatError> {
     let document: Document = serde_json::from_reader(reader).map_err(|error| {
         let full = error.to_string();
         let place = format!(" at line {} column {}", error.line(), error.column());
@@ -109,17 +134,26 @@ pub fn decode(reader: impl BufRead) -> Result<Table, FormatError> {
         });
     }
     table.skip_to(document.revision);
-    Ok(table)
+    Ok(Loaded {
+        table,
+        journal: document.journal,
+    })
 }
 
-/// The revision in a first line, with its end, if it is as [`encode`] writes it.
+/// A first line, with its end, if it is as [`encode`] writes it.
 #[must_use]
-pub fn revision_of_first_line(line: &[u8]) -> Option<Revision> {
-    let digits = line.strip_prefix(b"{\"format\":1,\"revision\":")?;
-    let digits = digits.strip_suffix(b",\"entries\":{\n")?;
-    let revision = std::str::from_utf8(digits).ok()?.parse().ok()?;
+pub fn first_line(line: &[u8]) -> Option<FirstLine> {
+    let rest = std::str::from_utf8(line).ok()?;
+    let rest = rest.strip_prefix("{\"format\":1,\"revision\":")?;
+    let (digits, rest) = rest.split_once(',')?;
+    let revision = digits.parse().ok()?;
+    let journal = match rest.strip_prefix(JOURNAL) {
+        Some(rest) => Some(JournalId::parse(rest.split_once('"')?.0)?),
+        None => None,
+    };
     // Only what would be written so, not `+1` or `01`.
-    (line.strip_suffix(b"\n") == Some(&start(revision)[..])).then_some(revision)
+    let written = start(revision, journal.as_ref());
+    (line.strip_suffix(b"\n") == Some(&written[..])).then_some(FirstLine { revision, journal })
 }
 
 /// Reads some of the lines between the first and the last of a `data.json`, as the members of an
@@ -140,6 +174,8 @@ struct Document {
     #[serde(rename = "format", deserialize_with = "known_format")]
     _format: u64,
     revision: Revision,
+    #[serde(default)]
+    journal: Option<JournalId>,
     entries: Entries,
 }
 
@@ -269,7 +305,7 @@ mod tests {
         let mut text = Vec::new();
         let snapshot = table.snapshot(&"".into());
         let entries = snapshot.with(&nothing);
-        encode(&mut text, table.revision(), entries).unwrap();
+        encode(&mut text, table.revision(), None, entries).unwrap();
         String::from_utf8(text).unwrap()
     }
 
@@ -303,7 +339,7 @@ mod tests {
     #[test]
     fn what_was_saved_is_loaded_with_its_tags() {
         let table = example();
-        let loaded = decode(saved(&table).as_bytes()).unwrap();
+        let loaded = decode(saved(&table).as_bytes()).unwrap().table;
         assert_eq!(loaded.revision(), 2);
         assert_eq!(loaded.count(), 2);
         for key in ["username", "doc/a"] {
@@ -315,7 +351,37 @@ mod tests {
             );
         }
         let empty = Table::default();
-        assert_eq!(decode(saved(&empty).as_bytes()).unwrap().count(), 0);
+        assert_eq!(decode(saved(&empty).as_bytes()).unwrap().table.count(), 0);
+    }
+
+    #[test]
+    fn the_first_line_says_which_journal_leads_on_and_both_readers_know_it() {
+        let id = JournalId::parse("9c56cc51b374c3ba").unwrap();
+        let line = "{\"format\":1,\"revision\":42,\"journal\":\"9c56cc51b374c3ba\",\"entries\":{\n";
+        let mut text = Vec::new();
+        encode(&mut text, 42, Some(&id), std::iter::empty()).unwrap();
+        assert_eq!(String::from_utf8(text).unwrap(), format!("{line}}}}}\n"));
+        let said = |line: &str| first_line(line.as_bytes());
+        let (revision, journal) = (42, Some(id.clone()));
+        assert_eq!(said(line), Some(FirstLine { revision, journal }));
+        let plain = "{\"format\":1,\"revision\":42,\"entries\":{\n";
+        let journal = None;
+        assert_eq!(said(plain), Some(FirstLine { revision, journal }));
+        // By hand, in any order and with white space.
+        let edited =
+            "{\"journal\": \"9c56cc51b374c3ba\", \"entries\": {}, \"revision\": 42, \"format\": 1}";
+        assert_eq!(decode(edited.as_bytes()).unwrap().journal, Some(id));
+        assert_eq!(said(&format!("{edited}\n")), None);
+        let nothing = edited.replace("\"9c56cc51b374c3ba\"", "null");
+        assert_eq!(decode(nothing.as_bytes()).unwrap().journal, None);
+        for damaged in [
+            edited.replace("9c56cc51b374c3ba", "9C56CC51B374C3BA"),
+            edited.replace("9c56cc51b374c3ba", ""),
+            edited.replace("\"9c56cc51b374c3ba\"", "1"),
+            edited.replace("\"revision\"", "\"journal\": null, \"revision\""),
+        ] {
+            assert!(decode(damaged.as_bytes()).is_err(), "{damaged}");
+        }
     }
 
     #[test]
@@ -323,7 +389,7 @@ mod tests {
         let text = saved(&example());
         let tree: serde_json::Value = serde_json::from_str(&text).unwrap();
         let pretty = serde_json::to_string_pretty(&tree).unwrap();
-        assert_eq!(saved(&decode(pretty.as_bytes()).unwrap()), text);
+        assert_eq!(saved(&decode(pretty.as_bytes()).unwrap().table), text);
     }
 
     #[test]

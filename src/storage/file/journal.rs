@@ -4,10 +4,11 @@
 //! and its CRC-32 as hexadecimal digits, the text, a line feed. JSON text has neither a record
 //! separator nor a line feed nor a zero byte, so each of them tells what it is:
 //! ```text
-//! ␞00000000001a 5bd2e4e2 {"format":1,"revision":41}
+//! ␞000000000032 05b190de {"format":1,"revision":41,"id":"9c56cc51b374c3ba"}
 //! ␞0000000000c5 96f3b1d0 {"after":41,"revision":42,"changes":{"doc/a":{"value":…},"doc/b":null}}
 //! ```
-//! The first frame names the revision from which the journal leads on. Each further frame holds
+//! The first frame names the revision from which the journal leads on, and the id by which the data
+//! file knows it; journals that older versions left have none. Each further frame holds
 //! what one group of commits changed, and the revisions before and after it.
 
 use std::fmt;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::format::{self, FORMAT, Members, StoredRecord, known_format};
+use super::identity::JournalId;
 use crate::model::Revision;
 use crate::storage::table::{Staged, Table};
 
@@ -60,13 +62,16 @@ pub struct Replayed {
     pub torn_bytes: u64,
     /// The revision to which the journal leads.
     pub revision: Revision,
+    /// By which the data file knows it.
+    pub id: Option<JournalId>,
 }
 
 /// The frame that a journal begins with, if it leads on from this revision.
 #[must_use]
-pub fn first_frame(revision: Revision) -> Vec<u8> {
+pub fn first_frame(revision: Revision, id: &JournalId) -> Vec<u8> {
     let mut frame = begin_frame();
-    frame.extend_from_slice(format!("{{\"format\":{FORMAT},\"revision\":{revision}}}").as_bytes());
+    let text = format!("{{\"format\":{FORMAT},\"revision\":{revision},\"id\":\"{id}\"}}");
+    frame.extend_from_slice(text.as_bytes());
     end_frame(frame)
 }
 
@@ -109,7 +114,9 @@ fn head(text: &[u8]) -> String {
     format!("{separator}{length:0LENGTH_DIGITS$x} {checksum:0CHECKSUM_DIGITS$x} ")
 }
 
-/// Applies to `table`, which a checkpoint was loaded into, the frames that are newer.
+/// Applies to `table`, which a checkpoint was loaded into, the frames that are newer. `named` is the
+/// journal that the checkpoint says has them. One that it does not name is another's if it has newer
+/// frames; an older version's has no name.
 ///
 /// A frame that is not whole is taken for torn by a power cut, and so for never acknowledged, only
 /// if that is what it looks like: no whole frame follows, and it ends too early or has a whole
@@ -117,9 +124,13 @@ fn head(text: &[u8]) -> String {
 ///
 /// # Errors
 /// [`ReplayError`]; what was applied before is in the table.
-pub fn replay(mut reader: impl BufRead, table: &mut Table) -> Result<Replayed, ReplayError> {
+pub fn replay(
+    mut reader: impl BufRead,
+    table: &mut Table,
+    named: Option<&JournalId>,
+) -> Result<Replayed, ReplayError> {
     let mut offset = 0;
-    let mut revision = None;
+    let mut begun: Option<First> = None;
     let mut frame = Vec::new();
     loop {
         let damaged = |reason: &dyn fmt::Display| {
@@ -128,7 +139,7 @@ pub fn replay(mut reader: impl BufRead, table: &mut Table) -> Result<Replayed, R
         };
         let Some(text) = next_frame(&mut reader, &mut frame).map_err(ReplayError::Io)? else {
             reader.read_to_end(&mut frame).map_err(ReplayError::Io)?;
-            let Some(revision) = revision else {
+            let Some(First { revision, id, .. }) = begun else {
                 return Err(damaged(&"the first frame is not whole"));
             };
             if !frame.is_empty() && !is_torn(offset, &frame) {
@@ -138,15 +149,17 @@ pub fn replay(mut reader: impl BufRead, table: &mut Table) -> Result<Replayed, R
                 whole_bytes: offset,
                 torn_bytes: frame.len() as u64,
                 revision,
+                id,
             });
         };
-        revision = Some(
-            match revision {
-                None => begin(text, table),
-                Some(before) => go_on(text, before, table),
+        match &mut begun {
+            None => begun = Some(begin(text, table, named).map_err(|reason| damaged(&reason))?),
+            Some(first) => {
+                let is_strange = named.is_none() && first.id.is_some();
+                first.revision = go_on(text, first.revision, table, is_strange)
+                    .map_err(|reason| damaged(&reason))?;
             }
-            .map_err(|reason| damaged(&reason))?,
-        );
+        }
         offset += frame.len() as u64;
     }
 }
@@ -213,6 +226,8 @@ struct First {
     #[serde(rename = "format", deserialize_with = "known_format")]
     _format: u64,
     revision: Revision,
+    #[serde(default)]
+    id: Option<JournalId>,
 }
 
 #[derive(Deserialize)]
@@ -223,21 +238,36 @@ struct Group {
     changes: Members<Option<StoredRecord>>,
 }
 
-/// Returns the revision from which the journal leads on.
-fn begin(text: &[u8], table: &Table) -> Result<Revision, String> {
+/// Returns the revision from which the journal leads on, and its id.
+fn begin(text: &[u8], table: &Table, named: Option<&JournalId>) -> Result<First, String> {
     let first: First = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-    if first.revision > table.revision() {
+    if let Some(named) = named
+        && first.id.as_ref() != Some(named)
+    {
+        return Err(format!(
+            "it is not the journal {named}, which data.json names; put that one back or restore \
+             both files from one backup"
+        ));
+    }
+    // One that is not named may have been made for a data file that was never written.
+    let is_strange = named.is_none() && first.id.is_some();
+    if first.revision > table.revision() && !is_strange {
         return Err(format!(
             "the journal leads on from revision {}, but the data file is of revision {}",
             first.revision,
             table.revision(),
         ));
     }
-    Ok(first.revision)
+    Ok(first)
 }
 
 /// Returns the revision to which the frame leads.
-fn go_on(text: &[u8], before: Revision, table: &mut Table) -> Result<Revision, String> {
+fn go_on(
+    text: &[u8],
+    before: Revision,
+    table: &mut Table,
+    is_strange: bool,
+) -> Result<Revision, String> {
     let group: Group = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     let (after, revision) = (group.after, group.revision);
     if after != before || revision <= after {
@@ -248,6 +278,14 @@ fn go_on(text: &[u8], before: Revision, table: &mut Table) -> Result<Revision, S
     if revision <= table.revision() {
         // The data file has it already.
         return Ok(revision);
+    }
+    if is_strange {
+        return Err(format!(
+            "it belongs to another data.json: it has commits up to revision {revision} at least, \
+             and the data file is of revision {} and names no journal; restore the data.json that \
+             it belongs to, or move the journal away to start with the data file alone",
+            table.revision(),
+        ));
     }
     if after < table.revision() {
         return Err(format!(
@@ -316,6 +354,10 @@ mod tests {
         format!("{} {entries:?}", table.revision())
     }
 
+    fn id() -> JournalId {
+        JournalId::parse("9c56cc51b374c3ba").unwrap()
+    }
+
     fn checkpoint() -> Table {
         let mut table = Table::default();
         let first = staged(&table, "first", Some("[1]"));
@@ -325,7 +367,7 @@ mod tests {
 
     fn example(values: &[(&str, Option<&str>)]) -> Example {
         let mut table = checkpoint();
-        let mut journal = first_frame(table.revision());
+        let mut journal = first_frame(table.revision(), &id());
         let (mut ends, mut states) = (vec![journal.len()], vec![state(&table)]);
         for (key, value) in values {
             let staged = staged(&table, key, *value);
@@ -353,7 +395,7 @@ mod tests {
 
     fn replayed(journal: &[u8]) -> Result<(Replayed, String), String> {
         let mut table = checkpoint();
-        match replay(journal, &mut table) {
+        match replay(journal, &mut table, Some(&id())) {
             Ok(replayed) => Ok((replayed, state(&table))),
             Err(ReplayError::Journal(error)) => Err(error.to_string()),
             Err(ReplayError::Io(error)) => panic!("{error}"),
@@ -448,8 +490,8 @@ mod tests {
         let example = small();
         // The checkpoint was made after the second frame, the crash came before a new journal.
         let mut later = checkpoint();
-        replay(&example.journal[..example.ends[2]], &mut later).unwrap();
-        replay(&example.journal[..], &mut later).unwrap();
+        replay(&example.journal[..example.ends[2]], &mut later, Some(&id())).unwrap();
+        replay(&example.journal[..], &mut later, Some(&id())).unwrap();
         assert_eq!(&state(&later), example.states.last().unwrap());
     }
 
@@ -457,7 +499,8 @@ mod tests {
     fn a_journal_of_another_state_is_refused() {
         let example = small();
         let mut too_old = Table::default();
-        let Err(ReplayError::Journal(error)) = replay(&example.journal[..], &mut too_old) else {
+        let outcome = replay(&example.journal[..], &mut too_old, Some(&id()));
+        let Err(ReplayError::Journal(error)) = outcome else {
             panic!("it was replayed");
         };
         assert_eq!(
@@ -499,10 +542,10 @@ mod tests {
                 "has a record of 3",
             ),
         ] {
-            let refused = replayed(&[first_frame(1), framed(text)].concat()).unwrap_err();
+            let refused = replayed(&[first_frame(1, &id()), framed(text)].concat()).unwrap_err();
             assert!(refused.contains(reason), "{text}: {refused}");
         }
-        let newer = framed("{\"format\":2,\"revision\":1}");
+        let newer = framed("{\"format\":2,\"revision\":1,\"id\":\"9c56cc51b374c3ba\"}");
         let refused = replayed(&newer).unwrap_err();
         assert!(refused.contains("newer than this program"), "{refused}");
     }

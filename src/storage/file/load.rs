@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use super::format;
+use super::format::{self, FirstLine, Loaded};
 use crate::model::{Key, Record, Revision};
 use crate::storage::table::Table;
 
@@ -22,16 +22,16 @@ type Part = Option<Vec<(Key, Arc<Record>)>>;
 /// Where a part goes to be parsed, and where its entries come from.
 type Parser = (SyncSender<Vec<u8>>, Receiver<Part>);
 
-/// The table in a data file of so many bytes. `None` if the file is not to the letter what
+/// What is in a data file of so many bytes. `None` if the file is not to the letter what
 /// [`format::encode`] writes, whether it is damaged or was edited by hand.
 ///
 /// # Errors
 /// Those of reading.
-pub fn load(file: &File, bytes: u64) -> io::Result<Option<Table>> {
+pub fn load(file: &File, bytes: u64) -> io::Result<Option<Loaded>> {
     let mut reader = BufReader::with_capacity(PART_BYTES, file);
     let mut line = Vec::new();
     reader.read_until(b'\n', &mut line)?;
-    let Some(revision) = format::revision_of_first_line(&line) else {
+    let Some(FirstLine { revision, journal }) = format::first_line(&line) else {
         return Ok(None);
     };
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
@@ -57,7 +57,8 @@ pub fn load(file: &File, bytes: u64) -> io::Result<Option<Table>> {
         };
         let is_whole = loading.gather(&mut reader, &parsers)?;
         loading.table.skip_to(revision);
-        Ok(is_whole.then_some(loading.table))
+        let table = loading.table;
+        Ok(is_whole.then_some(Loaded { table, journal }))
     })
 }
 

@@ -3,8 +3,11 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+use super::access::Access;
+use super::suitable;
 
 /// A lock that is held as long as this is there.
 #[derive(Debug)]
@@ -28,16 +31,18 @@ pub enum LockError {
 }
 
 impl Lock {
-    /// Takes the lock on the file at `path`, which is created if it is not there.
+    /// Takes the lock on the file at `path`, which is created for those who have `access` if it is
+    /// not there.
     ///
     /// # Errors
     /// [`LockError`].
-    pub fn take(path: &Path) -> Result<Self, LockError> {
+    pub fn take(path: &Path, access: Option<Access>) -> Result<Self, LockError> {
         let failed = |action| move |source| LockError::Io { action, source };
-        let create = OpenOptions::new().create(true).append(true).open(path);
-        drop(create.map_err(failed("created"))?);
+        create(path, access).map_err(failed("created"))?;
         // Held for reading only, or its file system could not be remounted read-only.
-        let file = File::open(path).map_err(failed("opened"))?;
+        let file = suitable::open_regular(path, OpenOptions::new().read(true))
+            .and_then(|file| file.ok_or_else(|| io::ErrorKind::NotFound.into()))
+            .map_err(failed("opened"))?;
         match file.try_lock() {
             Ok(()) => Ok(Self {
                 file,
@@ -61,6 +66,20 @@ impl Lock {
         Err(io::Error::other(
             "the lock file is another than at the start",
         ))
+    }
+}
+
+/// Creates the file if there is none.
+fn create(path: &Path, access: Option<Access>) -> io::Result<()> {
+    let created = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(Access::first_mode(access))
+        .open(path);
+    match (created, access) {
+        (Ok(file), Some(access)) => access.give_to(&file),
+        (Err(error), _) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -6,17 +6,23 @@
 //! the table plus what the batch has changed so far, makes the batch durable with one file
 //! operation, and only then applies it to the table, publishes it to watchers and answers.
 
+mod access;
 mod checkpoint;
 mod commit;
 mod disk;
 mod durable;
+mod folder;
 pub mod format;
+pub mod identity;
 pub mod journal;
 mod load;
 mod lock;
 mod open;
+mod open_journal;
+mod placed;
+mod policy;
+mod suitable;
 
-use std::convert::Infallible;
 use std::io;
 use std::mem;
 use std::path::Path;
@@ -52,6 +58,9 @@ const GROUP_MAX_COMMITS: usize = 1024;
 const GROUP_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// How long the writer waits after a failure before it tries by itself whether the disk is back.
 const RETRY_AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// How often the writer looks whether its files are still there while nobody writes.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// When commits are appended to a journal. Otherwise each group of them rewrites the data file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,8 +114,8 @@ pub struct FileStore {
     history: Arc<str>,
     writable: Arc<AtomicBool>,
     requests: mpsc::Sender<Request>,
-    /// Dropped by the writer when it ends.
-    writer_ended: Mutex<Option<oneshot::Receiver<Infallible>>>,
+    /// What the writer's end came to.
+    writer_ended: Mutex<Option<oneshot::Receiver<Result<(), StoreError>>>>,
 }
 
 impl FileStore {
@@ -150,8 +159,8 @@ impl FileStore {
         thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || {
-                writer.run(received);
-                drop(ended);
+                // Nobody waits for it if the store is not closed but dropped.
+                let _ = ended.send(writer.run(received));
             })
             .map_err(failed("written without a thread, which"))?;
         Ok(Self {
@@ -215,14 +224,19 @@ impl Store for FileStore {
         }
     }
 
-    async fn close(&self) {
+    async fn close(&self) -> Result<(), StoreError> {
         // If it is closed already, there is nobody to tell and nothing to wait for.
         let _ = self.requests.send(Request::Close).await;
         let ended = self.writer_ended.lock().take();
-        if let Some(ended) = ended {
-            let Err(_) = ended.await;
-        }
+        let closed = match ended {
+            Some(ended) => ended.await.unwrap_or_else(|_| {
+                let gone = io::Error::other("the writer ended badly");
+                Err(StoreError::Unknown(gone))
+            }),
+            None => Ok(()),
+        };
         self.feed.close();
+        closed
     }
 }
 
@@ -234,6 +248,8 @@ enum Request {
     FinishCheckpoint(checkpoint::Outcome),
     /// The disk has failed a while ago, and may be back.
     TryDisk,
+    /// Somebody may have moved a file away.
+    LookAfterFiles,
     Close,
 }
 
@@ -252,7 +268,8 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+    fn run(mut self, mut requests: mpsc::Receiver<Request>) -> Result<(), StoreError> {
+        self.look_after_files_later();
         let mut group = Vec::new();
         while let Some(first) = requests.blocking_recv() {
             let mut group_bytes = 0;
@@ -267,6 +284,7 @@ impl Writer {
                     }
                     Request::FinishCheckpoint(outcome) => self.finish_checkpoint(outcome),
                     Request::TryDisk => self.try_disk(),
+                    Request::LookAfterFiles => self.look_after_files(),
                     // What was sent before is still received; then there is nothing any more.
                     Request::Close => requests.close(),
                 }
@@ -282,9 +300,7 @@ impl Writer {
             }
         }
         let table = Arc::clone(&self.table);
-        if let Err(error) = self.disk.close(|| snapshot(&table)) {
-            tracing::error!(%error, "the journal could not be taken up into the data file");
-        }
+        self.disk.close(|| snapshot(&table))
     }
 
     /// Decides a batch, makes it durable, applies it, answers it.
@@ -358,8 +374,26 @@ impl Writer {
         }
     }
 
+    /// What was moved away while nobody wrote is not to be missed at the next start.
+    fn look_after_files(&mut self) {
+        let looked = self.disk.look_after(|| snapshot(&self.table));
+        if let Err(error) = looked {
+            // Whether it can write again, only writing tells.
+            self.note_writable(Some(&error));
+        }
+        self.look_after_files_later();
+    }
+
+    fn look_after_files_later(&self) {
+        self.send_later(async {
+            tokio::time::sleep(LOOK_EVERY).await;
+            Request::LookAfterFiles
+        });
+    }
+
     fn begin_checkpoint_if_due(&mut self) {
-        if self.disk.is_checkpoint_due()
+        let live_bytes = self.table.read().live_bytes();
+        if self.disk.is_checkpoint_due(live_bytes)
             && let Some(outcome) = self.disk.begin_checkpoint(snapshot(&self.table))
         {
             self.send_later(async { Request::FinishCheckpoint(outcome.await) });

@@ -1,18 +1,22 @@
 //! From files to a table: locking, loading, replaying, cleaning up.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Seek as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use thiserror::Error;
 
 use super::Journaling;
 use super::disk::Disk;
-use super::durable::ReplacedFile;
-use super::journal::{self, ReplayError};
+use super::durable::{ReplacedFile, Written};
+use super::format::{self, Loaded};
+use super::identity::JournalId;
+use super::journal::{self, ReplayError, Replayed};
+use super::load;
 use super::lock::{Lock, LockError};
-use super::{format, load};
-use crate::model::Revision;
+use super::policy::Policy;
+use super::suitable::{self, open_regular};
 use crate::storage::table::Table;
 
 /// What is put behind the data file's name for the file that keeps a second process out.
@@ -35,6 +39,14 @@ pub enum OpenError {
         /// What is wrong, with its place.
         reason: String,
     },
+    /// It is there, but the store could not keep what it acknowledges in it.
+    #[error("{} cannot be used: {reason}", path.display())]
+    Unsuitable {
+        /// The file.
+        path: PathBuf,
+        /// Why, and what to do.
+        reason: String,
+    },
     /// The system says no.
     #[error("{} cannot be {action}: {source}", path.display())]
     Io {
@@ -53,27 +65,109 @@ pub enum OpenError {
 /// [`OpenError`]; what holds the data is as it was.
 pub fn open(path: &Path, journaling: Journaling) -> Result<(Disk, Table), OpenError> {
     let file = ReplacedFile::new(path).map_err(failed(path, "opened"))?;
-    check_kind(file.path()).map_err(failed(path, "opened"))?;
-    let lock = lock(&file)?;
-    let data = open_for_writing(file.path());
-    let data = data.map_err(failed(path, "opened for reading and writing"))?;
-    let (mut table, checkpoint_bytes) = match data {
-        Some(data) => load_table(data, path)?,
-        None => (Table::default(), 0),
-    };
     let journal_file = file.companion(JOURNAL_SUFFIX);
-    let journal = replay(&journal_file, &mut table)?;
+    check_suitable(&file, &journal_file)?;
+    let lock = lock(&file)?;
+    let (data_bytes, loaded) = load_data(&file)?;
+    let (mut table, named) = (loaded.table, loaded.journal);
+    let journal = replay(&journal_file, &mut table, named.as_ref())
+        .map_err(|error| mention_missing_data(error, &file))?;
+    if let (Some(id), None) = (&named, &journal) {
+        return Err(journal_is_missing(&file, &journal_file, id, &table));
+    }
     for file in [&file, &journal_file] {
         file.remove_leftovers()
             .map_err(failed(file.path(), "cleaned up after"))?;
         file.sync().map_err(failed(file.path(), "made durable"))?;
     }
-    let mut disk = Disk::new(file, journal_file, lock, journaling, checkpoint_bytes);
-    if let Some((journal, last)) = journal {
-        disk.go_on_with(journal, last, &table)
-            .map_err(|error| failed(path, "written")(io::Error::other(error)))?;
+    let policy = Policy::new(journaling, data_bytes, table.live_bytes());
+    let mut disk = Disk::new(file, journal_file, lock, policy);
+    if let Some((journal, replayed)) = journal {
+        go_on(&mut disk, journal, replayed, named, &table)
+            .map_err(|error| failed(path, "written")(error))?;
     }
     Ok((disk, table))
+}
+
+/// What stands at the names of the files must be the store's alone, or nothing.
+fn check_suitable(file: &ReplacedFile, journal_file: &ReplacedFile) -> Result<(), OpenError> {
+    let lock = file.beside(LOCK_SUFFIX);
+    for path in [file.path(), journal_file.path(), &lock] {
+        let objection = suitable::objection_to(path).map_err(failed(path, "opened"))?;
+        if let Some(reason) = objection {
+            let path = path.to_owned();
+            return Err(OpenError::Unsuitable { path, reason });
+        }
+    }
+    Ok(())
+}
+
+/// Goes on with a journal that was replayed, or ends it.
+fn go_on(
+    disk: &mut Disk,
+    journal: Written,
+    replayed: Replayed,
+    named: Option<JournalId>,
+    table: &Table,
+) -> io::Result<()> {
+    let (last, revision) = (replayed.revision, table.revision());
+    let snapshot = || table.snapshot(&Arc::default());
+    let written = match (named, replayed.id) {
+        (Some(id), _) if last >= revision => disk.go_on_with(journal, id, &snapshot()),
+        (None, Some(_)) => {
+            tracing::warn!(
+                journal = last,
+                data = revision,
+                "the data file names no journal, and the one beside it has no later commit; it \
+                 counts for nothing and is removed"
+            );
+            return disk.remove_journal();
+        }
+        (_, _) => {
+            if last < revision {
+                tracing::warn!(
+                    journal = last,
+                    data = revision,
+                    "the data file is of a later revision than its journal leads to; the journal \
+                     counts for nothing and is removed"
+                );
+            }
+            disk.take_up_journal(&snapshot())
+        }
+    };
+    written.map_err(io::Error::other)
+}
+
+fn journal_is_missing(
+    file: &ReplacedFile,
+    journal_file: &ReplacedFile,
+    id: &JournalId,
+    table: &Table,
+) -> OpenError {
+    let name = |file: &ReplacedFile| {
+        let name = file.path().file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    };
+    let (data, journal, revision) = (name(file), name(journal_file), table.revision());
+    OpenError::Damaged {
+        path: file.path().to_owned(),
+        reason: format!(
+            "the commits after revision {revision} are in {journal}, which is missing; put it \
+             back, or restore both files from one backup; to go on with {data} alone, without \
+             these commits, remove \"journal\":\"{id}\", from its first line"
+        ),
+    }
+}
+
+/// A journal without its data file is better explained by that.
+fn mention_missing_data(error: OpenError, file: &ReplacedFile) -> OpenError {
+    match error {
+        OpenError::Damaged { path, reason } if !file.is_placed() => OpenError::Damaged {
+            path,
+            reason: format!("{reason}; {} is missing", file.path().display()),
+        },
+        other => other,
+    }
 }
 
 fn failed<'a>(path: &'a Path, action: &'static str) -> impl FnOnce(io::Error) -> OpenError + 'a {
@@ -86,58 +180,55 @@ fn failed<'a>(path: &'a Path, action: &'static str) -> impl FnOnce(io::Error) ->
 
 fn lock(file: &ReplacedFile) -> Result<Lock, OpenError> {
     let path = file.beside(LOCK_SUFFIX);
-    Lock::take(&path).map_err(|error| match error {
+    let access = file.access().map_err(failed(file.path(), "opened"))?;
+    Lock::take(&path, access).map_err(|error| match error {
         LockError::InUse => OpenError::InUse(file.path().to_owned()),
         LockError::Io { action, source } => failed(&path, action)(source),
     })
 }
 
-/// What is there must be a regular file.
-fn check_kind(path: &Path) -> io::Result<()> {
-    match fs::metadata(path) {
-        Ok(metadata) if !metadata.is_file() => Err(io::Error::other("it is not a regular file")),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
-}
-
 /// The file, if there is one. This process must be allowed to write it: a rename would go past
 /// the file's own permissions.
-fn open_for_writing(path: &Path) -> io::Result<Option<File>> {
-    match OpenOptions::new().read(true).write(true).open(path) {
-        Ok(file) => Ok(Some(file)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
+fn open_for_writing(file: &ReplacedFile) -> Result<Option<File>, OpenError> {
+    let opened = open_regular(file.path(), OpenOptions::new().read(true).write(true));
+    opened.map_err(failed(file.path(), "opened for reading and writing"))
 }
 
-/// The table in a data file, and the file's size in bytes.
-fn load_table(mut data: File, path: &Path) -> Result<(Table, u64), OpenError> {
+/// The size of the data file and what is in it.
+fn load_data(file: &ReplacedFile) -> Result<(u64, Loaded), OpenError> {
+    let path = file.path();
     let failed_read = |error| failed(path, "read")(error);
-    let bytes = data.metadata().map_err(failed_read)?.len();
-    if let Some(table) = load::load(&data, bytes).map_err(failed_read)? {
-        return Ok((table, bytes));
+    let Some(mut data) = open_for_writing(file)? else {
+        let (table, journal) = Default::default();
+        return Ok((0, Loaded { table, journal }));
+    };
+    let metadata = data.metadata().map_err(failed_read)?;
+    file.note(&metadata);
+    let bytes = metadata.len();
+    if let Some(loaded) = load::load(&data, bytes).map_err(failed_read)? {
+        return Ok((bytes, loaded));
     }
     // Somebody has edited it, or it is damaged: the strict reader knows which, and where.
     data.rewind().map_err(failed_read)?;
-    let table = format::decode(BufReader::new(data)).map_err(|error| OpenError::Damaged {
+    let loaded = format::decode(BufReader::new(data)).map_err(|error| OpenError::Damaged {
         path: path.to_owned(),
         reason: error.to_string(),
     })?;
-    Ok((table, bytes))
+    Ok((bytes, loaded))
 }
 
-/// Applies the journal, if there is one, and returns it cut to what is whole, with the revision
-/// to which it leads.
-fn replay(file: &ReplacedFile, table: &mut Table) -> Result<Option<(File, Revision)>, OpenError> {
+/// Applies the journal, if there is one, and returns it cut to what is whole.
+fn replay(
+    file: &ReplacedFile,
+    table: &mut Table,
+    named: Option<&JournalId>,
+) -> Result<Option<(Written, Replayed)>, OpenError> {
     let path = file.path();
-    check_kind(path).map_err(failed(path, "opened"))?;
-    let journal = open_for_writing(path).map_err(failed(path, "opened for reading and writing"))?;
-    let Some(journal) = journal else {
+    let Some(journal) = open_for_writing(file)? else {
         return Ok(None);
     };
     let replayed =
-        journal::replay(BufReader::new(&journal), table).map_err(|error| match error {
+        journal::replay(BufReader::new(&journal), table, named).map_err(|error| match error {
             ReplayError::Journal(error) => OpenError::Damaged {
                 path: path.to_owned(),
                 reason: error.to_string(),
@@ -155,5 +246,10 @@ fn replay(file: &ReplacedFile, table: &mut Table) -> Result<Option<(File, Revisi
             .set_len(replayed.whole_bytes)
             .map_err(failed(path, "cut"))?;
     }
-    Ok(Some((journal, replayed.revision)))
+    file.note(&journal.metadata().map_err(failed(path, "read"))?);
+    let written = Written {
+        file: journal,
+        bytes: replayed.whole_bytes,
+    };
+    Ok(Some((written, replayed)))
 }

@@ -75,7 +75,7 @@ impl Api {
     }
 
     pub async fn close(self) {
-        self.service.close().await;
+        self.service.close().await.unwrap();
     }
 
     pub fn get(&self, path: &str) -> Call<'_> {

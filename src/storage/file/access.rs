@@ -1,0 +1,81 @@
+//! Who may read and write the data file, and so whatever else is written for it.
+
+use std::fs::{File, Metadata, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+
+/// What a new file may be used for if there is none before it, without what the process' umask
+/// takes.
+pub const NEW_FILE_MODE: u32 = 0o666;
+/// The same while it is not known yet whether its owner can be that of the one before it: nobody
+/// else may read it before that.
+pub const PRIVATE_MODE: u32 = 0o600;
+
+const GROUP: u32 = 0o070;
+const OTHERS: u32 = 0o007;
+const OTHERS_TO_GROUP: u32 = 3;
+
+/// The mode and the owner of a file.
+#[derive(Debug, Clone, Copy)]
+pub struct Access {
+    mode: u32,
+    user: u32,
+    group: u32,
+}
+
+impl Access {
+    /// Those of this file.
+    pub fn of(metadata: &Metadata) -> Self {
+        Self {
+            mode: metadata.permissions().mode(),
+            user: metadata.uid(),
+            group: metadata.gid(),
+        }
+    }
+
+    /// With which mode a file is created that is to be given this access, if there is any.
+    pub fn first_mode(access: Option<Self>) -> u32 {
+        access.map_or(NEW_FILE_MODE, |_| PRIVATE_MODE)
+    }
+
+    /// Gives it to a new file, the owner as far as the process may. Another group than that of the
+    /// old file gets no more than everybody.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn give_to(self, file: &File) -> io::Result<()> {
+        let new = file.metadata()?;
+        let mut mode = self.mode;
+        let is_same = (new.uid(), new.gid()) == (self.user, self.group);
+        if !is_same && let Err(error) = fchown(file, Some(self.user), Some(self.group)) {
+            tracing::debug!(%error, "the owner of the data file cannot be kept");
+            if new.gid() != self.group && fchown(file, None, Some(self.group)).is_err() {
+                mode = for_another_group(mode);
+            }
+        }
+        file.set_permissions(Permissions::from_mode(mode))
+    }
+}
+
+fn for_another_group(mode: u32) -> u32 {
+    mode & (!GROUP | (mode & OTHERS) << OTHERS_TO_GROUP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_group_gets_what_everybody_gets() {
+        for (before, after) in [
+            (0o640, 0o600),
+            (0o660, 0o600),
+            (0o644, 0o644),
+            (0o664, 0o644),
+            (0o606, 0o606),
+            (0o100_640, 0o100_600),
+        ] {
+            assert_eq!(for_another_group(before), after, "{before:o}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! A journal that is appended to.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::checkpoint::Checkpoint;
+use super::durable::{ReplaceError, ReplacedFile, Written};
+use super::identity::JournalId;
+use super::placed::Standing;
+use super::{checkpoint, journal};
+use crate::error::StoreError;
+use crate::storage::table::Staged;
+
+/// A journal whose every frame is durable.
+pub struct OpenJournal {
+    file: File,
+    id: JournalId,
+    /// The length of what was acknowledged; a checkpoint that is under way reads it.
+    bytes: Arc<AtomicU64>,
+}
+
+impl OpenJournal {
+    /// The one in this file.
+    pub fn new(written: Written, id: JournalId) -> Self {
+        Self {
+            file: written.file,
+            id,
+            bytes: Arc::new(AtomicU64::new(written.bytes)),
+        }
+    }
+
+    /// By which the data file knows it.
+    pub fn id(&self) -> &JournalId {
+        &self.id
+    }
+
+    /// Its length.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Acquire)
+    }
+
+    /// The same, for a checkpoint to see it grow.
+    pub fn bytes_as_they_grow(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.bytes)
+    }
+
+    /// To read from, whatever becomes of its name.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn try_clone(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
+    /// Whether the name still leads to it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn standing(&self, journal_file: &ReplacedFile) -> io::Result<Standing> {
+        journal_file.standing(Some(self.bytes()))
+    }
+
+    /// Appends a frame and makes it durable, else cuts it off again.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the journal must not be appended to again.
+    pub fn append(&self, staged: &Staged) -> Result<(), StoreError> {
+        let bytes = self.bytes();
+        let append = || {
+            let frame = journal::frame(staged)?;
+            self.file.write_all_at(&frame, bytes)?;
+            self.file.sync_data()?;
+            Ok(frame.len() as u64)
+        };
+        match append() {
+            Ok(appended) => {
+                self.bytes.store(bytes + appended, Ordering::Release);
+                Ok(())
+            }
+            Err(error) => {
+                let cut_off = self.file.set_len(bytes).and_then(|()| self.file.sync_all());
+                Err(match cut_off {
+                    Ok(()) => StoreError::NotApplied(error),
+                    Err(_) => StoreError::Unknown(error),
+                })
+            }
+        }
+    }
+
+    /// The journal that a checkpoint has begun, with what was appended meanwhile.
+    ///
+    /// # Errors
+    /// [`ReplaceError`], which says whether this one is still in place.
+    pub fn succeed(
+        &self,
+        mut checkpoint: Checkpoint,
+        journal_file: &ReplacedFile,
+    ) -> Result<Self, ReplaceError> {
+        let rest = checkpoint.copied_to..self.bytes();
+        let temporary = &mut checkpoint.journal;
+        checkpoint::copy(&self.file, rest, temporary.as_file_mut())
+            .map_err(ReplaceError::Before)?;
+        let written = journal_file.install(checkpoint.journal)?;
+        Ok(Self::new(written, self.id.clone()))
+    }
+}
