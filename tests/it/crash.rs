@@ -1,5 +1,6 @@
 //! SIGKILL at any moment: what was acknowledged is there, and nothing is half-way.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use reqwest::Client;
@@ -8,6 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::binary::{MODES, Process, soon};
+use crate::support::strace::{Fault, Strace};
 use crate::support::writers::{Writers, as_stored, random_below, shown_entries, stored_entries};
 
 const WRITERS: usize = 64;
@@ -161,6 +163,89 @@ async fn transfer_until_gone(
             Err(_) => return,
         }
     }
+}
+
+/// The calls that change files.
+const STEPS: [&str; 6] = [
+    "?rename,?renameat,renameat2",
+    "fsync",
+    "fdatasync",
+    "pwrite64",
+    "?unlink,unlinkat",
+    "?chmod,fchmod",
+];
+/// Two of these and a journal is due for a checkpoint.
+const LARGE_BYTES: usize = 40_000;
+
+/// From the first data file over the beginning of a journal, checkpoints and an end, the process is
+/// killed in place of each call that it makes.
+#[tokio::test]
+async fn a_kill_at_any_step_of_a_journal_leaves_files_that_open_with_what_was_acknowledged() {
+    if !Strace::is_usable().await {
+        return;
+    }
+    for calls in STEPS {
+        let mut nth = 1;
+        while dies_at_step(calls, nth).await {
+            nth += 1;
+        }
+        assert!(nth > 1, "{calls} is called");
+    }
+}
+
+/// Whether the process came to that step.
+async fn dies_at_step(calls: &'static str, nth: u32) -> bool {
+    const MODE: [&str; 2] = ["--journal-above", "0"];
+    let folder = TempDir::new().unwrap();
+    let process = Process::start(folder.path(), &MODE).await;
+    let fault = Fault {
+        calls,
+        error: "EIO:signal=KILL",
+        when: nth.to_string(),
+        files: Vec::new(),
+    };
+    let strace = Strace::attach(&process, &fault).await;
+    let mut acknowledged = BTreeMap::new();
+    for number in 0..6 {
+        let key = format!("key/{number}");
+        let url = process.url(&format!("/kv/{key}"));
+        let put = Client::new().put(url).json(&"x".repeat(LARGE_BYTES));
+        let Ok(answer) = soon(put.send()).await else {
+            break;
+        };
+        let Ok(entry) = answer.json::<Value>().await else {
+            break;
+        };
+        acknowledged.insert(key, entry);
+    }
+    // If it is still there, it comes to the end of the journal.
+    let pid = process.pid();
+    let _ = rustix::process::kill_process(pid, Signal::TERM);
+    let (status, log) = process.wait().await;
+    drop(strace);
+    let left = |folder: &Path| {
+        let files = std::fs::read_dir(folder).unwrap();
+        files
+            .map(|file| file.unwrap().file_name())
+            .collect::<Vec<_>>()
+    };
+    let left = left(folder.path());
+    let mut command = crate::support::binary::command(folder.path());
+    command.args(["--listen", "127.0.0.1:0"]).args(MODE);
+    let process = match Process::try_spawn(command).await {
+        Ok(process) => process,
+        Err(refused) => panic!("{fault:?} left {left:?}: {refused:?}"),
+    };
+    let shown = shown_entries(&process).await;
+    for (key, entry) in &acknowledged {
+        assert_eq!(
+            shown.get(key),
+            Some(entry),
+            "{fault:?} left {left:?}: {log}"
+        );
+    }
+    assert!(shown.len() <= acknowledged.len() + 1, "{fault:?}: {left:?}");
+    status.code() != Some(0)
 }
 
 fn rounds() -> u32 {

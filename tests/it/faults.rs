@@ -1,18 +1,18 @@
 //! A disk that stops taking writes, and takes them again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::Client;
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::support::api::Api;
 use crate::support::binary::{MODES, Process};
 use crate::support::mounts::Tmpfs;
-use crate::support::writers::shown_entries;
+use crate::support::writers::{shown_entries, stored_entries};
 
 /// The data file and what lies beside it, to compare before and after.
 fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
@@ -225,4 +225,128 @@ async fn put(process: &Process, key: &str) -> (u16, Value) {
     let sent = Client::new().put(url).json(&"x".repeat(8000)).send();
     let answer = sent.await.unwrap();
     (answer.status().as_u16(), answer.json().await.unwrap())
+}
+
+/// Keeps `process` from having more than `more` files open besides those that it has.
+fn allow_descriptors(process: &Process, more: usize) {
+    let open: BTreeSet<u64> = std::fs::read_dir(format!("/proc/{}/fd", process.pid()))
+        .unwrap()
+        .map(|file| file.unwrap().file_name().to_str().unwrap().parse().unwrap())
+        .collect();
+    // A number must be below the limit.
+    let free = (0..).filter(|number| !open.contains(number));
+    limit_descriptors(process, free.skip(more).next());
+}
+
+fn limit_descriptors(process: &Process, limit: Option<u64>) {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let new = Rlimit {
+        current: limit,
+        maximum,
+    };
+    prlimit(Some(process.pid()), Resource::Nofile, new).unwrap();
+}
+
+/// What it takes to write a file is one descriptor; after the rename none is needed any more.
+#[tokio::test]
+async fn a_lack_of_descriptors_refuses_a_write_or_does_not_matter() {
+    for mode in MODES {
+        let folder = tempfile::tempdir().unwrap();
+        let process = Process::start(folder.path(), mode).await;
+        // One connection, which is kept.
+        let client = Client::builder().pool_max_idle_per_host(1).build().unwrap();
+        let put = async |key: &str| {
+            let url = process.url(&format!("/kv/{key}"));
+            let answer = client.put(url).json(&1).send().await.unwrap();
+            let status = answer.status().as_u16();
+            (status, answer.json::<Value>().await.unwrap())
+        };
+        for key in ["a", "b", "c"] {
+            assert_eq!(put(key).await.0, 201);
+        }
+        allow_descriptors(&process, 1);
+        let (status, body) = put("d").await;
+        assert_eq!(status, 201, "{mode:?}: {body}");
+        allow_descriptors(&process, 0);
+        let (status, body) = put("e").await;
+        match mode {
+            [] => {
+                assert_eq!((status, &body["error"]), (500, &"io".into()));
+                let message = body["message"].as_str().unwrap();
+                assert!(message.contains("was not applied"), "{message}");
+            }
+            _ => assert_eq!(status, 201, "{body}: an append needs none"),
+        }
+        limit_descriptors(&process, Some(1024));
+        assert!([200, 201].contains(&put("e").await.0));
+        let shown = shown_entries(&process).await;
+        assert_eq!(shown.len(), 5);
+        process.signal(Signal::KILL);
+        process.wait().await;
+        let process = Process::start(folder.path(), mode).await;
+        assert_eq!(shown_entries(&process).await, shown, "{mode:?}");
+    }
+}
+
+const JOURNAL: [&str; 2] = ["--journal-above", "0"];
+
+/// A process with a journal, and what it acknowledged.
+async fn with_journal(folder: &Path) -> (Process, BTreeMap<String, Value>) {
+    let process = Process::start(folder, &JOURNAL).await;
+    for key in ["a", "b", "c"] {
+        assert_eq!(put(&process, key).await.0, 201);
+    }
+    let shown = shown_entries(&process).await;
+    (process, shown)
+}
+
+async fn assert_not_closed_well(process: Process) {
+    let ended = process.stop().await;
+    assert_eq!(ended.status.code(), Some(1), "{}", ended.log);
+    let said = "ifmatch: the store could not be closed well: ";
+    assert!(ended.log.contains(said), "{}", ended.log);
+    assert!(!ended.log.contains("panicked"), "{}", ended.log);
+}
+
+#[tokio::test]
+async fn a_store_that_cannot_be_closed_well_says_so_in_its_exit_code_and_loses_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let (folder, away) = (home.path().join("data"), home.path().join("away"));
+    std::fs::create_dir(&folder).unwrap();
+    let (process, shown) = with_journal(&folder).await;
+    std::fs::rename(&folder, &away).unwrap();
+    assert_not_closed_well(process).await;
+    let process = Process::start(&away, &JOURNAL).await;
+    assert_eq!(shown_entries(&process).await, shown);
+
+    let Some(tmpfs) = Tmpfs::mount("256k") else {
+        return;
+    };
+    let (process, shown) = with_journal(tmpfs.path()).await;
+    let filler = tmpfs.path().join("filler");
+    std::fs::write(&filler, vec![0; 1024 * 1024]).unwrap_err();
+    assert_not_closed_well(process).await;
+    std::fs::remove_file(&filler).unwrap();
+    let process = Process::start(tmpfs.path(), &JOURNAL).await;
+    assert_eq!(shown_entries(&process).await, shown);
+    assert!(process.stop().await.status.success());
+}
+
+/// Without a journal all is in the data file already, wherever that is.
+#[tokio::test]
+async fn a_small_store_whose_folder_was_moved_away_is_closed_well_and_one_that_was_removed_is_not()
+{
+    let home = tempfile::tempdir().unwrap();
+    let (folder, away) = (home.path().join("data"), home.path().join("away"));
+    std::fs::create_dir(&folder).unwrap();
+    let process = Process::start(&folder, &[]).await;
+    assert_eq!(put(&process, "a").await.0, 201);
+    std::fs::rename(&folder, &away).unwrap();
+    let ended = process.stop().await;
+    assert!(ended.status.success(), "{}", ended.log);
+    assert_eq!(stored_entries(&away).len(), 1);
+
+    let process = Process::start(&away, &[]).await;
+    std::fs::remove_dir_all(&away).unwrap();
+    assert_not_closed_well(process).await;
 }

@@ -2,12 +2,19 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Output;
 
 use serde_json::Value;
 
-use crate::support::binary::{BINARY, Process, bare_command, command, run};
+use crate::support::binary::{BINARY, Process, bare_command, command, run, soon};
+use crate::support::mounts::BoundFile;
+use crate::support::strace::Strace;
+
+/// Everything that the store has a name for beside its temporary files.
+const NAMES: [&str; 3] = ["data.json", "data.json.journal", "data.json.lock"];
+const EMPTY: &str = "{\"format\":1,\"revision\":0,\"entries\":{}}";
 
 /// Asserts a start that failed with one sentence, and returns that.
 #[track_caller]
@@ -136,6 +143,129 @@ async fn a_new_file_follows_the_umask_and_an_old_one_keeps_its_mode() {
         fs::set_permissions(&data, Permissions::from_mode(chosen)).unwrap();
         put(&process, "a", chosen).await;
         assert_eq!(mode(&data), chosen);
+    }
+}
+
+/// Nobody else may read a value, not even before a file has its name.
+#[tokio::test]
+async fn no_file_is_for_more_people_than_the_data_file_when_it_is_created() {
+    if !Strace::is_usable().await {
+        return;
+    }
+    for mode in [&["--journal-above", "0"][..], &["--journal-above", "never"]] {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data.json");
+        fs::write(&data, EMPTY).unwrap();
+        fs::set_permissions(&data, Permissions::from_mode(0o600)).unwrap();
+        let trace = tempfile::NamedTempFile::new().unwrap();
+        let mut command = bare_command("sh");
+        let traced = "umask 000; exec strace -D -f --trace=open,openat,creat -o \"$@\"";
+        command.args(["-c", traced, "sh"]).arg(trace.path());
+        command.args([BINARY, "--listen", "127.0.0.1:0", "--data"]);
+        command.arg(&data).args(mode);
+        let process = Process::spawn(command).await;
+        for key in ["a", "b", "c"] {
+            put(&process, key, 1).await;
+        }
+        let pid = process.pid().as_raw_nonzero().to_string();
+        assert!(process.stop().await.status.success());
+        let calls = soon(async {
+            let ended = format!("{pid} +++ exited");
+            loop {
+                let calls = fs::read_to_string(trace.path()).unwrap();
+                if calls.contains(&ended) {
+                    break calls;
+                }
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        let inside = folder.path().to_str().unwrap();
+        let created: Vec<_> = calls
+            .lines()
+            .filter(|line| line.contains(inside) && line.contains("O_CREAT"))
+            .collect();
+        for name in ["data.json.lock", ".data.json."] {
+            assert!(
+                created.iter().any(|line| line.contains(name)),
+                "{name}: {created:#?}"
+            );
+        }
+        for line in created {
+            assert!(line.contains(", 0600)"), "{line}");
+        }
+    }
+}
+
+/// Under the name of each file something that is none. It must not be waited for, either.
+#[tokio::test]
+async fn what_is_no_regular_file_is_refused_at_once() {
+    for name in NAMES {
+        for kind in ["a folder", "a FIFO", "a socket", "a device"] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join(name);
+            let mut socket = None;
+            match kind {
+                "a folder" => fs::create_dir(&path).unwrap(),
+                "a FIFO" => {
+                    let mut mkfifo = bare_command("mkfifo");
+                    mkfifo.arg(&path);
+                    assert!(run(mkfifo).await.status.success());
+                }
+                "a socket" => socket = Some(UnixListener::bind(&path).unwrap()),
+                _ => symlink("/dev/null", &path).unwrap(),
+            }
+            let mut command = command(folder.path());
+            command.args(["--listen", "127.0.0.1:0"]);
+            let message = assert_refused(&run(command).await);
+            let said = format!("it is {kind} and not a regular file");
+            assert!(message.contains(&said), "{name}: {message}");
+            assert_eq!(message.lines().count(), 1, "{message}");
+            drop(socket);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_with_another_name_is_refused_because_others_could_write_it() {
+    for name in ["data.json", "data.json.journal"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        fs::write(&path, EMPTY).unwrap();
+        fs::hard_link(&path, folder.path().join("other")).unwrap();
+        let mut command = command(folder.path());
+        command.args(["--listen", "127.0.0.1:0"]);
+        let message = assert_refused(&run(command).await);
+        assert!(
+            message.contains(&format!("{name} cannot be used: it has 2 names")),
+            "{message}"
+        );
+        assert_eq!(message.lines().count(), 1, "{message}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), EMPTY);
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_mounted_by_itself_is_refused() {
+    for name in NAMES {
+        let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let source = elsewhere.path().join("source.json");
+        let path = folder.path().join(name);
+        for file in [&source, &path] {
+            fs::write(file, EMPTY).unwrap();
+        }
+        let Some(_bound) = BoundFile::mount(&source, &path) else {
+            return;
+        };
+        let mut command = command(folder.path());
+        command.args(["--listen", "127.0.0.1:0"]);
+        let message = assert_refused(&run(command).await);
+        assert!(
+            message.contains(&format!("{name} cannot be used: it is mounted by itself")),
+            "{message}"
+        );
+        assert!(message.contains("mount the folder"), "{message}");
+        assert_eq!(fs::read_to_string(&source).unwrap(), EMPTY);
     }
 }
 

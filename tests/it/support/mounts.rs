@@ -36,6 +36,23 @@ impl Drop for Tmpfs {
     }
 }
 
+/// A file that is mounted over another, as containers do.
+pub struct BoundFile(PathBuf);
+
+impl BoundFile {
+    pub fn mount(source: &Path, over: &Path) -> Option<Self> {
+        let mut mount = Command::new("mount");
+        mount.arg("--bind").args([source, over]);
+        works(mount, "a file cannot be mounted here").then(|| Self(over.to_owned()))
+    }
+}
+
+impl Drop for BoundFile {
+    fn drop(&mut self) {
+        unmount_at_last(&self.0);
+    }
+}
+
 /// How large an ext4 is, in bytes; there must be room for its journal.
 const EXT4_BYTES: u64 = 48 * 1024 * 1024;
 /// Nothing reaches the disk unless somebody asks: no commit by time, and no flush of a file that is
