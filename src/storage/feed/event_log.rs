@@ -1,0 +1,349 @@
+//! The recent changes: the one place that keeps events in memory. Whoever still has to see one
+//! holds its number alone.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::model::{Cursor, Event, Filter};
+
+/// The most ranges that are held at once. Together they take 1 KiB.
+const RANGES_MAX: usize = 64;
+/// How many events are looked at under one lock, so that nobody keeps the writer from the log for
+/// more than some ten microseconds.
+const SCAN_EVENTS: usize = 256;
+/// How much more than its limit the log keeps, in bytes, of what was not dispatched yet, besides
+/// the newest group of commits. It is enough for dispatching to be late by a few commits even if
+/// the limit is too small for one of them.
+const UNDISPATCHED_MAX_BYTES: usize = 8 * 1024 * 1024;
+
+/// Which event, counted from the beginning of the feed.
+pub type Number = u64;
+
+/// Recent changes, at most so many bytes of them.
+#[derive(Debug)]
+pub struct EventLog {
+    /// Ascending.
+    events: VecDeque<Arc<Event>>,
+    /// The number of the oldest of them.
+    first: Number,
+    bytes: usize,
+    limit_bytes: usize,
+    /// Every event after it is kept.
+    forgotten: Cursor,
+    dispatched: Option<Dispatched>,
+    /// The newest commit.
+    published: Cursor,
+}
+
+/// How far events were dispatched to subscribers, if there has ever been one.
+#[derive(Debug, Clone, Copy)]
+pub struct Dispatched {
+    /// The last commit.
+    pub cursor: Cursor,
+    /// The number of the next event.
+    pub next: Number,
+}
+
+/// What looking for the next event came to.
+#[derive(Debug)]
+pub enum Found {
+    /// This is it.
+    Event(Arc<Event>),
+    /// There is none.
+    Nothing,
+    /// None so far, up to this point; there is more to look at.
+    NotYet(Cursor),
+    /// It may be among those that are kept no more.
+    Forgotten,
+}
+
+impl EventLog {
+    /// A log that begins at `now`.
+    pub fn new(now: Cursor, limit_bytes: usize) -> Self {
+        Self {
+            events: VecDeque::new(),
+            first: 0,
+            bytes: 0,
+            limit_bytes,
+            forgotten: now,
+            dispatched: None,
+            published: now,
+        }
+    }
+
+    /// The newest commit.
+    pub fn published(&self) -> Cursor {
+        self.published
+    }
+
+    /// How far events were dispatched.
+    pub fn dispatched(&self) -> Option<Dispatched> {
+        self.dispatched
+    }
+
+    /// From now on there are subscribers. Returns how far events were dispatched.
+    pub fn begin_dispatching(&mut self) -> Dispatched {
+        let now = self.now();
+        *self.dispatched.get_or_insert(now)
+    }
+
+    /// Adds the events of a group of commits, and forgets the oldest if there are too many.
+    pub fn add(&mut self, events: Vec<Event>, published: Cursor) {
+        let mut added_bytes = 0;
+        for event in events {
+            added_bytes += event.bytes();
+            self.events.push_back(Arc::new(event));
+        }
+        self.bytes += added_bytes;
+        self.published = published;
+        let undispatched_limit = self
+            .limit_bytes
+            .saturating_add(UNDISPATCHED_MAX_BYTES)
+            .saturating_add(added_bytes);
+        while self.bytes > self.limit_bytes
+            && (self.oldest_is_dispatched() || self.bytes > undispatched_limit)
+            && let Some(oldest) = self.events.pop_front()
+        {
+            self.bytes -= oldest.bytes();
+            self.forgotten = oldest.cursor;
+            self.first += 1;
+        }
+    }
+
+    /// Whether nobody has to be told of the oldest event any more: what nobody could be told of yet
+    /// is not forgotten, even if it alone is more than the limit.
+    fn oldest_is_dispatched(&self) -> bool {
+        self.dispatched
+            .is_none_or(|dispatched| self.first < dispatched.next)
+    }
+
+    /// Whether every event after `cursor` is kept.
+    pub fn has_all_after(&self, cursor: Cursor) -> bool {
+        (self.forgotten..=self.published).contains(&cursor)
+    }
+
+    /// The number of the first event after `cursor`.
+    pub fn next_after(&self, cursor: Cursor) -> Number {
+        let index = self.events.partition_point(|event| event.cursor <= cursor);
+        self.first + index as Number
+    }
+
+    /// The events that are to be dispatched, and the number of the first.
+    pub fn take_news(&mut self) -> (Number, Vec<Arc<Event>>) {
+        let now = self.now();
+        let Some(dispatched) = self.dispatched.replace(now) else {
+            return (now.next, Vec::new());
+        };
+        let from = dispatched.next.max(self.first);
+        let index = index_of(from - self.first);
+        (from, self.events.range(index..).cloned().collect())
+    }
+
+    fn now(&self) -> Dispatched {
+        Dispatched {
+            cursor: self.published,
+            next: self.first + self.events.len() as Number,
+        }
+    }
+
+    fn get(&self, number: Number) -> Option<&Arc<Event>> {
+        let index = number.checked_sub(self.first)?;
+        self.events.get(index_of(index))
+    }
+
+    /// Takes the first event that `filter` matches out of `ranges`, with all before it.
+    pub fn take_next(&self, ranges: &mut Ranges, filter: &Filter) -> Found {
+        let mut passed = None;
+        for _ in 0..SCAN_EVENTS {
+            let Some(number) = ranges.first() else {
+                return Found::Nothing;
+            };
+            let Some(event) = self.get(number) else {
+                return Found::Forgotten;
+            };
+            ranges.remove_first();
+            if filter.matches(&event.entry.key) {
+                return Found::Event(Arc::clone(event));
+            }
+            passed = Some(event.cursor);
+        }
+        passed.map_or(Found::Nothing, Found::NotYet)
+    }
+
+    /// How far one gets in `ranges` with `max_bytes` of the events that `filter` matches, and with
+    /// one event at least: the number after them, and how many bytes they are.
+    pub fn reach(&self, ranges: &Ranges, filter: &Filter, max_bytes: usize) -> (Number, usize) {
+        let mut bytes = 0;
+        let mut next = self.first;
+        let kept = |range: &Range<Number>| range.start.max(self.first)..range.end;
+        for number in ranges.iter().flat_map(kept).take(SCAN_EVENTS) {
+            next = number + 1;
+            let event = self.get(number);
+            if let Some(event) = event.filter(|event| filter.matches(&event.entry.key)) {
+                bytes += event.text_bytes();
+                if bytes >= max_bytes {
+                    break;
+                }
+            }
+        }
+        (next, bytes)
+    }
+}
+
+/// A log holds fewer events than there are addresses.
+fn index_of(offset: Number) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
+}
+
+/// Numbers of events, ascending, among which are all that a filter matches. A few ranges say which:
+/// when there are too many, the last one takes in what lies between, and whoever goes through it
+/// passes over what does not match.
+#[derive(Debug, Default, Clone)]
+pub struct Ranges(VecDeque<Range<Number>>);
+
+impl Ranges {
+    /// Adds what comes after the last.
+    pub fn push(&mut self, range: Range<Number>) {
+        if range.is_empty() {
+            return;
+        }
+        let is_full = self.0.len() >= RANGES_MAX;
+        match self.0.back_mut() {
+            Some(last) if is_full || last.end >= range.start => {
+                last.end = last.end.max(range.end);
+            }
+            _ => self.0.push_back(range),
+        }
+    }
+
+    /// The first number.
+    pub fn first(&self) -> Option<Number> {
+        self.0.front().map(|range| range.start)
+    }
+
+    fn remove_first(&mut self) {
+        if let Some(range) = self.0.front_mut() {
+            range.start += 1;
+            if range.is_empty() {
+                self.0.pop_front();
+            }
+        }
+    }
+
+    /// Removes everything before `number`, and returns it.
+    pub fn remove_before(&mut self, number: Number) -> Self {
+        let mut removed = Self::default();
+        while let Some(range) = self.0.front_mut()
+            && range.start < number
+        {
+            removed.push(range.start..range.end.min(number));
+            range.start = range.end.min(number);
+            if range.is_empty() {
+                self.0.pop_front();
+            }
+        }
+        removed
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Removes them all.
+    pub fn clear(&mut self) {
+        // What a burst has taken is given back.
+        self.0 = VecDeque::new();
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Range<Number>> {
+        self.0.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Entry, EventKind, Key, Record, Timestamp, Value};
+
+    fn event(revision: u64, key: &str, bytes: usize) -> Event {
+        let key: Key = key.parse().unwrap();
+        let text = format!("\"{}\"", "x".repeat(bytes));
+        let value = Value::from_json(text.as_bytes()).unwrap();
+        let record = Record::new(&key, value, 1, revision, Timestamp::from_millis(0)).into();
+        let cursor = Cursor::after(revision);
+        Event::new(cursor, EventKind::Put, Entry { key, record })
+    }
+
+    fn add(log: &mut EventLog, revision: u64, key: &str, bytes: usize) {
+        log.add(vec![event(revision, key, bytes)], Cursor::after(revision));
+    }
+
+    #[test]
+    fn ranges_stay_few_and_leave_nothing_out() {
+        let mut ranges = Ranges::default();
+        let numbers: Vec<_> = (0..1000).map(|number| 3 * number).collect();
+        for &number in &numbers {
+            ranges.push(number..number + 1);
+            assert!(ranges.iter().count() <= RANGES_MAX);
+        }
+        let covered: Vec<_> = ranges.iter().cloned().flatten().collect();
+        assert!(covered.is_sorted_by(|one, next| one < next));
+        assert!(numbers.iter().all(|number| covered.contains(number)));
+        let before = ranges.remove_before(100);
+        assert_eq!(before.iter().last(), Some(&(99..100)));
+        assert_eq!(ranges.first(), Some(102));
+    }
+
+    #[test]
+    fn a_scan_passes_over_what_does_not_match_and_takes_a_bounded_time() {
+        let mut log = EventLog::new(Cursor::after(0), usize::MAX);
+        let others = 2 * SCAN_EVENTS as u64;
+        for revision in 1..=others {
+            add(&mut log, revision, "other", 0);
+        }
+        add(&mut log, others + 1, "this", 0);
+        let filter = Filter::Key("this".parse().unwrap());
+        let mut ranges = Ranges::default();
+        ranges.push(0..others + 1);
+        let mut scans = 0;
+        let found = loop {
+            match log.take_next(&mut ranges, &filter) {
+                Found::NotYet(_) => scans += 1,
+                Found::Event(event) => break event,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!((found.cursor, scans), (Cursor::after(others + 1), 2));
+        assert!(matches!(
+            log.take_next(&mut ranges, &filter),
+            Found::Nothing
+        ));
+    }
+
+    #[test]
+    fn what_nobody_was_told_of_is_kept_up_to_a_limit_of_its_own() {
+        const MIB: usize = 1024 * 1024;
+        let mut log = EventLog::new(Cursor::after(0), 1);
+        // Nobody is to be told.
+        add(&mut log, 1, "a", MIB);
+        assert_eq!((log.bytes, log.first), (0, 1));
+        log.begin_dispatching();
+        add(&mut log, 2, "a", MIB);
+        add(&mut log, 3, "a", MIB);
+        assert_eq!(log.first, 1);
+        for revision in 4..100 {
+            add(&mut log, revision, "a", MIB);
+            assert!(log.bytes <= UNDISPATCHED_MAX_BYTES + 2 * MIB);
+        }
+        let (from, news) = log.take_news();
+        assert_eq!((from, news.len()), (log.first, log.events.len()));
+        assert_eq!(log.take_news().1.len(), 0);
+        // The newest group stays however large it is, and those who are told of it are not too late.
+        let large = (100..120).map(|revision| event(revision, "a", MIB));
+        log.add(large.collect(), Cursor::after(119));
+        assert_eq!(log.events.len(), 20);
+    }
+}
