@@ -65,6 +65,9 @@ pub enum StoreError {
     /// The store is shutting down and takes no more commits.
     #[error("the store is closed")]
     Closed,
+    /// A reader was so slow that what it reads is kept no more.
+    #[error("what is read was replaced, and is kept no more")]
+    Revoked,
 }
 
 /// An operation of a transaction that does not hold.
@@ -88,6 +91,7 @@ impl StoreError {
             Self::Unknown(error) => Self::Unknown(same(error)),
             Self::Expired => Self::Expired,
             Self::Closed => Self::Closed,
+            Self::Revoked => Self::Revoked,
         }
     }
 }

@@ -297,17 +297,34 @@ impl Entry {
     /// # Panics
     /// Never: writing to memory does not fail.
     pub fn write_json(&self, etag: &EntityTag, text: &mut Vec<u8>) {
+        self.write_json_head(text);
+        text.extend_from_slice(self.record.value.as_json().as_bytes());
+        self.write_json_tail(etag, text);
+    }
+
+    /// Appends what comes before the value in that text.
+    ///
+    /// # Panics
+    /// Never: writing to memory does not fail.
+    #[inline]
+    pub fn write_json_head(&self, text: &mut Vec<u8>) {
+        text.extend_from_slice(br#"{"key":"#);
+        serde_json::to_writer(&mut *text, &self.key).expect("memory takes it");
+        text.extend_from_slice(br#","value":"#);
+    }
+
+    /// Appends what comes after the value in that text.
+    ///
+    /// # Panics
+    /// Never: writing to memory does not fail.
+    #[inline]
+    pub fn write_json_tail(&self, etag: &EntityTag, text: &mut Vec<u8>) {
         let Record {
-            value,
             version,
             revision,
             modified_at,
             ..
         } = &*self.record;
-        text.extend_from_slice(br#"{"key":"#);
-        serde_json::to_writer(&mut *text, &self.key).expect("memory takes it");
-        text.extend_from_slice(br#","value":"#);
-        text.extend_from_slice(value.as_json().as_bytes());
         write!(
             text,
             r#","version":{version},"revision":{revision},"etag":"\"{}\"","modified_at":"{modified_at}"}}"#,

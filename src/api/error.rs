@@ -10,11 +10,13 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::extract::PATCH_TYPES;
+use super::pieces::{BUILT_MAX_BYTES, LongText, text_bytes};
 use super::reply::{self, NO_STORE};
 use crate::error::{Error, FailedOperation, StoreError};
 use crate::json::SyntaxError;
 use crate::model::{Entry, Key, KeyError};
 use crate::patch::{ApplyError, PatchError};
+use crate::service::Service;
 
 /// How long a client that is told 503 should wait, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 1;
@@ -66,6 +68,8 @@ pub enum ApiError {
     TimedOut,
     /// The service said no.
     Service(Error),
+    /// It said no with an answer that is sent piece by piece.
+    Long(Box<Response>),
 }
 
 /// The cause of a 5xx, for the log; no client sees it.
@@ -194,12 +198,13 @@ impl ApiError {
             Self::Service(Error::OutcomeUnknown) => {
                 answer(S::GATEWAY_TIMEOUT, "outcome_unknown", message)
             }
+            Self::Long(response) => *response,
             Self::TooManyConnections
             | Self::TimedOut
             | Self::Service(
                 Error::Overloaded
                 | Error::Patch(ApplyError::Stopped)
-                | Error::Store(StoreError::Expired | StoreError::Closed),
+                | Error::Store(StoreError::Expired | StoreError::Closed | StoreError::Revoked),
             ) => {
                 let mut response = answer(S::SERVICE_UNAVAILABLE, "unavailable", message);
                 let seconds = HeaderValue::from(RETRY_AFTER_SECONDS);
@@ -279,6 +284,10 @@ impl ApiError {
             Self::Service(Error::Store(StoreError::Closed)) => {
                 "the service is shutting down; try again soon".to_owned()
             }
+            Self::Service(Error::Store(StoreError::Revoked)) => {
+                "what was read has been replaced and is kept no more; read it again".to_owned()
+            }
+            Self::Long(_) => String::new(),
         }
     }
 
@@ -323,6 +332,88 @@ fn answer(status: StatusCode, error: &'static str, message: String) -> Response 
         Json(ErrorBody { error, message }),
     )
         .into_response()
+}
+
+/// Why the service said no. Where the entries that this shows are long, they are sent piece by piece.
+pub async fn refused(service: &Service, error: Error) -> ApiError {
+    let error = ApiError::from(error);
+    let message = error.message();
+    let response = match error {
+        ApiError::Service(Error::PreconditionFailed {
+            current: Some(current),
+        }) if text_bytes(&current) > BUILT_MAX_BYTES => {
+            long_mismatch(service, message, current).await
+        }
+        ApiError::Service(Error::TransactionFailed(failed)) if are_long(&failed) => {
+            long_transaction_failed(service, message, failed).await
+        }
+        error => return error,
+    };
+    ApiError::Long(Box::new(response))
+}
+
+fn are_long(failed: &[FailedOperation]) -> bool {
+    let current = failed.iter().filter_map(|failed| failed.current.as_ref());
+    current.map(text_bytes).sum::<usize>() > BUILT_MAX_BYTES
+}
+
+/// The text of [`mismatch`] piece by piece.
+async fn long_mismatch(service: &Service, message: String, current: Entry) -> Response {
+    let etag = current.record.etag();
+    let record = Arc::clone(&current.record);
+    let mut text = begin_long(message);
+    text.push(b",\"current\":");
+    text.push_entry(current, &etag);
+    text.push(b"}");
+    let mut response = text.into_response(service).await;
+    *response.status_mut() = StatusCode::PRECONDITION_FAILED;
+    reply::add_entry_headers(response.headers_mut(), &record, etag);
+    response
+}
+
+/// The text of [`transaction_failed`] piece by piece.
+async fn long_transaction_failed(
+    service: &Service,
+    message: String,
+    failed: Vec<FailedOperation>,
+) -> Response {
+    let mut text = begin_long(message);
+    text.push(b",\"failed\":[");
+    for (place, operation) in failed.into_iter().enumerate() {
+        let FailedOperation {
+            index,
+            key,
+            current,
+        } = operation;
+        let separator = if place > 0 { "," } else { "" };
+        text.push(format!("{separator}{{\"index\":{index},\"key\":").as_bytes());
+        text.push(&json_of(&key));
+        text.push(b",\"current\":");
+        text.push_entry_or_null(current);
+        text.push(b"}");
+    }
+    text.push(b"]}");
+    let mut response = text.into_response(service).await;
+    *response.status_mut() = StatusCode::PRECONDITION_FAILED;
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    response
+}
+
+/// [`ErrorBody`] without its end.
+fn begin_long(message: String) -> LongText {
+    let error = ErrorBody {
+        error: "precondition_failed",
+        message,
+    };
+    let mut text = LongText::default();
+    let begun = json_of(&error);
+    text.push(begun.strip_suffix(b"}").unwrap_or(&begun));
+    text
+}
+
+fn json_of(shown: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(shown).expect("memory takes it")
 }
 
 /// 412 with every operation that does not hold.

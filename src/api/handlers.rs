@@ -4,12 +4,13 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::client::Client;
-use super::error::ApiError;
+use super::error::{self, ApiError};
 use super::extract::{Conditions, KeyInPath, PatchInBody, RangeInQuery, ValueInBody, Watched};
 use super::observe::Deadline;
 use super::prefer::{Shown, Wait};
 use super::transaction::TransactionInBody;
 use super::{Shared, listing, reply, watch};
+use crate::error::Error;
 
 pub async fn read(
     State(shared): State<Shared>,
@@ -17,8 +18,10 @@ pub async fn read(
     Conditions(conditions): Conditions,
     wait: Wait,
 ) -> Result<Response, ApiError> {
-    let reading = shared.service.read_newer(key, &conditions, wait.0).await?;
-    Ok(wait.applied_to(reply::reading(reading)))
+    let reading = shared.service.read_newer(key, &conditions, wait.0).await;
+    let reading = or_refused(&shared, reading).await?;
+    let response = reply::reading(&shared.service, reading).await;
+    Ok(wait.applied_to(response))
 }
 
 pub async fn put(
@@ -29,11 +32,9 @@ pub async fn put(
     Deadline(deadline): Deadline,
     ValueInBody(value, _admission): ValueInBody,
 ) -> Result<Response, ApiError> {
-    let entry = shared
-        .service
-        .put(key, value, &conditions, deadline)
-        .await?;
-    Ok(shown.of(reply::written(&entry)))
+    let put = shared.service.put(key, value, &conditions, deadline);
+    let entry = or_refused(&shared, put.await).await?;
+    Ok(reply::written(&shared.service, &entry, shown).await)
 }
 
 pub async fn patch(
@@ -45,8 +46,8 @@ pub async fn patch(
     PatchInBody(patch, _admission): PatchInBody,
 ) -> Result<Response, ApiError> {
     let patched = shared.service.patch(key, patch, &conditions, deadline);
-    let entry = patched.await?;
-    Ok(shown.of(reply::entry(&entry)))
+    let entry = or_refused(&shared, patched.await).await?;
+    Ok(reply::entry(&shared.service, &entry, shown).await)
 }
 
 pub async fn delete(
@@ -56,8 +57,9 @@ pub async fn delete(
     shown: Shown,
     Deadline(deadline): Deadline,
 ) -> Result<Response, ApiError> {
-    let entry = shared.service.delete(key, &conditions, deadline).await?;
-    Ok(shown.of(reply::entry(&entry)))
+    let deleted = shared.service.delete(key, &conditions, deadline);
+    let entry = or_refused(&shared, deleted.await).await?;
+    Ok(reply::entry(&shared.service, &entry, shown).await)
 }
 
 pub async fn transact(
@@ -66,8 +68,9 @@ pub async fn transact(
     Deadline(deadline): Deadline,
     TransactionInBody(transaction, _admission): TransactionInBody,
 ) -> Result<Response, ApiError> {
-    let transaction = shared.service.transact(transaction, deadline).await?;
-    Ok(shown.of(reply::transaction(&transaction)))
+    let transacted = shared.service.transact(transaction, deadline);
+    let transacted = or_refused(&shared, transacted.await).await?;
+    Ok(reply::transaction(&shared.service, transacted, shown).await)
 }
 
 pub async fn list(
@@ -89,6 +92,14 @@ pub async fn watch(
     client.watches();
     let watching = shared.service.watch(filter, since.as_ref()).await?;
     Ok(watch::stream(watching, shared.service.drained()))
+}
+
+/// What the service did, or why not; a long refusal shows entries piece by piece.
+async fn or_refused<T>(shared: &Shared, done: Result<T, Error>) -> Result<T, ApiError> {
+    match done {
+        Ok(done) => Ok(done),
+        Err(error) => Err(error::refused(&shared.service, error).await),
+    }
 }
 
 pub async fn no_such_path() -> ApiError {

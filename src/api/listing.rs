@@ -1,7 +1,6 @@
 //! The answer that shows a list: whole where it is short, else a stream that holds a part of it at
-//! a time, so that a slow reader of everything costs no memory and holds nobody up.
-
-use std::vec;
+//! a time, so that a slow reader of everything does not block writers and costs a bounded amount of
+//! memory.
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
@@ -9,15 +8,14 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 
 use super::error::ApiError;
+use super::pieces::{BUILT_MAX_BYTES, PIECE_BYTES, append_part, text_bytes};
 use super::reply;
 use crate::error::StoreError;
 use crate::model::{EntityTag, Entry, Key, Position, Range};
 use crate::service::Reading;
 use crate::storage::Snapshot;
 
-/// How much of a list is put together before it is sent, in bytes.
-const CHUNK_BYTES: usize = 64 * 1024;
-/// How many entries are taken from the store at once.
+/// How many entries are taken from the store at once, at the most.
 const PAGE_ENTRIES: usize = 256;
 
 /// 200 with the entries of `range`, or 304 with the same headers.
@@ -34,17 +32,17 @@ pub async fn listing(
     };
     let etag = EntityTag::of_list(snapshot.position());
     let mut text = ListText::of(snapshot, range);
-    let first = text.next_chunk().await?;
+    let first = text.next_piece(BUILT_MAX_BYTES).await?;
     let body = match text.progress {
         Progress::Ended => Body::from(first),
         Progress::Begun => Body::from_stream(stream::try_unfold(
             (Some(first), text),
             async |(first, mut text)| {
-                let chunk = match first {
-                    Some(chunk) => chunk,
-                    None => text.next_chunk().await?,
+                let piece = match first {
+                    Some(piece) => piece,
+                    None => text.next_piece(PIECE_BYTES).await?,
                 };
-                Ok::<_, StoreError>((!chunk.is_empty()).then_some((chunk, (None, text))))
+                Ok::<_, StoreError>((!piece.is_empty()).then_some((piece, (None, text))))
             },
         )),
     };
@@ -61,14 +59,16 @@ enum Progress {
     Ended,
 }
 
-/// `{"items": […], "revision": n, "next": key-or-null}`, written piece by piece.
+/// `{"items": […], "revision": n, "next": key-or-null}`, written piece by piece. Between two pieces
+/// it holds nothing but the snapshot, which the store can take back.
 struct ListText {
     snapshot: Box<dyn Snapshot>,
     /// What is still to be taken from the snapshot.
     rest: Range,
-    page: vec::IntoIter<Entry>,
-    /// Whether the snapshot has more after `page`.
-    more: bool,
+    /// How much of the next entry's text was written.
+    written: usize,
+    /// How many entries are taken for the next piece: about as many as the last one had.
+    page_entries: usize,
     last: Option<Key>,
     progress: Progress,
 }
@@ -78,62 +78,99 @@ impl ListText {
         Self {
             snapshot,
             rest: range,
-            page: Vec::new().into_iter(),
-            more: true,
+            written: 0,
+            page_entries: PAGE_ENTRIES,
             last: None,
             progress: Progress::Begun,
         }
     }
 
-    /// The next piece; nothing after the last.
-    async fn next_chunk(&mut self) -> Result<Bytes, StoreError> {
-        let mut chunk = Vec::new();
+    /// The next piece, of so many bytes and the end of the list at the most; nothing after the last.
+    async fn next_piece(&mut self, max_bytes: usize) -> Result<Bytes, StoreError> {
+        let mut piece = Vec::new();
         if self.progress == Progress::Ended {
-            return Ok(chunk.into());
+            return Ok(piece.into());
         }
-        if self.last.is_none() {
-            chunk.extend_from_slice(b"{\"items\":[");
+        if self.last.is_none() && self.written == 0 {
+            piece.extend_from_slice(b"{\"items\":[");
         }
-        while chunk.len() < CHUNK_BYTES {
-            let Some(entry) = self.next_entry().await? else {
-                self.write_end(&mut chunk)?;
-                break;
-            };
-            if self.last.is_some() {
-                chunk.push(b',');
-            }
-            entry.write_json(&entry.record.etag(), &mut chunk);
-            self.last = Some(entry.key);
-        }
-        Ok(chunk.into())
-    }
-
-    async fn next_entry(&mut self) -> Result<Option<Entry>, StoreError> {
-        if self.page.as_slice().is_empty() && self.more && self.rest.limit != Some(0) {
-            if let Some(last) = &self.last {
-                self.rest.after = Some(last.to_string());
-            }
-            let limit = self.rest.limit.unwrap_or(PAGE_ENTRIES).min(PAGE_ENTRIES);
+        let mut entries = 0;
+        while piece.len() < max_bytes {
+            let limit = self.rest.limit.unwrap_or(usize::MAX);
             let range = Range {
-                limit: Some(limit),
+                limit: Some(limit.min(self.page_entries)),
                 ..self.rest.clone()
             };
             let page = self.snapshot.page(&range).await?;
-            if let Some(left) = &mut self.rest.limit {
-                *left -= page.entries.len();
+            let is_last = !page.more || limit <= page.entries.len();
+            let written = self.write_entries(&page.entries, &mut piece, max_bytes);
+            if is_last && written == page.entries.len() {
+                self.write_end(page.more, &mut piece)?;
+                break;
             }
-            self.more = page.more;
-            self.page = page.entries.into_iter();
+            entries += written;
+            self.page_entries = (entries + entries / 4 + 1).min(PAGE_ENTRIES);
         }
-        Ok(self.page.next())
+        Ok(piece.into())
     }
 
-    fn write_end(&mut self, chunk: &mut Vec<u8>) -> Result<(), StoreError> {
+    /// Writes entries until the piece is full, the last one maybe in part. Returns how many were
+    /// written to their end.
+    fn write_entries(&mut self, entries: &[Entry], piece: &mut Vec<u8>, max_bytes: usize) -> usize {
+        let mut written = 0;
+        for entry in entries {
+            let is_first = self.last.is_none() && written == 0;
+            if piece.len() >= max_bytes {
+                break;
+            }
+            if self.written > 0 || piece.len() + text_bytes(entry) > max_bytes {
+                if !self.write_part(entry, is_first, piece, max_bytes) {
+                    break;
+                }
+                self.written = 0;
+            } else {
+                if !is_first {
+                    piece.push(b',');
+                }
+                entry.write_json(&entry.record.etag(), piece);
+            }
+            written += 1;
+        }
+        if let Some(left) = &mut self.rest.limit {
+            *left -= written;
+        }
+        if let Some(last) = entries[..written].last() {
+            self.rest.after = Some(last.key.to_string());
+            self.last = Some(last.key.clone());
+        }
+        written
+    }
+
+    /// Whether the entry is written to its end.
+    fn write_part(
+        &mut self,
+        entry: &Entry,
+        is_first: bool,
+        piece: &mut Vec<u8>,
+        max_bytes: usize,
+    ) -> bool {
+        let separator = if is_first { &b""[..] } else { b"," };
+        let (mut head, mut tail) = (separator.to_vec(), Vec::new());
+        entry.write_json_head(&mut head);
+        entry.write_json_tail(&entry.record.etag(), &mut tail);
+        let value = entry.record.value.as_json().as_bytes();
+        let segments = [&head[..], value, &tail];
+        self.written += append_part(piece, max_bytes, &segments, self.written);
+        self.written == segments.map(<[u8]>::len).iter().sum::<usize>()
+    }
+
+    /// `more`: whether the range goes on after the last entry.
+    fn write_end(&mut self, more: bool, piece: &mut Vec<u8>) -> Result<(), StoreError> {
         self.progress = Progress::Ended;
-        let next = self.last.as_ref().filter(|_| self.more);
+        let next = self.last.as_ref().filter(|_| more);
         let next = serde_json::to_string(&next).map_err(cannot_write)?;
         let revision = self.snapshot.position().revision;
-        chunk.extend_from_slice(format!("],\"revision\":{revision},\"next\":{next}}}").as_bytes());
+        piece.extend_from_slice(format!("],\"revision\":{revision},\"next\":{next}}}").as_bytes());
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ mod handlers;
 mod health;
 mod listing;
 mod observe;
+mod pieces;
 mod prefer;
 mod reply;
 mod server;

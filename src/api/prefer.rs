@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 
 use super::client::Client;
 
@@ -27,19 +27,13 @@ pub enum Shown {
     Minimal,
 }
 
-impl Shown {
-    /// The answer as it is wanted. A failing one is always shown whole.
-    pub fn of(self, mut response: Response) -> Response {
-        if self == Self::Minimal && response.status().is_success() {
-            *response.status_mut() = StatusCode::NO_CONTENT;
-            *response.body_mut() = axum::body::Body::empty();
-            let headers = response.headers_mut();
-            headers.remove(header::CONTENT_TYPE);
-            let minimal = HeaderValue::from_static("return=minimal");
-            headers.insert(PREFERENCE_APPLIED, minimal);
-        }
-        response
-    }
+/// 204, which says that it was asked for. A failing answer is always shown whole.
+pub fn minimal() -> Response {
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    let minimal = HeaderValue::from_static("return=minimal");
+    let headers = response.headers_mut();
+    headers.insert(PREFERENCE_APPLIED, minimal);
+    response
 }
 
 impl<S: Sync> FromRequestParts<S> for Shown {

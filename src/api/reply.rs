@@ -8,13 +8,13 @@ use axum::response::{IntoResponse, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
+use super::pieces::{BUILT_MAX_BYTES, LongText, text_bytes};
+use super::prefer::{self, Shown};
 use crate::model::{EntityTag, Entry, Key, Position, Record, Revision};
-use crate::service::{Reading, Transacted};
+use crate::service::{Reading, Service, Transacted};
 
 /// What must not be kept: errors, health, the outcome of a transaction.
 pub const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-/// How many bytes the JSON text of an entry has besides its key and value, at the most.
-const ENTRY_REST_BYTES: usize = 256;
 /// How many headers an answer that shows an entry has at the most, those of the server included.
 const ENTRY_HEADERS: usize = 8;
 /// What a key's bytes are percent-encoded to in a URL: all but the unreserved (RFC 3986 §2.3),
@@ -27,9 +27,11 @@ const ENCODED_IN_KEY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'/');
 
 /// 200 with the entry, or 304 with the same headers.
-pub fn reading(reading: Reading<Entry, Entry>) -> Response {
+pub async fn reading(service: &Service, reading: Reading<Entry, Entry>) -> Response {
     match reading {
-        Reading::Found(entry) => shown(StatusCode::OK, &entry),
+        Reading::Found(entry) => {
+            answer(service, StatusCode::OK, &entry, Shown::Representation).await
+        }
         Reading::NotModified(entry) => {
             let mut response = StatusCode::NOT_MODIFIED.into_response();
             let etag = entry.record.etag();
@@ -40,11 +42,11 @@ pub fn reading(reading: Reading<Entry, Entry>) -> Response {
 }
 
 /// 201 with `Location` if the entry is new, else 200.
-pub fn written(entry: &Entry) -> Response {
+pub async fn written(service: &Service, entry: &Entry, shown: Shown) -> Response {
     if entry.record.version > 1 {
-        return shown(StatusCode::OK, entry);
+        return answer(service, StatusCode::OK, entry, shown).await;
     }
-    let mut response = shown(StatusCode::CREATED, entry);
+    let mut response = answer(service, StatusCode::CREATED, entry, shown).await;
     let location = HeaderValue::try_from(path_of(&entry.key));
     if let Ok(location) = location {
         response.headers_mut().insert(header::LOCATION, location);
@@ -53,18 +55,37 @@ pub fn written(entry: &Entry) -> Response {
 }
 
 /// 200 with the entry that was patched or deleted.
-pub fn entry(entry: &Entry) -> Response {
-    shown(StatusCode::OK, entry)
+pub async fn entry(service: &Service, entry: &Entry, shown: Shown) -> Response {
+    answer(service, StatusCode::OK, entry, shown).await
 }
 
 /// 200 with what each operation came to.
-pub fn transaction(transaction: &Transacted) -> Response {
-    let body = TransactionBody {
-        revision: transaction.revision,
-        results: &transaction.results,
+pub async fn transaction(service: &Service, transaction: Transacted, shown: Shown) -> Response {
+    let mut response = match shown {
+        Shown::Minimal => prefer::minimal(),
+        Shown::Representation => results(service, transaction).await,
     };
-    let no_store = [(header::CACHE_CONTROL, NO_STORE)];
-    (no_store, Json(body)).into_response()
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    response
+}
+
+async fn results(service: &Service, transaction: Transacted) -> Response {
+    let Transacted { revision, results } = transaction;
+    let bytes: usize = results.iter().flatten().map(text_bytes).sum();
+    if bytes <= BUILT_MAX_BYTES {
+        return Json(TransactionBody { revision, results }).into_response();
+    }
+    let mut text = LongText::default();
+    text.push(format!("{{\"revision\":{revision},\"results\":[").as_bytes());
+    for (index, result) in results.into_iter().enumerate() {
+        if index > 0 {
+            text.push(b",");
+        }
+        text.push_entry_or_null(result);
+    }
+    text.push(b"]}");
+    text.into_response(service).await
 }
 
 /// 304 for who has the list already.
@@ -85,23 +106,37 @@ pub fn add_entry_headers(headers: &mut HeaderMap, record: &Record, etag: EntityT
 }
 
 #[derive(Serialize)]
-struct TransactionBody<'a> {
+struct TransactionBody {
     revision: Revision,
-    results: &'a [Option<Entry>],
+    results: Vec<Option<Entry>>,
 }
 
-fn shown(status: StatusCode, entry: &Entry) -> Response {
-    let (record, etag) = (&entry.record, entry.record.etag());
-    let bytes = entry.key.as_str().len() + record.value.as_json().len() + ENTRY_REST_BYTES;
-    let mut body = Vec::with_capacity(bytes);
-    entry.write_json(&etag, &mut body);
-    let mut headers = HeaderMap::with_capacity(ENTRY_HEADERS);
-    let json = HeaderValue::from_static("application/json");
-    headers.insert(header::CONTENT_TYPE, json);
-    add_entry_headers(&mut headers, record, etag);
-    let mut response = Response::new(body.into());
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
+/// With the entry if it is to be shown, and with its headers in any case.
+async fn answer(service: &Service, status: StatusCode, entry: &Entry, shown: Shown) -> Response {
+    let etag = entry.record.etag();
+    let bytes = text_bytes(entry);
+    let mut response = match shown {
+        Shown::Minimal => prefer::minimal(),
+        Shown::Representation if bytes > BUILT_MAX_BYTES => {
+            let mut text = LongText::default();
+            text.push_entry(entry.clone(), &etag);
+            let mut response = text.into_response(service).await;
+            *response.status_mut() = status;
+            response
+        }
+        Shown::Representation => {
+            let mut body = Vec::with_capacity(bytes);
+            entry.write_json(&etag, &mut body);
+            let mut headers = HeaderMap::with_capacity(ENTRY_HEADERS);
+            let json = HeaderValue::from_static("application/json");
+            headers.insert(header::CONTENT_TYPE, json);
+            let mut response = Response::new(body.into());
+            *response.status_mut() = status;
+            *response.headers_mut() = headers;
+            response
+        }
+    };
+    add_entry_headers(response.headers_mut(), &entry.record, etag);
     response
 }
 

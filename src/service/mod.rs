@@ -1,5 +1,6 @@
 //! What the operations mean: read → decide → commit, and again if a race was lost.
 
+mod held;
 mod transaction;
 mod watching;
 mod write;

@@ -2,6 +2,7 @@
 
 mod watching;
 
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use tokio::time::Instant;
 
 use self::watching::*;
 use super::file::{FileStore, Journaling};
+use super::lease::HELD_MAX_BYTES;
 use super::memory::MemoryStore;
 use super::{Committed, Store};
 use crate::error::{CommitError, Conflict, StoreError};
@@ -50,6 +52,7 @@ engines_pass!(
     checks_hold_the_others_back_and_take_no_revision,
     commits_of_several_keys_never_interleave,
     a_list_is_ascending_and_pages_meet,
+    readers_lose_what_was_replaced_when_all_hold_too_much,
     of_many_commits_on_one_state_one_wins,
     a_closed_store_takes_no_commit_but_answers_reads,
     watchers_are_told_of_every_change_in_order,
@@ -76,6 +79,35 @@ async fn on_file<F: Future<Output = ()>>(
     drop(store);
     let again = FileStore::open(&path, journaling).await.unwrap();
     assert_eq!(everything(&again).await, held);
+}
+
+async fn readers_lose_what_was_replaced_when_all_hold_too_much(store: Arc<dyn Store>) {
+    let entry = async |name: &str| Entry {
+        key: key(name),
+        record: got(&*store, name).await.unwrap(),
+    };
+    let large = format!("\"{}\"", "x".repeat(1024 * 1024));
+    committed(&*store, vec![put("a", Expected::Any, &large)]).await;
+    let too_many = usize::try_from(HELD_MAX_BYTES / (1024 * 1024)).unwrap() + 1;
+    let old = entry("a").await;
+    let snapshot = store.snapshot().await.unwrap();
+    // What the store has anyway costs nothing, however many show it.
+    let shown = store.hold(vec![old.clone(); too_many]).await;
+    let page = snapshot.page(&Range::default()).await.unwrap();
+    assert_eq!(page.entries, slice::from_ref(&old));
+    committed(&*store, vec![put("a", Expected::Any, "2")]).await;
+    let page = snapshot.page(&Range::default()).await.unwrap();
+    assert_eq!(page.entries, slice::from_ref(&old), "it is as it was");
+    assert_eq!(shown.read(Vec::len).unwrap(), too_many);
+    let newest = store.hold(vec![old; too_many]).await;
+    let revoked = snapshot.page(&Range::default()).await;
+    assert!(matches!(revoked, Err(StoreError::Revoked)));
+    assert!(matches!(shown.read(Vec::len), Err(StoreError::Revoked)));
+    assert_eq!(newest.read(Vec::len).unwrap(), too_many);
+    let (held, _) = everything(&*store).await;
+    assert_eq!(held, [entry("a").await]);
+    committed(&*store, vec![delete("a", Expected::Any)]).await;
+    assert!(matches!(newest.read(Vec::len), Err(StoreError::Revoked)));
 }
 
 async fn everything(store: &dyn Store) -> (Vec<Entry>, Revision) {

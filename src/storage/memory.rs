@@ -9,10 +9,11 @@ use parking_lot::RwLock;
 use tokio::time::Instant;
 
 use super::feed::{DEFAULT_WATCH_BUFFER_BYTES, Feed};
+use super::lease::{Lease, Leases};
 use super::table::{Staged, Table};
 use super::{Committed, Snapshot, Status, Store, Watching};
 use crate::error::{CommitError, StoreError};
-use crate::model::{Bookmark, ChangeSet, Filter, Key, Record, random_token};
+use crate::model::{Bookmark, ChangeSet, Entry, Filter, Key, Record, random_token};
 
 /// A [`Store`] in memory alone. Nothing in it is durable.
 #[derive(Debug)]
@@ -41,6 +42,14 @@ impl MemoryStore {
             closed: AtomicBool::new(false),
         }
     }
+
+    /// The same, of which readers together hold so much that was replaced, in bytes, instead of
+    /// [`HELD_MAX_BYTES`](super::lease::HELD_MAX_BYTES).
+    #[must_use]
+    pub fn with_held_limit(self, bytes: u64) -> Self {
+        let table = RwLock::new(Table::with_leases(Leases::of_at_most(bytes)));
+        Self { table, ..self }
+    }
 }
 
 impl Default for MemoryStore {
@@ -56,7 +65,11 @@ impl Store for MemoryStore {
     }
 
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
-        Ok(Box::new(self.table.read().snapshot(&self.history)))
+        Ok(Box::new(self.table.read().lend(&self.history)))
+    }
+
+    async fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {
+        self.table.read().hold(entries)
     }
 
     async fn commit(

@@ -4,6 +4,7 @@
 mod conformance;
 pub mod feed;
 pub mod file;
+pub mod lease;
 pub mod memory;
 pub mod table;
 
@@ -13,9 +14,10 @@ use async_trait::async_trait;
 use futures_util::Stream;
 use tokio::time::Instant;
 
+use self::lease::Lease;
 use crate::error::{CommitError, StoreError};
 use crate::model::{
-    Bookmark, ChangeSet, Event, Filter, Key, Page, Position, Range, Record, Revision,
+    Bookmark, ChangeSet, Entry, Event, Filter, Key, Page, Position, Range, Record, Revision,
 };
 
 /// The smallest set of verbs that an engine must have. Every engine passes the suite in
@@ -29,11 +31,16 @@ pub trait Store: Send + Sync {
     /// [`StoreError`] if the engine cannot say.
     async fn get(&self, key: &Key) -> Result<Option<Arc<Record>>, StoreError>;
 
-    /// All entries as they stand now, to be read at leisure. Whoever reads holds nobody up.
+    /// All entries as they are now. Reading them does not block writers. What is replaced meanwhile
+    /// is kept for all readers together up to a limit, from the newest back; a reader that still
+    /// needs more than that fails.
     ///
     /// # Errors
     /// [`StoreError`] if the engine cannot say.
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError>;
+
+    /// Keeps the entries of an answer that is sent piece by piece, within the same limit.
+    async fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>>;
 
     /// Makes all of `changes` or none, under one new revision; checks alone take none. Whether every
     /// key is as expected is decided atomically with the change; a delete expects a record whatever
@@ -79,7 +86,7 @@ pub trait Snapshot: Send + Sync {
     /// The entries of a range, ascending by the bytes of the key.
     ///
     /// # Errors
-    /// [`StoreError`] if the engine cannot say.
+    /// [`StoreError::Revoked`] if the reader was too slow; [`StoreError`] if the engine cannot say.
     async fn page(&self, range: &Range) -> Result<Page, StoreError>;
 }
 

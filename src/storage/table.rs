@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use imbl::OrdMap;
 use itertools::{EitherOrBoth, Itertools as _};
 
+use super::lease::{Lease, Leases, entry_bytes};
 use super::{Committed, Snapshot};
 use crate::error::{Conflict, StoreError};
 use crate::model::{
@@ -26,6 +27,7 @@ pub struct Table {
     live_bytes: u64,
     /// How many places `records` has had; a map in which much was removed does not say.
     places: usize,
+    leases: Leases,
 }
 
 /// How many places for records are kept however few there are.
@@ -39,6 +41,15 @@ const SPARE_FACTOR: usize = 4;
 const ENTRY_OVERHEAD_BYTES: u64 = 79;
 
 impl Table {
+    /// An empty table, of which readers hold at most so much of the past.
+    #[must_use]
+    pub fn with_leases(leases: Leases) -> Self {
+        Self {
+            leases,
+            ..Self::default()
+        }
+    }
+
     /// Makes room for so many more records.
     pub fn reserve(&mut self, records: usize) {
         self.records.reserve(records);
@@ -77,8 +88,29 @@ impl Table {
         newer.map(|(key, record)| (key, &**record))
     }
 
-    /// The table as it stands now, in the engine's run of revisions that `history` names. Takes
-    /// no time that grows with the table.
+    /// The table as it is now, for a reader, in the engine's run of revisions that `history` names.
+    /// Takes no time that grows with the table.
+    #[must_use]
+    pub fn lend(&self, history: &Arc<str>) -> LentSnapshot {
+        LentSnapshot {
+            ordered: self
+                .leases
+                .lend_tree(self.ordered.clone(), self.ordered.len()),
+            position: self.position(history),
+        }
+    }
+
+    /// Keeps the entries of an answer for its reader.
+    #[must_use]
+    pub fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {
+        self.leases.lend_entries(entries, |entry| {
+            let current = self.records.get(&entry.key);
+            current.is_some_and(|current| Arc::ptr_eq(current, &entry.record))
+        })
+    }
+
+    /// The table as it is now, for the engine itself: nobody takes it away. In the engine's run of
+    /// revisions that `history` names. Takes no time that grows with the table.
     #[must_use]
     pub fn snapshot(&self, history: &Arc<str>) -> TableSnapshot {
         TableSnapshot {
@@ -98,7 +130,7 @@ impl Table {
 
     /// Sets a record as it was stored, and returns the one that it replaces.
     pub fn insert(&mut self, key: Key, record: Arc<Record>) -> Option<Arc<Record>> {
-        self.live_bytes += entry_bytes(&key, &record);
+        self.live_bytes += line_bytes(&key, &record);
         self.ordered.insert(key.clone(), Arc::clone(&record));
         let key_bytes = key.as_str().len();
         let replaced = self.records.insert(key, record);
@@ -111,11 +143,15 @@ impl Table {
 
     /// Removes a record, if it is there.
     pub fn remove(&mut self, key: &Key) {
+        self.take(key);
+    }
+
+    fn take(&mut self, key: &Key) -> Option<Arc<Record>> {
         self.ordered.remove(key);
-        if let Some(removed) = self.records.remove(key) {
-            self.live_bytes -= entry_bytes(key, &removed);
-            self.give_back_places();
-        }
+        let removed = self.records.remove(key)?;
+        self.live_bytes -= line_bytes(key, &removed);
+        self.give_back_places();
+        Some(removed)
     }
 
     fn give_back_places(&mut self) {
@@ -135,17 +171,24 @@ impl Table {
     /// the order of the commits.
     pub fn apply(&mut self, staged: Staged) -> Vec<Event> {
         self.revision = staged.revision;
+        let changes = staged.changes.len() as u64;
+        let mut replaced_bytes = 0;
         for (key, record) in staged.changes {
-            match record {
-                Some(record) => drop(self.insert(key, record)),
-                None => self.remove(&key),
+            let key_bytes = key.as_str().len();
+            let replaced = match record {
+                Some(record) => self.insert(key, record),
+                None => self.take(&key),
+            };
+            if let Some(replaced) = replaced {
+                replaced_bytes += entry_bytes(key_bytes, &replaced);
             }
         }
+        self.leases.note_replaced(replaced_bytes, changes);
         staged.events
     }
 }
 
-fn entry_bytes(key: &Key, record: &Record) -> u64 {
+fn line_bytes(key: &Key, record: &Record) -> u64 {
     record_bytes(key.as_str().len(), record)
 }
 
@@ -190,32 +233,42 @@ impl TableSnapshot {
     }
 }
 
+/// A [`Table`] as it was at one moment, until it is revoked.
+#[derive(Debug)]
+pub struct LentSnapshot {
+    ordered: Lease<OrdMap<Key, Arc<Record>>>,
+    position: Position,
+}
+
 #[async_trait]
-impl Snapshot for TableSnapshot {
+impl Snapshot for LentSnapshot {
     fn position(&self) -> &Position {
         &self.position
     }
 
     async fn page(&self, range: &Range) -> Result<Page, StoreError> {
-        let start = match range.after.as_deref() {
-            Some(after) if after >= range.prefix.as_str() => Bound::Excluded(after),
-            _ => Bound::Included(range.prefix.as_str()),
-        };
-        let mut stored = self
-            .ordered
-            .range::<_, str>((start, Bound::Unbounded))
-            .take_while(|(key, _)| key.as_str().starts_with(&range.prefix));
-        let entries = stored
-            .by_ref()
-            .take(range.limit.unwrap_or(usize::MAX))
-            .map(|(key, record)| Entry {
-                key: key.clone(),
-                record: Arc::clone(record),
-            })
-            .collect();
-        let more = stored.next().is_some();
-        Ok(Page { entries, more })
+        self.ordered.read(|ordered| page(ordered, range))
     }
+}
+
+fn page(ordered: &OrdMap<Key, Arc<Record>>, range: &Range) -> Page {
+    let start = match range.after.as_deref() {
+        Some(after) if after >= range.prefix.as_str() => Bound::Excluded(after),
+        _ => Bound::Included(range.prefix.as_str()),
+    };
+    let mut stored = ordered
+        .range::<_, str>((start, Bound::Unbounded))
+        .take_while(|(key, _)| key.as_str().starts_with(&range.prefix));
+    let entries = stored
+        .by_ref()
+        .take(range.limit.unwrap_or(usize::MAX))
+        .map(|(key, record)| Entry {
+            key: key.clone(),
+            record: Arc::clone(record),
+        })
+        .collect();
+    let more = stored.next().is_some();
+    Page { entries, more }
 }
 
 /// Commits that were decided but are not yet in a [`Table`].

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use axum::http::Method;
 use ifmatch::error::{CommitError, StoreError};
-use ifmatch::model::{Bookmark, ChangeSet, Filter, Key, Record};
+use ifmatch::model::{Bookmark, ChangeSet, Entry, Filter, Key, Record};
 use ifmatch::service::Policy;
+use ifmatch::storage::lease::Lease;
 use ifmatch::storage::memory::MemoryStore;
 use ifmatch::storage::{Committed, Snapshot, Status, Store, Watching};
 use tokio::sync::Semaphore;
@@ -172,6 +173,10 @@ impl Store for Gated {
 
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
         self.store.snapshot().await
+    }
+
+    async fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {
+        self.store.hold(entries).await
     }
 
     async fn commit(

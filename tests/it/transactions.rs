@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::http::Method;
+use axum::body::Body;
+use axum::http::{Method, Request};
+use http_body_util::BodyExt as _;
 use ifmatch::service::Policy;
+use ifmatch::storage::Store as _;
 use ifmatch::storage::memory::MemoryStore;
 use serde_json::{Value, json};
 
-use crate::support::api::{Answer, Api, LIMITS};
+use crate::support::api::{Answer, Api, LIMITS, taken_in_pieces};
 
 async fn transact(api: &Api, operations: &Value) -> Answer {
     let body = json!({ "operations": operations }).to_string();
@@ -275,4 +278,196 @@ async fn return_minimal_answers_with_the_headers_alone() {
         (deleted.status.as_u16(), deleted.etag()),
         (204, unknown.etag())
     );
+}
+
+/// The most that is built of an answer at once.
+const PIECE_MAX_BYTES: usize = 64 * 1024;
+
+fn request(body: &Value) -> Request<Body> {
+    Request::post("/transactions")
+        .header("content-type", "application/json")
+        .body(body.to_string().into())
+        .unwrap()
+}
+
+/// Puts a long value under each of these keys, and returns the entries.
+async fn put_long(api: &Api, keys: usize) -> Vec<Value> {
+    let value = format!("\"{}\"", "x".repeat(300_000));
+    let mut entries = Vec::new();
+    for key in 0..keys {
+        entries.push(api.put(&format!("/kv/{key}"), &value).send().await.json());
+    }
+    entries
+}
+
+#[tokio::test]
+async fn results_that_are_long_come_in_pieces() {
+    let api = Api::in_memory();
+    let entries = put_long(&api, 20).await;
+    let mut operations: Vec<_> = entries
+        .iter()
+        .map(|entry| json!({"op": "check", "key": entry["key"], "if_match": entry["etag"]}))
+        .collect();
+    operations.push(json!({"op": "check", "key": "absent", "if_none_match": "*"}));
+    let answer = api.begin(request(&json!({"operations": operations}))).await;
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["content-type"], "application/json");
+    assert_eq!(answer.headers()["cache-control"], "no-store");
+    let length: usize = answer.headers()["content-length"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    let text = taken_in_pieces(answer, PIECE_MAX_BYTES).await;
+    assert_eq!(text.len(), length);
+    let mut results = entries.clone();
+    results.push(Value::Null);
+    let expected = json!({"revision": 20, "results": results}).to_string();
+    assert!(text == expected.as_bytes(), "{} bytes", text.len());
+    // And it is as described.
+    assert_eq!(transact(&api, &json!(operations)).await.body, text);
+}
+
+#[tokio::test]
+async fn operations_that_do_not_hold_and_are_long_come_in_pieces() {
+    let api = Api::in_memory();
+    let entries = put_long(&api, 20).await;
+    let stale = "\"9-0000000000000000\"";
+    let mut operations: Vec<_> = entries
+        .iter()
+        .map(|entry| json!({"op": "delete", "key": entry["key"], "if_match": stale}))
+        .collect();
+    operations.push(json!({"op": "delete", "key": "ab\"sent"}));
+    let answer = api.begin(request(&json!({"operations": operations}))).await;
+    assert_eq!(answer.status(), 412);
+    assert_eq!(answer.headers()["content-type"], "application/json");
+    assert_eq!(answer.headers()["cache-control"], "no-store");
+    let text = taken_in_pieces(answer, PIECE_MAX_BYTES).await;
+    let mut failed: Vec<_> = entries
+        .iter()
+        .enumerate()
+        .map(|(index, entry)| json!({"index": index, "key": entry["key"], "current": entry}))
+        .collect();
+    failed.push(json!({"index": 20, "key": "ab\"sent", "current": null}));
+    let short = transact(&api, &json!([{"op": "delete", "key": "absent"}])).await;
+    let expected = json!({
+        "error": "precondition_failed",
+        "message": short.json()["message"],
+        "failed": failed,
+    });
+    assert!(
+        text == expected.to_string().as_bytes(),
+        "{} bytes",
+        text.len()
+    );
+    assert_eq!(transact(&api, &json!(operations)).await.body, text);
+}
+
+#[tokio::test]
+async fn an_entry_that_is_long_comes_in_pieces_and_with_the_same_headers() {
+    let api = Api::in_memory();
+    let value = format!("\"{}\"", "x".repeat(900_000));
+    let created = api.put("/kv/a", &value).send().await;
+    assert_eq!(
+        (created.status.as_u16(), created.header("location")),
+        (201, Some("/kv/a"))
+    );
+    let etag = created.etag();
+    let json = "application/json";
+    for (method, body, header, status) in [
+        (Method::GET, "", None, 200),
+        (
+            Method::GET,
+            "",
+            Some(("if-match", "\"9-0000000000000000\"")),
+            412,
+        ),
+        (Method::PUT, "1", Some(("if-none-match", "*")), 412),
+        (
+            Method::PATCH,
+            "{}",
+            Some(("if-match", "\"9-0000000000000000\"")),
+            412,
+        ),
+        (
+            Method::DELETE,
+            "",
+            Some(("if-match", "\"9-0000000000000000\"")),
+            412,
+        ),
+        (Method::DELETE, "", Some(("if-match", &etag)), 200),
+    ] {
+        let mut request = Request::builder().method(&method).uri("/kv/a");
+        if !body.is_empty() {
+            request = request.header("content-type", json);
+        }
+        if let Some((name, value)) = header {
+            request = request.header(name, value);
+        }
+        let answer = api.begin(request.body(body.into()).unwrap()).await;
+        assert_eq!(answer.status(), status, "{method}");
+        for name in ["etag", "last-modified", "cache-control", "content-type"] {
+            assert_eq!(
+                answer.headers()[name],
+                created.header(name).unwrap(),
+                "{method} {name}"
+            );
+        }
+        let length = answer.headers().get("content-length").cloned();
+        let text = taken_in_pieces(answer, PIECE_MAX_BYTES).await;
+        assert_eq!(length.unwrap(), text.len().to_string().as_str(), "{method}");
+        let body: Value = serde_json::from_slice(&text).unwrap();
+        let shown = if status == 412 {
+            &body["current"]
+        } else {
+            &body
+        };
+        assert!(*shown == created.json(), "{method}");
+        if method == Method::GET && status == 200 {
+            let head = api.call(Method::HEAD, "/kv/a").send().await;
+            assert_eq!(head.header("content-length"), Some(&*length_of(&text)));
+            assert_eq!(head.body.len(), 0);
+        }
+    }
+}
+
+fn length_of(text: &[u8]) -> String {
+    text.len().to_string()
+}
+
+#[tokio::test]
+async fn answers_that_nobody_reads_give_back_what_was_replaced_and_look_incomplete() {
+    const BYTES: usize = 1_000_000;
+    let store = Arc::new(MemoryStore::with_watch_buffer(0).with_held_limit(5 * BYTES as u64));
+    let api = Api::with(Arc::<MemoryStore>::clone(&store), Policy::AllWrites, LIMITS).unchecked();
+    let mut records = Vec::new();
+    let mut unread = Vec::new();
+    for number in 0..30 {
+        let value = format!("\"{number}{}\"", "x".repeat(BYTES));
+        let put = Request::put("/kv/a").header("content-type", "application/json");
+        let mut written = api.begin(put.body(value.into()).unwrap()).await;
+        assert!(written.body_mut().frame().await.unwrap().is_ok());
+        unread.push(written);
+        let record = store.get(&"a".parse().unwrap()).await.unwrap().unwrap();
+        records.push(Arc::downgrade(&record));
+        let checked = json!({"operations": [{"op": "check", "key": "a"}]});
+        unread.push(api.begin(request(&checked)).await);
+    }
+    let held = || {
+        records
+            .iter()
+            .filter(|record| record.strong_count() > 0)
+            .count()
+    };
+    let freed = async {
+        while held() > 6 {
+            tokio::task::yield_now().await;
+        }
+    };
+    crate::support::binary::soon(freed).await;
+    let last = unread.pop().unwrap().into_body().collect().await;
+    assert!(last.is_ok());
+    for answer in unread.drain(..40) {
+        assert!(answer.into_body().collect().await.is_err());
+    }
 }

@@ -42,10 +42,11 @@ use self::commit::{Commit, Outcome, Reply, Taken, pending_commit};
 use self::disk::Disk;
 pub use self::open::OpenError;
 use super::feed::{DEFAULT_WATCH_BUFFER_BYTES, Feed};
+use super::lease::Lease;
 use super::table::{Staged, Table, TableSnapshot};
 use super::{Committed, Snapshot, Status, Store, Watching};
 use crate::error::{CommitError, StoreError};
-use crate::model::{Bookmark, ChangeSet, Filter, Key, Record, random_token};
+use crate::model::{Bookmark, ChangeSet, Entry, Filter, Key, Record, random_token};
 
 /// How large the data file is, in bytes, above which commits are appended to a journal.
 pub const DEFAULT_JOURNAL_ABOVE_BYTES: u64 = 1024 * 1024;
@@ -181,7 +182,11 @@ impl Store for FileStore {
     }
 
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
-        Ok(Box::new(self.table.read().snapshot(&self.history)))
+        Ok(Box::new(self.table.read().lend(&self.history)))
+    }
+
+    async fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {
+        self.table.read().hold(entries)
     }
 
     async fn commit(

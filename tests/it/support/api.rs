@@ -130,6 +130,19 @@ impl Api {
     }
 }
 
+/// The body of an answer, which comes in pieces of at most so many bytes.
+pub async fn taken_in_pieces(answer: Response<Body>, max_bytes: usize) -> Vec<u8> {
+    let mut text = Vec::new();
+    let mut body = answer.into_body();
+    while let Some(frame) = body.frame().await {
+        let piece = frame.unwrap().into_data().unwrap();
+        let bytes = piece.len();
+        assert!(bytes <= max_bytes, "{bytes} bytes at once");
+        text.extend_from_slice(&piece);
+    }
+    text
+}
+
 /// A request on its way.
 pub struct Call<'a> {
     api: &'a Api,

@@ -1,0 +1,210 @@
+//! Answers that are too long to be built at once: they are cut out of the records that they show,
+//! piece by piece, as the client takes them. A client that does not read costs one piece, and the
+//! records as long as the store lets it have them.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+
+use crate::error::StoreError;
+use crate::model::{EntityTag, Entry};
+use crate::service::Service;
+use crate::storage::lease::Lease;
+
+/// The longest answer that is built at once, in bytes. It is what a connection costs at the most
+/// whose client does not read it.
+pub const BUILT_MAX_BYTES: usize = 64 * 1024;
+/// How much of a longer one is put together before it is sent, in bytes.
+pub const PIECE_BYTES: usize = 16 * 1024;
+/// How many bytes the JSON text of an entry has besides its key and value, at the most.
+const ENTRY_REST_BYTES: usize = 256;
+
+/// About how long the JSON text of an entry is, in bytes; of a key without escapes it is not longer.
+pub fn text_bytes(entry: &Entry) -> usize {
+    entry.key.as_str().len() + entry.record.value.as_json().len() + ENTRY_REST_BYTES
+}
+
+/// Appends the part of `segments`, one after the other, that begins at `from`, until `piece` has
+/// `max_bytes`. Returns how much it was.
+pub fn append_part(
+    piece: &mut Vec<u8>,
+    max_bytes: usize,
+    segments: &[&[u8]],
+    from: usize,
+) -> usize {
+    let before = piece.len();
+    let mut skip = from;
+    for segment in segments {
+        let room = max_bytes.saturating_sub(piece.len());
+        let rest = segment.get(skip..).unwrap_or_default();
+        piece.extend_from_slice(&rest[..rest.len().min(room)]);
+        skip = skip.saturating_sub(segment.len());
+    }
+    piece.len() - before
+}
+
+/// A text, parts of which are the values of entries.
+#[derive(Default)]
+pub struct LongText {
+    parts: Vec<Part>,
+    entries: Vec<Entry>,
+    bytes: u64,
+}
+
+enum Part {
+    Text(Vec<u8>),
+    /// Of the entry with this index.
+    Value(usize),
+}
+
+impl LongText {
+    /// Appends a text.
+    pub fn push(&mut self, text: &[u8]) {
+        self.write(|end| end.extend_from_slice(text));
+    }
+
+    fn write(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if !matches!(self.parts.last(), Some(Part::Text(_))) {
+            self.parts.push(Part::Text(Vec::new()));
+        }
+        if let Some(Part::Text(text)) = self.parts.last_mut() {
+            let before = text.len();
+            write(text);
+            self.bytes += (text.len() - before) as u64;
+        }
+    }
+
+    /// Appends an entry as it is always shown.
+    pub fn push_entry(&mut self, entry: Entry, etag: &EntityTag) {
+        self.write(|text| entry.write_json_head(text));
+        self.parts.push(Part::Value(self.entries.len()));
+        self.bytes += entry.record.value.as_json().len() as u64;
+        self.write(|text| entry.write_json_tail(etag, text));
+        self.entries.push(entry);
+    }
+
+    /// The same, or `null`.
+    pub fn push_entry_or_null(&mut self, entry: Option<Entry>) {
+        match entry {
+            Some(entry) => {
+                let etag = entry.record.etag();
+                self.push_entry(entry, &etag);
+            }
+            None => self.push(b"null"),
+        }
+    }
+
+    /// An answer with this text; status and further headers are the caller's.
+    pub async fn into_response(self, service: &Service) -> Response {
+        let pieces = Pieces {
+            held: Some(service.hold(self.entries).await),
+            parts: self.parts,
+            part: 0,
+            at: 0,
+            left_bytes: self.bytes,
+        };
+        let mut response = Response::new(Body::new(pieces));
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        response
+    }
+}
+
+/// The text as it is sent. It fails if the store wants the records back: then the client must see
+/// that it has not got all.
+struct Pieces {
+    /// Until everything was taken from it.
+    held: Option<Lease<Vec<Entry>>>,
+    parts: Vec<Part>,
+    /// Which part is next.
+    part: usize,
+    /// How much of it was taken.
+    at: usize,
+    left_bytes: u64,
+}
+
+impl Pieces {
+    fn next_piece(&mut self) -> Result<Vec<u8>, StoreError> {
+        let length = usize::try_from(self.left_bytes).unwrap_or(PIECE_BYTES);
+        let mut piece = Vec::with_capacity(length.min(PIECE_BYTES));
+        while piece.len() < PIECE_BYTES
+            && let Some(part) = self.parts.get(self.part)
+        {
+            let held = self.held.as_ref().ok_or(StoreError::Revoked)?;
+            let (at, length) = match part {
+                Part::Text(text) => (
+                    append_part(&mut piece, PIECE_BYTES, &[text], self.at),
+                    text.len(),
+                ),
+                Part::Value(index) => held.read(|entries| {
+                    let entry = entries.get(*index);
+                    let value = entry.map_or("", |entry| entry.record.value.as_json());
+                    let appended =
+                        append_part(&mut piece, PIECE_BYTES, &[value.as_bytes()], self.at);
+                    (appended, value.len())
+                })?,
+            };
+            self.at += at;
+            if self.at >= length {
+                self.part += 1;
+                self.at = 0;
+            }
+        }
+        self.left_bytes = self.left_bytes.saturating_sub(piece.len() as u64);
+        if self.left_bytes == 0 {
+            self.held = None;
+        }
+        Ok(piece)
+    }
+}
+
+impl HttpBody for Pieces {
+    type Data = Bytes;
+    type Error = StoreError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StoreError>>> {
+        if self.left_bytes == 0 {
+            return Poll::Ready(None);
+        }
+        let piece = self.next_piece();
+        Poll::Ready(Some(piece.map(|piece| Frame::data(piece.into()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left_bytes == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_text_meet() {
+        let value = "y".repeat(3 * PIECE_BYTES);
+        let segments = [b"head".as_slice(), value.as_bytes(), b"", b"tail"];
+        let mut whole = Vec::new();
+        loop {
+            let mut piece = b"zz".to_vec();
+            let appended = append_part(&mut piece, PIECE_BYTES, &segments, whole.len());
+            assert!(piece.len() <= PIECE_BYTES);
+            assert_eq!(piece.len(), 2 + appended);
+            if appended == 0 {
+                break;
+            }
+            whole.extend_from_slice(&piece[2..]);
+        }
+        assert_eq!(whole, segments.concat());
+    }
+}

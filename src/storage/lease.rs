@@ -1,0 +1,307 @@
+//! What readers hold of the past. A list that is being sent is read from the table as it was when it
+//! was asked for, and a large answer is cut out of the records that it shows: whatever is replaced
+//! meanwhile stays in memory as long as the slowest reader takes. So all of them only hold it on a
+//! lease, which is revoked, from the oldest on, when it comes to too much.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::thread;
+
+use parking_lot::Mutex;
+
+use crate::error::StoreError;
+use crate::model::{Entry, Record};
+
+/// How much all readers of one store together hold of what the store itself holds no more, in bytes.
+/// It is enough for one answer of the largest size, 128 values of 1 MiB, and a quarter more.
+pub const HELD_MAX_BYTES: u64 = 160 * 1024 * 1024;
+/// What a record takes besides its key and value, in bytes, at the most.
+const RECORD_REST_BYTES: u64 = 160;
+/// How much of a tree one change copies when a snapshot shares it, in bytes: the nodes from the root
+/// to a leaf, of 16 keys each, in a tree of a million keys.
+const PATH_BYTES: u64 = 3 * 1024;
+/// How much of a tree there is for each key, in bytes. A snapshot makes changes copy no more than
+/// all of it, because a node is copied once.
+const TREE_BYTES_PER_KEY: u64 = 64;
+
+/// About how much memory a record takes with a key of so many bytes, in bytes.
+#[must_use]
+pub fn entry_bytes(key_bytes: usize, record: &Record) -> u64 {
+    RECORD_REST_BYTES + (key_bytes + record.value.as_json().len()) as u64
+}
+
+/// Who holds a part of the past.
+#[derive(Debug, Clone)]
+pub struct Leases(Arc<Mutex<Register>>);
+
+#[derive(Debug)]
+struct Register {
+    limit_bytes: u64,
+    /// How much has been replaced or removed so far while somebody held something. What all hold
+    /// together is at most what has been added to it since the oldest lease.
+    replaced_bytes: u64,
+    /// How much of the tree may still be copied because of the newest snapshot.
+    uncopied_bytes: u64,
+    /// Ascending by age; the key is the number of the lease.
+    lent: BTreeMap<u64, Lent>,
+    next: u64,
+}
+
+struct Lent {
+    /// What `replaced_bytes` was.
+    since: u64,
+    slot: Arc<dyn Slot>,
+}
+
+impl fmt::Debug for Lent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Lent(since {})", self.since)
+    }
+}
+
+/// What is lent, whatever it is.
+trait Slot: Send + Sync {
+    /// Takes it away from its reader.
+    fn revoke(&self) -> Box<dyn Revoked>;
+}
+
+/// What was taken away and is still to be dropped.
+trait Revoked: Send {}
+
+impl<T: Send> Revoked for T {}
+
+impl<T: Send + 'static> Slot for Mutex<Option<T>> {
+    fn revoke(&self) -> Box<dyn Revoked> {
+        Box::new(self.lock().take())
+    }
+}
+
+/// Something that is held until it is dropped or revoked.
+#[derive(Debug)]
+pub struct Lease<T> {
+    slot: Arc<Mutex<Option<T>>>,
+    number: u64,
+    leases: Leases,
+}
+
+impl<T> Lease<T> {
+    /// What `read` makes of what is held. It should be quick: who revokes waits for it.
+    ///
+    /// # Errors
+    /// [`StoreError::Revoked`] if it is held no more.
+    pub fn read<U>(&self, read: impl FnOnce(&T) -> U) -> Result<U, StoreError> {
+        let held = self.slot.lock();
+        held.as_ref().map(read).ok_or(StoreError::Revoked)
+    }
+}
+
+impl<T> Drop for Lease<T> {
+    fn drop(&mut self) {
+        let lent = self.leases.0.lock().lent.remove(&self.number);
+        // What was held goes with the slot, and not under the lock.
+        drop(lent);
+    }
+}
+
+impl Default for Leases {
+    fn default() -> Self {
+        Self::of_at_most(HELD_MAX_BYTES)
+    }
+}
+
+impl Leases {
+    /// Of so many bytes together, and the newest lease.
+    #[must_use]
+    pub fn of_at_most(limit_bytes: u64) -> Self {
+        Self(Arc::new(Mutex::new(Register {
+            limit_bytes,
+            replaced_bytes: 0,
+            uncopied_bytes: 0,
+            lent: BTreeMap::new(),
+            next: 0,
+        })))
+    }
+
+    /// Lends a snapshot of a tree with so many keys.
+    pub fn lend_tree<T: Send + 'static>(&self, tree: T, keys: usize) -> Lease<T> {
+        let uncopied_bytes = (keys as u64)
+            .saturating_mul(TREE_BYTES_PER_KEY)
+            .saturating_add(PATH_BYTES);
+        self.0.lock().uncopied_bytes = uncopied_bytes;
+        self.lend(tree, 0)
+    }
+
+    /// Lends the entries of an answer. The store holds some of them no more, as `is_current` says.
+    pub fn lend_entries(
+        &self,
+        entries: Vec<Entry>,
+        is_current: impl Fn(&Entry) -> bool,
+    ) -> Lease<Vec<Entry>> {
+        let replaced = entries.iter().filter(|entry| !is_current(entry));
+        let replaced_bytes = replaced
+            .map(|entry| entry_bytes(entry.key.as_str().len(), &entry.record))
+            .sum();
+        self.lend(entries, replaced_bytes)
+    }
+
+    /// `replaced_bytes` of it are replaced already.
+    fn lend<T: Send + 'static>(&self, held: T, replaced_bytes: u64) -> Lease<T> {
+        let slot = Arc::new(Mutex::new(Some(held)));
+        let mut register = self.0.lock();
+        let since = register.replaced_bytes;
+        register.replaced_bytes += replaced_bytes;
+        let excess = register.take_excess();
+        let number = register.next;
+        register.next += 1;
+        let lent = Lent {
+            since,
+            slot: Arc::<Mutex<Option<T>>>::clone(&slot),
+        };
+        register.lent.insert(number, lent);
+        drop(register);
+        revoke(&excess);
+        Lease {
+            slot,
+            number,
+            leases: self.clone(),
+        }
+    }
+
+    /// Takes note of so many changes of a tree, which replaced or removed so many bytes of records.
+    pub fn note_replaced(&self, bytes: u64, changes: u64) {
+        let mut register = self.0.lock();
+        if register.lent.is_empty() {
+            return;
+        }
+        let copied_bytes = changes
+            .saturating_mul(PATH_BYTES)
+            .min(register.uncopied_bytes);
+        register.uncopied_bytes -= copied_bytes;
+        register.replaced_bytes += bytes + copied_bytes;
+        let excess = register.take_excess();
+        drop(register);
+        revoke(&excess);
+    }
+}
+
+impl Register {
+    /// The oldest leases, if what all hold together is too much.
+    fn take_excess(&mut self) -> Vec<Lent> {
+        let mut excess = Vec::new();
+        while let Some(oldest) = self.lent.first_entry()
+            && self.replaced_bytes - oldest.get().since > self.limit_bytes
+        {
+            excess.push(oldest.remove());
+        }
+        excess
+    }
+}
+
+/// Takes away what these readers hold. It may be a million records, so it is freed in a thread of its
+/// own: this is called by the writer.
+fn revoke(excess: &[Lent]) {
+    if excess.is_empty() {
+        return;
+    }
+    let readers = excess.len();
+    tracing::warn!(readers, "slow readers held too much and are cut off");
+    let revoked: Vec<_> = excess.iter().map(|lent| lent.slot.revoke()).collect();
+    let freeing = thread::Builder::new().name("revoke".to_owned());
+    // If there can be no thread, they are freed here.
+    let _ = freeing.spawn(move || drop(revoked));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::model::{Key, Timestamp, Value};
+
+    fn entry(key: &str, bytes: usize) -> Entry {
+        let key: Key = key.parse().unwrap();
+        let value = Value::from_json(format!("\"{}\"", "x".repeat(bytes)).as_bytes()).unwrap();
+        let record = Record::new(&key, value, 1, 1, Timestamp::from_millis(0)).into();
+        Entry { key, record }
+    }
+
+    fn is_held<T>(lease: &Lease<T>) -> bool {
+        lease.read(|_| ()).is_ok()
+    }
+
+    #[test]
+    fn the_oldest_lease_is_revoked_when_all_hold_too_much() {
+        let leases = Leases::of_at_most(100_000);
+        leases.note_replaced(1_000_000, 1);
+        let first = leases.lend_tree((), 0);
+        leases.note_replaced(60_000, 0);
+        let second = leases.lend_tree((), 0);
+        leases.note_replaced(40_000, 0);
+        assert!(is_held(&first) && is_held(&second));
+        leases.note_replaced(1, 0);
+        assert!(!is_held(&first) && is_held(&second));
+        leases.note_replaced(60_000, 0);
+        assert!(!is_held(&second));
+        assert_eq!(leases.0.lock().lent.len(), 0);
+    }
+
+    #[test]
+    fn a_lease_that_is_given_back_counts_no_more() {
+        let leases = Leases::of_at_most(1000);
+        let first = leases.lend_tree((), 0);
+        leases.note_replaced(900, 0);
+        let second = leases.lend_tree((), 0);
+        drop(first);
+        leases.note_replaced(900, 0);
+        assert!(is_held(&second));
+        drop(second);
+        assert_eq!(leases.0.lock().lent.len(), 0);
+    }
+
+    #[test]
+    fn a_tree_is_copied_once_for_each_snapshot_at_the_most() {
+        let leases = Leases::of_at_most(1_000_000);
+        let keys = 1000;
+        let copied = keys as u64 * TREE_BYTES_PER_KEY + PATH_BYTES;
+        let first = leases.lend_tree((), keys);
+        leases.note_replaced(0, 1_000_000);
+        assert_eq!(leases.0.lock().replaced_bytes, copied);
+        leases.note_replaced(0, 1_000_000);
+        assert_eq!(leases.0.lock().replaced_bytes, copied);
+        let _second = leases.lend_tree((), keys);
+        leases.note_replaced(0, 1_000_000);
+        assert_eq!(leases.0.lock().replaced_bytes, 2 * copied);
+        assert!(is_held(&first));
+    }
+
+    #[test]
+    fn entries_of_an_answer_count_once_they_are_replaced() {
+        let entries = || vec![entry("a", 1000), entry("b", 1000)];
+        let leases = Leases::of_at_most(3000);
+        let current: Vec<_> = (0..100)
+            .map(|_| leases.lend_entries(entries(), |_| true))
+            .collect();
+        assert!(current.iter().all(is_held));
+        // Two of the three answers come to 2,300 bytes each.
+        let first = leases.lend_entries(entries(), |_| false);
+        let second = leases.lend_entries(entries(), |_| false);
+        assert!(!current.iter().any(is_held));
+        assert!(!is_held(&first) && is_held(&second));
+    }
+
+    #[test]
+    fn what_is_revoked_is_freed_although_its_reader_is_still_there() {
+        let leases = Leases::of_at_most(0);
+        let entry = entry("a", 1000);
+        let record = Arc::downgrade(&entry.record);
+        let lease = leases.lend_entries(vec![entry], |_| true);
+        leases.note_replaced(1, 1);
+        let begun = Instant::now();
+        while record.strong_count() > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(20));
+            thread::yield_now();
+        }
+        assert!(matches!(lease.read(Vec::len), Err(StoreError::Revoked)));
+    }
+}
