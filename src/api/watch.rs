@@ -6,21 +6,24 @@
 //! | `id`, `event: put` or `delete`, `data` | for each change; the data is the entry |
 //! | a comment, `id` | every [`HEARTBEAT`], for proxies, and for a filter that seldom lets something through: the point from which it resumes must not grow too old |
 //!
-//! axum's `Sse` would write an event anew for each watcher; here all of them share one text.
+//! axum's `Sse` would write an event anew for each watcher; here all of them share one text, unless
+//! it is long: then each is sent pieces that are cut out of the event as it takes them.
 
-use std::convert::Infallible;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::{StreamExt as _, stream};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
+use super::pieces::{PIECE_BYTES, append_part};
 use super::reply::NO_STORE;
+use crate::error::StoreError;
 use crate::model::{Bookmark, Event, EventKind};
-use crate::storage::{Start, Watching};
+use crate::storage::{Changes, Start, Watching};
 
 /// How often a watcher hears something even if nothing happens.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -35,24 +38,21 @@ const UNBUFFERED: (HeaderName, HeaderValue) = (
 /// 200 with everything that `watching` tells, until it ends or `drained` is ready.
 pub fn stream(watching: Watching, drained: impl Future<Output = ()> + Send + 'static) -> Response {
     let first = beginning(&watching);
-    let Watching {
-        position, changes, ..
-    } = watching;
     let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let told = stream::unfold((changes, heartbeat), move |(mut changes, mut heartbeat)| {
-        let history = Arc::clone(&position.history);
-        async move {
-            let text = tokio::select! {
-                biased;
-                event = changes.next() => event?.shown(|event| event_text(event, history)),
-                _ = heartbeat.tick() => format!(":\nid: {}\n\n", changes.position()).into(),
-            };
-            Some((text, (changes, heartbeat)))
-        }
+    let told = Told {
+        history: watching.position.history,
+        changes: watching.changes,
+        long: None,
+        heartbeat,
+        drained: Box::pin(drained),
+    };
+    let told = stream::try_unfold(told, async |mut told| {
+        let text = told.next().await?;
+        Ok::<_, StoreError>(text.map(|text| (text, told)))
     });
-    let begun = stream::once(async { Bytes::from(first) });
-    let texts = begun.chain(told).take_until(Box::pin(drained));
+    let begun = stream::once(async { Ok(Bytes::from(first)) });
+    let texts = begun.chain(told);
     let headers = [
         (
             header::CONTENT_TYPE,
@@ -61,8 +61,70 @@ pub fn stream(watching: Watching, drained: impl Future<Output = ()> + Send + 'st
         (header::CACHE_CONTROL, NO_STORE),
         UNBUFFERED,
     ];
-    let body = Body::from_stream(texts.map(Ok::<_, Infallible>));
+    let body = Body::from_stream(texts);
     (headers, body).into_response()
+}
+
+/// What a watcher is told. While a client does not read, it holds no event and no text.
+struct Told<D> {
+    history: Arc<str>,
+    changes: Box<dyn Changes>,
+    /// A long event that was sent in part.
+    long: Option<LongEvent>,
+    heartbeat: Interval,
+    drained: Pin<Box<D>>,
+}
+
+/// The log may drop it at any time.
+struct LongEvent {
+    event: Weak<Event>,
+    /// How much of its text was sent.
+    sent: usize,
+}
+
+impl<D: Future<Output = ()>> Told<D> {
+    /// The next text; nothing at the end.
+    ///
+    /// # Errors
+    /// [`StoreError::Revoked`] if an event that was sent in part is kept no more. The client must
+    /// not take that for a whole one.
+    async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
+        if let Some(LongEvent { event, sent }) = self.long.take() {
+            let event = event.upgrade().ok_or(StoreError::Revoked)?;
+            return Ok(Some(self.next_piece(&event, sent)));
+        }
+        let event = tokio::select! {
+            biased;
+            () = &mut self.drained => return Ok(None),
+            event = self.changes.next() => event,
+            _ = self.heartbeat.tick() => {
+                let text = format!(":\nid: {}\n\n", self.changes.position());
+                return Ok(Some(text.into()));
+            }
+        };
+        Ok(event.map(|event| {
+            if event.is_long() {
+                return self.next_piece(&event, 0);
+            }
+            let history = Arc::clone(&self.history);
+            event.shown(|event| event_text(event, history))
+        }))
+    }
+
+    fn next_piece(&mut self, event: &Arc<Event>, sent: usize) -> Bytes {
+        let (mut head, mut tail) = (Vec::new(), Vec::new());
+        write_head(event, Arc::clone(&self.history), &mut head);
+        write_tail(event, &mut tail);
+        let value = event.entry.record.value.as_json().as_bytes();
+        let segments = [&head[..], value, &tail];
+        let mut piece = Vec::with_capacity(PIECE_BYTES);
+        let sent = sent + append_part(&mut piece, PIECE_BYTES, &segments, sent);
+        if sent < segments.map(<[u8]>::len).iter().sum() {
+            let event = Arc::downgrade(event);
+            self.long = Some(LongEvent { event, sent });
+        }
+        piece.into()
+    }
 }
 
 /// The reset and the point after it are one block: a client that got only the second would resume
@@ -80,19 +142,30 @@ fn beginning(watching: &Watching) -> String {
 }
 
 fn event_text(event: &Event, history: Arc<str>) -> Vec<u8> {
+    let mut text = Vec::with_capacity(event.text_bytes());
+    write_head(event, history, &mut text);
+    text.extend_from_slice(event.entry.record.value.as_json().as_bytes());
+    write_tail(event, &mut text);
+    text
+}
+
+/// What comes before the value. An entry is one line: line breaks in JSON strings are escaped, and
+/// others were taken out.
+fn write_head(event: &Event, history: Arc<str>, text: &mut Vec<u8>) {
     let name = match event.kind {
         EventKind::Put => "put",
         EventKind::Delete => "delete",
     };
-    let id = Bookmark {
-        cursor: event.cursor,
-        history,
-    };
-    let mut text = format!("id: {id}\nevent: {name}\ndata: ").into_bytes();
-    // An entry is one line: line breaks in JSON strings are escaped, and others were taken out.
+    let cursor = event.cursor;
+    let id = Bookmark { cursor, history };
+    text.extend_from_slice(format!("id: {id}\nevent: {name}\ndata: ").as_bytes());
+    event.entry.write_json_head(text);
+}
+
+/// What comes after the value.
+fn write_tail(event: &Event, text: &mut Vec<u8>) {
     event
         .entry
-        .write_json(&event.entry.record.etag(), &mut text);
+        .write_json_tail(&event.entry.record.etag(), text);
     text.extend_from_slice(b"\n\n");
-    text
 }

@@ -11,6 +11,9 @@ use super::{Entry, Position, Revision};
 
 /// How long the text of an event is besides its key and value, in bytes, roughly.
 const TEXT_REST_BYTES: usize = 256;
+/// The longest text of an event that its watchers share, in bytes. A longer one is made piece by
+/// piece for each of them: one that does not read must not keep it in memory.
+const SHARED_TEXT_MAX_BYTES: usize = 16 * 1024;
 
 /// A point in a run of revisions: after a whole commit, or after the first changes of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,8 +155,14 @@ impl Event {
         }
     }
 
+    /// Whether its text is too long to be made as a whole.
+    #[must_use]
+    pub fn is_long(&self) -> bool {
+        self.text_bytes() > SHARED_TEXT_MAX_BYTES
+    }
+
     /// The text that it is shown as, which `write` makes for the first of its watchers and all
-    /// others share.
+    /// others share. Not for one that [is long](Self::is_long).
     pub fn shown(&self, write: impl FnOnce(&Self) -> Vec<u8>) -> Bytes {
         self.shown.get_or_init(|| write(self).into()).clone()
     }
@@ -168,7 +177,8 @@ impl Event {
     /// About how much memory it takes, in bytes, once somebody was shown it.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        2 * self.text_bytes()
+        let shown = if self.is_long() { 0 } else { self.text_bytes() };
+        self.text_bytes() + shown
     }
 }
 

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::http::{Request, Response};
 use futures_util::FutureExt as _;
+use http_body_util::BodyExt as _;
 use ifmatch::service::Policy;
+use ifmatch::storage::Store as _;
 use ifmatch::storage::memory::MemoryStore;
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -485,6 +487,66 @@ async fn a_reader_who_does_not_read_is_cut_off_and_slows_nobody() {
         (reset.event.as_deref(), reset.json()),
         (Some("reset"), json!({"revision": 60}))
     );
+}
+
+#[tokio::test]
+async fn a_long_event_comes_in_pieces_and_is_what_a_read_shows() {
+    let api = Api::in_memory();
+    let response = begin(&api, "/watch", &[]).await;
+    let mut written = Vec::new();
+    for bytes in [10_000, 15_900, 16_000, 16_384, 20_000, 32_768, 1_000_000] {
+        written.push(put(&api, "a", &format!("\"{}\"", "x".repeat(bytes))).await);
+    }
+    let mut body = response.into_body();
+    let mut events = Events::of(Body::from_stream(futures_util::stream::poll_fn(
+        move |context| {
+            let piece = std::pin::Pin::new(&mut body).poll_frame(context);
+            piece.map_ok(|frame| {
+                let piece = frame.into_data().unwrap();
+                assert!(piece.len() <= 17 * 1024, "{} bytes at once", piece.len());
+                piece
+            })
+        },
+    )));
+    for written in written {
+        let event = events.next().await.unwrap();
+        assert!(event.data.as_deref() == Some(written.text()));
+    }
+}
+
+/// Each of many watchers stands still in the middle of an event of its own.
+#[tokio::test]
+async fn watchers_that_stand_still_keep_no_more_than_the_buffer() {
+    const WATCHERS: usize = 60;
+    let store = Arc::new(MemoryStore::with_watch_buffer(1_000_000));
+    let api = Api::with(Arc::<MemoryStore>::clone(&store), Policy::AllWrites, LIMITS);
+    let value = format!("\"{}\"", "x".repeat(200_000));
+    let (mut bodies, mut records) = (Vec::new(), Vec::new());
+    for number in 0..WATCHERS {
+        let mut body = begin(&api, &format!("/watch?prefix={number}/"), &[])
+            .await
+            .into_body();
+        body.frame().await.unwrap().unwrap();
+        // Half of them have not come for their event at all.
+        put(&api, &format!("{number}/a"), &value).await;
+        if number % 2 == 0 {
+            soon(body.frame()).await.unwrap().unwrap();
+        }
+        let key = format!("{number}/a").parse().unwrap();
+        records.push(Arc::downgrade(&store.get(&key).await.unwrap().unwrap()));
+        put(&api, &format!("{number}/a"), "1").await;
+        bodies.push(body);
+    }
+    let kept = records.iter().filter(|record| record.strong_count() > 0);
+    assert!(kept.count() <= 5);
+    for (number, mut body) in bodies.into_iter().enumerate().take(WATCHERS - 10) {
+        let next = soon(body.frame()).await;
+        if number % 2 == 0 {
+            assert!(next.unwrap().is_err(), "a broken event is no end");
+        } else {
+            assert!(next.is_none(), "it has missed an event, and is cut off");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -272,7 +272,7 @@ pub async fn who_falls_behind_is_cut_off_and_others_are_not(store: Arc<dyn Store
     let mut elsewhere = watch(&*store, Filter::Key(key("elsewhere")), None).await;
     let large = format!("\"{}\"", "x".repeat(1024 * 1024));
     // More than twice what is kept.
-    for revision in 1..=40 {
+    for revision in 1..=70 {
         committed(&*store, vec![put("a", Expected::Any, &large)]).await;
         let event = next(&mut quick).await.expect("who keeps up is not cut off");
         assert_eq!(event.entry.record.revision, revision);

@@ -38,8 +38,6 @@ impl Block {
 pub struct Events {
     chunks: Pin<Box<dyn Stream<Item = Bytes> + Send>>,
     text: Vec<u8>,
-    /// How far `text` has no end of a block, in bytes.
-    searched: usize,
 }
 
 impl Events {
@@ -63,22 +61,20 @@ impl Events {
         Self {
             chunks: Box::pin(chunks),
             text: Vec::new(),
-            searched: 0,
         }
     }
 
     /// The next block; nothing at the end.
     pub async fn block(&mut self) -> Option<Block> {
+        // Where a blank line may begin: a long event comes in many chunks.
+        let mut from = 0;
         loop {
-            let rest = &self.text[self.searched..];
+            let rest = &self.text[from..];
             if let Some(end) = rest.windows(2).position(|two| two == b"\n\n") {
-                let end = self.searched + end + 2;
-                let block: Vec<u8> = self.text.drain(..end).collect();
-                self.searched = 0;
+                let block: Vec<u8> = self.text.drain(..from + end + 2).collect();
                 return Some(read(std::str::from_utf8(&block).unwrap()));
             }
-            // A large event comes in many chunks; none of it is looked at twice.
-            self.searched = self.text.len().saturating_sub(1);
+            from = self.text.len().saturating_sub(1);
             self.text.extend(self.chunks.next().await?);
         }
     }
