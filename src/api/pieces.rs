@@ -17,7 +17,7 @@ use crate::storage::lease::Lease;
 
 /// The longest answer that is built at once, in bytes. It is what a connection costs at the most
 /// whose client does not read it.
-pub const BUILT_MAX_BYTES: usize = 64 * 1024;
+pub const BUILT_MAX_BYTES: usize = 16 * 1024;
 /// How much of a longer one is put together before it is sent, in bytes.
 pub const PIECE_BYTES: usize = 16 * 1024;
 /// How many bytes the JSON text of an entry has besides its key and value, at the most.

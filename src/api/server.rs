@@ -26,9 +26,9 @@ use super::{Api, Limits, overload_router, router};
 use crate::error::StoreError;
 use crate::service::Service;
 
-/// How much of what comes in or goes out is gathered for a connection, in bytes; a header must fit
-/// into it.
-const CONNECTION_BUFFER_BYTES: usize = 64 * 1024;
+/// How much of what comes in or goes out is gathered for a connection, in bytes; the header of a request
+/// must fit into it. Ten thousand connections that only fill it take 160 MiB.
+const CONNECTION_BUFFER_BYTES: usize = 16 * 1024;
 /// How many fifths of the grace time requests may take; the rest is to close the store.
 const DRAINING_FIFTHS: u32 = 4;
 /// How long the header of a request may take on such a connection.

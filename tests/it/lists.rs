@@ -21,8 +21,8 @@ use crate::support::binary::soon;
 const ENTRIES: usize = 300;
 /// What an entry's text takes, in bytes.
 const TEXT_BYTES: usize = 10_000;
-/// The most that is put together before it is sent: 64 KiB and the end of the list.
-const PIECE_MAX_BYTES: usize = 64 * 1024 + 1024;
+/// The most that is put together before it is sent: 16 KiB and the end of the list.
+const PIECE_MAX_BYTES: usize = 16 * 1024 + 1024;
 
 async fn filled() -> Api {
     let api = Api::in_memory();

@@ -281,7 +281,7 @@ async fn return_minimal_answers_with_the_headers_alone() {
 }
 
 /// The most that is built of an answer at once.
-const PIECE_MAX_BYTES: usize = 64 * 1024;
+const PIECE_MAX_BYTES: usize = 16 * 1024;
 
 fn request(body: &Value) -> Request<Body> {
     Request::post("/transactions")
