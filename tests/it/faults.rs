@@ -234,8 +234,8 @@ fn allow_descriptors(process: &Process, more: usize) {
         .map(|file| file.unwrap().file_name().to_str().unwrap().parse().unwrap())
         .collect();
     // A number must be below the limit.
-    let free = (0..).filter(|number| !open.contains(number));
-    limit_descriptors(process, free.skip(more).next());
+    let mut free = (0..).filter(|number| !open.contains(number));
+    limit_descriptors(process, free.nth(more));
 }
 
 fn limit_descriptors(process: &Process, limit: Option<u64>) {

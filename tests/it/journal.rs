@@ -13,15 +13,15 @@ use crate::support::binary::{Process, command, run, soon};
 use crate::support::writers::{as_stored, shown_entries, stored_entries};
 
 /// Every commit goes to the journal once there is a data file.
-const ALWAYS: [&str; 2] = ["--journal-above", "0"];
-const NEVER: [&str; 2] = ["--journal-above", "never"];
+pub const ALWAYS: [&str; 2] = ["--journal-above", "0"];
+pub const NEVER: [&str; 2] = ["--journal-above", "never"];
 /// How long a journal may become, in bytes, before a test calls its checkpoint missing: hundreds of
 /// times as long as it takes for one. On a machine that is slow, so are those who write.
 const CHECKPOINT_MISSED_BYTES: usize = 32 * 1024 * 1024;
 /// How many commits more may come before a test calls the new journal missing.
 const NEW_JOURNAL_MISSED_COMMITS: u32 = 10_000;
 
-async fn put(process: &Process, key: &str, value: impl Into<Value>) -> Value {
+pub async fn put(process: &Process, key: &str, value: impl Into<Value>) -> Value {
     let url = process.url(&format!("/kv/{key}"));
     let sent = Client::new().put(url).json(&value.into()).send();
     let answer = sent.await.unwrap();
@@ -36,7 +36,7 @@ async fn delete(process: &Process, key: &str) {
     assert_eq!(sent.await.unwrap().status(), 200);
 }
 
-fn journal_of(folder: &Path) -> Option<Vec<u8>> {
+pub fn journal_of(folder: &Path) -> Option<Vec<u8>> {
     fs::read(folder.join("data.json.journal")).ok()
 }
 
@@ -48,14 +48,14 @@ fn head_of(folder: &Path) -> Value {
 }
 
 /// The id of the journal that the data file says it is not all without.
-fn named_journal(folder: &Path) -> Option<String> {
+pub fn named_journal(folder: &Path) -> Option<String> {
     let head = head_of(folder);
     head.get("journal")
         .map(|id| id.as_str().unwrap().to_owned())
 }
 
 /// Starts on what cannot be started on; what it says.
-async fn refused(folder: &Path) -> String {
+pub async fn refused(folder: &Path) -> String {
     let mut command = command(folder);
     command.args(ALWAYS).args(["--listen", "127.0.0.1:0"]);
     let output = run(command).await;
@@ -65,7 +65,7 @@ async fn refused(folder: &Path) -> String {
 
 /// Puts `a` into the data file and `b`, `c` and a deletion of `b` into the journal, and kills the
 /// process. Returns the answer for `c`.
-async fn leave_a_journal(folder: &Path) -> Value {
+pub async fn leave_a_journal(folder: &Path) -> Value {
     let process = Process::start(folder, &ALWAYS).await;
     put(&process, "a", 1).await;
     put(&process, "b", 2).await;
@@ -236,277 +236,6 @@ async fn a_journal_is_for_those_for_whom_the_data_file_is() {
     assert_eq!(mode("data.json.journal"), 0o600);
 }
 
-/// What somebody may do to the files of a store that runs.
-#[derive(Debug, Clone, Copy)]
-enum Meddling {
-    Moved(&'static str),
-    Removed(&'static str),
-    /// By a copy, which has the same content.
-    Replaced(&'static str),
-    Emptied(&'static str),
-}
-
-const MEDDLINGS: [Meddling; 8] = [
-    Meddling::Moved("data.json"),
-    Meddling::Removed("data.json"),
-    Meddling::Replaced("data.json"),
-    Meddling::Emptied("data.json"),
-    Meddling::Moved("data.json.journal"),
-    Meddling::Removed("data.json.journal"),
-    Meddling::Replaced("data.json.journal"),
-    Meddling::Emptied("data.json.journal"),
-];
-
-impl Meddling {
-    /// Returns the file that it was done to.
-    fn with(self, folder: &Path) -> &'static str {
-        let copy = folder.join("copy");
-        let (Self::Moved(name) | Self::Removed(name) | Self::Replaced(name) | Self::Emptied(name)) =
-            self;
-        let file = folder.join(name);
-        match self {
-            Self::Moved(_) => fs::rename(&file, copy).unwrap(),
-            Self::Removed(_) => fs::remove_file(&file).unwrap(),
-            Self::Replaced(_) => {
-                fs::copy(&file, &copy).unwrap();
-                fs::rename(&copy, &file).unwrap();
-            }
-            Self::Emptied(_) => fs::write(&file, "").unwrap(),
-        }
-        name
-    }
-}
-
-/// The next commit after a meddling makes everything durable, and the log says what happened.
-#[tokio::test]
-async fn a_file_that_is_not_the_one_that_was_written_is_noticed_at_the_next_commit() {
-    for meddling in MEDDLINGS {
-        let folder = tempfile::tempdir().unwrap();
-        let process = Process::start(folder.path(), &ALWAYS).await;
-        put(&process, "a", 1).await;
-        put(&process, "b", 2).await;
-        put(&process, "c", 2).await;
-        let name = meddling.with(folder.path());
-        put(&process, "c", 3).await;
-        put(&process, "d", 4).await;
-        let shown = shown_entries(&process).await;
-        process.signal(Signal::KILL);
-        let (_, log) = process.wait().await;
-        assert!(
-            log.contains("WARN") && log.contains(name),
-            "{meddling:?}: {log}"
-        );
-        let process = Process::start(folder.path(), &ALWAYS).await;
-        assert_eq!(shown_entries(&process).await, shown, "{meddling:?}");
-        assert_eq!(shown.len(), 4);
-    }
-}
-
-/// Nobody commits any more, and the process is killed: what was acknowledged is there all the same.
-#[tokio::test]
-async fn a_file_that_is_moved_away_from_an_idle_store_is_made_up_for() {
-    for meddling in MEDDLINGS {
-        let folder = tempfile::tempdir().unwrap();
-        let process = Process::start(folder.path(), &ALWAYS).await;
-        put(&process, "a", 1).await;
-        put(&process, "b", 2).await;
-        put(&process, "c", 3).await;
-        let shown = shown_entries(&process).await;
-        meddling.with(folder.path());
-        soon(async {
-            // Then it is all, and there is no journal.
-            let is_all = || {
-                let text = fs::read_to_string(folder.path().join("data.json")).unwrap_or_default();
-                text.contains("\"c\"") && !text.contains("\"journal\"")
-            };
-            while !is_all() || journal_of(folder.path()).is_some() {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        })
-        .await;
-        process.signal(Signal::KILL);
-        process.wait().await;
-        let process = Process::start(folder.path(), &ALWAYS).await;
-        assert_eq!(shown_entries(&process).await, shown, "{meddling:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_file_that_is_moved_away_just_before_a_stop_is_made_up_for() {
-    for meddling in MEDDLINGS {
-        let folder = tempfile::tempdir().unwrap();
-        let process = Process::start(folder.path(), &ALWAYS).await;
-        put(&process, "a", 1).await;
-        put(&process, "b", 2).await;
-        put(&process, "c", 3).await;
-        let shown = shown_entries(&process).await;
-        let name = meddling.with(folder.path());
-        let ended = process.stop().await;
-        assert!(ended.status.success(), "{meddling:?}: {}", ended.log);
-        assert!(ended.log.contains(name), "{meddling:?}: {}", ended.log);
-        let process = Process::start(folder.path(), &ALWAYS).await;
-        assert_eq!(shown_entries(&process).await, shown, "{meddling:?}");
-    }
-}
-
-/// Also without a journal: a data file that is gone is written again.
-#[tokio::test]
-async fn a_small_data_file_that_is_removed_is_written_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("data.json");
-    let process = Process::start(folder.path(), &NEVER).await;
-    put(&process, "a", 1).await;
-    let text = fs::read(&data).unwrap();
-    fs::remove_file(&data).unwrap();
-    soon(async {
-        while !data.exists() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
-    assert_eq!(fs::read(&data).unwrap(), text);
-    fs::remove_file(&data).unwrap();
-    let ended = process.stop().await;
-    assert!(ended.status.success(), "{}", ended.log);
-    assert_eq!(fs::read(&data).unwrap(), text);
-}
-
-#[tokio::test]
-async fn a_copy_of_the_data_file_alone_is_recognised() {
-    let folder = tempfile::tempdir().unwrap();
-    leave_a_journal(folder.path()).await;
-    let copy = tempfile::tempdir().unwrap();
-    let data = copy.path().join("data.json");
-    fs::copy(folder.path().join("data.json"), &data).unwrap();
-    let text = fs::read_to_string(&data).unwrap();
-    for arguments in [&ALWAYS[..], &NEVER, &[]] {
-        let mut command = command(copy.path());
-        command.args(arguments).args(["--listen", "127.0.0.1:0"]);
-        let output = run(command).await;
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
-        let message = String::from_utf8(output.stderr).unwrap();
-        for said in [
-            "data.json cannot be loaded",
-            "data.json.journal, which is missing",
-            "commits after revision 2",
-            "restore both files",
-        ] {
-            assert!(message.contains(said), "{said}: {message}");
-        }
-        assert_eq!(message.lines().count(), 1, "{message}");
-        assert_eq!(fs::read_to_string(&data).unwrap(), text);
-    }
-    // What the sentence says is what helps.
-    let id = named_journal(copy.path()).unwrap();
-    let edited = text.replace(&format!("\"journal\":\"{id}\","), "");
-    fs::write(&data, edited).unwrap();
-    let process = Process::start(copy.path(), &ALWAYS).await;
-    let shown = shown_entries(&process).await;
-    assert_eq!(shown.keys().collect::<Vec<_>>(), ["a", "b"]);
-}
-
-#[tokio::test]
-async fn a_journal_of_another_data_file_is_recognised() {
-    let (ours, others) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    leave_a_journal(ours.path()).await;
-    leave_a_journal(others.path()).await;
-    let journal = ours.path().join("data.json.journal");
-    let ours_text = fs::read(&journal).unwrap();
-    fs::copy(others.path().join("data.json.journal"), &journal).unwrap();
-    let message = refused(ours.path()).await;
-    assert!(
-        message.contains("data.json.journal cannot be loaded"),
-        "{message}"
-    );
-    assert!(message.contains("put that one back"), "{message}");
-
-    // Beside a data file from before there was one.
-    fs::write(&journal, &ours_text).unwrap();
-    let data = ours.path().join("data.json");
-    let older = "{\"format\":1,\"revision\":0,\"entries\":{}}";
-    fs::write(&data, older).unwrap();
-    let message = refused(ours.path()).await;
-    assert!(
-        message.contains("it belongs to another data.json"),
-        "{message}"
-    );
-    assert!(message.contains("move the journal away"), "{message}");
-    assert_eq!(fs::read(&journal).unwrap(), ours_text);
-    assert_eq!(fs::read_to_string(&data).unwrap(), older);
-    fs::remove_file(&journal).unwrap();
-    let process = Process::start(ours.path(), &ALWAYS).await;
-    assert!(shown_entries(&process).await.is_empty());
-}
-
-/// What a crash between two steps leaves, or somebody who has taken the id out of a data file that
-/// has everything.
-#[tokio::test]
-async fn a_journal_that_is_not_named_and_adds_nothing_goes() {
-    let folder = tempfile::tempdir().unwrap();
-    leave_a_journal(folder.path()).await;
-    let journal = folder.path().join("data.json.journal");
-    let left = fs::read(&journal).unwrap();
-    let process = Process::start(folder.path(), &NEVER).await;
-    let shown = shown_entries(&process).await;
-    process.stop().await;
-    fs::write(&journal, left).unwrap();
-    let process = Process::start(folder.path(), &ALWAYS).await;
-    assert!(!journal.exists());
-    assert_eq!(shown_entries(&process).await, shown);
-    put(&process, "d", 4).await;
-    let ended = process.stop().await;
-    assert!(ended.log.contains("counts for nothing"), "{}", ended.log);
-}
-
-/// As the version before the id left them, to the letter.
-#[tokio::test]
-async fn files_without_an_id_are_loaded_and_then_get_one() {
-    const DATA: &str = "{\"format\":1,\"revision\":1,\"entries\":{\n\
-        \"a\":{\"value\":1,\"version\":1,\"revision\":1,\"modified_at\":\"2026-11-23T10:00:00.000Z\"}\n}}\n";
-    const FIRST: &str = "\u{1e}000000000019 af4dc076 {\"format\":1,\"revision\":1}\n";
-    const SECOND: &str = "\u{1e}000000000076 0d6a8abe {\"after\":1,\"revision\":2,\"changes\":{\"b\":\
-        {\"value\":2,\"version\":1,\"revision\":2,\"modified_at\":\"2026-11-23T10:00:01.000Z\"}}}\n";
-    for arguments in [&ALWAYS[..], &NEVER] {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("data.json"), DATA).unwrap();
-        let journal = folder.path().join("data.json.journal");
-        fs::write(&journal, format!("{FIRST}{SECOND}")).unwrap();
-        let process = Process::start(folder.path(), arguments).await;
-        let shown = shown_entries(&process).await;
-        assert_eq!(shown.keys().collect::<Vec<_>>(), ["a", "b"]);
-        put(&process, "c", 3).await;
-        put(&process, "d", 4).await;
-        assert_eq!(
-            named_journal(folder.path()).is_some(),
-            arguments == ALWAYS,
-            "{arguments:?}"
-        );
-        let shown = shown_entries(&process).await;
-        process.signal(Signal::KILL);
-        process.wait().await;
-        let process = Process::start(folder.path(), arguments).await;
-        assert_eq!(shown_entries(&process).await, shown);
-    }
-}
-
-/// The revision can be past the journal's only by somebody's hand.
-#[tokio::test]
-async fn a_data_file_that_is_past_its_journal_says_so() {
-    let folder = tempfile::tempdir().unwrap();
-    leave_a_journal(folder.path()).await;
-    let data = folder.path().join("data.json");
-    let text = fs::read_to_string(&data).unwrap();
-    fs::write(&data, text.replacen("\"revision\":2", "\"revision\":99", 1)).unwrap();
-    let process = Process::start(folder.path(), &ALWAYS).await;
-    let shown = shown_entries(&process).await;
-    assert_eq!(shown.keys().collect::<Vec<_>>(), ["a", "b"]);
-    assert_eq!(journal_of(folder.path()), None);
-    let ended = process.stop().await;
-    for said in ["later revision than its journal", "journal=4", "data=99"] {
-        assert!(ended.log.contains(said), "{said}: {}", ended.log);
-    }
-}
-
 #[tokio::test]
 async fn a_journal_that_has_outgrown_the_data_file_is_taken_up_while_commits_go_on() {
     let folder = tempfile::tempdir().unwrap();
@@ -558,9 +287,7 @@ const PART_VALUE_BYTES: usize = 8000;
 
 async fn transact(client: &Client, process: &Process, operations: Vec<Value>) {
     let url = process.url("/transactions");
-    let sent = Client::new()
-        .post(url)
-        .json(&json!({ "operations": operations }));
+    let sent = client.post(url).json(&json!({ "operations": operations }));
     let answer = sent.send().await.unwrap();
     assert!(answer.status().is_success(), "{answer:?}");
 }

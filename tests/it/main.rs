@@ -16,6 +16,7 @@ mod errors;
 mod faults;
 mod fuzz;
 mod http;
+mod identity;
 mod journal;
 mod lifecycle;
 mod limits;
