@@ -160,8 +160,10 @@ impl FileStore {
         thread::Builder::new()
             .name("writer".to_owned())
             .spawn(move || {
-                // Nobody waits for it if the store is not closed but dropped.
-                let _ = ended.send(writer.run(received));
+                if let Err(Err(error)) = ended.send(writer.run(received)) {
+                    // Nobody waits for it: the store was not closed but dropped.
+                    tracing::error!(%error, "the store could not be closed well");
+                }
             })
             .map_err(failed("written without a thread, which"))?;
         Ok(Self {
