@@ -10,6 +10,8 @@ use crate::support::load::{Ending, MEMORY_MAX_BYTES, Setup, Trial, key, strings}
 use crate::support::raw::{ask, get, leave_unread, request};
 
 const VALUE_BYTES: usize = 1024 * 1024;
+/// That of each value that a transaction checks.
+const CHECKED_BYTES: usize = 512 * 1024;
 /// The most operations of a transaction.
 const OPERATIONS: usize = 128;
 
@@ -47,7 +49,7 @@ fn checks(prefer: &str, condition: &str) -> String {
 
 #[tokio::test]
 async fn transactions_whose_answers_nobody_reads_come_to_a_bounded_size() {
-    let setup = Setup::new(&[]).values(strings(OPERATIONS, VALUE_BYTES));
+    let setup = Setup::new(&[]).values(strings(OPERATIONS, CHECKED_BYTES));
     let trial = setup.start().await;
     let minimal = "Prefer: return=minimal\r\n";
     let holds = r#","if_match":"*""#;

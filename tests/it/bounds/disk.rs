@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::support::load::{Ending, MEMORY_MAX_BYTES, Setup, Trial, string};
-use crate::support::raw::request;
+use crate::support::raw::{request, reset};
 use crate::support::strace::Strace;
 
 const VALUE_BYTES: usize = 1024 * 1024;
@@ -27,7 +27,7 @@ async fn values_of_clients_that_hang_up_on_a_stalled_disk_come_to_a_bounded_size
         return;
     }
     let connections = CONNECTIONS.to_string();
-    let setup = Setup::new(&["--max-connections", &connections]);
+    let setup = Setup::new(&["--max-connections", &connections, "--request-timeout", "1s"]);
     let mut trial = setup.ending(Ending::SecondSignal).start().await;
     let strace = Strace::attach_slow_disk(&trial.process, SYNC_DELAY).await;
     let sent = Arc::<AtomicUsize>::default();
@@ -54,11 +54,11 @@ fn hang_up_again_and_again(trial: &mut Trial, number: usize, sent: &Arc<AtomicUs
             let put = request("PUT", &path, "", &string(VALUE_BYTES, b'a'));
             if let Ok(mut stream) = TcpStream::connect(&address).await
                 && stream.write_all(put.as_bytes()).await.is_ok()
-                // It closes its side and is gone a moment later, so that all was read before.
-                && stream.shutdown().await.is_ok()
             {
                 sent.fetch_add(1, Ordering::Relaxed);
-                sleep(Duration::from_millis(100)).await;
+                // Until all was read.
+                sleep(Duration::from_millis(200)).await;
+                reset(stream);
             }
             sleep(Duration::from_millis(10)).await;
         }

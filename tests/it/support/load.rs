@@ -282,7 +282,7 @@ impl Trial {
         self.clients.shutdown().await;
         match ended {
             Ok(ended) => {
-                assert!(broken.is_empty(), "{}\n{}", broken.join("\n"), ended.log);
+                assert!(broken.is_empty(), "{}", broken.join("\n"));
                 ended
             }
             Err(reason) => panic!("{}\n{reason}", broken.join("\n")),
