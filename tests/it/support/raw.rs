@@ -5,13 +5,16 @@ use std::io;
 use std::net::SocketAddr;
 
 use serde_json::Value;
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// How many bytes the system takes for a client that hardly reads. It also takes little from the
-/// service then, because it sends in segments of half of this, so that what is unread is with the
-/// service.
-const SMALL_BUFFER_BYTES: u32 = 4 * 1024;
+/// How many bytes the system takes for a client that hardly reads.
+const SMALL_BUFFER_BYTES: u32 = 16 * 1024;
+/// The segments of an Ethernet, in bytes. The system takes some ten of them from the service before
+/// any was read; over loopback, whose segments are 64 KiB, it would be megabytes, and little of what
+/// is unread would be with the service.
+const SEGMENT_BYTES: u32 = 1460;
 
 /// A request with a body.
 pub fn request(method: &str, path: &str, headers: &str, body: &str) -> String {
@@ -51,6 +54,7 @@ pub async fn connect_slow_reader(address: &str) -> TcpStream {
 pub async fn connect_with_buffer(address: &str, bytes: u32) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(bytes).unwrap();
+    SockRef::from(&socket).set_tcp_mss(SEGMENT_BYTES).unwrap();
     let address: SocketAddr = address.parse().unwrap();
     socket.connect(address).await.unwrap()
 }
