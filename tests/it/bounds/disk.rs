@@ -8,14 +8,14 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::support::load::{Ending, MEMORY_MAX_BYTES, Setup, Trial, string};
+use crate::support::load::{MEMORY_MAX_BYTES, Setup, Trial, string};
 use crate::support::raw::{request, reset};
 use crate::support::strace::Strace;
 
 const VALUE_BYTES: usize = 1024 * 1024;
 const CONNECTIONS: usize = 8;
-/// By how much each sync is slower. It is also how long strace holds back the end of the process.
-const SYNC_DELAY: Duration = Duration::from_secs(3);
+/// By how much each sync is slower: none ends while the test lasts.
+const SYNC_DELAY: Duration = Duration::from_secs(120);
 /// How many values are sent, or for how long.
 const SENT_MAX: usize = 450;
 const LOAD_TIME: Duration = Duration::from_secs(25);
@@ -28,8 +28,8 @@ async fn values_of_clients_that_hang_up_on_a_stalled_disk_come_to_a_bounded_size
     }
     let connections = CONNECTIONS.to_string();
     let setup = Setup::new(&["--max-connections", &connections, "--request-timeout", "1s"]);
-    let mut trial = setup.ending(Ending::SecondSignal).start().await;
-    let strace = Strace::attach_slow_disk(&trial.process, SYNC_DELAY).await;
+    let mut trial = setup.start().await;
+    trial.slow_down_disk(SYNC_DELAY).await;
     let sent = Arc::<AtomicUsize>::default();
     for number in 0..CONNECTIONS - 1 {
         hang_up_again_and_again(&mut trial, number, &sent);
@@ -42,7 +42,6 @@ async fn values_of_clients_that_hang_up_on_a_stalled_disk_come_to_a_bounded_size
     let _ = timeout(LOAD_TIME, load).await;
     println!("{} values were sent", sent.load(Ordering::Relaxed));
     trial.finish(MEMORY_MAX_BYTES).await;
-    drop(strace);
 }
 
 /// A client that hangs up whenever it has sent a value.
@@ -57,7 +56,7 @@ fn hang_up_again_and_again(trial: &mut Trial, number: usize, sent: &Arc<AtomicUs
             {
                 sent.fetch_add(1, Ordering::Relaxed);
                 // Until all was read.
-                sleep(Duration::from_millis(200)).await;
+                sleep(Duration::from_millis(300)).await;
                 reset(stream);
             }
             sleep(Duration::from_millis(10)).await;

@@ -6,7 +6,7 @@
 
 use std::io::ErrorKind;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
@@ -18,7 +18,8 @@ use tokio::time::{sleep, timeout};
 
 use super::binary::{BINARY, Ended, Process, bare_command, command, soon};
 use super::prober::{Probe, Prober};
-use super::proc::{MIB, MemoryPeak, descriptors, processor_time, resident_bytes};
+use super::proc::{MIB, MemoryPeak, descriptors, is_exiting, processor_time, resident_bytes};
+use super::strace::Strace;
 
 /// The bound of memory above the baseline, unless a load has another.
 pub const MEMORY_MAX_BYTES: u64 = 300 * MIB;
@@ -106,6 +107,7 @@ impl Setup {
             memory: MemoryPeak::of(process.pid()),
             probers: Some([Prober::of(&process.address), Prober::of(&idle.address)]),
             probes: [Vec::new(), Vec::new()],
+            slow_disk: None,
             clients: JoinSet::new(),
             process,
             _idle: idle,
@@ -185,6 +187,7 @@ pub struct Trial {
     /// That of the process, and that of an idle one beside it.
     probers: Option<[Prober; 2]>,
     probes: [Vec<Probe>; 2],
+    slow_disk: Option<Strace>,
     clients: JoinSet<()>,
     _idle: Process,
     _folders: [TempDir; 2],
@@ -195,6 +198,11 @@ impl Trial {
     /// Puts a client to work. It is stopped after the process has ended, if not before.
     pub fn client(&mut self, work: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
         self.clients.spawn(work)
+    }
+
+    /// From its return on each sync of the process takes `delay` longer, until its end.
+    pub async fn slow_down_disk(&mut self, delay: Duration) {
+        self.slow_disk = Some(Strace::attach_slow_disk(&self.process, delay).await);
     }
 
     /// How many descriptors the process has more than at the beginning. Probes come and go, so it
@@ -278,7 +286,7 @@ impl Trial {
             ));
         }
         broken.extend(broken_probes(&self.probes));
-        let ended = end(self.process, self.ending, &self.address).await;
+        let ended = end(self.process, self.ending, self.slow_disk).await;
         self.clients.shutdown().await;
         match ended {
             Ok(ended) => {
@@ -313,22 +321,28 @@ fn broken_probes([probes, control]: &[Vec<Probe>; 2]) -> Option<String> {
 }
 
 /// Sends the signals and waits for the end, which must come in time.
-async fn end(process: Process, ending: Ending, address: &str) -> Result<Ended, String> {
+async fn end(process: Process, ending: Ending, strace: Option<Strace>) -> Result<Ended, String> {
     process.signal(Signal::TERM);
     let mut within = GRACE + END_ALLOWANCE;
     if ending == Ending::SecondSignal {
         // A process that is too busy to heed the first must heed the second.
-        let _ = timeout(GRACE, refuses(address)).await;
+        let _ = timeout(GRACE, refuses(&process.address)).await;
         process.signal(Signal::TERM);
         within = END_ALLOWANCE;
     }
-    let began = Instant::now();
-    let Ok(ended) = timeout(within, process.end()).await else {
-        return Err(format!(
-            "{ending:?}: it has not ended {:?} after the signal",
-            began.elapsed()
-        ));
+    let exiting = async {
+        while !is_exiting(process.pid()) {
+            sleep(Duration::from_millis(10)).await;
+        }
     };
+    if timeout(within, exiting).await.is_err() {
+        return Err(format!(
+            "{ending:?}: it has not ended {within:?} after the signal"
+        ));
+    }
+    // The call that strace delays outlives the rest of the process.
+    drop(strace);
+    let ended = process.end().await;
     match (ended.status.code(), ended.log.contains("panicked")) {
         (Some(_), false) => Ok(ended),
         _ => Err(format!("it did not end by itself: {ended:?}")),

@@ -27,12 +27,21 @@ pub fn resident_bytes(pid: Pid) -> Option<u64> {
 
 /// How much processor time it has used, of all its threads.
 pub fn processor_time(pid: Pid) -> Duration {
+    let [user, system] = [11, 12].map(|index| stat(pid)[index].parse::<u32>().unwrap());
+    TICK * (user + system)
+}
+
+/// Whether it has begun to end: its first thread is gone.
+pub fn is_exiting(pid: Pid) -> bool {
+    stat(pid)[0] == "Z"
+}
+
+/// The fields of its `stat`, from its state on.
+fn stat(pid: Pid) -> Vec<String> {
     let stat = fs::read_to_string(path(pid, "stat")).unwrap();
     // The name, in parentheses, may have blanks.
     let (_, after_name) = stat.rsplit_once(')').unwrap();
-    let fields: Vec<_> = after_name.split_whitespace().collect();
-    let [user, system] = [11, 12].map(|index| fields[index].parse::<u32>().unwrap());
-    TICK * (user + system)
+    after_name.split_whitespace().map(str::to_owned).collect()
 }
 
 /// How many descriptors it has open.
