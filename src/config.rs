@@ -44,7 +44,7 @@ pub struct Config {
           default_value = "1048576", value_parser = journal_above)]
     pub journal_above: Journaling,
 
-    /// How much of the changes of late is kept, in bytes, for watchers to resume from
+    /// How many bytes of recent changes all watchers together keep in memory
     #[arg(long, env = "IFMATCH_WATCH_BUFFER", value_name = "BYTES",
           default_value_t = DEFAULT_WATCH_BUFFER_BYTES)]
     pub watch_buffer: usize,
@@ -70,17 +70,18 @@ pub struct Config {
           value_parser = duration)]
     pub header_timeout: Duration,
 
-    /// How long a request may take, its body included, and how long its answer may be left unread
+    /// How long a request may take, its body included; in the same time a reader must take 64 KiB of its
+    /// answer
     #[arg(long, env = "IFMATCH_REQUEST_TIMEOUT", value_name = "TIME", default_value = "30s",
           value_parser = duration)]
     pub request_timeout: Duration,
 
-    /// How many connections are served at once; more are told 503
+    /// How many connections are served at once, if the limit of open files allows it; more are told 503
     #[arg(long, env = "IFMATCH_MAX_CONNECTIONS", value_name = "COUNT", default_value_t = 10_000,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connections: u32,
 
-    /// How long requests under way may take to finish after SIGINT or SIGTERM
+    /// Within what time the process ends after SIGINT or SIGTERM; requests under way have four fifths of it
     #[arg(long, env = "IFMATCH_SHUTDOWN_GRACE", value_name = "TIME", default_value = "10s",
           value_parser = duration)]
     pub shutdown_grace: Duration,

@@ -35,11 +35,12 @@ use crate::service::Service;
 pub struct Limits {
     /// How long the header of a request may take, and how long a connection may be idle.
     pub header_timeout: Duration,
-    /// How long a request may take, its body included, and how long its answer may be left unread.
+    /// How long a request may take, its body included; in the same time a reader must take 64 KiB of
+    /// its answer.
     pub request_timeout: Duration,
     /// How many connections are served at once.
     pub max_connections: usize,
-    /// How long requests under way may take to finish once the service drains.
+    /// How long draining may take; requests under way have most of it to finish.
     pub shutdown_grace: Duration,
 }
 

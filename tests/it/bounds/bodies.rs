@@ -101,16 +101,16 @@ impl Unfinished {
             writing.write_all(&body).await
         };
         let mut answer = Vec::new();
-        let sent = tokio::select! {
-            sent = send => sent.is_ok(),
+        let is_sent = tokio::select! {
+            outcome = send => outcome.is_ok(),
             _ = reading.read_to_end(&mut answer) => false,
         };
-        if sent {
+        if is_sent {
             return Self::Sent(stream);
         }
         // The rest of an answer whose connection the service has ended.
         let _ = reading.read_to_end(&mut answer).await;
-        Self::Refused(Answer::read(answer).expect("whoever is cut off is told why"))
+        Self::Refused(Answer::read(&answer).expect("whoever is cut off is told why"))
     }
 }
 

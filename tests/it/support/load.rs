@@ -247,14 +247,14 @@ impl Trial {
             loop {
                 let before = processor_time(self.pid);
                 sleep(IDLE_WINDOW).await;
-                if processor_time(self.pid) - before <= IDLE_MAX {
+                if processor_time(self.pid).saturating_sub(before) <= IDLE_MAX {
                     return;
                 }
             }
         };
         let before = processor_time(self.pid);
         if timeout(IDLE_WITHIN, waiting).await.is_err() {
-            let used = processor_time(self.pid) - before;
+            let used = processor_time(self.pid).saturating_sub(before);
             panic!("it works on for clients that are gone: {used:?} in {IDLE_WITHIN:?}");
         }
     }

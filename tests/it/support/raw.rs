@@ -77,7 +77,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub fn read(bytes: Vec<u8>) -> io::Result<Self> {
+    pub fn read(bytes: &[u8]) -> io::Result<Self> {
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
         let end = end.ok_or(io::ErrorKind::UnexpectedEof)?;
         let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
@@ -134,7 +134,7 @@ pub async fn exchange(mut stream: TcpStream, request: &str) -> io::Result<Answer
         let _ = writing.write_all(request.as_bytes()).await;
     };
     let ((), read) = tokio::join!(send, reading.read_to_end(&mut bytes));
-    match Answer::read(bytes) {
+    match Answer::read(&bytes) {
         Ok(answer) => Ok(answer),
         Err(error) => Err(read.err().unwrap_or(error)),
     }
@@ -148,7 +148,7 @@ pub async fn status(stream: &mut TcpStream) -> io::Result<u16> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
-    Answer::read(bytes).map(|answer| answer.status)
+    Answer::read(&bytes).map(|answer| answer.status)
 }
 
 /// Hangs up with a reset, as a client does that ends with an answer unread.
