@@ -196,6 +196,9 @@ impl Store for FileStore {
         changes: ChangeSet,
         deadline: Instant,
     ) -> Result<Committed, CommitError> {
+        if Instant::now() >= deadline {
+            return Err(StoreError::Expired.into());
+        }
         let (commit, mut pending) = pending_commit(changes);
         match timeout_at(deadline, self.requests.send(Request::Commit(commit))).await {
             Ok(Ok(())) => {}
