@@ -12,14 +12,14 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::task::Waker;
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::Extensions;
 use axum::http::request::Parts;
 use futures_util::task::AtomicWaker;
-use tokio::time::Instant;
 
 /// How long an answer may still take when the client has closed its sending side.
 pub const HALF_CLOSED_GRACE: Duration = Duration::from_secs(2);
@@ -64,10 +64,11 @@ impl Phase {
 #[derive(Debug)]
 pub struct Connection {
     phase: AtomicU8,
-    opened: Instant,
-    /// When it last became idle, in milliseconds after it was opened.
-    idle_since: AtomicU64,
-    /// Whoever reads from it, to look again when the phase has changed.
+    /// How many requests it has had. Who wants to know how long it has been idle looks twice: a clock
+    /// would be read for every request.
+    requests: AtomicU64,
+    /// Whether its client has closed its sending side, and `reader` waits for another phase.
+    is_half_closed: AtomicBool,
     reader: AtomicWaker,
 }
 
@@ -76,20 +77,22 @@ impl Connection {
     pub fn new() -> Self {
         Self {
             phase: AtomicU8::new(Phase::Idle as u8),
-            opened: Instant::now(),
-            idle_since: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+            is_half_closed: AtomicBool::new(false),
             reader: AtomicWaker::new(),
         }
     }
 
     /// What it is doing.
     pub fn phase(&self) -> Phase {
-        Phase::of(self.phase.load(Ordering::Acquire))
+        Phase::of(self.phase.load(Ordering::SeqCst))
     }
 
-    /// Who is to look again when the phase changes.
-    pub fn reader(&self) -> &AtomicWaker {
-        &self.reader
+    /// Notes that its client has closed its sending side, and who is to look again when the phase
+    /// changes.
+    pub fn half_closed(&self, reader: &Waker) {
+        self.reader.register(reader);
+        self.is_half_closed.store(true, Ordering::SeqCst);
     }
 
     /// Notes that a request has begun. Returns whether it may: not if the connection is to be closed.
@@ -111,16 +114,14 @@ impl Connection {
 
     /// Notes that the request is answered.
     pub fn end(&self) {
-        let open_for = self.opened.elapsed().as_millis();
-        let open_for = u64::try_from(open_for).unwrap_or(u64::MAX);
-        self.idle_since.store(open_for, Ordering::Relaxed);
+        self.requests.fetch_add(1, Ordering::Relaxed);
         self.enter(Phase::Idle);
     }
 
-    /// How long it has been idle; `None` while it has a request.
-    pub fn idle_for(&self) -> Option<Duration> {
-        let since = Duration::from_millis(self.idle_since.load(Ordering::Relaxed));
-        (self.phase() == Phase::Idle).then(|| self.opened.elapsed().saturating_sub(since))
+    /// How many requests it has had; `None` while it has one.
+    pub fn requests_if_idle(&self) -> Option<u64> {
+        let requests = self.requests.load(Ordering::Relaxed);
+        (self.phase() == Phase::Idle).then_some(requests)
     }
 
     /// Closes it if it is idle; returns whether it was. It takes no request after that.
@@ -137,8 +138,10 @@ impl Connection {
     }
 
     fn enter(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::Release);
-        self.reader.wake();
+        self.phase.store(phase as u8, Ordering::SeqCst);
+        if self.is_half_closed.load(Ordering::SeqCst) {
+            self.reader.wake();
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::client::Connection;
 
@@ -13,7 +14,7 @@ use super::client::Connection;
 pub const OVERLOAD_CONNECTIONS: usize = 64;
 /// How many descriptors are left for the store, the runtime and the standard streams.
 const RESERVED_DESCRIPTORS: usize = 32;
-/// How long a connection must have been idle before it gives its place to a new one.
+/// How long a connection must be seen idle before it gives its place to a new one.
 const IDLE_BEFORE_CLOSED: Duration = Duration::from_secs(1);
 
 /// How many places there are for connections, and for those past the limit.
@@ -52,6 +53,8 @@ struct Open {
 struct Served {
     connection: Arc<Connection>,
     task: Option<AbortHandle>,
+    /// How many requests it had had when it was last looked at, and since when.
+    seen: (u64, Instant),
 }
 
 /// A place among the connections that are served, given back when this is dropped.
@@ -87,6 +90,7 @@ impl Connections {
         let served = Served {
             connection: Arc::clone(connection),
             task: None,
+            seen: (0, Instant::now()),
         };
         open.served.insert(number, served);
         Some(Place {
@@ -119,8 +123,13 @@ impl Connections {
 impl Open {
     /// Closes the connection that has been idle the longest; returns whether there was one.
     fn close_idle(&mut self) -> bool {
-        let idle = self.served.iter().filter_map(|(number, served)| {
-            let idle_for = served.connection.idle_for()?;
+        let now = Instant::now();
+        let idle = self.served.iter_mut().filter_map(|(number, served)| {
+            let requests = served.connection.requests_if_idle()?;
+            if served.seen.0 != requests {
+                served.seen = (requests, now);
+            }
+            let idle_for = now.duration_since(served.seen.1);
             let is_long = idle_for >= IDLE_BEFORE_CLOSED && served.task.is_some();
             is_long.then_some((idle_for, *number))
         });

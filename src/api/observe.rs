@@ -26,7 +26,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How often a line tells how many requests were refused.
 const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(10);
 
-/// When the time of a request is over.
+/// When the time of a write is over. (That of a read is looked after by [`Observe`] alone.)
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(pub Instant);
 
@@ -149,7 +149,9 @@ where
         let id = id.map(RequestId::into_header_value);
         let deadline = started + limit;
         let is_safe = request.method().is_safe();
-        request.extensions_mut().insert(Deadline(deadline));
+        if !is_safe {
+            request.extensions_mut().insert(Deadline(deadline));
+        }
         let answering = self.inner.call(request);
         let refusals = Arc::clone(&self.refusals);
         Box::pin(async move {

@@ -57,7 +57,7 @@ impl Socket {
 
     /// Whether the end of what the client sends is the end of the connection.
     fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.connection.reader().register(context.waker());
+        self.connection.half_closed(context.waker());
         let phase = self.connection.phase();
         if phase != Phase::Answering {
             self.half_closed = None;
