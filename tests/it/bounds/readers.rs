@@ -16,30 +16,47 @@ const VALUES: usize = 64;
 const READERS: usize = 30;
 /// How often all values are replaced. Each past state of them is 64 MiB.
 const ROUNDS: usize = 5;
-/// After which rest such a reader takes a byte. The system takes that for a sign of life.
+/// After which rest such a reader takes a byte.
 const BYTE_REST: Duration = Duration::from_millis(100);
 
-/// In the time of a request they take less than 64 KiB, and so they are cut off. Until then each
-/// holds the state that it reads.
+/// A reader that has begun to read the list, and takes a byte of it now and then.
+async fn hardly_read(trial: &mut Trial) {
+    let mut stream = connect_slow_reader(&trial.address).await;
+    stream.write_all(get("/kv", "").as_bytes()).await.unwrap();
+    soon(stream.readable()).await.unwrap();
+    trial.client(async move {
+        while stream.read_u8().await.is_ok() {
+            sleep(BYTE_REST).await;
+        }
+        // It goes on as long as nobody tells it that it is cut off.
+        std::future::pending().await
+    });
+}
+
+/// They have time left for the whole test; what all of them hold is bounded even so.
 #[tokio::test]
-async fn readers_who_hardly_read_hold_no_past_states() {
-    let setup = Setup::new(&["--request-timeout", "2s"]);
+async fn readers_who_hardly_read_hold_few_past_states() {
+    let setup = Setup::new(&["--request-timeout", "5m"]);
     let mut trial = setup.values(strings(VALUES, VALUE_BYTES)).start().await;
     for round in 0..ROUNDS {
         for _ in 0..READERS / ROUNDS {
-            let mut stream = connect_slow_reader(&trial.address).await;
-            stream.write_all(get("/kv", "").as_bytes()).await.unwrap();
-            soon(stream.readable()).await.unwrap();
-            trial.client(async move {
-                while stream.read_u8().await.is_ok() {
-                    sleep(BYTE_REST).await;
-                }
-            });
+            hardly_read(&mut trial).await;
         }
         let letter = b'b' + u8::try_from(round).unwrap();
         for pair in (0..VALUES).collect::<Vec<_>>().chunks(2) {
             join_all(pair.iter().map(|&number| replace(&trial, number, letter))).await;
         }
+    }
+    trial.finish(MEMORY_MAX_BYTES).await;
+}
+
+/// In the time of a request they take less than 64 KiB.
+#[tokio::test]
+async fn readers_who_hardly_read_are_cut_off() {
+    let setup = Setup::new(&["--request-timeout", "2s"]);
+    let mut trial = setup.values(strings(4, VALUE_BYTES)).start().await;
+    for _ in 0..READERS {
+        hardly_read(&mut trial).await;
     }
     // What is probed meanwhile has a descriptor or two of its own.
     trial
@@ -56,6 +73,8 @@ async fn replace(trial: &Trial, number: usize, letter: u8) {
     answer.assert_is_one_of(&[204]);
 }
 
+/// How many bytes the system takes for a slow reader.
+const BUFFER_BYTES: u32 = 128 * 1024;
 /// How much a slow reader takes at once, after which rest, and within which time at the latest:
 /// several times what it must take.
 const ENOUGH_BYTES: usize = 64 * 1024;
@@ -71,7 +90,7 @@ async fn readers_who_take_enough_are_served_to_the_end() {
     let trial = setup.values(values).start().await;
     let streams = [
         connect(&trial.address).await,
-        connect_with_buffer(&trial.address, 128 * 1024).await,
+        connect_with_buffer(&trial.address, BUFFER_BYTES).await,
     ];
     for (list, slowest) in join_all(streams.map(read_slowly)).await {
         let end = list.windows(7).rposition(|seven| seven == b"\"next\":");
