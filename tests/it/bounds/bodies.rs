@@ -1,15 +1,17 @@
 //! Request bodies: what they come to in memory, and those that never end.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::support::binary::soon;
 use crate::support::load::{Ending, MEMORY_MAX_BYTES, Setup};
-use crate::support::raw::{Answer, ask, connect, exchange, head, request};
+use crate::support::raw::{Answer, ask, connect, head, request};
 
 const MAX_VALUE_BYTES: usize = 1024 * 1024;
 /// A transaction may have eight values of the largest size.
@@ -81,80 +83,90 @@ async fn all_are_told(asked: impl Iterator<Item = impl Future<Output = Answer>>,
     }
 }
 
-/// A request all but the last byte of which was sent.
-enum Unfinished {
-    /// It was sent as far as that; whether it was admitted shows in its answer.
-    Sent(TcpStream),
-    /// It was told so before it was done.
-    Refused(Answer),
+/// Within which time a refusal has come. It comes at once; the machine takes the time.
+const REFUSED_WITHIN: Duration = Duration::from_secs(10);
+
+/// What becomes of the requests that were admitted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Wait,
+    HangUpOrFinish,
 }
 
-impl Unfinished {
-    /// Sends a request of so many bytes but the last, or as far as it is let.
-    async fn send(address: &str, method: &str, path: &str, bytes: usize) -> Self {
-        let mut stream = connect(address).await;
-        let head = head(method, path, "Connection: close\r\n", bytes);
-        let (mut reading, mut writing) = stream.split();
-        let body = vec![b' '; bytes - 1];
-        let send = async {
-            writing.write_all(head.as_bytes()).await?;
-            writing.write_all(&body).await
-        };
-        let mut answer = Vec::new();
-        let is_sent = tokio::select! {
-            outcome = send => outcome.is_ok(),
-            _ = reading.read_to_end(&mut answer) => false,
-        };
-        if is_sent {
-            return Self::Sent(stream);
+/// Sends a request of so many bytes but the last. Whoever is refused is told so before the last;
+/// the others send that when it is time, or hang up. What is sent are spaces, which are no JSON.
+async fn unfinished(
+    address: String,
+    head: String,
+    bytes: usize,
+    hangs_up: bool,
+    mut then: watch::Receiver<Then>,
+) -> Option<Answer> {
+    let mut stream = connect(&address).await;
+    let (mut reading, mut writing) = stream.split();
+    let sending = async {
+        writing.write_all(head.as_bytes()).await?;
+        writing.write_all(&vec![b' '; bytes - 1]).await?;
+        // Nobody tells it any more once the test has failed.
+        let _ = then.wait_for(|&then| then != Then::Wait).await;
+        if hangs_up {
+            return Err(ErrorKind::Interrupted.into());
         }
-        // The rest of an answer whose connection the service has ended.
-        let _ = reading.read_to_end(&mut answer).await;
-        Self::Refused(Answer::read(&answer).expect("whoever is cut off is told why"))
+        writing.write_all(b" ").await
+    };
+    let mut answer = Vec::new();
+    let sent = tokio::select! {
+        sent = sending => sent,
+        _ = reading.read_to_end(&mut answer) => Ok(()),
+    };
+    if sent.is_err_and(|error| error.kind() == ErrorKind::Interrupted) {
+        return None;
     }
+    // The rest of an answer, also if the service has ended the connection meanwhile.
+    let _ = reading.read_to_end(&mut answer).await;
+    Some(Answer::read(&answer).expect("whoever is cut off is told why"))
 }
 
-/// Sends so many unfinished requests at once, more than are admitted; then those are given up.
+/// Sends so many unfinished requests at once, more than are admitted.
 async fn unfinished_requests_are_bounded(count: usize, method: &str, path: &str, bytes: usize) {
-    let mut trial = Setup::new(&[]).start().await;
+    let trial = Setup::new(&[]).start().await;
     let admitted_max = IN_FLIGHT_MAX_BYTES / bytes;
-    assert!(count > admitted_max);
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
-    for _ in 0..count {
-        let (address, tell) = (trial.address.clone(), tell.clone());
-        let (method, path) = (method.to_owned(), path.to_owned());
-        trial.client(async move {
-            let unfinished = Unfinished::send(&address, &method, &path, bytes).await;
-            // Nobody listens any more once the test has failed.
-            let _ = tell.send(unfinished);
-        });
+    let refused_min = count - admitted_max;
+    let (go_on, then) = watch::channel(Then::Wait);
+    let mut clients = JoinSet::new();
+    for number in 0..count {
+        let head = head(method, path, "Connection: close\r\n", bytes);
+        let (address, hangs_up) = (trial.address.clone(), number % 2 == 0);
+        clients.spawn(unfinished(address, head, bytes, hangs_up, then.clone()));
     }
-    let mut sent = Vec::new();
-    for _ in 0..count {
-        match soon(told.recv()).await.expect("a client panicked") {
-            Unfinished::Sent(stream) => sent.push(stream),
-            Unfinished::Refused(answer) => answer.assert_is_one_of(&[503]),
+    let mut refused = 0;
+    let refusals = async {
+        while refused < refused_min {
+            let answer = clients.join_next().await.expect("some are admitted");
+            let answer = answer.unwrap().expect("nobody hangs up yet");
+            answer.assert_is_one_of(&[503]);
+            refused += 1;
         }
-    }
-    // Who was admitted is heard to the end. Who was refused was refused before.
-    let mut heard = 0;
-    for stream in sent {
-        let answer = exchange_rest(stream).await;
-        answer.assert_is_one_of(&[400, 503]);
-        heard += usize::from(answer.status == 400);
-    }
-    assert!(heard > 0, "all were refused");
-    // The sockets themselves take a little, whether it is read or not.
+    };
+    let all_came = timeout(REFUSED_WITHIN, refusals).await.is_ok();
     assert!(
-        heard <= admitted_max,
-        "{heard} of {count} were admitted, not {admitted_max}"
+        all_came,
+        "{refused} of {count} were refused, not {refused_min}"
     );
-    let put = request(
-        "PUT",
-        "/kv/a",
-        "",
-        &format!("{}1", " ".repeat(MAX_VALUE_BYTES - 1)),
-    );
+    // Now those that were admitted go on, or hang up; in both ways they make room.
+    go_on.send_replace(Then::HangUpOrFinish);
+    let mut admitted = 0;
+    for answer in soon(clients.join_all()).await {
+        let Some(answer) = answer else {
+            admitted += 1;
+            continue;
+        };
+        answer.assert_is_one_of(&[400, 503]);
+        admitted += usize::from(answer.status == 400);
+    }
+    assert!(admitted > 0, "all were refused");
+    let value = format!("{}1", " ".repeat(MAX_VALUE_BYTES - 1));
+    let put = request("PUT", "/kv/a", "", &value);
     soon(async {
         while ask(&trial.address, &put).await.unwrap().status == 503 {
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -162,10 +174,6 @@ async fn unfinished_requests_are_bounded(count: usize, method: &str, path: &str,
     })
     .await;
     trial.finish(MEMORY_MAX_BYTES).await;
-}
-
-async fn exchange_rest(stream: TcpStream) -> Answer {
-    soon(exchange(stream, " ")).await.unwrap()
 }
 
 #[tokio::test]

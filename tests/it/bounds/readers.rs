@@ -29,7 +29,7 @@ async fn hardly_read(trial: &mut Trial) {
             sleep(BYTE_REST).await;
         }
         // It goes on as long as nobody tells it that it is cut off.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     });
 }
 

@@ -247,7 +247,7 @@ impl Trial {
             loop {
                 let before = processor_time(self.pid);
                 sleep(IDLE_WINDOW).await;
-                if processor_time(self.pid).saturating_sub(before) <= IDLE_MAX {
+                if processor_time(self.pid) <= before + IDLE_MAX {
                     return;
                 }
             }
