@@ -5,8 +5,8 @@
 //!
 //! | phase | the sending side closes |
 //! | --- | --- |
-//! | idle, or the request is still coming in | the connection ends |
-//! | the answer is being made | it has [`HALF_CLOSED_GRACE`]: a short request is answered by then |
+//! | idle | the connection ends |
+//! | the request is coming in, or its answer is being made | it has [`HALF_CLOSED_GRACE`]: a short request is answered by then |
 //! | the answer is being sent | the client is still there: if it were not, a write would fail |
 //! | the answer waits for a change, or is a stream of changes | the client is gone |
 
@@ -22,7 +22,7 @@ use axum::http::request::Parts;
 use futures_util::task::AtomicWaker;
 
 /// How long an answer may still take when the client has closed its sending side.
-pub const HALF_CLOSED_GRACE: Duration = Duration::from_secs(2);
+pub const HALF_CLOSED_GRACE: Duration = Duration::from_secs(1);
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,9 +30,7 @@ pub const HALF_CLOSED_GRACE: Duration = Duration::from_secs(2);
 pub enum Phase {
     /// It has no request.
     Idle,
-    /// A request has begun, and its body is not all there.
-    Receiving,
-    /// The answer is being made.
+    /// A request has begun, and its answer has not.
     Answering,
     /// The answer is held until something changes.
     Waiting,
@@ -48,7 +46,6 @@ impl Phase {
     fn of(number: u8) -> Self {
         [
             Self::Idle,
-            Self::Receiving,
             Self::Answering,
             Self::Waiting,
             Self::Streaming,
@@ -96,13 +93,8 @@ impl Connection {
     }
 
     /// Notes that a request has begun. Returns whether it may: not if the connection is to be closed.
-    pub fn begin(&self, has_body: bool) -> bool {
-        let next = if has_body {
-            Phase::Receiving
-        } else {
-            Phase::Answering
-        };
-        self.change(Phase::Idle, next)
+    pub fn begin(&self) -> bool {
+        self.change(Phase::Idle, Phase::Answering)
     }
 
     /// Notes that the answer is being sent. A stream of changes goes on being one.
@@ -166,11 +158,6 @@ impl Client {
     /// That of a request; without a connection there is nothing to note.
     pub fn of(extensions: &Extensions) -> Self {
         extensions.get().cloned().unwrap_or_default()
-    }
-
-    /// Notes that the request has come in whole.
-    pub fn has_sent_all(&self) {
-        self.enter(Phase::Answering);
     }
 
     /// Notes that the answer is held until something changes.

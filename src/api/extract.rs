@@ -16,7 +16,6 @@ use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
 use super::Shared;
-use super::client::Client;
 use super::conditional;
 use super::error::ApiError;
 use super::observe::Deadline;
@@ -292,7 +291,6 @@ async fn read(
 ) -> Result<(Vec<u8>, Admission), ApiError> {
     let waits_for_consent = request.headers().contains_key(header::EXPECT);
     let Deadline(deadline) = Deadline::of(request.extensions());
-    let client = Client::of(request.extensions());
     let mut body = request.into_body();
     let told_bytes = body.size_hint().lower();
     if told_bytes > limit as u64 {
@@ -323,7 +321,6 @@ async fn read(
         }
         text.extend_from_slice(&data);
     }
-    client.has_sent_all();
     Ok((text, admission))
 }
 

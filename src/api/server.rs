@@ -210,7 +210,7 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
 
     fn call(&self, request: Request<Incoming>) -> Answering {
         let connection = Arc::clone(&self.connection);
-        if !connection.begin(!request.body().is_end_stream()) {
+        if !connection.begin() {
             return Answering::Closed;
         }
         let mut request = request.map(Body::new);

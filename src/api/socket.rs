@@ -69,9 +69,7 @@ impl Socket {
                 let half_closed = self.half_closed.get_or_insert_with(grace);
                 half_closed.as_mut().poll(context)
             }
-            Phase::Idle | Phase::Receiving | Phase::Waiting | Phase::Streaming | Phase::Closed => {
-                Poll::Ready(())
-            }
+            Phase::Idle | Phase::Waiting | Phase::Streaming | Phase::Closed => Poll::Ready(()),
         }
     }
 
