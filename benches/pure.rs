@@ -7,6 +7,7 @@ use ifmatch::json;
 use ifmatch::model::{
     Change, EntityTag, Expected, Key, Operation, Position, Record, Timestamp, Value,
 };
+use ifmatch::patch::Patch;
 use ifmatch::precondition::{ListedTag, Preconditions, Purpose, Tags, decide};
 use ifmatch::storage::file::identity::JournalId;
 use ifmatch::storage::file::{format, journal};
@@ -76,6 +77,105 @@ fn parse(c: &mut Criterion) {
         });
         group.bench_function(format!("tree, {name}"), |b| {
             b.iter(|| json::parse(black_box(&text)));
+        });
+    }
+}
+
+/// Patches of up to 1 MiB on values of about 1 MiB, the most that is taken by default. The first
+/// figure is what reading such a value as a tree takes, to compare with.
+fn patch(c: &mut Criterion) {
+    const LIMIT: usize = 1 << 20;
+    let numbers = format!("[{}]", vec!["0"; 500_000].join(","));
+    let record = r#"{"id":1,"name":"somebody","tags":["a","b"],"at":{"x":1.5}}"#;
+    let records = format!("[{}]", vec![record; 17_000].join(","));
+    let members: Vec<_> = (0..60_000).map(|n| format!("\"m{n}\":{n}.0")).collect();
+    let members = format!("{{{}}}", members.join(","));
+    let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+    let mixed = format!(r#"{{"l":{numbers},"d":{0},"n":{0}}}"#, nested(100));
+    let long = format!("[1{}]", "0".repeat(1_000_000));
+    let list = |times: usize, operation: &dyn Fn(usize) -> String| {
+        let operations: Vec<_> = (0..times).map(operation).collect();
+        format!("[{}]", operations.join(","))
+    };
+    let shift = |_| r#"{"op":"move","from":"/0","path":"/-"}"#.to_owned();
+    let scatter = |n| {
+        format!(
+            r#"{{"op":"move","from":"/0","path":"/{}"}}"#,
+            n * 7919 % 400_000
+        )
+    };
+    let front = |_| r#"{"op":"add","path":"/0","value":1}"#.to_owned();
+    let replace = |n| {
+        let place = n * 7919 % 17_000;
+        format!(r#"{{"op":"replace","path":"/{place}/name","value":"a"}}"#)
+    };
+    let remove = |n| format!(r#"{{"op":"remove","path":"/m{n}"}}"#);
+    let test = |_| r#"{"op":"test","path":"/0","value":1e1000000}"#.to_owned();
+    let measure = |_| {
+        let down = format!("/n{}/", "/0".repeat(99));
+        format!(
+            r#"{{"op":"move","from":"/d","path":"/l/-"}},{{"op":"move","from":"/l/500000","path":"/d"}},
+            {{"op":"move","from":"/l","path":"{down}-"}},{{"op":"move","from":"{down}0","path":"/l"}}"#
+        )
+    };
+    let nulls: Vec<_> = (0..60_000).map(|n| format!("\"m{n}\":null")).collect();
+    let nulls = format!("{{{}}}", nulls.join(","));
+    let mut group = c.benchmark_group("patch");
+    group.sample_size(10);
+    for (name, value) in [
+        ("numbers", &numbers),
+        ("records", &records),
+        ("members", &members),
+    ] {
+        group.bench_function(format!("nothing: the tree of 1 MiB of {name}"), |b| {
+            b.iter(|| json::parse(black_box(value.as_bytes())));
+        });
+    }
+    for (name, value, operations) in [
+        (
+            "27,000 moves to the end of 500,000",
+            &numbers,
+            list(27_000, &shift),
+        ),
+        (
+            "23,000 moves into 500,000",
+            &numbers,
+            list(23_000, &scatter),
+        ),
+        ("27,000 adds in front", &numbers, list(27_000, &front)),
+        (
+            "20,000 replacements in 17,000 records",
+            &records,
+            list(20_000, &replace),
+        ),
+        (
+            "26,000 removals from 60,000 members",
+            &members,
+            list(26_000, &remove),
+        ),
+        (
+            "too much: tests of a long number",
+            &long,
+            list(20_000, &test),
+        ),
+        (
+            "too much: a height found out again",
+            &mixed,
+            list(1_500, &measure),
+        ),
+        ("merge: 60,000 removals of members", &members, nulls),
+    ] {
+        assert!(operations.len() <= LIMIT, "{name}");
+        let read = if name.starts_with("merge") {
+            Patch::merge
+        } else {
+            Patch::operations
+        };
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let patch = read(black_box(operations.as_bytes())).expect("a patch");
+                patch.apply(value, LIMIT, || false)
+            });
         });
     }
 }
@@ -177,5 +277,13 @@ fn journal_frames(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, parse, tag, decide_on, data_file, journal_frames);
+criterion_group!(
+    benches,
+    parse,
+    patch,
+    tag,
+    decide_on,
+    data_file,
+    journal_frames
+);
 criterion_main!(benches);

@@ -23,7 +23,8 @@ impl<'a> Decimal<'a> {
             Some(text) => (true, text),
             None => (false, text),
         };
-        let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+        let at_exponent = text.split_once('e').or_else(|| text.split_once('E'));
+        let (mantissa, exponent) = match at_exponent {
             Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()?),
             None => (text, 0),
         };

@@ -122,6 +122,67 @@ async fn numbers_outside_of_the_patched_paths_keep_their_digits() {
     assert!(answer.text().contains(value), "{answer:?}");
 }
 
+/// The answer's text up to the value's end, so that the order of members counts.
+fn shows(answer: &Answer, value: &str) -> bool {
+    answer.text().contains(&format!("\"value\":{value},"))
+}
+
+#[tokio::test]
+async fn members_that_a_patch_leaves_alone_keep_their_order() {
+    let members: Vec<_> = (0..40).map(|n| format!("\"m{n}\":{n}.0")).collect();
+    let without = |gone: usize| {
+        let mut members = members.clone();
+        members.remove(gone);
+        members.join(",")
+    };
+    for (content_type, body) in [
+        (MERGE, r#"{"m3":null,"new":[1],"m5":5.0}"#),
+        (
+            OPERATIONS,
+            r#"[{"op":"remove","path":"/m3"},{"op":"add","path":"/new","value":[1]},
+                {"op":"move","from":"/m5","path":"/m5"}]"#,
+        ),
+        (
+            OPERATIONS,
+            r#"[{"op":"move","from":"/m3","path":"/new"},
+                {"op":"replace","path":"/new","value":[1]}]"#,
+        ),
+    ] {
+        let api = Api::in_memory();
+        let value = format!("{{{}}}", members.join(","));
+        api.put("/kv/a", &value).send().await;
+        let answer = patch(&api, content_type, body).await;
+        let expected = format!("{{{},\"new\":[1]}}", without(3));
+        assert!(shows(&answer, &expected), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_value_as_deep_as_may_be_with_escapes_in_it_is_patched() {
+    let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
+    let value = format!(r#"{{"s":"\u0001\n\"é","d":{}}}"#, nested(126));
+    let api = Api::in_memory();
+    api.put("/kv/a", &value).send().await;
+    let add = format!(
+        r#"[{{"op":"add","path":"/d{}/-","value":[]}}]"#,
+        "/0".repeat(125)
+    );
+    let answer = patch(&api, OPERATIONS, &add).await;
+    let expected = value.replace(&nested(126), &nested(127));
+    assert!(shows(&answer, &expected), "{answer:?}");
+    assert!(shows(&api.get("/kv/a").send().await, &expected));
+}
+
+#[tokio::test]
+async fn a_patch_that_takes_too_much_work_is_refused() {
+    let value = format!("[1{}]", "0".repeat(1_000_000));
+    let test = r#"{"op":"test","path":"/0","value":1e1000000}"#;
+    let tests = |times: usize| format!("[{}]", vec![test; times].join(","));
+    assert!(patched(&value, OPERATIONS, &tests(3)).await.is_ok());
+    let answer = patched(&value, OPERATIONS, &tests(20_000)).await;
+    answer.unwrap_err().assert_error(413, "request_too_large");
+}
+
 #[tokio::test]
 async fn a_patch_that_is_none_or_does_not_fit_says_why() {
     let value = r#"{"a":1}"#;

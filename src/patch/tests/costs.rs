@@ -193,6 +193,18 @@ fn copies_do_not_hold_what_was_removed() {
     assert_eq!(result.matches("{}").count(), 5001);
 }
 
+/// What a short patch makes of a short value may be as long as a value may be.
+#[test]
+fn copies_up_to_the_limit_stay_within_the_budget() {
+    let copies = 100;
+    let value = format!("[{}]", array(5000, "0"));
+    let copy = r#"{"op":"copy","from":"/0","path":"/-"},{"op":"add","path":"/0/0","value":1}"#;
+    let operations = list(vec![copy.to_owned(); copies]);
+    let result = patched(&value, &operations, MIB).unwrap();
+    assert!(result.len() > MIB * 9 / 10);
+    assert_eq!(result.matches('1').count(), (0..=copies).sum::<usize>());
+}
+
 /// A patch and a value that are as large as may be, with operations of all kinds.
 #[test]
 fn an_honest_patch_at_the_limit_stays_within_the_budget() {
@@ -216,6 +228,5 @@ fn an_honest_patch_at_the_limit_stays_within_the_budget() {
     let operations = list(operations);
     assert!(value.len() > MIB * 9 / 10 && operations.len() > MIB * 9 / 10);
     let result = patched(&value, &operations, 2 * MIB).unwrap();
-    assert_eq!(result.matches("another").count(), 3100);
     assert_eq!(result.matches("new").count(), 3100);
 }

@@ -116,8 +116,8 @@ fn of_a_repeated_member_of_a_patch_the_last_wins() {
         r#"{"a":[{"a":3,"b":2}]}"#
     );
     assert_eq!(
-        merged("{}", r#"{"a":{"x":1,"y":2,"x":3},"a":{"z":[ 1 ]}}"#).unwrap(),
-        r#"{"a":{"z":[1]}}"#
+        merged("{}", r#"{"a":1,"a":{"z":[ 1 ],"y":[{"b":1,"c":2,"b":3}]}}"#).unwrap(),
+        r#"{"a":{"z":[1],"y":[{"b":3,"c":2}]}}"#
     );
 }
 
@@ -231,6 +231,23 @@ fn nothing_gets_deeper_than_a_value_may_be() {
     ]);
     let expected = format!(r#"{{"b":{}}}"#, nested(102));
     assert_eq!(applied(&value, &operations).unwrap(), expected);
+}
+
+/// Whatever it is that got deeper: what something was put into, or what stands above that.
+#[test]
+fn what_got_deeper_does_not_fit_where_it_would_have_before() {
+    let value = format!(r#"{{"a":[[0]],"b":{}}}"#, nested(100));
+    let down = format!("/b{}/-", "/0".repeat(99));
+    let put = format!(r#"{{"op":"add","path":"/a/0/0","value":{}}}"#, nested(60));
+    for moved in ["/a", "/a/0", "/a/0/0"] {
+        let alone = list([move_operation(moved, &down)]);
+        assert!(applied(&value, &alone).is_ok(), "{moved}");
+        let error = applied(&value, &list([put.clone(), move_operation(moved, &down)]));
+        assert!(
+            matches!(&error, Err(ApplyError::Conflict { index: 1, .. })),
+            "{moved}: {error:?}"
+        );
+    }
 }
 
 #[test]
