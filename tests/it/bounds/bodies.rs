@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -117,14 +117,29 @@ async fn unfinished(
     let mut answer = Vec::new();
     let sent = tokio::select! {
         sent = sending => sent,
-        _ = reading.read_to_end(&mut answer) => Ok(()),
+        () = read_answer(&mut reading, &mut answer) => Ok(()),
     };
     if sent.is_err_and(|error| error.kind() == ErrorKind::Interrupted) {
         return None;
     }
     // The rest of an answer, also if the service has ended the connection meanwhile.
-    let _ = reading.read_to_end(&mut answer).await;
+    read_answer(&mut reading, &mut answer).await;
     Some(Answer::read(&answer).expect("whoever is cut off is told why"))
+}
+
+/// Reads to the end of an answer, or as far as it comes. The connection goes on as long as the service
+/// takes in a body, so that its sender comes to see the answer.
+async fn read_answer(reading: &mut (impl AsyncRead + Unpin), answer: &mut Vec<u8>) {
+    let is_whole = |bytes: &[u8]| {
+        Answer::read(bytes).is_ok_and(|answer| {
+            let head = answer.head.to_ascii_lowercase();
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "));
+            length.is_some_and(|length| length.parse() == Ok(answer.body.len()))
+        })
+    };
+    while !is_whole(answer) && reading.read_buf(answer).await.is_ok_and(|read| read > 0) {}
 }
 
 /// Sends so many unfinished requests at once, more than are admitted.
