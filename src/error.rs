@@ -41,9 +41,6 @@ pub enum Error {
     /// So much is under way already that this was not begun. Nothing was done.
     #[error("too much is under way")]
     Overloaded,
-    /// The deadline came while the commit was being made durable. It may be applied, now or later.
-    #[error("the deadline came while the commit was being made durable")]
-    OutcomeUnknown,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -62,6 +59,9 @@ pub enum StoreError {
     /// nothing will be.
     #[error("the deadline came before the commit was begun")]
     Expired,
+    /// The deadline came while the commit was being made durable. It may be applied, now or later.
+    #[error("the deadline came while the commit was being made durable")]
+    OutcomeUnknown,
     /// The store is shutting down and takes no more commits.
     #[error("the store is closed")]
     Closed,
@@ -90,6 +90,7 @@ impl StoreError {
             Self::NotApplied(error) => Self::NotApplied(same(error)),
             Self::Unknown(error) => Self::Unknown(same(error)),
             Self::Expired => Self::Expired,
+            Self::OutcomeUnknown => Self::OutcomeUnknown,
             Self::Closed => Self::Closed,
             Self::Revoked => Self::Revoked,
         }

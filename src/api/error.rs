@@ -195,7 +195,7 @@ impl ApiError {
                 Error::Store(StoreError::NotApplied(_) | StoreError::Unknown(_))
                 | Error::Patch(ApplyError::NotJson(_)),
             ) => answer(S::INTERNAL_SERVER_ERROR, "io", message),
-            Self::Service(Error::OutcomeUnknown) => {
+            Self::Service(Error::Store(StoreError::OutcomeUnknown)) => {
                 answer(S::GATEWAY_TIMEOUT, "outcome_unknown", message)
             }
             Self::Long(response) => *response,
@@ -254,7 +254,7 @@ impl ApiError {
                 Error::Store(StoreError::Expired) | Error::Patch(ApplyError::Stopped),
             ) => "the request took too long; nothing was done, and nothing will be".to_owned(),
             Self::Service(Error::Patch(error)) => error.to_string(),
-            Self::Service(Error::OutcomeUnknown) => {
+            Self::Service(Error::Store(StoreError::OutcomeUnknown)) => {
                 "the write was being made durable when its time was over; it may be applied, even \
                  after a read that does not show it: read, and repeat it with the etag in If-Match"
                     .to_owned()
@@ -304,7 +304,6 @@ impl ApiError {
                 }
                 Some(cause)
             }
-            Self::Service(error @ Error::OutcomeUnknown) => Some(error.to_string()),
             _ => None,
         }
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio::time::{self, timeout_at};
+use tokio::time;
 
 pub use self::transaction::{
     InvalidTransaction, TRANSACTION_MAX_VALUES, Transacted, Transaction, TransactionOperation,
@@ -21,10 +21,6 @@ use crate::model::{ChangeSet, DEFAULT_MAX_VALUE_BYTES, EntityTag, Entry, Key, Po
 use crate::precondition::{Decision, Preconditions, Purpose, Tags, decide};
 use crate::storage::{Committed, Snapshot, Status, Store};
 use crate::workers::Workers;
-
-/// How long after its deadline a commit is waited for that has been begun. Then the caller is told that
-/// the outcome is not known.
-pub const OUTCOME_WAIT: Duration = Duration::from_secs(2);
 
 /// The operations on one store, without HTTP.
 pub struct Service {
@@ -201,22 +197,19 @@ impl Service {
         Ok(())
     }
 
-    /// Commits, or says what was lost instead. A commit that has been begun at `deadline` is waited for
-    /// a little longer; it is finished in any case.
+    /// Commits, or says what was lost instead.
     ///
     /// # Errors
-    /// [`Error::Store`], [`Error::OutcomeUnknown`].
+    /// [`Error::Store`].
     async fn commit(
         &self,
         changes: ChangeSet,
         deadline: time::Instant,
     ) -> Result<Result<Committed, Vec<Conflict>>, Error> {
-        let committing = self.store.commit(changes, deadline);
-        match timeout_at(deadline + OUTCOME_WAIT, committing).await {
-            Err(_) => Err(Error::OutcomeUnknown),
-            Ok(Ok(committed)) => Ok(Ok(committed)),
-            Ok(Err(CommitError::Conflict(conflicts))) => Ok(Err(conflicts)),
-            Ok(Err(CommitError::Store(error))) => Err(error.into()),
+        match self.store.commit(changes, deadline).await {
+            Ok(committed) => Ok(Ok(committed)),
+            Err(CommitError::Conflict(conflicts)) => Ok(Err(conflicts)),
+            Err(CommitError::Store(error)) => Err(error.into()),
         }
     }
 }

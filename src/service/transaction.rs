@@ -83,7 +83,7 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::TransactionFailed`], [`Error::ValueTooLarge`], [`Error::PreconditionRequired`],
-    /// [`Error::OutcomeUnknown`], [`Error::Store`].
+    /// [`Error::Store`].
     pub async fn transact(
         &self,
         transaction: Transaction,

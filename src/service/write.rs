@@ -19,7 +19,7 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::ValueTooLarge`], [`Error::PreconditionFailed`], [`Error::PreconditionRequired`],
-    /// [`Error::OutcomeUnknown`], [`Error::Store`].
+    /// [`Error::Store`].
     pub async fn put(
         &self,
         key: Key,
@@ -39,7 +39,7 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::PreconditionFailed`], [`Error::PreconditionRequired`],
-    /// [`Error::OutcomeUnknown`], [`Error::Store`].
+    /// [`Error::Store`].
     pub async fn delete(
         &self,
         key: Key,
@@ -54,7 +54,7 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Patch`], [`Error::Overloaded`], [`Error::PreconditionFailed`],
-    /// [`Error::PreconditionRequired`], [`Error::OutcomeUnknown`], [`Error::Store`].
+    /// [`Error::PreconditionRequired`], [`Error::Store`].
     pub async fn patch(
         &self,
         key: Key,

@@ -9,6 +9,7 @@ pub mod memory;
 pub mod table;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::Stream;
@@ -19,6 +20,9 @@ use crate::error::{CommitError, StoreError};
 use crate::model::{
     Bookmark, ChangeSet, Entry, Event, Filter, Key, Page, Position, Range, Record, Revision,
 };
+
+/// How long after its deadline a commit is waited for that has been begun.
+pub const OUTCOME_WAIT: Duration = Duration::from_secs(2);
 
 /// The smallest set of verbs that an engine must have. Every engine passes the suite in
 /// `storage/conformance.rs`.
@@ -47,13 +51,14 @@ pub trait Store: Send + Sync {
     /// it says. Returns when the commit would survive a power cut.
     ///
     /// A commit that has not been begun by `deadline` is withdrawn: nothing of it is ever applied. One
-    /// that has been begun is finished, and this returns only then. If the caller drops the future,
-    /// the commit is finished if it has been begun, and withdrawn if not; it is never torn.
+    /// that has been begun is finished, and waited for until [`OUTCOME_WAIT`] after that. If the caller
+    /// drops the future, the commit is finished if it has been begun, and withdrawn if not; it is never
+    /// torn.
     ///
     /// # Errors
     /// [`CommitError::Conflict`] with every change whose key was not as expected;
     /// [`CommitError::Store`] if it could not be made durable, with [`StoreError::Expired`] if it
-    /// was withdrawn.
+    /// was withdrawn, and [`StoreError::OutcomeUnknown`] if it is not done yet.
     async fn commit(&self, changes: ChangeSet, deadline: Instant)
     -> Result<Committed, CommitError>;
 

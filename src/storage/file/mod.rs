@@ -44,7 +44,7 @@ pub use self::open::OpenError;
 use super::feed::{DEFAULT_WATCH_BUFFER_BYTES, Feed};
 use super::lease::Lease;
 use super::table::{Staged, Table, TableSnapshot};
-use super::{Committed, Snapshot, Status, Store, Watching};
+use super::{Committed, OUTCOME_WAIT, Snapshot, Status, Store, Watching};
 use crate::error::{CommitError, StoreError};
 use crate::model::{Bookmark, ChangeSet, Entry, Filter, Key, Record, random_token};
 
@@ -208,7 +208,10 @@ impl Store for FileStore {
         match timeout_at(deadline, &mut pending.answer).await {
             Ok(answered) => answered,
             Err(_) if pending.withdraw() => return Err(StoreError::Expired.into()),
-            Err(_) => (&mut pending.answer).await,
+            Err(_) => match timeout_at(deadline + OUTCOME_WAIT, &mut pending.answer).await {
+                Ok(answered) => answered,
+                Err(_) => return Err(StoreError::OutcomeUnknown.into()),
+            },
         }
         .unwrap_or_else(|_| {
             let gone = io::Error::other("the writer ended before it answered");
