@@ -2,8 +2,8 @@
 //!
 //! A small document must not cost much, whatever it says. So a patch is applied to a tree of its
 //! own, in which every operation costs about the same wherever it is done and however large what
-//! it moves is ([`node`], [`sequence`], [`object`]). What is left that may cost a whole value, in
-//! one operation, is taken from a budget ([`work`]).
+//! it moves is (`node`, `sequence`, `object`). What is left that may cost a whole value, in
+//! one operation, is taken from a budget (`work`).
 
 mod apply;
 mod node;
