@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | idle | the connection ends |
 //! | the request is coming in, or its answer is being made | it has [`HALF_CLOSED_GRACE`]: a short request is answered by then |
-//! | the answer is being sent | the client is still there: if it were not, a write would fail |
+//! | the answer is being sent, to the last byte | the client is still there: if it were not, a write would fail |
 //! | the answer waits for a change, or is a stream of changes | the client is gone |
 
 use std::convert::Infallible;
@@ -38,6 +38,8 @@ pub enum Phase {
     Streaming,
     /// The answer is being sent.
     Sending,
+    /// The answer is whole, and the last of it is still to be handed to the system.
+    Flushing,
     /// It is to be closed and takes no further request.
     Closed,
 }
@@ -50,6 +52,7 @@ impl Phase {
             Self::Waiting,
             Self::Streaming,
             Self::Sending,
+            Self::Flushing,
         ]
         .into_iter()
         .find(|phase| *phase as u8 == number)
@@ -94,7 +97,7 @@ impl Connection {
 
     /// Notes that a request has begun. Returns whether it may: not if the connection is to be closed.
     pub fn begin(&self) -> bool {
-        self.change(Phase::Idle, Phase::Answering)
+        self.change(Phase::Idle, Phase::Answering) || self.change(Phase::Flushing, Phase::Answering)
     }
 
     /// Notes that the answer is being sent. A stream of changes goes on being one.
@@ -104,10 +107,17 @@ impl Connection {
         }
     }
 
-    /// Notes that the request is answered.
+    /// Notes that all is handed to the system that there is to send.
+    pub fn flushed(&self) {
+        if self.change(Phase::Flushing, Phase::Idle) {
+            self.wake_reader();
+        }
+    }
+
+    /// Notes that the answer is whole.
     pub fn end(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        self.enter(Phase::Idle);
+        self.enter(Phase::Flushing);
     }
 
     /// How many requests it has had; `None` while it has one.
@@ -125,15 +135,19 @@ impl Connection {
         let (from, to) = (from as u8, to as u8);
         let changed = self
             .phase
-            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+            .compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst);
         changed.is_ok()
+    }
+
+    fn wake_reader(&self) {
+        if self.is_half_closed.load(Ordering::SeqCst) {
+            self.reader.wake();
+        }
     }
 
     fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::SeqCst);
-        if self.is_half_closed.load(Ordering::SeqCst) {
-            self.reader.wake();
-        }
+        self.wake_reader();
     }
 }
 

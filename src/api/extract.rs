@@ -26,6 +26,8 @@ use crate::precondition::Preconditions;
 
 /// How much of a body that is too large is still read, so that its sender sees the answer.
 const DISCARDED_BODY_MAX_BYTES: usize = 64 * 1024 * 1024;
+/// How much room a body has at first, in bytes; it grows with what comes in.
+const FIRST_BODY_BYTES: usize = 16 * 1024;
 /// What a value is sent as.
 const JSON: &str = "application/json";
 /// RFC 7396.
@@ -159,8 +161,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Watched {
         };
         let since = match query.since {
             None => None,
-            // As the ETag of a list shows it, or without its quotes.
-            Some(since) => match since.trim_matches('"').parse() {
+            // As the ETag of a list shows it, also weakened by a proxy, or without its quotes.
+            Some(since) => match since.trim_start_matches("W/").trim_matches('"').parse() {
                 Ok(since) => Some(since),
                 Err(error) => return Err(invalid(format!("since cannot be read: {error}"))),
             },
@@ -301,7 +303,9 @@ async fn read(
         return Err(ApiError::ValueTooLarge { limit });
     }
     let mut admission = shared.service.in_flight().admission();
-    let mut text = Vec::with_capacity(usize::try_from(told_bytes).unwrap_or(limit));
+    // What is told is only promised: many promises would take memory that nobody has sent.
+    let told_bytes = usize::try_from(told_bytes).unwrap_or(limit);
+    let mut text = Vec::with_capacity(told_bytes.min(FIRST_BODY_BYTES));
     loop {
         let Ok(frame) = timeout_at(deadline, body.frame()).await else {
             return Err(ApiError::TimedOut);

@@ -63,7 +63,7 @@ impl Socket {
             self.half_closed = None;
         }
         match phase {
-            Phase::Sending => Poll::Pending,
+            Phase::Sending | Phase::Flushing => Poll::Pending,
             Phase::Answering => {
                 let grace = || Box::pin(sleep(HALF_CLOSED_GRACE));
                 let half_closed = self.half_closed.get_or_insert_with(grace);
@@ -141,6 +141,7 @@ impl AsyncWrite for Socket {
     /// Called when there is nothing left to write.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.unread = None;
+        self.connection.flushed();
         Pin::new(&mut self.stream).poll_flush(context)
     }
 

@@ -20,6 +20,9 @@ use crate::service::{
     InvalidTransaction, TRANSACTION_MAX_VALUES, Transaction, TransactionOperation,
 };
 
+/// How long a condition may be, in bytes: as long as a header in which it would stand else.
+const CONDITION_MAX_BYTES: usize = 16 * 1024;
+
 /// A value stands in an operation, in the array of all, in the body's object.
 const LEVELS_AROUND_VALUES: usize = 3;
 
@@ -160,7 +163,16 @@ fn text(members: &mut Members<'_>, name: &str) -> Result<Option<String>, String>
 
 /// A condition is the header's text; what is absent is no condition.
 fn tags(members: &mut Members<'_>, name: &str) -> Result<Option<Tags>, String> {
-    let tags = text(members, name)?.map(|text| conditional::parse(text.as_bytes()));
+    let text = text(members, name)?;
+    if text
+        .as_ref()
+        .is_some_and(|text| text.len() > CONDITION_MAX_BYTES)
+    {
+        return Err(format!(
+            ".{name} is longer than {CONDITION_MAX_BYTES} bytes"
+        ));
+    }
+    let tags = text.map(|text| conditional::parse(text.as_bytes()));
     tags.transpose()
         .map_err(|reason| format!(".{name}: {reason}"))
 }

@@ -79,13 +79,14 @@ const BUFFER_BYTES: u32 = 128 * 1024;
 /// several times what it must take.
 const ENOUGH_BYTES: usize = 64 * 1024;
 const ENOUGH_REST: Duration = Duration::from_millis(150);
-const ENOUGH_WITHIN: Duration = Duration::from_millis(800);
+const ENOUGH_WITHIN: Duration = Duration::from_secs(4);
 
 /// What the service still has to send does not count against them, however much the system took
 /// from it before.
 #[tokio::test]
 async fn readers_who_take_enough_are_served_to_the_end() {
-    let setup = Setup::new(&["--request-timeout", "1s"]);
+    // Shorter than the whole takes, and long enough for a machine that does other things as well.
+    let setup = Setup::new(&["--request-timeout", "5s"]);
     let values = strings(4, 700 * 1024);
     let trial = setup.values(values).start().await;
     let streams = [

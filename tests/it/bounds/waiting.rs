@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use crate::support::binary::soon;
 use crate::support::load::{MEMORY_MAX_BYTES, Setup, Trial, strings};
-use crate::support::raw::{ask, connect, get, request, reset};
+use crate::support::raw::{ask, connect, connect_with_buffer, get, request, reset};
 
 /// How many clients wait, of each kind.
 const CLIENTS: usize = 250;
@@ -99,5 +99,24 @@ async fn a_client_that_closes_its_side_after_a_request_is_answered() {
         assert_eq!(answer.get(9..12), Some(status), "{request}\n{answer}");
         assert!(answer.ends_with('}'), "{answer}");
     }
+    trial.finish(MEMORY_MAX_BYTES).await;
+}
+
+/// Whoever has closed the sending side gets a long answer to its end, also when the last of it waits for
+/// the reader.
+#[tokio::test]
+async fn a_client_that_closes_its_side_gets_a_long_answer_to_its_end() {
+    let trial = Setup::new(&[]).values(strings(8, 700 * 1024)).start().await;
+    let mut stream = connect_with_buffer(&trial.address, 128 * 1024).await;
+    let get = b"GET /kv HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream.write_all(get).await.unwrap();
+    stream.shutdown().await.unwrap();
+    let mut list = Vec::new();
+    soon(stream.read_to_end(&mut list)).await.unwrap();
+    assert!(
+        list.ends_with(b"\r\n0\r\n\r\n"),
+        "it ends after {}",
+        list.len()
+    );
     trial.finish(MEMORY_MAX_BYTES).await;
 }
