@@ -65,8 +65,8 @@ pub enum StoreError {
     /// The store is shutting down and takes no more commits.
     #[error("the store is closed")]
     Closed,
-    /// A reader was so slow that what it reads is kept no more.
-    #[error("what is read was replaced, and is kept no more")]
+    /// A reader was so slow that what it reads has been dropped.
+    #[error("what is read was replaced, and has been dropped")]
     Revoked,
 }
 

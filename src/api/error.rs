@@ -285,7 +285,7 @@ impl ApiError {
                 "the service is shutting down; try again soon".to_owned()
             }
             Self::Service(Error::Store(StoreError::Revoked)) => {
-                "what was read has been replaced and is kept no more; read it again".to_owned()
+                "what was read has been replaced meanwhile; read it again".to_owned()
             }
             Self::Long(_) => String::new(),
         }

@@ -86,7 +86,7 @@ impl<D: Future<Output = ()>> Told<D> {
     /// The next text; nothing at the end.
     ///
     /// # Errors
-    /// [`StoreError::Revoked`] if an event that was sent in part is kept no more. The client must
+    /// [`StoreError::Revoked`] if an event that was sent in part has been dropped. The client must
     /// not take that for a whole one.
     async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
         if let Some(LongEvent { event, sent }) = self.long.take() {

@@ -117,7 +117,7 @@ pub enum Start {
 }
 
 /// The changes that a watcher is told of. They end when the store is closed, and when the watcher
-/// has fallen so far behind that what it has not seen yet is kept no more.
+/// has fallen so far behind that what it has not seen yet has been dropped.
 pub trait Changes: Stream<Item = Arc<Event>> + Send + Unpin {
     /// How far it has come: past every change that it was told of, and past those that do not
     /// concern it.
