@@ -67,7 +67,7 @@ pub enum PatchError {
     /// It is not an array of operations.
     #[error("a JSON Patch is an array of operations")]
     NotAnArray,
-    /// One of its operations is none.
+    /// One of its operations is not valid.
     #[error("operation {index}: {reason}")]
     Operation {
         /// Which, counted from 0.
