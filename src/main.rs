@@ -13,7 +13,6 @@ use ifmatch::config::{Config, LogFormat};
 use ifmatch::service::Service;
 use ifmatch::storage::file::FileStore;
 use rustix::process::Signal;
-use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -74,7 +73,7 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let shutdown = shutdown_signals(config.shutdown_grace)?;
     let store = FileStore::open(&config.data, config.store_settings()).await?;
     let service = Arc::new(Service::new(Arc::new(store), config.service_settings()));
-    let listener = TcpListener::bind(&config.listen)
+    let listener = api::listen(&config.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
     let address = listener.local_addr()?;

@@ -26,7 +26,7 @@ use axum::Router;
 use axum::routing::{get, post};
 
 use self::observe::{NumberRequests, Observe};
-pub use self::server::serve;
+pub use self::server::{listen, serve};
 use crate::model::random_token;
 use crate::service::Service;
 

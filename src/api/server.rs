@@ -1,6 +1,7 @@
 //! Connections: accepting, limiting, draining.
 
-use std::io;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -14,7 +15,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use thiserror::Error;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
 use tower::Service as _;
@@ -33,8 +34,37 @@ const CONNECTION_BUFFER_BYTES: usize = 16 * 1024;
 const DRAINING_FIFTHS: u32 = 4;
 /// How long the header of a request may take on such a connection.
 const OVERLOAD_HEADER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How many clients the system lets in before they are accepted here, if its own limit allows as many.
+/// Past it a client is told nothing, and asks again after a second.
+const BACKLOG: u32 = 4096;
 /// How long accepting rests when the process has no descriptor left.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// Listens on a `host:port`; of several addresses of a host, on the first that can be had.
+///
+/// # Errors
+/// If the host is not known, or none of its addresses can be listened on.
+pub async fn listen(address: &str) -> io::Result<TcpListener> {
+    let mut failed = io::Error::new(ErrorKind::NotFound, "the host has no address");
+    for address in tokio::net::lookup_host(address).await? {
+        match listen_on(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A service that is started again does not wait for the connections of the one before.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
 
 /// Serves until `shutdown` is ready. Then no connection is accepted any more, and requests under
 /// way have most of [`Limits::shutdown_grace`] to finish; those that have not are cut off. At the end the

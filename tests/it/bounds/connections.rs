@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
+use rustix::process::Signal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -149,4 +151,29 @@ async fn idle_connections_leave_the_store_its_descriptors() {
             assert_log_is_short(&ended);
         }
     }
+}
+
+/// So many clients at once. A system's queue for them has usually room for 4,096, and that of a program that
+/// asks for nothing special has room for 128.
+const BURST: usize = 1_000;
+
+#[tokio::test]
+async fn a_burst_of_clients_is_let_in_also_while_the_process_is_held_up() {
+    let room = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    if room.trim().parse::<usize>().unwrap() <= BURST {
+        println!("skipped: the system has room for {} clients", room.trim());
+        return;
+    }
+    let trial = Setup::new(&[]).start().await;
+    trial.process.signal(Signal::STOP);
+    // The system lets them in; the process only has to take them over.
+    let clients = soon(join_all((0..BURST).map(|_| connect(&trial.address))));
+    let clients = clients.await;
+    trial.process.signal(Signal::CONT);
+    let mut last = clients.into_iter().last().unwrap();
+    last.write_all(get("/health/live", "").as_bytes())
+        .await
+        .unwrap();
+    assert_eq!(soon(status(&mut last)).await.unwrap(), 200);
+    trial.finish(MEMORY_MAX_BYTES).await;
 }
