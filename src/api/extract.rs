@@ -60,6 +60,9 @@ impl<S: Sync> FromRequestParts<S> for KeyInPath {
 /// Percent-decodes, and refuses what a lenient reader would let pass as it is: then two texts
 /// would name one key.
 fn decode(encoded: &str) -> Result<Cow<'_, str>, ApiError> {
+    if !encoded.contains('%') {
+        return Ok(Cow::Borrowed(encoded));
+    }
     match percent_decode_str(encoded).decode_utf8() {
         Ok(text) if is_percent_encoded(encoded) => Ok(text),
         _ => Err(ApiError::InvalidKeyEncoding),

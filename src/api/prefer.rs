@@ -61,8 +61,11 @@ impl Wait {
 
     /// The answer, which says so if it would have been held.
     pub fn applied_to(&self, mut response: Response) -> Response {
-        let held = HeaderValue::try_from(format!("wait={}", self.0.as_secs()));
-        if let (false, Ok(held)) = (self.0.is_zero(), held) {
+        if self.0.is_zero() {
+            return response;
+        }
+        // Digits are allowed in a header.
+        if let Ok(held) = HeaderValue::try_from(format!("wait={}", self.0.as_secs())) {
             response.headers_mut().insert(PREFERENCE_APPLIED, held);
         }
         response

@@ -36,8 +36,11 @@ impl Service {
         conditions: &Preconditions,
         wait: Duration,
     ) -> Result<Reading<Entry, Entry>, Error> {
+        if wait.is_zero() {
+            return self.read(key, conditions).await;
+        }
         let first = self.read(key.clone(), conditions).await?;
-        if wait.is_zero() || self.is_draining() || !matches!(first, Reading::NotModified(_)) {
+        if self.is_draining() || !matches!(first, Reading::NotModified(_)) {
             return Ok(first);
         }
         let mut end = pin!(sleep_until(Instant::now() + wait));
