@@ -35,7 +35,8 @@ pub struct Workers {
 /// Tells a job whether to stop: its caller has gone away, or its time is over.
 #[derive(Debug, Clone)]
 pub struct Stop {
-    abandoned: Arc<AtomicBool>,
+    /// Whether its caller has gone away; nothing for a job that its caller does itself.
+    abandoned: Option<Arc<AtomicBool>>,
     deadline: Instant,
 }
 
@@ -43,7 +44,8 @@ impl Stop {
     /// Whether nobody needs the outcome any more.
     #[must_use]
     pub fn is_due(&self) -> bool {
-        self.abandoned.load(Ordering::Relaxed) || Instant::now() >= self.deadline
+        let is_abandoned = |abandoned: &Arc<AtomicBool>| abandoned.load(Ordering::Relaxed);
+        self.abandoned.as_ref().is_some_and(is_abandoned) || Instant::now() >= self.deadline
     }
 }
 
@@ -80,11 +82,11 @@ impl Workers {
         deadline: Instant,
         work: impl FnOnce(&Stop) -> T + Send + 'static,
     ) -> Result<T, Error> {
-        let stop = Stop {
-            abandoned: Arc::new(AtomicBool::new(false)),
-            deadline,
-        };
         if bytes < LARGE_BYTES {
+            let stop = Stop {
+                abandoned: None,
+                deadline,
+            };
             return Ok(work(&stop));
         }
         let place = self.queue.try_acquire().map_err(|_| Error::Overloaded)?;
@@ -95,7 +97,12 @@ impl Workers {
             return Err(StoreError::Expired.into());
         };
         drop(place);
-        let _caller = Caller(Arc::clone(&stop.abandoned));
+        let abandoned = Arc::default();
+        let _caller = Caller(Arc::clone(&abandoned));
+        let stop = Stop {
+            abandoned: Some(abandoned),
+            deadline,
+        };
         let job = spawn_blocking(move || {
             let yielded = work(&stop);
             drop(room);

@@ -14,6 +14,8 @@ mod read;
 mod sequence;
 mod work;
 
+use std::str::Utf8Error;
+
 use serde_json::Value as Tree;
 use thiserror::Error;
 
@@ -35,7 +37,7 @@ pub struct Patch {
 
 #[derive(Debug, Clone, PartialEq)]
 enum Document {
-    /// RFC 7396, as compact JSON text.
+    /// RFC 7396, as JSON text.
     Merge(Box<str>),
     /// RFC 6902.
     Operations(Vec<Operation>),
@@ -116,9 +118,10 @@ impl Patch {
     /// # Errors
     /// [`PatchError::Syntax`].
     pub fn merge(text: &[u8]) -> Result<Self, PatchError> {
-        let patch = read_patch(text, MAX_DEPTH_LEVELS, 1)?;
+        json::check_within(text, MAX_DEPTH_LEVELS)?;
+        let text = str::from_utf8(text).map_err(|error| not_unicode(&error))?;
         Ok(Self {
-            document: Document::Merge(compact(&patch)),
+            document: Document::Merge(text.into()),
             text_bytes: text.len(),
         })
     }
@@ -216,12 +219,16 @@ fn read_patch(
         // The parser says where it is not Unicode.
         Err(error) => match json::parse_within(text, max_depth_levels) {
             Err(syntax) => Err(PatchError::Syntax(syntax)),
-            Ok(_) => Err(PatchError::Syntax(SyntaxError {
-                reason: error.to_string(),
-                line: 1,
-                column: 1,
-            })),
+            Ok(_) => Err(not_unicode(&error).into()),
         },
+    }
+}
+
+fn not_unicode(error: &Utf8Error) -> SyntaxError {
+    SyntaxError {
+        reason: error.to_string(),
+        line: 1,
+        column: 1,
     }
 }
 
