@@ -4,12 +4,16 @@
 //! called `$serde_json::private::Number` for a number. A value comes from anybody, so the tree is
 //! put together here from the events of a plain parser.
 
-use std::borrow::Cow;
+mod compact;
 
 use json_event_parser::{JsonEvent, LowLevelJsonParser};
 use serde_json::{Map, Number, Value as Tree};
 use thiserror::Error;
 
+pub use self::compact::{compact, compact_value};
+
+/// What a text in UTF-8 may begin with and means nothing (RFC 8259 §8.1).
+pub const BYTE_ORDER_MARK: &[u8] = "\u{FEFF}".as_bytes();
 /// How deep arrays and objects may be nested, in levels.
 pub const MAX_DEPTH_LEVELS: usize = 128;
 
@@ -51,14 +55,40 @@ pub fn parse_within(text: &[u8], max_depth_levels: usize) -> Result<Tree, Syntax
     read(text, max_depth_levels, Repeated::LastWins)
 }
 
-/// Whether [`parse_within`] would read a text; no tree is made.
+/// Why a text was not checked to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum CheckError {
+    /// It is not a JSON text that ifmatch takes.
+    #[error(transparent)]
+    Syntax(#[from] SyntaxError),
+    /// Nobody needs to know any more.
+    #[error("the check was stopped before its end")]
+    Stopped,
+}
+
+/// After how many bytes it is asked whether to stop: some 2 ms.
+const CHECKED_BETWEEN_LOOKS_BYTES: usize = 64 * 1024;
+
+/// Whether [`parse_within`] would read a text; no tree is made. Now and then `stop` says whether to
+/// give up.
 ///
 /// # Errors
-/// As [`parse_within`].
-pub fn check_within(text: &[u8], max_depth_levels: usize) -> Result<(), SyntaxError> {
+/// As [`parse_within`], and [`CheckError::Stopped`].
+pub fn check_within(
+    text: &[u8],
+    max_depth_levels: usize,
+    stop: &dyn Fn() -> bool,
+) -> Result<(), CheckError> {
     let mut events = Events::new(text, max_depth_levels);
     let mut levels = 0;
+    let mut next_look = 0;
     loop {
+        if events.offset >= next_look {
+            next_look = events.offset + CHECKED_BETWEEN_LOOKS_BYTES;
+            if stop() {
+                return Err(CheckError::Stopped);
+            }
+        }
         match events.next()? {
             JsonEvent::StartArray | JsonEvent::StartObject => {
                 levels += 1;
@@ -67,9 +97,9 @@ pub fn check_within(text: &[u8], max_depth_levels: usize) -> Result<(), SyntaxEr
             }
             JsonEvent::EndArray | JsonEvent::EndObject if levels > 0 => levels -= 1,
             JsonEvent::EndArray | JsonEvent::EndObject => {
-                return Err(events.error("nothing is open that could be closed"));
+                return Err(events.error("nothing is open that could be closed").into());
             }
-            JsonEvent::Eof => return Err(events.error("the text ends too early")),
+            JsonEvent::Eof => return Err(events.error("the text ends too early").into()),
             _ => {}
         }
         if levels == 0 {
@@ -137,60 +167,6 @@ fn read(text: &[u8], max_depth_levels: usize, repeated: Repeated) -> Result<Tree
             }
         }
     }
-}
-
-/// Whether a text is certain to be what its tree would be written as, so that there is no need for
-/// the tree. Of a text with escapes that is not certain.
-#[must_use]
-pub fn is_compact(text: &[u8]) -> bool {
-    let mut events = Events::new(text, MAX_DEPTH_LEVELS);
-    // The names of each open object; of an array, none.
-    let mut open: Vec<Vec<Cow<str>>> = Vec::new();
-    loop {
-        let start = events.offset;
-        let Ok(event) = events.next() else {
-            return false;
-        };
-        let token = &text[start..events.offset];
-        let is_plain = match &event {
-            JsonEvent::String(string) | JsonEvent::ObjectKey(string) => {
-                is_plain_string(token, string.len())
-            }
-            _ => !token.iter().any(u8::is_ascii_whitespace),
-        };
-        let is_distinct = match event {
-            JsonEvent::StartArray | JsonEvent::StartObject => {
-                open.push(Vec::new());
-                open.len() <= MAX_DEPTH_LEVELS
-            }
-            JsonEvent::ObjectKey(name) => open.last_mut().is_some_and(|names| {
-                names.push(name);
-                true
-            }),
-            JsonEvent::EndArray | JsonEvent::EndObject => open.pop().is_some_and(|mut names| {
-                names.sort_unstable();
-                names.windows(2).all(|pair| pair[0] != pair[1])
-            }),
-            JsonEvent::Eof => return is_plain,
-            _ => true,
-        };
-        if !is_plain || !is_distinct {
-            return false;
-        }
-    }
-}
-
-/// Whether a token, with the comma or colon beside it, is a string of so many bytes that stands
-/// there as it is.
-fn is_plain_string(token: &[u8], bytes: usize) -> bool {
-    let is_mark = |byte: &u8| matches!(byte, b',' | b':');
-    let start = token.iter().take_while(|byte| is_mark(byte)).count();
-    let end = token.iter().rev().take_while(|byte| is_mark(byte)).count();
-    let quoted = token.get(start..token.len() - end).unwrap_or_default();
-    quoted.len() == bytes + 2
-        && quoted.starts_with(b"\"")
-        && quoted.ends_with(b"\"")
-        && !quoted.contains(&b'\\')
 }
 
 /// An array or object whose end has not been read; an object with the name of the member that is
@@ -319,42 +295,6 @@ mod tests {
     }
 
     #[test]
-    fn a_compact_text_is_told_from_one_that_is_not() {
-        for text in [
-            "1",
-            "-0.0",
-            "\"\"",
-            "\"a b,:\"",
-            "[]",
-            "{}",
-            r#"{"b":1,"a":[true,null,{"a":"é"}]}"#,
-            r#"[{"a":1},{"a":1}]"#,
-        ] {
-            assert_eq!(compact(text), text);
-            assert!(is_compact(text.as_bytes()), "{text}");
-        }
-        let deep = "[".repeat(MAX_DEPTH_LEVELS + 1) + &"]".repeat(MAX_DEPTH_LEVELS + 1);
-        for text in [
-            "",
-            " 1",
-            "1 ",
-            "[1, 2]",
-            "[ ]",
-            "{\"a\" :1}",
-            "{\"a\": 1}",
-            "{\"a\":1 }",
-            "tru",
-            "1 2",
-            r#""\u0041""#,
-            r#"{"a":1,"b":2,"a":3}"#,
-            r#"["\ud800"]"#,
-            &deep,
-        ] {
-            assert!(!is_compact(text.as_bytes()), "{text}");
-        }
-    }
-
-    #[test]
     fn white_space_between_tokens_goes() {
         assert_eq!(
             compact(" {\n\t\"a b\" : [ 1 , 2 ]\r\n} "),
@@ -402,18 +342,8 @@ mod tests {
         }
 
         #[test]
-        fn a_text_that_is_called_compact_is_what_its_tree_is_written_as(
-            text in "[\\[\\]{}\",:0-1eE.+\\-a-b\\\\ \n]{0,12}|\\{(\"[ab]{0,2}\":[01],?){0,4}\\}",
-        ) {
-            if is_compact(text.as_bytes()) {
-                prop_assert_eq!(compact(&text), text);
-            }
-        }
-
-        #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = parse(&bytes);
-            let _ = is_compact(&bytes);
         }
     }
 }

@@ -41,12 +41,7 @@ impl Value {
     /// # Errors
     /// As [`json::parse`].
     pub fn from_json(text: &[u8]) -> Result<Self, SyntaxError> {
-        if json::is_compact(text)
-            && let Ok(text) = serde_json::from_slice::<&RawValue>(text)
-        {
-            return Ok(Self(text.to_owned()));
-        }
-        json::parse(text).map(|tree| Self::from_tree(&tree))
+        json::compact(text).map(Self::from_compact)
     }
 
     /// The value that a tree stands for.
@@ -60,7 +55,7 @@ impl Value {
         Self((*text).to_owned())
     }
 
-    /// The value whose compact text this is, as [`crate::patch::Patch::apply`] writes it.
+    /// The value whose compact text this is, as [`json::compact`] and [`crate::patch::Patch::apply`] write it.
     ///
     /// # Panics
     /// If it is not JSON.
@@ -94,8 +89,8 @@ impl Serialize for Value {
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Box::<RawValue>::deserialize(deserializer)?;
-        // As in `from_json`, but the text is here already.
-        if json::is_compact(text.get().as_bytes()) {
+        // Mostly it was written by us.
+        if json::compact_value(&text).is_some_and(|compact| compact == text.get()) {
             return Ok(Self(text));
         }
         Self::from_json(text.get().as_bytes())

@@ -14,8 +14,6 @@ mod read;
 mod sequence;
 mod work;
 
-use std::str::Utf8Error;
-
 use serde_json::Value as Tree;
 use thiserror::Error;
 
@@ -37,7 +35,7 @@ pub struct Patch {
 
 #[derive(Debug, Clone, PartialEq)]
 enum Document {
-    /// RFC 7396, as JSON text.
+    /// RFC 7396, as compact JSON text.
     Merge(Box<str>),
     /// RFC 6902.
     Operations(Vec<Operation>),
@@ -118,10 +116,8 @@ impl Patch {
     /// # Errors
     /// [`PatchError::Syntax`].
     pub fn merge(text: &[u8]) -> Result<Self, PatchError> {
-        json::check_within(text, MAX_DEPTH_LEVELS)?;
-        let text = str::from_utf8(text).map_err(|error| not_unicode(&error))?;
         Ok(Self {
-            document: Document::Merge(text.into()),
+            document: Document::Merge(json::compact(text)?.into()),
             text_bytes: text.len(),
         })
     }
@@ -219,16 +215,12 @@ fn read_patch(
         // The parser says where it is not Unicode.
         Err(error) => match json::parse_within(text, max_depth_levels) {
             Err(syntax) => Err(PatchError::Syntax(syntax)),
-            Ok(_) => Err(not_unicode(&error).into()),
+            Ok(_) => Err(PatchError::Syntax(SyntaxError {
+                reason: error.to_string(),
+                line: 1,
+                column: 1,
+            })),
         },
-    }
-}
-
-fn not_unicode(error: &Utf8Error) -> SyntaxError {
-    SyntaxError {
-        reason: error.to_string(),
-        line: 1,
-        column: 1,
     }
 }
 

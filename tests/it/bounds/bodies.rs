@@ -75,6 +75,19 @@ async fn transactions_that_blow_up_when_they_are_read_come_to_a_bounded_size() {
     trial.finish(MEMORY_MAX_BYTES).await;
 }
 
+#[tokio::test]
+async fn a_value_that_fills_a_transaction_comes_to_a_bounded_size() {
+    let setup = Setup::new(&["--request-timeout", "60s"]);
+    let trial = setup.ending(Ending::SecondSignal).start().await;
+    let head = r#"{"operations":[{"op":"put","key":"a","value":"#;
+    for text in texts_that_blow_up(MAX_TRANSACTION_BYTES - 100) {
+        let request = request("POST", "/transactions", "", &format!("{head}{text}}}]}}"));
+        let answer = ask(&trial.address, &request).await.unwrap();
+        answer.assert_is_one_of(&[413]);
+    }
+    trial.finish(MEMORY_MAX_BYTES).await;
+}
+
 async fn all_are_told(asked: impl Iterator<Item = impl Future<Output = Answer>>, told: &[u16]) {
     let within = Duration::from_secs(25);
     let answers = timeout(within, join_all(asked)).await;
