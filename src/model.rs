@@ -397,7 +397,7 @@ pub struct Position {
     /// The newest commit.
     pub revision: Revision,
     /// A token of the engine's own for this run of revisions, so that the same number of another
-    /// run is not mistaken for it.
+    /// run is not mistaken for it: 16 hexadecimal digits.
     pub history: Arc<str>,
 }
 

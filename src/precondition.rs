@@ -12,16 +12,34 @@ pub struct ListedTag {
     pub opaque: String,
 }
 
+/// How long an entity tag of ours is at least between its quotes, in bytes: a digit, a hyphen, 16
+/// hexadecimal digits.
+const OUR_TAG_MIN_BYTES: usize = 1 + 1 + 16;
+
 /// What `If-Match` or `If-None-Match` names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tags {
     /// `*`: any current representation.
     Any,
-    /// These; at least one.
+    /// These.
     Listed(Vec<ListedTag>),
 }
 
 impl Tags {
+    /// Without those that are too short to match anything. A list of 16 KiB has room for
+    /// 5,000 empty ones, which would take ten times its text for as long as its request waits.
+    #[must_use]
+    pub fn without_impossible(self) -> Self {
+        match self {
+            Self::Any => Self::Any,
+            Self::Listed(mut tags) => {
+                tags.retain(|tag| tag.opaque.len() >= OUR_TAG_MIN_BYTES);
+                tags.shrink_to_fit();
+                Self::Listed(tags)
+            }
+        }
+    }
+
     /// Strong comparison (RFC 9110 §8.8.3.2): a weak tag never matches.
     #[must_use]
     pub fn match_strongly(&self, current: &EntityTag) -> bool {

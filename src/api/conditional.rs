@@ -29,8 +29,8 @@ pub fn preconditions(headers: &HeaderMap) -> Result<Preconditions, ApiError> {
         .typed_get::<IfUnmodifiedSince>()
         .map(SystemTime::from);
     Ok(Preconditions {
-        if_match: tags(headers, &header::IF_MATCH)?,
-        if_none_match: tags(headers, &header::IF_NONE_MATCH)?,
+        if_match: tags(headers, &header::IF_MATCH)?.map(Tags::without_impossible),
+        if_none_match: tags(headers, &header::IF_NONE_MATCH)?.map(Tags::without_impossible),
         if_modified_since: modified.map(Timestamp::from),
         if_unmodified_since: unmodified.map(Timestamp::from),
     })
@@ -214,6 +214,21 @@ mod tests {
                 "{lines:?}"
             );
         }
+    }
+
+    #[test]
+    fn tags_that_match_nothing_are_read_but_not_kept() {
+        let ours = "18446744073709551615-0123456789abcdef";
+        let list = format!("\"\", W/\"1-0123456789abcdef\", \"{ours}\", \"-0123456789abcdef\"");
+        let mut headers = HeaderMap::new();
+        headers.append(header::IF_MATCH, HeaderValue::try_from(list).unwrap());
+        headers.append(header::IF_NONE_MATCH, HeaderValue::from_static("\"a\""));
+        let conditions = preconditions(&headers).ok().unwrap();
+        let kept = listed(&[(true, "1-0123456789abcdef"), (false, ours)]);
+        assert_eq!(conditions.if_match, Some(kept));
+        assert_eq!(conditions.if_none_match, Some(listed(&[])));
+        headers.append(header::IF_NONE_MATCH, HeaderValue::from_static("a"));
+        assert!(preconditions(&headers).is_err());
     }
 
     #[test]

@@ -338,7 +338,7 @@ fn tags(name: &str, text: Option<String>) -> Result<Option<Tags>, String> {
         ));
     }
     conditional::parse(text.as_bytes())
-        .map(Some)
+        .map(|tags| Some(tags.without_impossible()))
         .map_err(|reason| format!(".{name}: {reason}"))
 }
 
