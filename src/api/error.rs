@@ -20,6 +20,9 @@ use crate::service::Service;
 
 /// How long a client that is told 503 should wait, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 1;
+/// How much of a message is sent, in characters. It may quote what a client has sent, and that may be
+/// the most of a body.
+const MESSAGE_MAX_CHARS: usize = 2000;
 /// RFC 5789 §3.1.
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
@@ -323,7 +326,11 @@ impl ApiError {
     }
 }
 
-fn answer(status: StatusCode, error: &'static str, message: String) -> Response {
+fn answer(status: StatusCode, error: &'static str, mut message: String) -> Response {
+    if let Some((end, _)) = message.char_indices().nth(MESSAGE_MAX_CHARS) {
+        message.truncate(end);
+        message.push('…');
+    }
     // A 404 may be cached unless it says otherwise, and would hide the entry that comes next.
     (
         status,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use axum::http::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::support::api::{Answer, Api};
@@ -228,6 +228,26 @@ async fn a_patch_that_is_none_or_does_not_fit_says_why() {
     let copy = r#"[{"op":"copy","from":"/b","path":"/c"}]"#;
     let answer = patched(&long, OPERATIONS, copy).await.unwrap_err();
     answer.assert_error(413, "value_too_large");
+}
+
+#[tokio::test]
+async fn a_refusal_does_not_repeat_a_long_patch() {
+    let api = Api::in_memory();
+    api.put("/kv/a", "{}").send().await;
+    let long = "\u{300}".repeat(300_000);
+    for (operation, status, code) in [
+        (json!({"op": long, "path": "/a"}), 400, "invalid_patch"),
+        (
+            json!({"op": "remove", "path": format!("/{long}")}),
+            409,
+            "patch_conflict",
+        ),
+    ] {
+        let body = json!([operation]).to_string();
+        let answer = patch(&api, "application/json-patch+json", &body).await;
+        answer.assert_error(status, code);
+        assert!(answer.body.len() < 20_000, "{}", answer.body.len());
+    }
 }
 
 #[tokio::test]
