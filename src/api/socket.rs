@@ -1,12 +1,13 @@
 //! A client's socket: it notices who is gone and who does not read.
 
 use std::io::{self, ErrorKind, IoSlice};
-use std::pin::Pin;
+use std::mem;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
@@ -15,6 +16,9 @@ use super::client::{Connection, HALF_CLOSED_GRACE, Phase};
 
 /// How much a client must take of an answer in each `--request-timeout`, in bytes.
 pub const MIN_TAKEN_BYTES: u64 = 64 * 1024;
+/// How often a client is looked at while nothing is read from it. With [`HALF_CLOSED_GRACE`] it is less than
+/// the two seconds that are promised.
+const UNHEARD_LOOK: Duration = Duration::from_millis(500);
 
 /// A client's socket.
 pub struct Socket {
@@ -24,6 +28,10 @@ pub struct Socket {
     connection: Arc<Connection>,
     /// Runs once the client has closed its sending side while its answer is being made.
     half_closed: Option<Pin<Box<Sleep>>>,
+    /// Whether the last poll waits for more from the client, and so learns of its end.
+    is_reading: bool,
+    /// When a client from which nothing is read is looked at next.
+    unheard_look: Option<Pin<Box<Sleep>>>,
     unread_timeout: Duration,
     taken_bytes: u64,
     unread: Option<Unread>,
@@ -49,6 +57,8 @@ impl Socket {
             _descriptor: descriptor,
             connection,
             half_closed: None,
+            is_reading: false,
+            unheard_look: None,
             unread_timeout,
             taken_bytes: 0,
             unread: None,
@@ -71,6 +81,40 @@ impl Socket {
             }
             Phase::Idle | Phase::Waiting | Phase::Streaming | Phase::Closed => Poll::Ready(()),
         }
+    }
+
+    /// The same while nothing is read: hyper does not read from a client that has sent more behind its
+    /// request, or a body that nobody wants.
+    ///
+    /// The system tells of the end once, and of what is still unread before it too, so there is no
+    /// event to wait for. The runtime remembers the end, which costs no system call.
+    fn poll_unheard_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match self.connection.phase() {
+            Phase::Answering | Phase::Waiting | Phase::Streaming => {}
+            Phase::Idle | Phase::Sending | Phase::Flushing | Phase::Closed => {
+                self.half_closed = None;
+                return Poll::Pending;
+            }
+        }
+        match &self.unheard_look {
+            // Most requests with a body are answered before it is first over.
+            Some(look) if !look.is_elapsed() => return Poll::Pending,
+            Some(_) if self.is_read_closed(context) => return self.poll_gone(context),
+            Some(_) | None => {}
+        }
+        let look = self
+            .unheard_look
+            .get_or_insert_with(|| Box::pin(sleep(Duration::ZERO)));
+        look.as_mut().reset(Instant::now() + UNHEARD_LOOK);
+        // Only to be woken.
+        let _ = look.as_mut().poll(context);
+        Poll::Pending
+    }
+
+    /// Whether the client has closed its sending side or reset the connection, as far as the runtime knows.
+    fn is_read_closed(&self, context: &mut Context<'_>) -> bool {
+        let ready = pin!(self.stream.ready(Interest::READABLE)).poll(context);
+        matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
     }
 
     /// What a write came to, unless the client takes too little.
@@ -107,8 +151,11 @@ impl AsyncRead for Socket {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(context, buffer))?;
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.is_reading = read.is_pending();
+        ready!(read)?;
         if buffer.filled().len() == before && buffer.remaining() > 0 {
+            self.is_reading = true;
             ready!(self.poll_gone(context));
         }
         Poll::Ready(Ok(()))
@@ -138,10 +185,14 @@ impl AsyncWrite for Socket {
         self.stream.is_write_vectored()
     }
 
-    /// Called when there is nothing left to write.
+    /// Called whenever the connection has been polled and there is nothing left to write.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.unread = None;
         self.connection.flushed();
+        if !mem::take(&mut self.is_reading) && self.poll_unheard_gone(context).is_ready() {
+            let reason = "the client is gone";
+            return Poll::Ready(Err(io::Error::new(ErrorKind::ConnectionAborted, reason)));
+        }
         Pin::new(&mut self.stream).poll_flush(context)
     }
 

@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use crate::support::binary::soon;
 use crate::support::load::{MEMORY_MAX_BYTES, Setup, Trial, strings};
 use crate::support::raw::{ask, connect, connect_with_buffer, get, request, reset};
+use crate::support::strace::Strace;
 
 /// How many clients wait, of each kind.
 const CLIENTS: usize = 250;
@@ -32,15 +33,15 @@ async fn waiting_request(trial: &Trial, path: &str) -> String {
 }
 
 /// Sends the request of many clients, and returns once the service has accepted all of them.
-async fn wait_all(trial: &Trial, request: &str) -> Vec<TcpStream> {
+async fn wait_all(trial: &Trial, count: usize, request: &str) -> Vec<TcpStream> {
     let before = trial.more_descriptors();
     let mut streams = Vec::new();
-    for _ in 0..CLIENTS {
+    for _ in 0..count {
         let mut stream = connect(&trial.address).await;
         stream.write_all(request.as_bytes()).await.unwrap();
         streams.push(stream);
     }
-    let all = (before + CLIENTS).saturating_sub(PROBES);
+    let all = (before + count).saturating_sub(PROBES);
     trial
         .at_least_more_descriptors(all, Duration::from_secs(10))
         .await;
@@ -57,8 +58,8 @@ async fn readers_who_wait_and_hang_up_leave_nothing_behind() {
     let mut closing = Vec::new();
     let mut resetting = Vec::new();
     for request in &requests {
-        closing.extend(wait_all(&trial, request).await);
-        resetting.extend(wait_all(&trial, request).await);
+        closing.extend(wait_all(&trial, CLIENTS, request).await);
+        resetting.extend(wait_all(&trial, CLIENTS, request).await);
     }
     drop(closing);
     resetting.into_iter().for_each(reset);
@@ -69,13 +70,85 @@ async fn readers_who_wait_and_hang_up_leave_nothing_behind() {
 #[tokio::test]
 async fn watchers_who_hang_up_leave_nothing_behind() {
     let trial = Setup::new(&[]).start().await;
-    let mut streams = wait_all(&trial, &get("/watch", "")).await;
+    let mut streams = wait_all(&trial, CLIENTS, &get("/watch", "")).await;
     for stream in &mut streams {
         soon(stream.readable()).await.unwrap();
     }
     let resetting = streams.split_off(CLIENTS / 2);
     drop(streams);
     resetting.into_iter().for_each(reset);
+    trial.at_most_more_descriptors(PROBES, GONE_WITHIN).await;
+    trial.finish(MEMORY_MAX_BYTES).await;
+}
+
+/// What a client may have sent behind a request that is not answered yet: another request, more than is read
+/// at once, or a part of a body that nobody reads.
+fn requests_with_more_behind(request: &str) -> [String; 3] {
+    let more = get("/kv/none", "");
+    let with_body = request.replacen("\r\n", "\r\nContent-Length: 100000\r\n", 1);
+    [
+        format!("{request}{more}"),
+        format!("{request}{}", more.repeat(20_000 / more.len())),
+        format!("{with_body}{{\"a\":"),
+    ]
+}
+
+/// What is behind a request is not read before its answer is made, and neither is the end after it.
+#[tokio::test]
+async fn clients_who_sent_more_behind_what_waits_leave_nothing_behind() {
+    let trial = Setup::new(&[]).values(strings(1, 100)).start().await;
+    let requests = [
+        waiting_request(&trial, "/kv/v/000").await,
+        waiting_request(&trial, "/kv").await,
+        get("/watch", ""),
+    ];
+    let mut streams = Vec::new();
+    for request in requests
+        .iter()
+        .flat_map(|one| requests_with_more_behind(one))
+    {
+        streams.extend(wait_all(&trial, 50, &request).await);
+    }
+    // What comes later is read, and then held.
+    for request in &requests {
+        let mut later = wait_all(&trial, 50, request).await;
+        for stream in &mut later {
+            stream.write_all(get("/kv", "").as_bytes()).await.unwrap();
+        }
+        streams.extend(later);
+    }
+    for (number, stream) in streams.into_iter().enumerate() {
+        if number % 2 == 0 {
+            reset(stream);
+        }
+    }
+    trial.at_most_more_descriptors(PROBES, GONE_WITHIN).await;
+    trial.finish(MEMORY_MAX_BYTES).await;
+}
+
+/// By how much each sync is slower: none ends while the test lasts.
+const SYNC_DELAY: Duration = Duration::from_secs(120);
+
+#[tokio::test]
+async fn writers_who_sent_more_and_hang_up_on_a_stalled_disk_leave_no_connection_behind() {
+    if !Strace::is_usable().await {
+        return;
+    }
+    let mut trial = Setup::new(&[]).values(strings(1, 100)).start().await;
+    trial.slow_down_disk(SYNC_DELAY).await;
+    let mut streams = Vec::new();
+    for write in [
+        request("PUT", "/kv/v/000", "", "1"),
+        request("DELETE", "/kv/v/000", "", ""),
+    ] {
+        let request = format!("{write}{}", get("/kv/none", ""));
+        streams.extend(wait_all(&trial, 50, &request).await);
+    }
+    for (number, stream) in streams.into_iter().enumerate() {
+        if number % 2 == 0 {
+            reset(stream);
+        }
+    }
     trial.at_most_more_descriptors(PROBES, GONE_WITHIN).await;
     trial.finish(MEMORY_MAX_BYTES).await;
 }
