@@ -18,7 +18,10 @@ pub async fn read(
     Conditions(conditions): Conditions,
     wait: Wait,
 ) -> Result<Response, ApiError> {
-    let reading = shared.service.read_newer(key, &conditions, wait.0).await;
+    let reading = shared
+        .service
+        .read_newer(key, &conditions, wait.end())
+        .await;
     let reading = or_refused(&shared, reading).await?;
     let response = reply::reading(&shared.service, reading).await;
     Ok(wait.applied_to(response))
@@ -79,7 +82,7 @@ pub async fn list(
     Conditions(conditions): Conditions,
     wait: Wait,
 ) -> Result<Response, ApiError> {
-    let reading = shared.service.list_newer(&range, &conditions, wait.0);
+    let reading = shared.service.list_newer(&range, &conditions, wait.end());
     let listing = listing::listing(reading.await?, range).await?;
     Ok(wait.applied_to(listing))
 }
@@ -89,8 +92,8 @@ pub async fn watch(
     Watched { filter, since }: Watched,
     client: Client,
 ) -> Result<Response, ApiError> {
-    client.watches();
     let watching = shared.service.watch(filter, since.as_ref()).await?;
+    client.watches();
     Ok(watch::stream(watching, shared.service.drained()))
 }
 

@@ -138,7 +138,7 @@ where
         let mut limit = self.limits.request_timeout;
         if request.method().is_safe() {
             // A reader who asked to wait is not late because it did.
-            limit += Wait::of_headers(request.headers()).0;
+            limit += Wait::time_of_headers(request.headers());
         }
         let method = request.method().clone();
         let uri = request.uri().clone();

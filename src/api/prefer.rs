@@ -7,6 +7,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use tokio::time::sleep;
 
 use super::client::Client;
 
@@ -48,24 +49,36 @@ impl<S: Sync> FromRequestParts<S> for Shown {
 }
 
 /// How long a reader who has it already would wait for something newer (RFC 7240 §4.3).
-pub struct Wait(pub Duration);
+pub struct Wait {
+    time: Duration,
+    /// Not looked up for who would not wait.
+    client: Client,
+}
 
 impl Wait {
-    /// What the headers say: nothing is no time, and too long is as long as may be.
-    pub fn of_headers(headers: &HeaderMap) -> Self {
+    /// The time that the headers say: nothing is no time, and too long is as long as may be.
+    pub fn time_of_headers(headers: &HeaderMap) -> Duration {
         let seconds = preference(headers, "wait").and_then(|wait| wait.parse().ok());
-        Self(Duration::from_secs(
-            seconds.map_or(0, |seconds: u64| seconds.min(WAIT_MAX_SECONDS)),
-        ))
+        Duration::from_secs(seconds.map_or(0, |seconds: u64| seconds.min(WAIT_MAX_SECONDS)))
+    }
+
+    /// Ready when the answer has been held long enough; nothing if it is not to be held. The client waits
+    /// from when this is first polled.
+    pub fn end(&self) -> Option<impl Future<Output = ()> + use<>> {
+        let (time, client) = (self.time, self.client.clone());
+        (!time.is_zero()).then_some(async move {
+            client.waits();
+            sleep(time).await;
+        })
     }
 
     /// The answer, which says so if it would have been held.
     pub fn applied_to(&self, mut response: Response) -> Response {
-        if self.0.is_zero() {
+        if self.time.is_zero() {
             return response;
         }
         // Digits are allowed in a header.
-        if let Ok(held) = HeaderValue::try_from(format!("wait={}", self.0.as_secs())) {
+        if let Ok(held) = HeaderValue::try_from(format!("wait={}", self.time.as_secs())) {
             response.headers_mut().insert(PREFERENCE_APPLIED, held);
         }
         response
@@ -77,15 +90,17 @@ impl<S: Sync> FromRequestParts<S> for Wait {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let conditional = parts.headers.contains_key(header::IF_NONE_MATCH);
-        let wait = if conditional {
-            Self::of_headers(&parts.headers)
+        let time = if conditional {
+            Self::time_of_headers(&parts.headers)
         } else {
-            Self(Duration::ZERO)
+            Duration::ZERO
         };
-        if !wait.0.is_zero() {
-            Client::of(&parts.extensions).waits();
-        }
-        Ok(wait)
+        let client = if time.is_zero() {
+            Client::default()
+        } else {
+            Client::of(&parts.extensions)
+        };
+        Ok(Self { time, client })
     }
 }
 

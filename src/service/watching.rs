@@ -2,10 +2,8 @@
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{Reading, Service};
 use crate::error::{Error, StoreError};
@@ -25,8 +23,9 @@ impl Service {
         Ok(self.store.watch(filter, since).await?)
     }
 
-    /// [`read`](Self::read), held as long as the reader has the entry already: until it changes, for
-    /// `wait` at the most, and not while the service drains.
+    /// [`read`](Self::read), held as long as the reader has the entry already: until it changes, until
+    /// `wait` is ready at the latest, and not while the service drains. `wait` is polled only if the answer
+    /// is held.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -34,16 +33,16 @@ impl Service {
         &self,
         key: Key,
         conditions: &Preconditions,
-        wait: Duration,
+        wait: Option<impl Future<Output = ()>>,
     ) -> Result<Reading<Entry, Entry>, Error> {
-        if wait.is_zero() {
+        let Some(wait) = wait.filter(|_| !self.is_draining()) else {
             return self.read(key, conditions).await;
-        }
+        };
         let first = self.read(key.clone(), conditions).await?;
-        if self.is_draining() || !matches!(first, Reading::NotModified(_)) {
+        if !matches!(first, Reading::NotModified(_)) {
             return Ok(first);
         }
-        let mut end = pin!(sleep_until(Instant::now() + wait));
+        let mut end = pin!(wait);
         let mut watching = self.watch(Filter::Key(key.clone()), None).await?;
         loop {
             let reading = self.read(key.clone(), conditions).await?;
@@ -59,8 +58,9 @@ impl Service {
     }
 
     /// [`list`](Self::list), held as long as nothing in `range` has changed since the one list that
-    /// the reader has: for `wait` at the most, and not while the service drains. Then the reader's
-    /// list still stands, whatever was committed elsewhere.
+    /// the reader has: until `wait` is ready at the latest, and not while the service drains. Then the
+    /// reader's list still stands, whatever was committed elsewhere. `wait` is polled only if the answer is
+    /// held.
     ///
     /// # Errors
     /// As [`list`](Self::list).
@@ -68,17 +68,17 @@ impl Service {
         &self,
         range: &Range,
         conditions: &Preconditions,
-        wait: Duration,
+        wait: Option<impl Future<Output = ()>>,
     ) -> Result<Reading<Box<dyn Snapshot>, Position>, Error> {
         let first = self.list(conditions).await?;
         let since = match &first {
             Reading::NotModified(position) => Some(Bookmark::from(position)),
             Reading::Found(_) => list_in(conditions),
         };
-        let Some(since) = since.filter(|_| !wait.is_zero() && !self.is_draining()) else {
+        let (Some(since), Some(wait)) = (since.filter(|_| !self.is_draining()), wait) else {
             return Ok(first);
         };
-        let mut end = pin!(sleep_until(Instant::now() + wait));
+        let mut end = pin!(wait);
         let filter = Filter::Prefix(range.prefix.clone());
         let mut watching = self.watch(filter, Some(&since)).await?;
         if watching.start == Start::Reset {
@@ -102,12 +102,17 @@ impl Service {
     }
 
     /// The next change, unless `end` comes first, or the end of the service or of the changes.
-    async fn next(&self, changes: &mut dyn Changes, end: Pin<&mut Sleep>) -> Option<Arc<Event>> {
+    async fn next(
+        &self,
+        changes: &mut dyn Changes,
+        end: Pin<&mut impl Future<Output = ()>>,
+    ) -> Option<Arc<Event>> {
         tokio::select! {
             biased;
             event = changes.next() => event,
-            () = end => None,
             () = self.drained() => None,
+            // The last: it is not polled if there is nothing to wait for.
+            () = end => None,
         }
     }
 }

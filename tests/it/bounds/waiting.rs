@@ -1,10 +1,22 @@
 //! Clients that wait for something new and are gone before it comes.
 
+use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use ifmatch::api::serve;
+use ifmatch::error::{CommitError, StoreError};
+use ifmatch::model::{Bookmark, ChangeSet, Entry, Filter, Key, Record};
+use ifmatch::service::{Service, Settings};
+use ifmatch::storage::lease::Lease;
+use ifmatch::storage::memory::MemoryStore;
+use ifmatch::storage::{Committed, Snapshot, Status, Store, Watching};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, sleep};
 
+use crate::support::api::LIMITS;
 use crate::support::binary::soon;
 use crate::support::load::{MEMORY_MAX_BYTES, Setup, Trial, strings};
 use crate::support::raw::{ask, connect, connect_with_buffer, get, request, reset};
@@ -192,4 +204,79 @@ async fn a_client_that_closes_its_side_gets_a_long_answer_to_its_end() {
         list.len()
     );
     trial.finish(MEMORY_MAX_BYTES).await;
+}
+
+/// A store that takes its time to read: longer than the end of a request is on its way, and less than a
+/// client that sends no more is given.
+struct SlowStore(MemoryStore);
+
+const READ_DELAY: Duration = Duration::from_millis(100);
+
+#[async_trait]
+impl Store for SlowStore {
+    async fn get(&self, key: &Key) -> Result<Option<Arc<Record>>, StoreError> {
+        sleep(READ_DELAY).await;
+        self.0.get(key).await
+    }
+
+    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        sleep(READ_DELAY).await;
+        self.0.snapshot().await
+    }
+
+    async fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {
+        self.0.hold(entries).await
+    }
+
+    async fn commit(
+        &self,
+        changes: ChangeSet,
+        deadline: Instant,
+    ) -> Result<Committed, CommitError> {
+        self.0.commit(changes, deadline).await
+    }
+
+    async fn watch(
+        &self,
+        _filter: Filter,
+        _since: Option<&Bookmark>,
+    ) -> Result<Watching, StoreError> {
+        sleep(READ_DELAY).await;
+        Err(StoreError::Closed)
+    }
+
+    async fn status(&self) -> Status {
+        self.0.status().await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.0.close().await
+    }
+}
+
+/// Only a client whose answer is held must keep its sending side open, not one that would have waited.
+#[tokio::test]
+async fn a_client_that_closes_its_side_is_answered_if_there_is_nothing_to_wait_for() {
+    let store = Arc::new(SlowStore(MemoryStore::new()));
+    let service = Arc::new(Service::new(store, Settings::default()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let serving = tokio::spawn(serve(listener, service, LIMITS, pending()));
+    let put = request("PUT", "/kv/a", "", "1");
+    ask(&address, &put).await.unwrap().assert_is_one_of(&[201]);
+    let stale = "If-None-Match: \"old\"\r\nPrefer: wait=60\r\n";
+    for (request, status) in [
+        (get("/kv/a", stale), "200"),
+        (get("/kv", stale), "200"),
+        // A failing answer is no stream.
+        (get("/watch", ""), "503"),
+    ] {
+        let mut stream = connect(&address).await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = String::new();
+        soon(stream.read_to_string(&mut answer)).await.unwrap();
+        assert_eq!(answer.get(9..12), Some(status), "{request}\n{answer}");
+    }
+    serving.abort();
 }
