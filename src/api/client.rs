@@ -12,7 +12,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -23,6 +23,25 @@ use futures_util::task::AtomicWaker;
 
 /// How long an answer may still take when the client has closed its sending side.
 pub const HALF_CLOSED_GRACE: Duration = Duration::from_secs(1);
+
+/// How long a tick of a [`Clock`] is.
+pub const TICK: Duration = Duration::from_millis(250);
+
+/// A clock that costs a request next to nothing: somebody moves it on by a tick at a time.
+#[derive(Debug, Clone, Default)]
+pub struct Clock(Arc<AtomicU32>);
+
+impl Clock {
+    /// How many ticks there were.
+    pub fn now(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Moves it on; it has room for 34 years.
+    pub fn tick(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,13 +79,15 @@ impl Phase {
     }
 }
 
-/// The state of one connection.
+/// The state of one connection. It is changed by the task that serves the connection, and by nobody
+/// else but for one change: who needs its place may close it while it is idle. So only a change from
+/// [`Phase::Idle`] must be an exchange, and only that to it tells others something.
 #[derive(Debug)]
 pub struct Connection {
     phase: AtomicU8,
-    /// How many requests it has had. Who wants to know how long it has been idle looks twice: a clock
-    /// would be read for every request.
-    requests: AtomicU64,
+    clock: Clock,
+    /// The tick in which it became idle.
+    idle_since: AtomicU32,
     /// Whether its client has closed its sending side, and `reader` waits for another phase.
     is_half_closed: AtomicBool,
     reader: AtomicWaker,
@@ -74,10 +95,11 @@ pub struct Connection {
 
 impl Connection {
     /// One that has just been accepted.
-    pub fn new() -> Self {
+    pub fn new(clock: Clock) -> Self {
         Self {
             phase: AtomicU8::new(Phase::Idle as u8),
-            requests: AtomicU64::new(0),
+            idle_since: AtomicU32::new(clock.now()),
+            clock,
             is_half_closed: AtomicBool::new(false),
             reader: AtomicWaker::new(),
         }
@@ -85,69 +107,82 @@ impl Connection {
 
     /// What it is doing.
     pub fn phase(&self) -> Phase {
-        Phase::of(self.phase.load(Ordering::SeqCst))
+        Phase::of(self.phase.load(Ordering::Acquire))
     }
 
     /// Notes that its client has closed its sending side, and who is to look again when the phase
     /// changes.
     pub fn half_closed(&self, reader: &Waker) {
         self.reader.register(reader);
-        self.is_half_closed.store(true, Ordering::SeqCst);
+        self.is_half_closed.store(true, Ordering::Release);
     }
 
     /// Notes that a request has begun. Returns whether it may: not if the connection is to be closed.
     pub fn begin(&self) -> bool {
-        self.change(Phase::Idle, Phase::Answering) || self.change(Phase::Flushing, Phase::Answering)
+        if self.leave_idle(Phase::Answering) {
+            return true;
+        }
+        let is_flushing = self.is(Phase::Flushing);
+        if is_flushing {
+            self.set(Phase::Answering);
+        }
+        is_flushing
     }
 
     /// Notes that the answer is being sent. A stream of changes goes on being one.
     pub fn begin_sending(&self) {
-        if self.phase() != Phase::Streaming {
+        if !self.is(Phase::Streaming) {
             self.enter(Phase::Sending);
         }
     }
 
     /// Notes that all is handed to the system that there is to send.
     pub fn flushed(&self) {
-        if self.change(Phase::Flushing, Phase::Idle) {
-            self.wake_reader();
+        if self.is(Phase::Flushing) {
+            let now = self.clock.now();
+            self.idle_since.store(now, Ordering::Relaxed);
+            self.enter(Phase::Idle);
         }
     }
 
     /// Notes that the answer is whole.
     pub fn end(&self) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
         self.enter(Phase::Flushing);
     }
 
-    /// How many requests it has had; `None` while it has one.
-    pub fn requests_if_idle(&self) -> Option<u64> {
-        let requests = self.requests.load(Ordering::Relaxed);
-        (self.phase() == Phase::Idle).then_some(requests)
+    /// The tick since which it has been idle; `None` while it is not.
+    pub fn idle_since(&self) -> Option<u32> {
+        // The phase first: it says that the tick is that in which it began.
+        self.is(Phase::Idle)
+            .then(|| self.idle_since.load(Ordering::Relaxed))
     }
 
     /// Closes it if it is idle; returns whether it was. It takes no request after that.
     pub fn close_if_idle(&self) -> bool {
-        self.change(Phase::Idle, Phase::Closed)
+        self.leave_idle(Phase::Closed)
     }
 
-    fn change(&self, from: Phase, to: Phase) -> bool {
-        let (from, to) = (from as u8, to as u8);
-        let changed = self
+    fn is(&self, phase: Phase) -> bool {
+        self.phase.load(Ordering::Acquire) == phase as u8
+    }
+
+    fn leave_idle(&self, to: Phase) -> bool {
+        let (idle, to) = (Phase::Idle as u8, to as u8);
+        let left = self
             .phase
-            .compare_exchange(from, to, Ordering::SeqCst, Ordering::SeqCst);
-        changed.is_ok()
+            .compare_exchange(idle, to, Ordering::AcqRel, Ordering::Acquire);
+        left.is_ok()
     }
 
-    fn wake_reader(&self) {
-        if self.is_half_closed.load(Ordering::SeqCst) {
-            self.reader.wake();
-        }
+    fn set(&self, phase: Phase) {
+        self.phase.store(phase as u8, Ordering::Release);
     }
 
     fn enter(&self, phase: Phase) {
-        self.phase.store(phase as u8, Ordering::SeqCst);
-        self.wake_reader();
+        self.set(phase);
+        if self.is_half_closed.load(Ordering::Acquire) {
+            self.reader.wake();
+        }
     }
 }
 

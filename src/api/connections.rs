@@ -6,16 +6,19 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
 
-use super::client::Connection;
+use super::client::{Clock, Connection, TICK};
 
 /// How many connections past the limit are told so, or have their probes answered.
 pub const OVERLOAD_CONNECTIONS: usize = 64;
 /// How many descriptors are left for the store, the runtime and the standard streams.
 const RESERVED_DESCRIPTORS: usize = 32;
-/// How long a connection must be seen idle before it gives its place to a new one.
+/// How long a connection must have been idle before it gives its place to a new one.
 const IDLE_BEFORE_CLOSED: Duration = Duration::from_secs(1);
+/// As many ticks, and one more: the idle time may have begun late in its first.
+#[expect(clippy::cast_possible_truncation, reason = "they are a few")]
+const IDLE_TICKS_BEFORE_CLOSED: u32 =
+    (IDLE_BEFORE_CLOSED.as_millis() / TICK.as_millis()) as u32 + 1;
 
 /// How many places there are for connections, and for those past the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,13 +41,17 @@ impl Capacity {
 }
 
 /// The connections that are open.
-#[derive(Debug, Default)]
-pub struct Connections(Mutex<Open>);
+#[derive(Debug)]
+pub struct Connections {
+    open: Mutex<Open>,
+    clock: Clock,
+}
 
 #[derive(Debug, Default)]
 struct Open {
     next: u64,
     served: HashMap<u64, Served>,
+    idle: Idle,
     /// The oldest first; some may have ended.
     overload: VecDeque<AbortHandle>,
 }
@@ -53,8 +60,17 @@ struct Open {
 struct Served {
     connection: Arc<Connection>,
     task: Option<AbortHandle>,
-    /// How many requests it had had when it was last looked at, and since when.
-    seen: (u64, Instant),
+}
+
+/// The connections that could be closed when they were last looked through. Some may not be idle any more;
+/// but whatever has become idle since then has been so for less long than all of these.
+#[derive(Debug, Default)]
+struct Idle {
+    /// Since when, and which; the longest idle last.
+    found: Vec<(u32, u64)>,
+    /// In which tick. In the same one it would find no other, so a flood of clients costs a look at all
+    /// connections in each tick, not for each client.
+    looked: Option<u32>,
 }
 
 /// A place among the connections that are served, given back when this is dropped.
@@ -73,16 +89,24 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.connections.0.lock().served.remove(&self.number);
+        self.connections.open.lock().served.remove(&self.number);
     }
 }
 
 impl Connections {
+    /// None yet; how long they are idle goes by `clock`.
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            open: Mutex::default(),
+            clock,
+        }
+    }
+
     /// A place for `connection` among at most `limit`. If none is free, the connection that has been
     /// idle the longest gives up its own.
     pub fn place(self: &Arc<Self>, limit: usize, connection: &Arc<Connection>) -> Option<Place> {
-        let mut open = self.0.lock();
-        if open.served.len() >= limit && !open.close_idle() {
+        let mut open = self.open.lock();
+        if open.served.len() >= limit && !open.close_idle(self.clock.now()) {
             return None;
         }
         let number = open.next;
@@ -90,7 +114,6 @@ impl Connections {
         let served = Served {
             connection: Arc::clone(connection),
             task: None,
-            seen: (0, Instant::now()),
         };
         open.served.insert(number, served);
         Some(Place {
@@ -101,7 +124,7 @@ impl Connections {
 
     /// Notes which task serves the connection of a place, unless it has ended already.
     pub fn set_task(&self, number: u64, task: AbortHandle) {
-        if let Some(served) = self.0.lock().served.get_mut(&number) {
+        if let Some(served) = self.open.lock().served.get_mut(&number) {
             served.task = Some(task);
         }
     }
@@ -109,7 +132,7 @@ impl Connections {
     /// Keeps a task that serves a connection past the limit; of those past `limit` the oldest ends.
     /// One that has asked for something is answered long before.
     pub fn add_overload(&self, limit: usize, task: AbortHandle) {
-        let mut open = self.0.lock();
+        let mut open = self.open.lock();
         open.overload.retain(|task| !task.is_finished());
         open.overload.push_back(task);
         if open.overload.len() > limit
@@ -122,32 +145,122 @@ impl Connections {
 
 impl Open {
     /// Closes the connection that has been idle the longest; returns whether there was one.
-    fn close_idle(&mut self) -> bool {
-        let now = Instant::now();
-        let idle = self.served.iter_mut().filter_map(|(number, served)| {
-            let requests = served.connection.requests_if_idle()?;
-            if served.seen.0 != requests {
-                served.seen = (requests, now);
+    fn close_idle(&mut self, now: u32) -> bool {
+        if self.idle.found.is_empty() && self.idle.looked != Some(now) {
+            self.idle.looked = Some(now);
+            self.find_idle(now);
+        }
+        while let Some((since, number)) = self.idle.found.pop() {
+            let Some(served) = self.served.get(&number) else {
+                continue;
+            };
+            if let Some(task) = &served.task
+                && served.connection.idle_since() == Some(since)
+                && served.connection.close_if_idle()
+            {
+                task.abort();
+                self.served.remove(&number);
+                return true;
             }
-            let idle_for = now.duration_since(served.seen.1);
-            let is_long = idle_for >= IDLE_BEFORE_CLOSED && served.task.is_some();
-            is_long.then_some((idle_for, *number))
+        }
+        false
+    }
+
+    fn find_idle(&mut self, now: u32) {
+        let idle = self.served.iter().filter_map(|(number, served)| {
+            let since = served.connection.idle_since()?;
+            let is_long = now.wrapping_sub(since) >= IDLE_TICKS_BEFORE_CLOSED;
+            (is_long && served.task.is_some()).then_some((since, *number))
         });
-        let Some((_, number)) = idle.max() else {
-            return false;
-        };
-        let closed = self.served.get(&number).and_then(|served| {
-            // A request may have come in just now.
-            let task = served.task.as_ref()?;
-            served.connection.close_if_idle().then(|| task.abort())
-        });
-        closed.is_some() && self.served.remove(&number).is_some()
+        self.idle.found.extend(idle);
+        self.idle
+            .found
+            .sort_unstable_by(|one, other| other.cmp(one));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
     use super::*;
+
+    /// A connection that has a task and is idle from now on, if there is a place for it.
+    fn connect(connections: &Arc<Connections>, limit: usize) -> Option<(Arc<Connection>, Place)> {
+        let connection = Arc::new(Connection::new(connections.clock.clone()));
+        let place = connections.place(limit, &connection)?;
+        let task = tokio::spawn(pending::<()>()).abort_handle();
+        connections.set_task(place.number(), task);
+        Some((connection, place))
+    }
+
+    fn ask(connection: &Connection) {
+        assert!(connection.begin());
+        connection.begin_sending();
+        connection.end();
+        connection.flushed();
+    }
+
+    fn pass(clock: &Clock, ticks: u32) {
+        (0..ticks).for_each(|_| clock.tick());
+    }
+
+    #[tokio::test]
+    async fn the_connection_that_was_idle_the_longest_gives_its_place() {
+        let clock = Clock::default();
+        let connections = Arc::new(Connections::new(clock.clone()));
+        let places: Vec<_> = (0..3).map_while(|_| connect(&connections, 3)).collect();
+        let [(first, _), (second, _), (third, _)] = &places[..] else {
+            panic!("there is room for three");
+        };
+        pass(&clock, IDLE_TICKS_BEFORE_CLOSED - 1);
+        assert!(connect(&connections, 3).is_none(), "none is idle for long");
+        ask(second);
+        clock.tick();
+        ask(third);
+        pass(&clock, IDLE_TICKS_BEFORE_CLOSED);
+        assert!(first.begin());
+        let one = connect(&connections, 3);
+        assert!(one.is_some() && !second.begin(), "the second is closed");
+        let other = connect(&connections, 3);
+        assert!(other.is_some() && !third.begin(), "the third is closed");
+        assert!(connect(&connections, 3).is_none(), "the first is not idle");
+    }
+
+    #[tokio::test]
+    async fn who_was_found_idle_and_has_asked_since_keeps_its_place() {
+        let clock = Clock::default();
+        let connections = Arc::new(Connections::new(clock.clone()));
+        let places: Vec<_> = (0..3).map_while(|_| connect(&connections, 3)).collect();
+        pass(&clock, IDLE_TICKS_BEFORE_CLOSED);
+        let newcomer = connect(&connections, 3);
+        assert!(newcomer.is_some());
+        let left = places.iter().filter(|(one, _)| one.idle_since().is_some());
+        let left: Vec<_> = left.collect();
+        assert_eq!(left.len(), 2);
+        for (connection, _) in &left {
+            ask(connection);
+        }
+        assert!(connect(&connections, 3).is_none(), "they were idle before");
+        pass(&clock, IDLE_TICKS_BEFORE_CLOSED);
+        assert!(connect(&connections, 3).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_idle_from_when_its_answer_was_taken() {
+        let clock = Clock::default();
+        let connections = Arc::new(Connections::new(clock.clone()));
+        let (connection, _place) = connect(&connections, 1).expect("there is room");
+        assert!(connection.begin());
+        connection.begin_sending();
+        connection.end();
+        pass(&clock, IDLE_TICKS_BEFORE_CLOSED);
+        assert!(connect(&connections, 1).is_none(), "it has not taken it");
+        connection.flushed();
+        assert!(connect(&connections, 1).is_none(), "it has just taken it");
+        pass(&clock, IDLE_TICKS_BEFORE_CLOSED);
+        assert!(connect(&connections, 1).is_some());
+    }
 
     #[test]
     fn connections_leave_descriptors_to_the_store() {

@@ -18,9 +18,10 @@ use thiserror::Error;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::AbortHandle;
+use tokio::time::{MissedTickBehavior, interval};
 use tower::Service as _;
 
-use super::client::{Client, Connection};
+use super::client::{Client, Clock, Connection, TICK};
 use super::connections::{Capacity, Connections, Place};
 use super::socket::Socket;
 use super::{Api, Limits, overload_router, router};
@@ -80,6 +81,9 @@ pub async fn serve(
 ) -> Result<(), StoreError> {
     let acceptor = Acceptor::new(&service, limits);
     let graceful = GracefulShutdown::new();
+    let mut ticks = interval(TICK);
+    // Ticks that come all at once would make everyone look idle.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tokio::pin!(shutdown);
     loop {
         let accept = async {
@@ -90,6 +94,7 @@ pub async fn serve(
         tokio::select! {
             biased;
             () = &mut shutdown => break,
+            _ = ticks.tick() => acceptor.clock.tick(),
             (descriptor, accepted) = accept => match accepted {
                 Ok((stream, _)) => acceptor.admit(stream, descriptor, graceful.watcher()),
                 Err(error) => rest_after(&error).await,
@@ -116,6 +121,7 @@ struct Acceptor {
     overload: Api,
     capacity: Capacity,
     connections: Arc<Connections>,
+    clock: Clock,
     /// One for each socket; there is one more than `capacity` tells, so that the next one can be
     /// accepted, and the oldest told to end, before that has ended.
     descriptors: Arc<Semaphore>,
@@ -144,13 +150,15 @@ impl Acceptor {
                 "fewer connections than --max-connections, because of the limit of open files"
             );
         }
+        let clock = Clock::default();
         Self {
             http,
             overload_http,
             full: router(Arc::clone(service), limits),
             overload: overload_router(Arc::clone(service), limits),
             capacity,
-            connections: Arc::default(),
+            connections: Arc::new(Connections::new(clock.clone())),
+            clock,
             descriptors: Arc::new(Semaphore::new(capacity.served + capacity.overload + 1)),
             limits,
         }
@@ -169,7 +177,7 @@ impl Acceptor {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY cannot be set");
         }
-        let connection = Arc::new(Connection::new());
+        let connection = Arc::new(Connection::new(self.clock.clone()));
         let timeout = self.limits.request_timeout;
         let socket = Socket::new(stream, descriptor, Arc::clone(&connection), timeout);
         match self.connections.place(self.capacity.served, &connection) {

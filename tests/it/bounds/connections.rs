@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use rustix::process::Signal;
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use crate::support::binary::{Ended, MODES, soon};
+use crate::support::binary::{Ended, MODES, Process, soon};
 use crate::support::load::{Ending, MEMORY_MAX_BYTES, Setup, Trial};
 use crate::support::raw::{ask, connect, get, request, status};
 
@@ -56,6 +57,26 @@ async fn take_all_places(address: &str) -> Vec<TcpStream> {
         }
     }
     taken
+}
+
+/// Longer than a connection must be idle before it gives its place.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// Also the first one: nobody has looked at the connections before.
+#[tokio::test]
+async fn after_a_quiet_time_each_newcomer_gets_the_place_of_a_connection_that_is_idle() {
+    let folder = TempDir::new().unwrap();
+    let places = PLACES.to_string();
+    let process = Process::start(folder.path(), &["--max-connections", &places]).await;
+    let first = take_all_places(&process.address).await;
+    assert_eq!(first.len(), PLACES);
+    sleep(QUIET).await;
+    let second = take_all_places(&process.address).await;
+    assert_eq!(second.len(), PLACES, "each newcomer is served");
+    for mut stream in first {
+        let ended = soon(stream.read(&mut [0])).await;
+        assert!(!matches!(ended, Ok(1..)), "{ended:?}");
+    }
 }
 
 #[tokio::test]
