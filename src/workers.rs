@@ -14,8 +14,8 @@ use crate::error::{Error, StoreError};
 /// From how many bytes of JSON on work leaves the threads that answer requests. So much takes about
 /// half a millisecond; going to another thread and back takes a tenth of that.
 const LARGE_BYTES: usize = 32 * 1024;
-/// How many bytes of JSON are worked on at once. A tree can take 75 times the bytes of its text, so
-/// this bounds the memory of all trees to some 150 MiB.
+/// How many bytes of JSON are worked on at once. The nodes of a patch can take 75 times the bytes of their
+/// text, so this bounds the memory of all of them to some 150 MiB.
 const AT_WORK_MAX_BYTES: usize = 2 * 1024 * 1024;
 /// How many jobs run at once at the most, however many cores there are.
 const MAX_RUNNING_JOBS: usize = 4;
