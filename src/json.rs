@@ -44,7 +44,15 @@ pub fn parse(text: &[u8]) -> Result<Tree, SyntaxError> {
 /// # Errors
 /// As [`parse`], and if an object has a member twice.
 pub fn parse_distinct(text: &[u8]) -> Result<Tree, SyntaxError> {
-    read(text, MAX_DEPTH_LEVELS, Repeated::Refused)
+    parse_distinct_within(text, MAX_DEPTH_LEVELS)
+}
+
+/// [`parse_distinct`] for a text in which values are some levels below the top.
+///
+/// # Errors
+/// As [`parse_distinct`], but with another limit for nesting.
+pub fn parse_distinct_within(text: &[u8], max_depth_levels: usize) -> Result<Tree, SyntaxError> {
+    read(text, max_depth_levels, Repeated::Refused)
 }
 
 /// The same for a text in which values stand some levels below the top.

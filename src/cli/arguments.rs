@@ -10,18 +10,23 @@ use reqwest::Url;
 use reqwest::header::HeaderValue;
 
 use crate::config::Config;
-use crate::model::{Bookmark, Key};
+use crate::model::{Bookmark, BookmarkError, Key};
 
 /// Where a service is unless something else is said.
 const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
+/// Why `rm` with neither flag does nothing.
+const RM_NEEDS: &str = "rm deletes only what you have seen, and nothing was deleted: use --if-match TAG \
+     (`ifmatch get KEY` shows the value and its tag), or --force to delete whatever is there";
 
 /// An HTTP key-value service in which nobody's update gets lost, and its command line.
 ///
 /// Without a command it serves. The commands talk to a service: `ifmatch edit KEY` opens an entry in
 /// your editor, merges what others have saved meanwhile, and shows both sides of what overlaps.
 ///
+/// No command overwrites or deletes a value that you have not seen, unless --force says so.
+///
 /// Exit codes: 0 done, 1 an error, 2 the command was not understood, 3 the key is not there, 4 a
-/// conflict with somebody else's change.
+/// conflict with somebody else's change, 128 and its number if a signal ended it.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Arguments {
@@ -56,11 +61,11 @@ enum Command {
 pub enum Request {
     /// Show an entry
     Get(Get),
-    /// Create or replace an entry
+    /// Create an entry, or replace the one that you have seen
     Put(Put),
     /// Change a part of an entry
     Patch(Patch),
-    /// Delete an entry
+    /// Delete the entry that you have seen
     Rm(Rm),
     /// List the entries
     Ls(Ls),
@@ -129,6 +134,9 @@ impl Arguments {
             ));
         }
         match command {
+            Some(Command::Ask(Request::Rm(rm))) if rm.if_match.is_none() && !rm.force => Err(
+                clap::Error::raw(ErrorKind::MissingRequiredArgument, RM_NEEDS),
+            ),
             Some(Command::Ask(request)) => {
                 let is_no_server = |why| {
                     // Not the text itself, which may have a password.
@@ -203,6 +211,17 @@ impl FromStr for Tag {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        if text.trim().is_empty() {
+            return Err("it is empty; `ifmatch get KEY` shows the tag".to_owned());
+        }
+        if has_weak_tag(text) {
+            return Err(
+                "it is a weak tag (W/), and a weak tag never matches. A proxy that compresses answers \
+                 makes them weak in the ETag header; use the tag that `ifmatch get KEY` shows, which is \
+                 the entry's `etag`"
+                    .to_owned(),
+            );
+        }
         let is_header = text == "*" || text.contains('"');
         let text = if is_header {
             text.to_owned()
@@ -212,6 +231,19 @@ impl FromStr for Tag {
         let header = HeaderValue::from_str(&text);
         header.map(Self).map_err(|error| error.to_string())
     }
+}
+
+/// Whether a tag in the text of an If-Match header is weak. A shell may have taken its quotes.
+fn has_weak_tag(text: &str) -> bool {
+    let outside_quotes = text.split('"').step_by(2);
+    outside_quotes
+        .flat_map(|part| part.split(','))
+        .any(|part| part.trim_start().starts_with("W/"))
+}
+
+/// Where a watch begins: an event's id, or the tag of a list, also as a proxy has weakened it.
+fn since(text: &str) -> Result<Bookmark, BookmarkError> {
+    text.trim_start_matches("W/").trim_matches('"').parse()
 }
 
 /// Show an entry.
@@ -227,7 +259,7 @@ pub struct Get {
 /// JSON that comes from an argument, a file or standard input.
 #[derive(Debug, Args)]
 pub struct Input {
-    /// The JSON itself; without it and without --file it is read from standard input
+    /// The JSON itself; without it, or as `-`, and without --file it is read from standard input
     #[arg(value_name = "JSON", allow_negative_numbers = true)]
     pub text: Option<String>,
     /// Read it from a file; `-` is standard input
@@ -235,25 +267,34 @@ pub struct Input {
     pub file: Option<PathBuf>,
 }
 
-/// Create or replace an entry.
+/// Create an entry, or replace the one that you have seen.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Without --if-match and --force it only creates, and refuses a key that exists. JSON that \
+                  has a member twice, or nothing in it, is refused."
+)]
 pub struct Put {
     /// The key of the entry
     pub key: Key,
     #[command(flatten)]
     pub input: Input,
-    /// Only replace the entry that has this entity tag; `*` is whatever is there
+    /// Only replace the entry that has this entity tag, which `get` shows; `*` is whatever is there
     #[arg(long, value_name = "TAG")]
     pub if_match: Option<Tag>,
     /// Only create: replace nothing
     #[arg(long, conflicts_with = "if_match")]
     pub create: bool,
+    /// Create, or replace whatever is there, seen or not
+    #[arg(long, conflicts_with_all = ["if_match", "create"])]
+    pub force: bool,
 }
 
 /// Change a part of an entry.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "An array is a JSON Patch (RFC 6902), anything else a merge patch (RFC 7396)."
+    after_help = "An array is a JSON Patch (RFC 6902), anything else a merge patch (RFC 7396). A merge \
+                  patch that would replace the whole value, because one of the two is not an object, \
+                  needs --if-match."
 )]
 pub struct Patch {
     /// The key of the entry
@@ -265,14 +306,21 @@ pub struct Patch {
     pub if_match: Option<Tag>,
 }
 
-/// Delete an entry.
+/// Delete the entry that you have seen.
 #[derive(Debug, Args)]
+#[command(
+    override_usage = "ifmatch rm [OPTIONS] <--if-match <TAG>|--force> <KEY>",
+    after_help = "It deletes one key. A prefix is not one."
+)]
 pub struct Rm {
     /// The key of the entry
     pub key: Key,
-    /// Only delete the entry that has this entity tag
+    /// Only delete the entry that has this entity tag, which `get` shows
     #[arg(long, value_name = "TAG")]
     pub if_match: Option<Tag>,
+    /// Delete whatever is there, seen or not
+    #[arg(long, conflicts_with = "if_match")]
+    pub force: bool,
 }
 
 /// List the entries.
@@ -292,8 +340,8 @@ pub struct Watch {
     /// Only this key
     #[arg(long, conflicts_with = "prefix")]
     pub key: Option<Key>,
-    /// From after an event: its `id`
-    #[arg(long, value_name = "ID")]
+    /// From after an event: its `id`, or the `etag` header of a list
+    #[arg(long, value_name = "ID", value_parser = since)]
     pub since: Option<Bookmark>,
 }
 
@@ -305,6 +353,9 @@ pub struct Edit {
     /// Create the entry if it is not there
     #[arg(long)]
     pub create: bool,
+    /// Go on with the text that an earlier edit has kept in this file
+    #[arg(long, value_name = "FILE", conflicts_with = "create")]
+    pub resume: Option<PathBuf>,
 }
 
 /// Write the entries to a file.
@@ -313,9 +364,13 @@ pub struct Export {
     /// Only keys that begin so
     #[arg(default_value = "")]
     pub prefix: String,
-    /// Where to; without it, or as `-`, standard output. The file is there only when it is whole
+    /// Where to; without it, or as `-`, standard output. The file is there only when it is whole. One
+    /// that exists is replaced only if it is an export with the same prefix
     #[arg(long, short, value_name = "FILE")]
     pub file: Option<PathBuf>,
+    /// Replace the file whatever it is, also if there is no entry to export
+    #[arg(long, requires = "file")]
+    pub force: bool,
 }
 
 /// Create the entries of an export.
@@ -323,7 +378,7 @@ pub struct Export {
 pub struct Import {
     /// The export; without it, or as `-`, standard input
     pub file: Option<PathBuf>,
-    /// Replace what is there, too
+    /// Replace entries that have another value, too; what changes while it is at work is left alone
     #[arg(long)]
     pub replace: bool,
 }

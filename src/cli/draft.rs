@@ -58,9 +58,14 @@ impl Draft {
         }
     }
 
+    /// The same below another remark.
+    pub fn below(self, remark: &[String]) -> Self {
+        Self::new(remark, self.body)
+    }
+
     /// The same below a remark that says what is wrong with it.
     pub fn refused(self, reason: &Unreadable) -> Self {
-        Self::new(&[format!("{reason}.")], self.body)
+        self.below(&[format!("{reason}.")])
     }
 
     /// The text as it is edited.

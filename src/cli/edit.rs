@@ -6,70 +6,89 @@
 //! | has changed elsewhere | both changes are put together and written |
 //! | has changed in the same place | the editor opens again, with both sides marked |
 //!
-//! Whatever goes wrong, what was typed is kept in a file, and its name is told.
+//! Whatever goes wrong, what was typed is kept in a file, and its name is told with the command that
+//! goes on with it.
 
 use std::env;
-use std::fs;
-use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::io::{self, IsTerminal as _};
+use std::path::Path;
 use std::process::Stdio;
 
 use futures_util::FutureExt as _;
 use serde_json::{Value as Tree, json};
-use tempfile::NamedTempFile;
 use tokio::process::Command;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::arguments::Edit;
 use super::client::{Client, Entry, Precondition};
 use super::draft::{self, Draft, Unreadable};
 use super::failure::Failure;
-use super::output::{Output, note, shown};
-use super::write::written;
+use super::interrupt::{Interrupt, Interrupts};
+use super::kept::Kept;
+use super::output::{Output, note, quoted, shown};
+use super::write::{warn_of_odd_key, written};
 use crate::merge::{merge, merge_with};
 use crate::model::Key;
 
 /// The editor if the environment names none (POSIX).
 const DEFAULT_EDITOR: &str = "vi";
-/// How much of a key the file's name shows, in characters.
-const NAME_CHARS_MAX: usize = 40;
 
 /// `ifmatch edit`
 pub async fn edit(client: &Client, edit: &Edit, output: &Output) -> Result<(), Failure> {
-    let base = match client.entry(&edit.key).await {
-        Ok(entry) => Some(entry),
-        Err(Failure::Refused(refusal)) if refusal.is_not_found() && edit.create => None,
-        Err(failure) => return Err(failure),
+    let (kept, draft, base) = if let Some(path) = &edit.resume {
+        let (kept, text, base) = Kept::again(path, &edit.key)?;
+        (kept, resumed_draft(&edit.key, base.as_ref(), &text), base)
+    } else {
+        let base = match client.entry(&edit.key).await {
+            Ok(entry) => Some(entry),
+            Err(Failure::Refused(refusal)) if refusal.is_not_found() && edit.create => None,
+            Err(failure) => return Err(failure),
+        };
+        tell_of_others(&edit.key);
+        let draft = first_draft(&edit.key, base.as_ref());
+        (Kept::new(&edit.key)?, draft, base)
     };
-    let interrupts = signal(SignalKind::interrupt())
-        .map_err(|error| Failure::Input(format!("Ctrl-C cannot be held back: {error}")))?;
     let mut session = Session {
         client,
         key: &edit.key,
-        path: new_file(&edit.key)?,
+        kept,
         base,
-        interrupts,
+        interrupts: Interrupts::of(&[Interrupt::CtrlC])?,
+        endings: Interrupts::of(&[Interrupt::Terminate, Interrupt::HangUp])?,
     };
-    let first = session.first_draft();
-    let ended = session.run(first.clone()).await;
-    let text = fs::read_to_string(&session.path);
-    match ended {
+    let ended = session.run(draft.clone(), edit.resume.is_some()).await;
+    let failure = match ended {
         Ok(end) => {
-            // It has done its service; a file too many harms nobody.
-            let _ = fs::remove_file(&session.path);
-            session.tell(end, output)
+            session.kept.remove();
+            return session.tell(end, output);
         }
-        Err(Stop { failure, .. }) if text.is_ok_and(|text| text == first.text()) => {
-            // There is nothing in it that was typed.
-            let _ = fs::remove_file(&session.path);
-            Err(failure)
-        }
-        Err(Stop { failure, .. }) if !session.path.exists() => Err(failure),
-        Err(Stop { failure, advice }) => Err(Failure::Kept {
-            failure: Box::new(failure),
-            path: session.path,
-            advice,
-        }),
+        Err(failure) => failure,
+    };
+    let was_typed_into = match session.kept.read() {
+        Ok(text) => text != draft.text(),
+        Err(_) => session.kept.path().exists(),
+    };
+    // The editor of an edit that was interrupted may be open still.
+    let is_open = matches!(failure, Failure::Interrupted { .. });
+    if was_typed_into || is_open || edit.resume.is_some() {
+        return Err(Failure::Kept {
+            failure: failure.into(),
+            path: session.kept.path().to_owned(),
+            resume: session.resume(session.kept.path()),
+        });
+    }
+    session.kept.remove();
+    Err(failure)
+}
+
+/// Says that texts of earlier edits are kept, in case that nobody was there when they were.
+fn tell_of_others(key: &Key) {
+    for path in Kept::others(key) {
+        note(&format!(
+            "The text of another edit of this key, ended early or open elsewhere, is in {}. To go on \
+             with it: --resume {}",
+            path.display(),
+            quoted(&path.to_string_lossy())
+        ));
     }
 }
 
@@ -80,20 +99,6 @@ enum End {
     Unchanged,
     /// It says what stands there.
     Same,
-}
-
-/// How it ends otherwise.
-struct Stop {
-    failure: Failure,
-    /// The command that writes the text.
-    advice: Option<String>,
-}
-
-impl From<Failure> for Stop {
-    fn from(failure: Failure) -> Self {
-        let advice = None;
-        Self { failure, advice }
-    }
 }
 
 /// What became of an attempt to save.
@@ -109,41 +114,46 @@ struct Overlapping {
     /// What was to be saved, if it undoes more of the others' changes than the overlaps are: an editor
     /// that writes the same again has settled nothing.
     undoing: Option<Tree>,
+    /// What that was made from.
+    base: Option<Entry>,
 }
 
 struct Session<'a> {
     client: &'a Client,
     key: &'a Key,
     /// What is edited, and what is kept if something goes wrong.
-    path: PathBuf,
+    kept: Kept,
     /// What the text was made from; nothing if the entry is not there.
     base: Option<Entry>,
     /// Ctrl-C is the editor's while it runs.
-    interrupts: Signal,
+    interrupts: Interrupts,
+    /// What ends an edit while the editor runs.
+    endings: Interrupts,
 }
 
 impl Session<'_> {
-    async fn run(&mut self, mut draft: Draft) -> Result<End, Stop> {
+    /// A text that is `resumed` is saved even if nothing more is typed.
+    async fn run(&mut self, mut draft: Draft, mut resumed: bool) -> Result<End, Failure> {
         let mut unsettled: Option<Overlapping> = None;
         let mut unreadable: Option<Unreadable> = None;
         loop {
-            self.write(&draft.text())?;
+            self.keep(&draft.text())?;
             self.open_editor().await?;
             let edited = draft.edited(&self.read(&draft)?);
-            if edited.is_like(&draft) {
+            if edited.is_like(&draft) && !std::mem::take(&mut resumed) {
                 return match (unsettled, unreadable) {
-                    (Some(_), _) => Err(Failure::Unsettled.into()),
-                    (None, Some(reason)) => Err(Failure::Input(reason.to_string()).into()),
+                    (Some(_), _) => Err(Failure::Unsettled),
+                    (None, Some(reason)) => Err(Failure::Input(reason.to_string())),
                     (None, None) => Ok(End::Unchanged),
                 };
             }
             match edited.value() {
                 Ok(Some(mine)) => {
-                    let undoing = unsettled
-                        .as_ref()
-                        .and_then(|overlaps| overlaps.undoing.as_ref());
-                    if undoing == Some(&mine) {
-                        return Err(Failure::Unsettled.into());
+                    if let Some(overlaps) = &unsettled
+                        && overlaps.undoing.as_ref() == Some(&mine)
+                    {
+                        self.kept.write_base(self.key, overlaps.base.as_ref())?;
+                        return Err(Failure::Unsettled);
                     }
                     match self.save(mine).await? {
                         Attempt::Ended(end) => return Ok(end),
@@ -165,24 +175,27 @@ impl Session<'_> {
     }
 
     /// What it means that an editor has left nothing but comments of `before`.
-    fn emptied(&self, before: &Draft, edited: &Draft, is_unsettled: bool) -> Result<End, Stop> {
+    fn emptied(&self, before: &Draft, edited: &Draft, is_unsettled: bool) -> Result<End, Failure> {
         if is_unsettled && self.base.is_none() {
             // Others have deleted the entry, and that is what was chosen.
             return Ok(End::Same);
         }
         if edited.is_part_of(before) {
-            if *before == self.first_draft() {
+            if *before == first_draft(self.key, self.base.as_ref()) {
                 return Ok(End::Unchanged);
             }
-            self.write(&before.text())?;
+            self.keep(&before.text())?;
         }
         let emptied = "nothing was left of the text, and nothing is written".to_owned();
-        Err(Failure::Input(emptied).into())
+        Err(Failure::Input(emptied))
     }
 
     fn tell(&self, end: End, output: &Output) -> Result<(), Failure> {
         match end {
-            End::Saved(entry) => return output.done("saved", &entry).map_err(written),
+            End::Saved(entry) => {
+                warn_of_odd_key(&entry);
+                return output.done("saved", &entry).map_err(written);
+            }
             End::Same => note("Nothing is written: what stands says the same already."),
             End::Unchanged => note(
                 "Nothing was changed, and nothing is written. (An editor with a window of its own has \
@@ -195,30 +208,8 @@ impl Session<'_> {
         }
     }
 
-    fn first_draft(&self) -> Draft {
-        let key = shown(self.key.as_str());
-        match &self.base {
-            Some(entry) => Draft::new(
-                &[
-                    format!(
-                        "{key}, version {}. To save, save the file and leave the editor;",
-                        entry.version
-                    ),
-                    "to leave the entry as it is, change nothing or empty the file.".to_owned(),
-                ],
-                draft::written(&entry.value.to_tree()),
-            ),
-            None => Draft::new(
-                &[format!(
-                    "{key} is new. Write any JSON value; change nothing to create nothing."
-                )],
-                draft::written(&json!({})),
-            ),
-        }
-    }
-
     /// Writes `mine`, put together with whatever others write meanwhile.
-    async fn save(&mut self, mut mine: Tree) -> Result<Attempt, Stop> {
+    async fn save(&mut self, mut mine: Tree) -> Result<Attempt, Failure> {
         loop {
             let json = mine.to_string();
             let is_same = |base: &Entry| base.value.as_json() == json;
@@ -268,6 +259,7 @@ impl Session<'_> {
         let (text, places) = draft::marked(sides, names.each_ref().map(String::as_str));
         let all_mine = merge_with(base, mine, their_tree, |overlap| overlap.mine.clone());
         Overlapping {
+            base: self.base.clone(),
             marked: Draft::new(&remark(&places, &names[1]), text),
             undoing: mine.filter(|mine| all_mine.as_ref() != Some(mine)).cloned(),
         }
@@ -279,38 +271,34 @@ impl Session<'_> {
             None => Precondition::Absent,
         };
         // What was typed into the editor is none of this.
-        while self.interrupts.recv().now_or_never().is_some() {}
+        while self.interrupts.next().now_or_never().is_some() {}
         tokio::select! {
             answer = async {
                 let response = self.client.put(self.key, json, &precondition).await?;
                 self.client.written(response).await
             } => answer,
-            _ = self.interrupts.recv() => {
-                let server = self.client.server_name();
-                Err(Failure::Unknown { server, reason: "interrupted".to_owned() })
-            },
+            signal = self.interrupts.next() => Err(interrupted(self.client, signal)),
+            signal = self.endings.next() => Err(interrupted(self.client, signal)),
         }
     }
 
-    /// Keeps what could not be written in the form in which `put` takes it.
-    fn unsaved(&self, failure: Failure, mine: &Tree) -> Stop {
-        if self.write(&draft::written(mine)).is_err() {
-            // What was typed is there still.
-            return failure.into();
-        }
-        let precondition = match &self.base {
-            Some(entry) => format!("--if-match {}", quoted(&entry.etag)),
-            None => "--create".to_owned(),
-        };
+    /// Keeps what could not be written.
+    fn unsaved(&self, failure: Failure, mine: &Tree) -> Failure {
+        // If that fails, what was typed is there still.
+        let _ = self.keep(&draft::written(mine));
+        failure
+    }
+
+    /// The command that goes on with the text.
+    fn resume(&self, path: &Path) -> String {
         let key = self.key.as_str();
-        let advice = Some(format!(
-            "ifmatch put {precondition} --file {} --server {} {}{}",
-            quoted(&self.path.to_string_lossy()),
+        format!(
+            "ifmatch edit --resume {} --server {} {}{}",
+            quoted(&path.to_string_lossy()),
             quoted(&self.client.server_name()),
             if key.starts_with('-') { "-- " } else { "" },
             quoted(key),
-        ));
-        Stop { failure, advice }
+        )
     }
 
     async fn open_editor(&mut self) -> Result<(), Failure> {
@@ -328,13 +316,19 @@ impl Session<'_> {
             io::stderr().into()
         };
         // The shell reads it, because it may have arguments.
-        let status = Command::new("sh")
+        let mut shell = Command::new("sh");
+        shell
             .args(["-c", &format!("{editor} \"$@\""), "sh"])
-            .arg(&self.path)
-            .stdout(screen)
-            .status()
-            .await
-            .map_err(|error| Failure::Input(format!("no shell for the editor: {error}")))?;
+            .arg(self.kept.path())
+            .stdout(screen);
+        let status = tokio::select! {
+            // The editor may go with the terminal, too.
+            biased;
+            signal = self.endings.next() => return Err(Failure::Interrupted { signal }),
+            status = shell.status() => status,
+        };
+        let status =
+            status.map_err(|error| Failure::Input(format!("no shell for the editor: {error}")))?;
         if status.success() {
             Ok(())
         } else {
@@ -345,25 +339,62 @@ impl Session<'_> {
     }
 
     fn read(&self, before: &Draft) -> Result<String, Failure> {
-        fs::read_to_string(&self.path).map_err(|error| {
+        self.kept.read().map_err(|error| {
             if error.kind() == io::ErrorKind::NotFound {
                 // What was typed before is not to go with the file. If it cannot be written, it is
                 // not said to be kept.
-                let _ = self.write(&before.text());
+                let _ = self.keep(&before.text());
             }
-            Failure::file(&self.path, error)
+            Failure::file(self.kept.path(), error)
         })
     }
 
-    /// What was there before is there until the whole of `text` is.
-    fn write(&self, text: &str) -> Result<(), Failure> {
-        let failed = |error| Failure::file(&self.path, error);
-        let mut file = NamedTempFile::new_in(env::temp_dir()).map_err(failed)?;
-        file.write_all(text.as_bytes()).map_err(failed)?;
-        file.persist(&self.path)
-            .map_err(|error| failed(error.error))?;
-        Ok(())
+    fn keep(&self, text: &str) -> Result<(), Failure> {
+        self.kept.write(text, self.key, self.base.as_ref())
     }
+}
+
+fn interrupted(client: &Client, signal: Interrupt) -> Failure {
+    let server = client.server_name();
+    let reason = format!("interrupted by {signal}");
+    Failure::Unknown { server, reason }
+}
+
+fn first_draft(key: &Key, base: Option<&Entry>) -> Draft {
+    let key = shown(key.as_str());
+    match base {
+        Some(entry) => Draft::new(
+            &[
+                format!(
+                    "{key}, version {}. To save, save the file and leave the editor;",
+                    entry.version
+                ),
+                "to leave the entry as it is, change nothing or empty the file.".to_owned(),
+            ],
+            draft::written(&entry.value.to_tree()),
+        ),
+        None => Draft::new(
+            &[format!(
+                "{key} is new. Write any JSON value; change nothing to create nothing."
+            )],
+            draft::written(&json!({})),
+        ),
+    }
+}
+
+fn resumed_draft(key: &Key, base: Option<&Entry>, text: &str) -> Draft {
+    let made_from = base.map_or_else(
+        || "for a new entry".to_owned(),
+        |entry| format!("from version {}", entry.version),
+    );
+    // The remark of the first text is not what was typed.
+    first_draft(key, base).edited(text).below(&[
+        format!(
+            "{}, the text of an earlier edit, made {made_from}. It is saved when you leave the",
+            shown(key.as_str())
+        ),
+        "editor, also without a change; to save nothing, empty the file.".to_owned(),
+    ])
 }
 
 fn name(entry: Option<&Entry>, absent: &str) -> String {
@@ -388,38 +419,4 @@ fn remark(places: &[String], theirs: &str) -> [String; 2] {
         ),
         "Leave in each place what is to stand, and take away the rest with the marks.".to_owned(),
     ]
-}
-
-/// A new file that nobody else may read.
-fn new_file(key: &Key) -> Result<PathBuf, Failure> {
-    let name: String = key
-        .as_str()
-        .chars()
-        .take(NAME_CHARS_MAX)
-        .map(|character| match character {
-            letter if letter.is_alphanumeric() || "-_.".contains(letter) => letter,
-            _ => '_',
-        })
-        .collect();
-    let folder = env::temp_dir();
-    let file = tempfile::Builder::new()
-        .prefix(&format!("ifmatch-{name}-"))
-        .suffix(".jsonc")
-        .tempfile_in(&folder)
-        .map_err(|error| Failure::file(&folder, error))?;
-    // Kept from the start, so that it outlives even a crash.
-    let (_, path) = file
-        .keep()
-        .map_err(|error| Failure::file(&folder, error.error))?;
-    Ok(path)
-}
-
-/// A word for the shell.
-fn quoted(word: &str) -> String {
-    let is_plain =
-        |character: char| character.is_ascii_alphanumeric() || "-_./:".contains(character);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
 }

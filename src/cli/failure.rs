@@ -9,7 +9,8 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use super::client::Entry;
-use super::output::shown;
+use super::interrupt::Interrupt;
+use super::output::{quoted, shown};
 use crate::model::Key;
 
 /// Why a command failed.
@@ -39,6 +40,20 @@ pub enum Failure {
     /// The service refused.
     #[error("{}", .0.sentence())]
     Refused(Box<Refusal>),
+    /// The key exists, and nothing says that its value was seen.
+    #[error("{}", unseen(key, refusal))]
+    Unseen {
+        /// The key.
+        key: Key,
+        /// What the service said.
+        refusal: Box<Refusal>,
+    },
+    /// A signal came before the end.
+    #[error("interrupted by {signal}")]
+    Interrupted {
+        /// Which.
+        signal: Interrupt,
+    },
     /// A file could not be read or written.
     #[error("{}: {error}", path.display())]
     File {
@@ -59,11 +74,17 @@ pub enum Failure {
         /// How many.
         count: usize,
     },
+    /// Some of what was to be replaced has changed while that was done.
+    #[error("{count} {} changed meanwhile and left alone: run it again to replace {}", if *count == 1 { "key was" } else { "keys were" }, if *count == 1 { "it" } else { "them" })]
+    Changed {
+        /// How many.
+        count: usize,
+    },
     /// An import stopped in the middle.
-    #[error("{}: {failure}\n{done} of {all} were written", shown(key.as_str()))]
+    #[error("{}{failure}\n{done} of {all} were written{}", key.as_ref().map_or_else(String::new, |key| format!("{}: ", shown(key.as_str()))), if key.is_none() { "; run it again for the rest" } else { "" })]
     Broken {
-        /// At which entry.
-        key: Key,
+        /// At which entry, if it was because of one.
+        key: Option<Key>,
         /// Why.
         failure: Box<Failure>,
         /// How many were written.
@@ -72,14 +93,14 @@ pub enum Failure {
         all: u64,
     },
     /// An edit came to nothing; the text is kept.
-    #[error("{failure}\nThe text is kept in {}{}", path.display(), .advice.as_ref().map_or_else(String::new, |command| format!("\nTo write it: {command}")))]
+    #[error("{failure}\nThe text is kept in {}\nTo go on with it: {resume}", path.display())]
     Kept {
         /// Why.
         failure: Box<Failure>,
         /// Where.
         path: PathBuf,
-        /// The command that writes it, if that is all that is to be done.
-        advice: Option<String>,
+        /// The command that goes on with it.
+        resume: String,
     },
     /// Both sides of an edit changed the same, and nobody has chosen.
     #[error("what overlaps was not settled")]
@@ -123,7 +144,10 @@ impl Failure {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Refused(refusal) => refusal.exit_code(),
-            Self::There { .. } | Self::Unsettled => ExitCode::from(CONFLICT),
+            Self::Unseen { .. } | Self::There { .. } | Self::Changed { .. } | Self::Unsettled => {
+                ExitCode::from(CONFLICT)
+            }
+            Self::Interrupted { signal } => signal.exit_code(),
             Self::Kept { failure, .. } | Self::Broken { failure, .. } => failure.exit_code(),
             Self::Written(_) | Self::Unknown { .. } => ExitCode::FAILURE,
             Self::Unreachable { .. } | Self::File { .. } | Self::Output(_) | Self::Input(_) => {
@@ -131,6 +155,18 @@ impl Failure {
             }
         }
     }
+}
+
+fn unseen(key: &Key, refusal: &Refusal) -> String {
+    let key = shown(key.as_str());
+    let current = refusal.body.as_ref().and_then(|body| body.current.as_ref());
+    let version = current.map_or_else(String::new, |entry| format!(" (version {})", entry.version));
+    format!(
+        "{key} exists{version}, and nothing says that you have seen it: nothing is written\n`ifmatch get \
+         {}` shows its value and its tag. To replace that: --if-match TAG. To replace whatever is there: \
+         --force. (--create only creates.)",
+        quoted(&key)
+    )
 }
 
 /// The innermost reason: the outermost says only what was asked for.
@@ -185,6 +221,11 @@ impl Refusal {
         self.status == 412 && self.body.is_some()
     }
 
+    /// Whether the service takes no write that names no tag.
+    pub fn needs_precondition(&self) -> bool {
+        self.status == 428 && self.body.is_some()
+    }
+
     /// Whether somebody else's change stands.
     pub fn is_conflict(&self) -> bool {
         matches!(self.status, 409 | 412) && self.body.is_some()
@@ -216,6 +257,9 @@ impl Refusal {
                 format!("conflict: version {version} stands, etag {etag}")
             }
             (412, None) => "conflict: the key is not there".to_owned(),
+            (428, _) => "this service takes no write without the tag of what it replaces: use \
+                         --if-match TAG with the tag that `ifmatch get KEY` shows"
+                .to_owned(),
             _ => message.clone(),
         }
     }

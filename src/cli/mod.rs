@@ -7,6 +7,7 @@
 //! | 2 | the command was not understood |
 //! | 3 | the key is not there |
 //! | 4 | a conflict: somebody else's change stands, and was left as it is |
+//! | 128 and a signal's number | `edit` or `import` was ended by that signal and says what was done |
 //!
 //! What a command has to say goes to standard output, for a terminal in words and otherwise as JSON;
 //! why one failed goes to standard error. Beneath stand [`crate::merge`] and [`crate::json`]; of the
@@ -18,6 +19,8 @@ mod draft;
 mod edit;
 mod failure;
 mod follow;
+mod interrupt;
+mod kept;
 mod listing;
 mod output;
 mod transfer;

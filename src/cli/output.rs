@@ -86,7 +86,7 @@ impl Output {
 
     /// For who reads JSON, what the service said of a conflict: a merge needs all of it.
     pub fn conflict(&self, failure: &Failure) {
-        if let Failure::Refused(refusal) = failure
+        if let Failure::Refused(refusal) | Failure::Unseen { refusal, .. } = failure
             && refusal.is_conflict()
             && !self.is_terminal()
         {
@@ -119,6 +119,22 @@ pub fn note(text: &str) {
         // A remark that cannot be made is no reason to fail.
         let _ = writeln!(stderr, "{text}");
     }
+}
+
+/// For whoever reads standard error, a script's log included: it was done, but may be a slip.
+pub fn warn(text: &str) {
+    // As above.
+    let _ = writeln!(io::stderr(), "ifmatch: warning: {text}");
+}
+
+/// A word for the shell.
+pub fn quoted(word: &str) -> String {
+    let is_plain =
+        |character: char| character.is_ascii_alphanumeric() || "-_./:".contains(character);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
 }
 
 /// A text with spaces after it, so that it is `columns` wide.

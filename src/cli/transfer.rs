@@ -13,7 +13,7 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::{self, File, Permissions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -28,8 +28,10 @@ use tokio::time::sleep;
 use super::arguments::{Export, Import};
 use super::client::{Client, JSON, Precondition};
 use super::failure::Failure;
+use super::interrupt::{Interrupt, Interrupts};
 use super::listing::Listing;
 use super::output::{Output, note, shown};
+use crate::json::{self, MAX_DEPTH_LEVELS};
 use crate::model::{Key, Value};
 
 /// The format that is written, and the newest that is read.
@@ -39,6 +41,8 @@ const WRITES_AT_ONCE: usize = 64;
 /// How often a service that is busy is asked again, and how long to leave it alone.
 const TRIES: u32 = 10;
 const BUSY: Duration = Duration::from_secs(1);
+/// How long the first line of an export can be, in bytes: a prefix is hardly longer than a key.
+const HEAD_MAX_BYTES: u64 = 16 * 1024;
 /// The mode of an export that is a new file, less the umask.
 const NEW_FILE_MODE: u32 = 0o666;
 /// How often the progress moves.
@@ -89,7 +93,7 @@ pub async fn export(client: &Client, export: Export, output: &Output) -> Result<
         note(&format!("{} exported.", counted(end.entries)));
         return Ok(());
     };
-    let end = write_file(listing, export.prefix, &path).await?;
+    let end = write_file(listing, export.prefix, &path, export.force).await?;
     if output.is_terminal() {
         output.line(&format!(
             "{} at revision {} exported to {}",
@@ -103,7 +107,12 @@ pub async fn export(client: &Client, export: Export, output: &Output) -> Result<
 }
 
 /// The file is replaced when the whole of the export is on the disk.
-async fn write_file(listing: Listing<'_>, prefix: String, path: &Path) -> Result<End, Failure> {
+async fn write_file(
+    listing: Listing<'_>,
+    prefix: String,
+    path: &Path,
+    force: bool,
+) -> Result<End, Failure> {
     let failed = |error| Failure::file(path, error);
     // Behind a symbolic link the file itself is replaced.
     let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -111,6 +120,14 @@ async fn write_file(listing: Listing<'_>, prefix: String, path: &Path) -> Result
         // A pipe or a device is written to; to replace it would take it away from everybody.
         let mut file = File::options().write(true).open(path).map_err(failed)?;
         return write(listing, prefix, &mut file, failed).await;
+    }
+    let replaced = if force {
+        Replaced::Whatever
+    } else {
+        Replaced::at(&place).map_err(failed)?
+    };
+    if let Some(reason) = replaced.reason_against(&prefix) {
+        return Err(left_as_it_was(path, &reason));
     }
     let folder = match place.parent() {
         Some(folder) if folder != Path::new("") => folder,
@@ -121,9 +138,63 @@ async fn write_file(listing: Listing<'_>, prefix: String, path: &Path) -> Result
         .tempfile_in(folder)
         .map_err(failed)?;
     let end = write(listing, prefix, file.as_file_mut(), failed).await?;
+    if end.entries == 0 && matches!(replaced, Replaced::Export { .. }) {
+        return Err(left_as_it_was(path, "there is no entry to export"));
+    }
     file.as_file().sync_all().map_err(failed)?;
     file.persist(&place).map_err(|error| failed(error.error))?;
     Ok(end)
+}
+
+/// What an export to a file replaces.
+enum Replaced {
+    /// Nothing, or an empty file, or it does not matter.
+    Whatever,
+    /// An export.
+    Export { prefix: String },
+    /// Anything else.
+    Other,
+}
+
+impl Replaced {
+    /// What is at `path`.
+    fn at(path: &Path) -> io::Result<Self> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::Whatever),
+            Err(error) => return Err(error),
+        };
+        let mut line = Vec::new();
+        BufReader::new(file.take(HEAD_MAX_BYTES)).read_until(b'\n', &mut line)?;
+        Ok(match serde_json::from_slice::<Head>(&line) {
+            Ok(Head { export }) => Self::Export {
+                prefix: export.prefix,
+            },
+            Err(_) if line.is_empty() => Self::Whatever,
+            Err(_) => Self::Other,
+        })
+    }
+
+    /// Why an export of `prefix` does not replace it.
+    fn reason_against(&self, prefix: &str) -> Option<String> {
+        match self {
+            Self::Whatever => None,
+            Self::Export { prefix: old } if old == prefix => None,
+            Self::Export { prefix: old } => Some(format!(
+                "it is an export of the prefix {:?}, not of {:?}",
+                shown(old),
+                shown(prefix)
+            )),
+            Self::Other => Some("it exists and is not an export".to_owned()),
+        }
+    }
+}
+
+fn left_as_it_was(path: &Path, reason: &str) -> Failure {
+    Failure::Input(format!(
+        "{}: {reason}; it was left as it was\nTo replace it all the same: --force",
+        path.display()
+    ))
 }
 
 async fn write(
@@ -168,6 +239,8 @@ enum Imported {
     Same(Key),
     /// It was there with another.
     There(Key),
+    /// It was there with another, and has changed again before that was replaced.
+    Changed(Key),
 }
 
 /// What became of all of them.
@@ -177,6 +250,9 @@ struct Report {
     replaced: u64,
     same: Vec<Key>,
     there: Vec<Key>,
+    /// Only where something is to be replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changed: Option<Vec<Key>>,
 }
 
 /// `ifmatch import`. Nothing is written before the whole of the export has been read.
@@ -194,32 +270,15 @@ pub async fn import(client: &Client, import: &Import, output: &Output) -> Result
     let progress = ProgressBar::new(all).with_style(style(
         "{bar:40} {human_pos} of {human_len}, {rate}, {eta} left",
     ));
-    let mut report = Report::default();
-    let mut failed: Option<(Key, Failure)> = None;
-    let has_failed = Cell::new(false);
-    let mut written = stream::iter(items)
-        // What is under way is waited for all the same, so that it is known what was written.
-        .take_while(|_| future::ready(!has_failed.get()))
-        .map(|item| put(client, item, import.replace))
-        .buffer_unordered(WRITES_AT_ONCE);
-    while let Some(imported) = written.next().await {
-        match imported {
-            Ok(Imported::Created) => report.created += 1,
-            Ok(Imported::Replaced) => report.replaced += 1,
-            Ok(Imported::Same(key)) => report.same.push(key),
-            Ok(Imported::There(key)) => report.there.push(key),
-            Err(failure) => {
-                has_failed.set(true);
-                failed.get_or_insert(failure);
-            }
-        }
-        progress.inc(1);
-    }
+    let mut report = Report {
+        changed: import.replace.then(Vec::new),
+        ..Report::default()
+    };
+    let stopped = write_all(client, items, import.replace, &progress, &mut report).await?;
     progress.finish_and_clear();
-    report.same.sort_unstable();
-    report.there.sort_unstable();
+    report.sort();
     tell(&report, output)?;
-    if let Some((key, failure)) = failed {
+    if let Some((key, failure)) = stopped {
         return Err(Failure::Broken {
             key,
             failure: failure.into(),
@@ -227,22 +286,86 @@ pub async fn import(client: &Client, import: &Import, output: &Output) -> Result
             all,
         });
     }
-    match report.there.len() {
-        0 => Ok(()),
-        count => Err(Failure::There { count }),
+    match (&report.changed, report.there.len()) {
+        (Some(changed), _) if !changed.is_empty() => Err(Failure::Changed {
+            count: changed.len(),
+        }),
+        (_, 0) => Ok(()),
+        (_, count) => Err(Failure::There { count }),
     }
 }
 
+impl Report {
+    fn add(&mut self, imported: Imported) {
+        match imported {
+            Imported::Created => self.created += 1,
+            Imported::Replaced => self.replaced += 1,
+            Imported::Same(key) => self.same.push(key),
+            Imported::There(key) => self.there.push(key),
+            Imported::Changed(key) => self.changed.get_or_insert_default().push(key),
+        }
+    }
+
+    fn sort(&mut self) {
+        self.same.sort_unstable();
+        self.there.sort_unstable();
+        self.changed
+            .iter_mut()
+            .for_each(|keys| keys.sort_unstable());
+    }
+}
+
+/// Writes all of `items`, or says why it stopped: because of a key, or a signal. What is under way
+/// then is waited for, so that it is known what was written; a second signal ends that.
+async fn write_all(
+    client: &Client,
+    items: Vec<Item>,
+    replace: bool,
+    progress: &ProgressBar,
+    report: &mut Report,
+) -> Result<Option<(Option<Key>, Failure)>, Failure> {
+    // Not before the export has been read: Ctrl-C is to end that at once.
+    let mut interrupts = Interrupts::of(&[Interrupt::CtrlC, Interrupt::Terminate])?;
+    let has_stopped = Cell::new(false);
+    let mut stopped = None;
+    let mut written = stream::iter(items)
+        .take_while(|_| future::ready(!has_stopped.get()))
+        .map(|item| put(client, item, replace))
+        .buffer_unordered(WRITES_AT_ONCE);
+    loop {
+        let imported = tokio::select! {
+            biased;
+            signal = interrupts.next() => {
+                if has_stopped.replace(true) {
+                    let server = client.server_name();
+                    let reason = format!("interrupted by {signal} before it could stop");
+                    return Ok(Some((None, Failure::Unknown { server, reason })));
+                }
+                stopped = Some((None, Failure::Interrupted { signal }));
+                continue;
+            }
+            imported = written.next() => imported,
+        };
+        match imported {
+            None => return Ok(stopped),
+            Some(Ok(imported)) => report.add(imported),
+            Some(Err((key, failure))) => {
+                has_stopped.set(true);
+                stopped.get_or_insert((Some(key), failure));
+            }
+        }
+        progress.inc(1);
+    }
+}
+
+/// Creates an entry. If it is there with another value and is to be replaced, it is replaced only as
+/// it was seen then.
 async fn put(
     client: &Client,
     Item { key, value }: Item,
     replace: bool,
 ) -> Result<Imported, (Key, Failure)> {
-    let precondition = if replace {
-        Precondition::None
-    } else {
-        Precondition::Absent
-    };
+    let mut precondition = Precondition::Absent;
     let mut tries = 0;
     loop {
         let request = client
@@ -250,27 +373,33 @@ async fn put(
             .header(CONTENT_TYPE, JSON)
             .header("prefer", HeaderValue::from_static("return=minimal"))
             .body(value.as_json().to_owned());
-        return match client.ask(precondition.add_to(request)).await {
+        let refusal = match client.ask(precondition.add_to(request)).await {
             Ok(response) if !response.headers().contains_key(ETAG) => {
-                Err((key, client.not_ifmatch(&"it has no entity tag")))
+                return Err((key, client.not_ifmatch(&"it has no entity tag")));
             }
-            Ok(response) if response.headers().contains_key(LOCATION) => Ok(Imported::Created),
-            Ok(_) => Ok(Imported::Replaced),
+            Ok(response) if response.headers().contains_key(LOCATION) => {
+                return Ok(Imported::Created);
+            }
+            Ok(_) => return Ok(Imported::Replaced),
             Err(Failure::Refused(refusal)) if refusal.status == 503 && tries < TRIES => {
                 tries += 1;
                 sleep(BUSY).await;
                 continue;
             }
-            Err(Failure::Refused(refusal)) if refusal.is_stale() => {
-                let current = refusal.body.and_then(|body| body.current);
-                if current.is_some_and(|entry| entry.value == value) {
-                    Ok(Imported::Same(key))
-                } else {
-                    Ok(Imported::There(key))
-                }
-            }
-            Err(failure) => Err((key, failure)),
+            Err(Failure::Refused(refusal)) if refusal.is_stale() => refusal,
+            Err(failure) => return Err((key, failure)),
         };
+        let current = refusal.body.and_then(|body| body.current);
+        match (current, &precondition) {
+            (Some(current), _) if current.value == value => return Ok(Imported::Same(key)),
+            (_, Precondition::Absent) if !replace => return Ok(Imported::There(key)),
+            (Some(current), Precondition::Absent) => match Precondition::unchanged(&current) {
+                Ok(unchanged) => precondition = unchanged,
+                Err(failure) => return Err((key, failure)),
+            },
+            // Changed or deleted since it was seen.
+            _ => return Ok(Imported::Changed(key)),
+        }
     }
 }
 
@@ -284,6 +413,12 @@ fn tell(report: &Report, output: &Output) -> Result<(), Failure> {
     for key in &report.there {
         output.line(&format!(
             "there already, left as it is: {}",
+            shown(key.as_str())
+        ))?;
+    }
+    for key in report.changed.iter().flatten() {
+        output.line(&format!(
+            "changed meanwhile, left as it is: {}",
             shown(key.as_str())
         ))?;
     }
@@ -318,7 +453,12 @@ fn read(text: &str) -> Result<Vec<Item>, String> {
     let mut keys = HashSet::new();
     for (line, number) in lines.by_ref() {
         match serde_json::from_str::<Item>(line) {
-            Ok(item) if keys.insert(item.key.clone()) => items.push(item),
+            Ok(item) if keys.insert(item.key.clone()) => {
+                if let Some(slip) = slip(line) {
+                    return Err(format!("line {number}: {slip}"));
+                }
+                items.push(item);
+            }
             Ok(item) => {
                 return Err(format!(
                     "line {number}: the key {} is there twice",
@@ -344,6 +484,13 @@ fn read(text: &str) -> Result<Vec<Item>, String> {
         }
     }
     Err("it was cut off: its last line is not there".to_owned())
+}
+
+/// What is wrong with an entry that can be read: an object in it has a member twice, of which one
+/// would be dropped.
+fn slip(line: &str) -> Option<String> {
+    let error = json::parse_distinct_within(line.as_bytes(), MAX_DEPTH_LEVELS + 1).err()?;
+    Some(error.reason)
 }
 
 fn counted(entries: u64) -> String {

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout};
 
 use crate::support::binary::{BINARY, Process, bare_command, soon};
-use crate::support::cli::{Cli, Ran, finish};
+use crate::support::cli::{Cli, Ran, finish, other_server};
 
 #[tokio::test]
 async fn a_value_comes_from_an_argument_a_file_or_standard_input() {
@@ -30,14 +30,20 @@ async fn a_value_comes_from_an_argument_a_file_or_standard_input() {
         (&["put", "a", "-1.50e3"], "", "-1.50e3"),
         (&["put", "a", "--file", "value"], "", "[1.10]"),
         (&["put", "a", "--file", "-"], " 3 ", "3"),
+        (&["put", "a", "-"], "4", "4"),
         (&["put", "a"], "null", "null"),
     ] {
-        cli.run_with_input(arguments, input).await.assert_code(0);
+        let arguments = [arguments, &["--force"]].concat();
+        cli.run_with_input(&arguments, input).await.assert_code(0);
         assert_eq!(cli.value("a").await, value);
     }
     for arguments in [
         &["put", "a", "1", "--file", "value"][..],
         &["put", "a", "1", "--create", "--if-match", "*"],
+        &["put", "a", "1", "--create", "--force"],
+        &["put", "a", "1", "--force", "--if-match", "*"],
+        &["rm", "a", "--force", "--if-match", "*"],
+        &["rm", "a"],
         &["put", "a", "1", "--if-match", "a\u{1}b"],
         &["put", "", "1"],
         &["put", "a/../b", "1"],
@@ -163,7 +169,7 @@ async fn what_is_not_there_is_3_and_what_went_wrong_is_1() {
     for arguments in [
         &["get", "a"][..],
         &["patch", "a", "{}"],
-        &["rm", "a"],
+        &["rm", "a", "--force"],
         &["edit", "a"],
     ] {
         let ran = cli.run(arguments).await;
@@ -174,7 +180,7 @@ async fn what_is_not_there_is_3_and_what_went_wrong_is_1() {
     let large = format!("\"{}\"", "x".repeat(100));
     cli.run(&["put", "a", &large]).await.assert_code(1);
     cli.run(&["put", "a", "1"]).await.assert_code(0);
-    let deleted = cli.run(&["rm", "a"]).await;
+    let deleted = cli.run(&["rm", "a", "--force"]).await;
     assert_eq!(deleted.assert_code(0).json()["value"], 1);
 
     let Cli {
@@ -200,14 +206,6 @@ const AN_EXPORT: &str = r#"{"export":{"format":1,"prefix":""}}
 {"key":"a","value":1}
 {"end":{"entries":1,"revision":1}}
 "#;
-
-/// A server that is none of ifmatch.
-async fn other_server(router: axum::Router) -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    tokio::spawn(async { axum::serve(listener, router).await });
-    address
-}
 
 /// Runs a command against another server.
 async fn ask(server: &str, arguments: &[&str]) -> Ran {
@@ -240,8 +238,10 @@ async fn an_answer_that_is_none_of_ifmatch_is_an_error() {
         &["get", "gone"],
         &["put", "a", "1"],
         &["put", "conflict", "1"],
-        &["patch", "a", "1"],
-        &["rm", "a"],
+        &["put", "a", "1", "--force"],
+        &["patch", "a", "{}"],
+        &["patch", "a", "[]"],
+        &["rm", "a", "--force"],
         &["ls"],
         &["export"],
         &["import", export],
@@ -288,7 +288,11 @@ async fn a_write_is_not_sent_elsewhere() {
     let moved = Redirect::to(&elsewhere);
     let router = axum::Router::new().fallback(any(move || async move { moved }));
     let address = other_server(router).await;
-    for arguments in [&["put", "a", "2"][..], &["rm", "a"], &["get", "a"]] {
+    for arguments in [
+        &["put", "a", "2", "--force"][..],
+        &["rm", "a", "--force"],
+        &["get", "a"],
+    ] {
         let ran = ask(&address, arguments).await;
         ran.assert_code(1);
         assert!(ran.stderr.contains(&elsewhere), "{ran:?}");
@@ -464,9 +468,10 @@ async fn a_watch_tells_each_change_once_and_in_order() {
     let (_all, mut all) = watch(&cli, &["--since", &since]);
     let (_docs, mut docs) = watch(&cli, &["doc/", "--since", &since]);
     let (_key, mut key) = watch(&cli, &["--key", "b", "--since", &since]);
-    cli.run(&["put", "doc/a", "3"]).await.assert_code(0);
-    cli.run(&["rm", "b"]).await.assert_code(0);
-    cli.run(&["rm", "doc/a"]).await.assert_code(0);
+    let put = ["put", "doc/a", "3", "--force"];
+    cli.run(&put).await.assert_code(0);
+    cli.run(&["rm", "b", "--force"]).await.assert_code(0);
+    cli.run(&["rm", "doc/a", "--force"]).await.assert_code(0);
     let told = |event: &serde_json::Value| {
         let entry = &event["entry"];
         format!("{} {} {}", event["event"], entry["key"], entry["value"]).replace('"', "")
@@ -509,7 +514,8 @@ async fn a_watch_outlives_the_server_and_is_told_to_list_again() {
     server.wait().await;
     let cli = Cli::start_again(folder, &address).await;
     assert_eq!(next(&mut lines).await["event"], "reset");
-    cli.run(&["put", "a", "2"]).await.assert_code(0);
+    let put = ["put", "a", "2", "--force"];
+    cli.run(&put).await.assert_code(0);
     assert_eq!(next(&mut lines).await["entry"]["value"], 2);
 }
 
@@ -580,12 +586,13 @@ async fn who_has_read_enough_ends_it_without_an_error() {
     cli.run(&["put", "a", "1"]).await.assert_code(0);
     next(&mut lines).await;
     drop(lines);
-    cli.run(&["put", "a", "2"]).await.assert_code(0);
+    let put = ["put", "a", "2", "--force"];
+    cli.run(&put).await.assert_code(0);
     assert_eq!(soon(child.wait()).await.unwrap().code(), Some(0));
 
     // More than a pipe holds.
     let large = format!("\"{}\"", "x".repeat(500_000));
-    cli.run_with_input(&["put", "a"], &large)
+    cli.run_with_input(&["put", "a", "--force"], &large)
         .await
         .assert_code(0);
     cli.run_with_input(&["put", "b"], &large)

@@ -61,7 +61,7 @@ async fn what_was_not_changed_is_not_written() {
     }
     assert_eq!(cli.run(&["get", "a"]).await.stdout, entry);
     // The order of members is part of a value.
-    cli.run(&["put", "a", r#"{"b":1,"c":2}"#])
+    cli.run(&["put", "a", r#"{"b":1,"c":2}"#, "--force"])
         .await
         .assert_code(0);
     cli.edit(&["a"], &[r#"echo '{"c":2,"b":1}' >"$1""#])
@@ -112,7 +112,7 @@ async fn what_both_have_changed_is_marked_and_one_chooses() {
 #[tokio::test]
 async fn an_overlap_that_is_left_is_a_conflict_and_both_sides_are_kept() {
     let cli = with("a", "1").await;
-    let conflict = r#"echo '"mine"' >"$1"; ifmatch put a '"theirs"'"#;
+    let conflict = r#"echo '"mine"' >"$1"; ifmatch put a '"theirs"' --force"#;
     let edited = cli.edit(&["a"], &[conflict, "true"]).await;
     edited.ran.assert_code(4);
     assert_eq!(cli.value("a").await, "\"theirs\"");
@@ -191,11 +191,11 @@ async fn what_was_typed_outlives_whatever_the_editor_does_to_the_file() {
         let step = format!(r#"printf '{typed}' >"$1""#);
         let edited = cli.edit(&["a"], &[&step, "true"]).await;
         edited.ran.assert_code(1);
-        let file = std::fs::read_dir(cli.kept())
-            .unwrap()
-            .next()
-            .expect("a file");
-        let kept = std::fs::read(file.unwrap().path()).unwrap();
+        let files = cli.kept_files();
+        let file = files
+            .iter()
+            .find(|path| path.extension().unwrap() == "jsonc");
+        let kept = std::fs::read(file.unwrap()).unwrap();
         assert!(kept.windows(5).any(|part| part == b"typed"), "{edited:?}");
     }
     // The line ends and marks of other systems are no harm.
@@ -290,9 +290,12 @@ async fn what_cannot_be_saved_is_kept_and_the_command_that_is_told_saves_it() {
     let cli = Cli::start_again(folder, &address).await;
     let mut shell = tokio::process::Command::new("sh");
     let binary = crate::support::binary::BINARY;
-    shell.args(["-c", &format!("'{binary}' {arguments}")]);
+    shell
+        .args(["-c", &format!("'{binary}' {arguments}")])
+        .env("EDITOR", "true");
     finish(shell).await.assert_code(0);
     assert_eq!(cli.value("it's").await, r#"{"a":2,"b":2}"#);
+    assert!(cli.kept_files().is_empty());
 
     // What the service refuses is kept in the same way.
     let large = r#"head -c 2000000 /dev/zero | tr '\0' 7 >"$1""#;
@@ -303,7 +306,7 @@ async fn what_cannot_be_saved_is_kept_and_the_command_that_is_told_saves_it() {
 
 #[tokio::test]
 async fn an_entry_that_is_deleted_meanwhile_is_a_conflict_about_all_of_it() {
-    let delete = r#"echo 2 >"$1"; ifmatch rm a"#;
+    let delete = r#"echo 2 >"$1"; ifmatch rm a --force"#;
     let cli = with("a", "1").await;
     let edited = cli.edit(&["a"], &[delete, TAKE_MINE]).await;
     assert_eq!(
@@ -315,7 +318,7 @@ async fn an_entry_that_is_deleted_meanwhile_is_a_conflict_about_all_of_it() {
     assert_eq!(cli.value("a").await, "2");
 
     // Their deletion can be chosen, too.
-    let delete = r#"echo 3 >"$1"; ifmatch rm a"#;
+    let delete = r#"echo 3 >"$1"; ifmatch rm a --force"#;
     let edited = cli.edit(&["a"], &[delete, TAKE_THEIRS]).await;
     edited.ran.assert_code(0);
     cli.run(&["get", "a"]).await.assert_code(3);

@@ -39,7 +39,9 @@ async fn an_export_is_taken_back_by_another_service() {
             .await
             .assert_code(0);
     }
-    from.run(&["put", "other", "1E5"]).await.assert_code(0);
+    from.run(&["put", "other", "1E5", "--force"])
+        .await
+        .assert_code(0);
     let exported = from.run(&["export"]).await;
     exported.assert_code(0);
     let last = exported.stdout.lines().last().unwrap();
@@ -91,7 +93,8 @@ async fn an_import_replaces_nothing_and_names_each_key_that_was_there() {
     let replaced = to
         .run_with_input(&["import", "-", "--replace"], &export)
         .await;
-    let report = json!({"created": 0, "replaced": 4, "same": [], "there": []});
+    let report =
+        json!({"created": 0, "replaced": 2, "same": ["a", "c"], "there": [], "changed": []});
     assert_eq!(replaced.assert_code(0).json(), report);
     assert_eq!(contents(&to).await, contents(&from).await);
 }
@@ -177,7 +180,9 @@ async fn a_failed_export_leaves_the_file_as_it_was() {
     let names = || std::fs::read_dir(cli.folder.path()).unwrap().count();
     let before = names();
     std::os::unix::fs::symlink("backup", cli.folder.path().join("link")).unwrap();
-    cli.run(&["export", "--file", "link"]).await.assert_code(0);
+    cli.run(&["export", "--file", "link", "--force"])
+        .await
+        .assert_code(0);
     assert!(
         std::fs::read_to_string(&file)
             .unwrap()
@@ -226,4 +231,82 @@ async fn an_export_shows_one_moment_however_long_it_takes() {
     let end = entries.last().unwrap();
     assert_eq!(*end, json!({"end": {"entries": 100, "revision": 1}}));
     assert!(entries[1..101].iter().all(|entry| entry["value"][0] == 0));
+}
+
+#[tokio::test]
+async fn an_export_replaces_only_an_export_of_the_same_prefix() {
+    let cli = Cli::start().await;
+    for key in ["doc/a", "other"] {
+        cli.run(&["put", key, "1"]).await.assert_code(0);
+    }
+    let file = |name: &str| cli.folder.path().join(name);
+    let read = |name: &str| std::fs::read_to_string(file(name)).unwrap();
+    std::fs::write(file("notes"), "mine").unwrap();
+    std::fs::write(file("empty"), "").unwrap();
+    cli.run(&["export", "--file", "all"]).await.assert_code(0);
+    cli.run(&["export", "--file", "empty"]).await.assert_code(0);
+    let all = read("all");
+    for (arguments, name, reason) in [
+        (&["--file", "notes"][..], "notes", "is not an export"),
+        (&["doc/", "--file", "all"], "all", "of the prefix"),
+        (&["--file", "data.json"], "data.json", "is not an export"),
+    ] {
+        let before = read(name);
+        let ran = cli.run(&[&["export"], arguments].concat()).await;
+        ran.assert_code(1);
+        for part in [name, reason, "left as it was", "--force"] {
+            assert!(ran.stderr.contains(part), "{part}: {ran:?}");
+        }
+        assert_eq!(read(name), before);
+    }
+    // Nor is one with entries replaced by one without, after a slip or a loss.
+    for key in ["doc/a", "other"] {
+        cli.run(&["rm", key, "--force"]).await.assert_code(0);
+    }
+    let ran = cli.run(&["export", "--file", "all"]).await;
+    assert!(ran.assert_code(1).stderr.contains("no entry"), "{ran:?}");
+    assert_eq!(read("all"), all);
+    cli.run(&["export", "--file", "all", "--force"])
+        .await
+        .assert_code(0);
+    assert!(read("all").contains("\"entries\":0"));
+}
+
+#[tokio::test]
+async fn an_import_replaces_conditionally_also_where_tags_are_required() {
+    for flags in [&[][..], &["--require-preconditions"]] {
+        let cli = Cli::start_with(flags).await;
+        for (key, value) in [("a", "1"), ("b", "2"), ("c", "3")] {
+            cli.run(&["put", key, value]).await.assert_code(0);
+        }
+        let export = cli.run(&["export"]).await.stdout;
+        cli.run(&["put", "b", "\"other\"", "--force"])
+            .await
+            .assert_code(0);
+        cli.run(&["rm", "c", "--force"]).await.assert_code(0);
+        let import = ["import", "--replace"];
+        let ran = cli.run_with_input(&import, &export).await;
+        let report =
+            json!({"created": 1, "replaced": 1, "same": ["a"], "there": [], "changed": []});
+        assert_eq!(ran.assert_code(0).json(), report);
+        assert_eq!(cli.value("b").await, "2");
+        // What says the same already is not written again.
+        let before = cli.run(&["ls"]).await.stdout;
+        let again = cli.run_with_input(&import, &export).await;
+        let same = json!(["a", "b", "c"]);
+        assert_eq!(again.assert_code(0).json()["same"], same);
+        assert_eq!(cli.run(&["ls"]).await.stdout, before);
+    }
+}
+
+#[tokio::test]
+async fn a_member_that_is_there_twice_is_not_imported() {
+    let cli = Cli::start().await;
+    let export = "{\"export\":{\"format\":1,\"prefix\":\"\"}}\n{\"key\":\"a\",\"value\":{\"x\":1,\"x\":2}}\n{\"end\":{\"entries\":1,\"revision\":1}}\n";
+    let ran = cli.run_with_input(&["import"], export).await;
+    ran.assert_code(1);
+    for part in ["line 2", "\"x\" is there twice", "nothing is written"] {
+        assert!(ran.stderr.contains(part), "{ran:?}");
+    }
+    cli.run(&["get", "a"]).await.assert_code(3);
 }

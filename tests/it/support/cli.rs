@@ -106,9 +106,18 @@ impl Cli {
     /// The texts that edits have kept.
     pub fn kept_texts(&self) -> Vec<String> {
         let files = std::fs::read_dir(self.kept()).unwrap();
-        files
-            .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
+        let paths = files.map(|file| file.unwrap().path());
+        // What a text was made from is beside it.
+        let texts = paths.filter(|path| path.extension().is_some_and(|end| end == "jsonc"));
+        texts
+            .map(|path| std::fs::read_to_string(path).unwrap())
             .collect()
+    }
+
+    /// The names of all files of edits.
+    pub fn kept_files(&self) -> Vec<PathBuf> {
+        let files = std::fs::read_dir(self.kept()).unwrap();
+        files.map(|file| file.unwrap().path()).collect()
     }
 
     /// Edits a key with an editor that does one of `steps` each time that it is opened: shell, in
@@ -182,11 +191,20 @@ pub async fn finish(command: Command) -> Ran {
     ran(&run(command).await)
 }
 
-fn ran(output: &std::process::Output) -> Ran {
+/// What a command came to, by its output.
+pub fn ran(output: &std::process::Output) -> Ran {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).unwrap();
     Ran {
         code: output.status.code().expect("it was not killed"),
         stdout: text(&output.stdout),
         stderr: text(&output.stderr),
     }
+}
+
+/// A server that is none of ifmatch, on a free port; its address.
+pub async fn other_server(router: axum::Router) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async { axum::serve(listener, router).await });
+    address
 }

@@ -1,0 +1,207 @@
+//! What was ended early says what is left, and can be gone on with.
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use axum::http::StatusCode;
+use axum::routing::any;
+use rustix::process::{Signal, kill_process};
+use tokio::process::{Child, Command};
+use tokio::sync::Semaphore;
+
+use crate::support::binary::{BINARY, bare_command, pid_of, soon};
+use crate::support::cli::{Cli, Ran, Script, finish, other_server, ran};
+
+async fn with(key: &str, value: &str) -> Cli {
+    let cli = Cli::start().await;
+    cli.run(&["put", key, value]).await.assert_code(0);
+    cli
+}
+
+/// Runs the command that a failed edit says goes on with its text, with an editor of these steps.
+async fn resume(cli: &Cli, failed: &Ran, steps: &[&str]) -> Ran {
+    let last = failed.stderr.lines().last().unwrap();
+    let command = last.strip_prefix("To go on with it: ifmatch ").expect(last);
+    assert!(command.starts_with("edit --resume "), "{command}");
+    let script = Script::of(steps);
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &format!("'{BINARY}' {command}")])
+        .env("TMPDIR", cli.kept());
+    script.be_editor_of(&mut shell);
+    finish(shell).await
+}
+
+fn spawn(mut command: Command) -> Child {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+async fn end(child: Child) -> Ran {
+    ran(&soon(child.wait_with_output()).await.unwrap())
+}
+
+#[tokio::test]
+async fn an_edit_that_a_signal_ends_names_its_file_and_can_be_resumed() {
+    for (signal, name, code) in [(Signal::TERM, "SIGTERM", 143), (Signal::HUP, "SIGHUP", 129)] {
+        let cli = with("a", r#"{"x":1,"y":1}"#).await;
+        let ready = cli.folder.path().join("ready");
+        // The editor saves, and is open still when the signal comes.
+        let step = format!(
+            r#"sed -i 's/"x": 1/"x": 2/' "$1"; mkfifo '{0}'; read -r line <'{0}'"#,
+            ready.display()
+        );
+        let script = Script::of(&[&step]);
+        let mut command = cli.command(&["edit", "a"]);
+        script.be_editor_of(&mut command);
+        let mut child = spawn(command);
+        // Opening it waits for the editor to read.
+        let opened = tokio::task::spawn_blocking(move || {
+            loop {
+                if ready.exists() {
+                    break std::fs::File::options().write(true).open(&ready).unwrap();
+                }
+                std::thread::yield_now();
+            }
+        });
+        let editor = soon(opened).await.unwrap();
+        kill_process(pid_of(&child), signal).unwrap();
+        soon(child.wait()).await.unwrap();
+        // The editor has the same standard error, and ends when it has read all.
+        drop(editor);
+        let ran = end(child).await;
+        ran.assert_code(code);
+        assert!(ran.stderr.contains(name), "{ran:?}");
+        assert!(ran.stderr.contains("The text is kept in "), "{ran:?}");
+        assert_eq!(cli.value("a").await, r#"{"x":1,"y":1}"#);
+        // What others have saved meanwhile is not undone.
+        cli.run(&["patch", "a", r#"{"y":2}"#]).await.assert_code(0);
+        let resumed = resume(&cli, &ran, &["true"]).await;
+        resumed.assert_code(0);
+        assert_eq!(cli.value("a").await, r#"{"x":2,"y":2}"#);
+        assert!(cli.kept_files().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_editor_that_fails_leaves_a_text_that_can_be_resumed() {
+    let cli = with("a", r#"{"x":1}"#).await;
+    let step = r#"sed -i 's/"x": 1/"x": 2/' "$1"; exit 7"#;
+    let failed = cli.edit(&["a"], &[step]).await.ran;
+    failed.assert_code(1);
+    // A failure on the way loses nothing, either.
+    let again = resume(&cli, &failed, &["exit 8"]).await;
+    again.assert_code(1);
+    let broken = resume(&cli, &again, &[r#"echo '{' >"$1""#, "true"]).await;
+    broken.assert_code(1);
+    let mended = resume(&cli, &broken, &[r#"echo '{"x":3}' >"$1""#]).await;
+    mended.assert_code(0);
+    assert_eq!(cli.value("a").await, r#"{"x":3}"#);
+}
+
+#[tokio::test]
+async fn an_overlap_that_was_left_can_be_settled_later() {
+    const TAKE_MINE: &str = r#"sed -i -e '/^|||||||/,/^>>>>>>>/d' -e '/^<<<<<<</d' "$1""#;
+    let cli = with("a", r#"{"x":1,"y":1}"#).await;
+    let conflict = r#"sed -i 's/"x": 1/"x": 2/' "$1"; ifmatch patch a '{"x":3,"y":3}'"#;
+    let left = cli.edit(&["a"], &[conflict, "true"]).await.ran;
+    left.assert_code(4);
+    // To leave the editor settles nothing.
+    let left = resume(&cli, &left, &["true", "true"]).await;
+    assert_ne!(left.code, 0);
+    assert_eq!(cli.value("a").await, r#"{"x":3,"y":3}"#);
+    let settled = resume(&cli, &left, &[TAKE_MINE]).await;
+    settled.assert_code(0);
+    assert_eq!(cli.value("a").await, r#"{"x":2,"y":3}"#);
+}
+
+#[tokio::test]
+async fn a_text_that_would_undo_what_it_has_not_seen_meets_the_conflict_again() {
+    let cli = with("a", r#"{"x":1,"y":1}"#).await;
+    // An editor that writes its own text over the marks.
+    let same = r#"echo '{"x":2,"y":1}' >"$1""#;
+    let first = format!(r#"{same}; ifmatch patch a '{{"x":3,"y":9}}'"#);
+    let left = cli.edit(&["a"], &[&first, same]).await.ran;
+    left.assert_code(4);
+    let again = resume(&cli, &left, &["true", "true"]).await;
+    again.assert_code(4);
+    assert_eq!(cli.value("a").await, r#"{"x":3,"y":9}"#);
+}
+
+#[tokio::test]
+async fn a_resumed_text_goes_with_its_key_and_what_it_was_made_from() {
+    let cli = with("a", "1").await;
+    cli.run(&["put", "b", "1"]).await.assert_code(0);
+    let failed = cli.edit(&["a"], &["echo 2 >\"$1\"; exit 7"]).await.ran;
+    failed.assert_code(1);
+    let files = cli.kept_files();
+    let text = files
+        .iter()
+        .find(|path| path.extension().unwrap() == "jsonc")
+        .unwrap();
+    let text = text.to_str().unwrap();
+    let other = cli.run(&["edit", "b", "--resume", text]).await;
+    assert!(other.assert_code(1).stderr.contains("key a"), "{other:?}");
+    std::fs::remove_file(format!("{text}.base")).unwrap();
+    let alone = cli.run(&["edit", "a", "--resume", text]).await;
+    assert!(alone.assert_code(1).stderr.contains(".base"), "{alone:?}");
+    assert_eq!(cli.kept_texts(), ["2\n"]);
+    for key in ["a", "b"] {
+        assert_eq!(cli.value(key).await, "1");
+    }
+}
+
+#[tokio::test]
+async fn an_import_that_a_signal_ends_says_how_far_it_was() {
+    for (signal, name, code) in [(Signal::INT, "Ctrl-C", 130), (Signal::TERM, "SIGTERM", 143)] {
+        let asked = Arc::new(AtomicU32::new(0));
+        let may_answer = Arc::new(Semaphore::new(0));
+        let (counter, permits) = (Arc::clone(&asked), Arc::clone(&may_answer));
+        let router = axum::Router::new().fallback(any(move || async move {
+            counter.fetch_add(1, Ordering::SeqCst);
+            permits.acquire().await.unwrap().forget();
+            let tag = [("etag", "\"1-a\""), ("location", "/kv/a")];
+            (StatusCode::NO_CONTENT, tag)
+        }));
+        let address = other_server(router).await;
+        let folder = tempfile::tempdir().unwrap();
+        let export = folder.path().join("export");
+        let entries = (0..1000).map(|n| format!("{{\"key\":\"{n}\",\"value\":1}}\n"));
+        let text = format!(
+            "{{\"export\":{{\"format\":1,\"prefix\":\"\"}}}}\n{}{{\"end\":{{\"entries\":1000,\"revision\":1}}}}\n",
+            entries.collect::<String>()
+        );
+        std::fs::write(&export, text).unwrap();
+        let mut command = bare_command(BINARY);
+        command
+            .arg("import")
+            .arg(&export)
+            .env("IFMATCH_SERVER", &address);
+        let child = spawn(command);
+        let some_are_asked = async {
+            while asked.load(Ordering::SeqCst) < 10 {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon(some_are_asked).await;
+        kill_process(pid_of(&child), signal).unwrap();
+        // What is under way is waited for, and nothing else is begun.
+        tokio::task::spawn({
+            let may_answer = Arc::clone(&may_answer);
+            async move { may_answer.add_permits(1000) }
+        });
+        let ran = end(child).await;
+        ran.assert_code(code);
+        let created = ran.json()["created"].as_u64().unwrap();
+        assert_eq!(created, u64::from(asked.load(Ordering::SeqCst)));
+        assert!(created < 1000, "{ran:?}");
+        for part in [
+            name,
+            &format!("{created} of 1000 were written"),
+            "run it again",
+        ] {
+            assert!(ran.stderr.contains(part), "{part}: {ran:?}");
+        }
+    }
+}
