@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use crate::admission::DEFAULT_MAX_IN_FLIGHT_BYTES;
-use crate::api::Limits;
+use crate::api::{HostName, Limits};
 use crate::model::DEFAULT_MAX_VALUE_BYTES;
 use crate::service::{self, Policy};
 use crate::storage::feed::DEFAULT_WATCH_BUFFER_BYTES;
@@ -28,6 +28,17 @@ pub struct Config {
         default_value = "127.0.0.1:8080"
     )]
     pub listen: String,
+
+    /// A host name or address by which clients may ask for this service, besides loopback and where it
+    /// listens; repeat it, or separate several by commas. Beyond loopback every host is answered unless
+    /// some are named here
+    #[arg(
+        long,
+        env = "IFMATCH_ALLOWED_HOST",
+        value_name = "HOST",
+        value_delimiter = ','
+    )]
+    pub allowed_host: Vec<HostName>,
 
     /// The data file; it is created by the first write
     #[arg(

@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use ifmatch::api;
+use ifmatch::api::{self, AllowedHosts};
 use ifmatch::cli::{self, Arguments, Task};
 use ifmatch::config::{Config, LogFormat};
 use ifmatch::service::Service;
@@ -88,7 +88,8 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
         version = env!("CARGO_PKG_VERSION"),
         "started"
     );
-    let served = api::serve(listener, service, config.limits(), shutdown).await;
+    let hosts = AllowedHosts::listening_on(address, &config.listen, &config.allowed_host);
+    let served = api::serve(listener, service, config.limits(), hosts, shutdown).await;
     served.map_err(|error| {
         let reason = error
             .source()

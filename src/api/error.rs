@@ -29,6 +29,12 @@ const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 /// Why a request failed.
 #[derive(Debug)]
 pub enum ApiError {
+    /// The request has no `Host`, several, or one that is not a host (RFC 9112 §3.2).
+    InvalidHost,
+    /// The host is not one that the service answers for.
+    Misdirected,
+    /// A page of another site would write.
+    CrossSite,
     /// No route has this path.
     NoSuchPath,
     /// The path has a route, but not for this method. The router adds `Allow`.
@@ -141,6 +147,9 @@ impl ApiError {
         use StatusCode as S;
         let message = self.message();
         match self {
+            Self::InvalidHost => answer(S::BAD_REQUEST, "invalid_request", message),
+            Self::Misdirected => answer(S::MISDIRECTED_REQUEST, "misdirected", message),
+            Self::CrossSite => answer(S::FORBIDDEN, "forbidden", message),
             Self::NoSuchPath | Self::Service(Error::NotFound) => {
                 answer(S::NOT_FOUND, "not_found", message)
             }
@@ -220,6 +229,19 @@ impl ApiError {
     /// A sentence for a person. Nothing of the inside of the process is in it.
     fn message(&self) -> String {
         match self {
+            Self::InvalidHost => {
+                "the request must have one Host field with a valid host (RFC 9112 §3.2)".to_owned()
+            }
+            Self::Misdirected => {
+                "the service does not answer for the host in Host, and nothing was \
+                 done; use localhost, or start the service with --allowed-host and that name"
+                    .to_owned()
+            }
+            Self::CrossSite => {
+                "a page of another site may not write here, and nothing was written; \
+                 Origin must be that of the Host field, also behind a proxy"
+                    .to_owned()
+            }
             Self::NoSuchPath => "there is nothing at this path".to_owned(),
             Self::MethodNotAllowed => {
                 "this path does not take this method; Allow names those that it takes".to_owned()

@@ -10,6 +10,11 @@ use super::Shared;
 use super::reply::NO_STORE;
 use crate::model::Revision;
 
+/// Whether a path is that of a probe, which is answered whatever it calls the service.
+pub fn is_probe(path: &str) -> bool {
+    matches!(path, "/health" | "/health/live" | "/health/ready")
+}
+
 /// 200 while the process answers.
 pub async fn live() -> Response {
     let body = StatusBody { status: "ok" };

@@ -9,6 +9,7 @@ mod error;
 mod extract;
 mod handlers;
 mod health;
+mod hosts;
 mod listing;
 mod observe;
 mod pieces;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::{get, post};
 
+pub use self::hosts::{AllowedHosts, HostName, HostNameError};
 use self::observe::{NumberRequests, Observe};
 pub use self::server::{listen, serve};
 use crate::model::random_token;
@@ -52,7 +54,7 @@ struct Shared {
 }
 
 /// All routes.
-pub fn router(service: Arc<Service>, limits: Limits) -> Api {
+pub fn router(service: Arc<Service>, limits: Limits, hosts: AllowedHosts) -> Api {
     let entry = get(handlers::read)
         .post(handlers::put)
         .put(handlers::put)
@@ -72,14 +74,14 @@ pub fn router(service: Arc<Service>, limits: Limits) -> Api {
         .route("/kv/{*key}", entry)
         .fallback(handlers::no_such_path)
         .method_not_allowed_fallback(handlers::method_not_allowed);
-    finish(routes, Shared { service, limits })
+    finish(routes, Shared { service, limits }, hosts)
 }
 
 /// The routes of a connection past the limit: probes are answered, everything else is told to
 /// come back.
-fn overload_router(service: Arc<Service>, limits: Limits) -> Api {
+fn overload_router(service: Arc<Service>, limits: Limits, hosts: AllowedHosts) -> Api {
     let routes = health_routes().fallback(handlers::overloaded);
-    finish(routes, Shared { service, limits })
+    finish(routes, Shared { service, limits }, hosts)
 }
 
 fn health_routes() -> Router<Shared> {
@@ -93,8 +95,8 @@ fn health_routes() -> Router<Shared> {
 /// each `Router::layer` would box every request once more.
 pub type Api = Observe<Router>;
 
-fn finish(routes: Router<Shared>, shared: Shared) -> Api {
+fn finish(routes: Router<Shared>, shared: Shared, hosts: AllowedHosts) -> Api {
     let limits = shared.limits;
     let numbers = NumberRequests::of_process(random_token());
-    Observe::new(routes.with_state(shared), numbers, limits)
+    Observe::new(routes.with_state(shared), numbers, limits, hosts)
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderName, HeaderValue, Request};
+use axum::http::{Extensions, HeaderName, HeaderValue, Method, Request, Uri};
 use axum::response::{IntoResponse as _, Response};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
@@ -18,6 +18,7 @@ use tower_http::request_id::{MakeRequestId, RequestId};
 
 use super::Limits;
 use super::error::{ApiError, Cause, Refusal};
+use super::hosts::AllowedHosts;
 use super::prefer::Wait;
 
 /// What a request is called by, in its header or that of its answer.
@@ -82,16 +83,18 @@ pub struct Observe<S> {
     inner: S,
     numbers: NumberRequests,
     limits: Limits,
+    hosts: AllowedHosts,
     refusals: Arc<Refusals>,
 }
 
 impl<S> Observe<S> {
     /// Around `inner`.
-    pub fn new(inner: S, numbers: NumberRequests, limits: Limits) -> Self {
+    pub fn new(inner: S, numbers: NumberRequests, limits: Limits, hosts: AllowedHosts) -> Self {
         Self {
             inner,
             numbers,
             limits,
+            hosts,
             refusals: Arc::default(),
         }
     }
@@ -134,28 +137,34 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let started = Instant::now();
-        let mut limit = self.limits.request_timeout;
-        if request.method().is_safe() {
-            // A reader who asked to wait is not late because it did.
-            limit += Wait::time_of_headers(request.headers());
-        }
-        let method = request.method().clone();
-        let uri = request.uri().clone();
         let id = match request.headers().get(&REQUEST_ID) {
             Some(id) => Some(RequestId::new(id.clone())),
             None => self.numbers.make_request_id(&request),
         };
-        let id = id.map(RequestId::into_header_value);
-        let deadline = started + limit;
+        let asked = Asked {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            id: id.map(RequestId::into_header_value),
+            started: Instant::now(),
+            refusals: Arc::clone(&self.refusals),
+        };
+        if let Err(error) = self.hosts.check(&request) {
+            let response = asked.answered(error.into_response());
+            return Box::pin(async { Ok(response) });
+        }
         let is_safe = request.method().is_safe();
+        let mut limit = self.limits.request_timeout;
+        if is_safe {
+            // A reader who asked to wait is not late because it did.
+            limit += Wait::time_of_headers(request.headers());
+        }
+        let deadline = asked.started + limit;
         if !is_safe {
             request.extensions_mut().insert(Deadline(deadline));
         }
         let answering = self.inner.call(request);
-        let refusals = Arc::clone(&self.refusals);
         Box::pin(async move {
-            let mut response = if is_safe {
+            let response = if is_safe {
                 match timeout_at(deadline, answering).await {
                     Ok(answered) => answered?,
                     Err(_) => ApiError::TimedOut.into_response(),
@@ -164,25 +173,42 @@ where
                 // A write is not cut off from outside: only the service knows what became of it.
                 answering.await?
             };
-            let request_id = id.as_ref().and_then(|id| id.to_str().ok());
-            let (path, status) = (uri.path(), response.status().as_u16());
-            // The clock is read only for a line that is logged.
-            let latency = || started.elapsed();
-            if let Some(Refusal(reason)) = response.extensions().get() {
-                refusals.count(reason);
-            }
-            match response.extensions().get::<Cause>() {
-                Some(Cause(cause)) => tracing::error!(
-                    %method, path, status, latency = ?latency(), request_id, %cause, "request failed"
-                ),
-                None => tracing::debug!(
-                    %method, path, status, latency = ?latency(), request_id, "request"
-                ),
-            }
-            if let Some(id) = id {
-                response.headers_mut().insert(REQUEST_ID, id);
-            }
-            Ok(response)
+            Ok(asked.answered(response))
         })
+    }
+}
+
+/// What is logged of a request, and sent back with its answer.
+struct Asked {
+    method: Method,
+    uri: Uri,
+    id: Option<HeaderValue>,
+    started: Instant,
+    refusals: Arc<Refusals>,
+}
+
+impl Asked {
+    /// Logs the answer and gives it the request's id.
+    fn answered(self, mut response: Response) -> Response {
+        let request_id = self.id.as_ref().and_then(|id| id.to_str().ok());
+        let (method, path) = (&self.method, self.uri.path());
+        let status = response.status().as_u16();
+        // The clock is read only for a line that is logged.
+        let latency = || self.started.elapsed();
+        if let Some(Refusal(reason)) = response.extensions().get() {
+            self.refusals.count(reason);
+        }
+        match response.extensions().get::<Cause>() {
+            Some(Cause(cause)) => tracing::error!(
+                %method, path, status, latency = ?latency(), request_id, %cause, "request failed"
+            ),
+            None => tracing::debug!(
+                %method, path, status, latency = ?latency(), request_id, "request"
+            ),
+        }
+        if let Some(id) = self.id {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
+        response
     }
 }

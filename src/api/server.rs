@@ -24,7 +24,7 @@ use tower::Service as _;
 use super::client::{Client, Clock, Connection, TICK};
 use super::connections::{Capacity, Connections, Place};
 use super::socket::Socket;
-use super::{Api, Limits, overload_router, router};
+use super::{AllowedHosts, Api, Limits, overload_router, router};
 use crate::error::StoreError;
 use crate::service::Service;
 
@@ -77,9 +77,10 @@ pub async fn serve(
     listener: TcpListener,
     service: Arc<Service>,
     limits: Limits,
+    hosts: AllowedHosts,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StoreError> {
-    let acceptor = Acceptor::new(&service, limits);
+    let acceptor = Acceptor::new(&service, limits, hosts);
     let graceful = GracefulShutdown::new();
     let mut ticks = interval(TICK);
     // Ticks that come all at once would make everyone look idle.
@@ -129,7 +130,7 @@ struct Acceptor {
 }
 
 impl Acceptor {
-    fn new(service: &Arc<Service>, limits: Limits) -> Self {
+    fn new(service: &Arc<Service>, limits: Limits, hosts: AllowedHosts) -> Self {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .max_buf_size(CONNECTION_BUFFER_BYTES)
@@ -154,8 +155,8 @@ impl Acceptor {
         Self {
             http,
             overload_http,
-            full: router(Arc::clone(service), limits),
-            overload: overload_router(Arc::clone(service), limits),
+            full: router(Arc::clone(service), limits, hosts.clone()),
+            overload: overload_router(Arc::clone(service), limits, hosts),
             capacity,
             connections: Arc::new(Connections::new(clock.clone())),
             clock,

@@ -41,7 +41,7 @@ async fn answer(stream: &mut TcpStream) -> String {
 }
 
 fn put(more: &str) -> String {
-    format!("PUT /kv/a HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{more}\r\n")
+    format!("PUT /kv/a HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n{more}\r\n")
 }
 
 #[track_caller]
@@ -74,7 +74,7 @@ async fn a_client_that_trickles_its_header_is_cut_off() {
     let folder = tempfile::tempdir().unwrap();
     let process = Process::start(folder.path(), &["--header-timeout", "200ms"]).await;
     let stream = connect(&process).await;
-    let answer = exchange(stream, b"GET /health HTTP/1.1\r\nHost: x\r\nX-").await;
+    let answer = exchange(stream, b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-").await;
     assert!(!answer.contains("200 OK"), "{answer}");
 }
 
@@ -105,11 +105,11 @@ async fn a_client_that_never_reads_its_answer_loses_its_place() {
 
     let process = Process::start(folder.path(), &arguments).await;
     let mut unread = connect(&process).await;
-    let request = b"GET /kv HTTP/1.1\r\nHost: x\r\n\r\n";
+    let request = b"GET /kv HTTP/1.1\r\nHost: localhost\r\n\r\n";
     unread.write_all(request).await.unwrap();
     // It has begun to answer, so the place is taken.
     unread.readable().await.unwrap();
-    let probe = "GET /kv/none HTTP/1.1\r\nHost: x\r\n\r\n";
+    let probe = "GET /kv/none HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let told = exchange(connect(&process).await, probe.as_bytes()).await;
     assert_unavailable(&told);
     let served = async {
@@ -130,7 +130,7 @@ async fn a_client_that_never_reads_its_answer_loses_its_place() {
 async fn past_the_limit_of_connections_a_client_is_told_and_a_probe_is_answered() {
     let folder = tempfile::tempdir().unwrap();
     let process = Process::start(folder.path(), &["--max-connections", "2"]).await;
-    let probe = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    let probe = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let mut places = [connect(&process).await, connect(&process).await];
     for place in &mut places {
         place.write_all(probe("/kv").as_bytes()).await.unwrap();
@@ -206,7 +206,7 @@ async fn pipelined_requests_are_answered_in_order() {
     for value in 1..=3 {
         requests += &(put("Content-Length: 1\r\n") + &value.to_string());
     }
-    requests += "GET /kv/a HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    requests += "GET /kv/a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let answers = exchange(connect(&process).await, requests.as_bytes()).await;
     let versions: Vec<_> = answers
         .split("\"version\":")

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::Request;
 use http_body_util::BodyExt as _;
-use ifmatch::api::serve;
+use ifmatch::api::{AllowedHosts, serve};
 use ifmatch::model::Key;
 use ifmatch::service::Policy;
 use ifmatch::storage::Store;
@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::api::{Answer, Api, LIMITS, taken_in_pieces};
+use crate::support::api::{Answer, Api, LIMITS, LOOPBACK, taken_in_pieces};
 use crate::support::binary::soon;
 
 const ENTRIES: usize = 300;
@@ -192,7 +192,8 @@ async fn a_list_that_was_cut_off_has_no_end_on_the_wire() {
     }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let serving = serve(listener, Arc::clone(&api.service), LIMITS, pending());
+    let hosts = AllowedHosts::listening_on(LOOPBACK, "localhost:8080", &[]);
+    let serving = serve(listener, Arc::clone(&api.service), LIMITS, hosts, pending());
     let serving = tokio::spawn(serving);
     let mut client = TcpStream::connect(address).await.unwrap();
     client

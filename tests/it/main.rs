@@ -18,6 +18,7 @@ mod editors;
 mod errors;
 mod faults;
 mod fuzz;
+mod hosts;
 mod http;
 mod identity;
 mod journal;

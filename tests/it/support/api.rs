@@ -1,13 +1,14 @@
 //! The real router on a store, called without a socket.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::BodyExt as _;
-use ifmatch::api::{Limits, router};
+use ifmatch::api::{AllowedHosts, Limits, router};
 use ifmatch::service::{Policy, Service, Settings};
 use ifmatch::storage::Store;
 use ifmatch::storage::file::{FileStore, Journaling};
@@ -16,6 +17,9 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use super::contract;
+
+/// Where a service of a test listens, as far as it knows.
+pub const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 /// Limits that no test meets by chance.
 pub const LIMITS: Limits = Limits {
@@ -60,9 +64,19 @@ impl Api {
     }
 
     pub fn with_settings(store: Arc<dyn Store>, settings: Settings, limits: Limits) -> Self {
+        let hosts = AllowedHosts::listening_on(LOOPBACK, "localhost:8080", &[]);
+        Self::with_hosts(store, settings, limits, hosts)
+    }
+
+    pub fn with_hosts(
+        store: Arc<dyn Store>,
+        settings: Settings,
+        limits: Limits,
+        hosts: AllowedHosts,
+    ) -> Self {
         let service = Arc::new(Service::new(store, settings));
         Self {
-            router: router(Arc::clone(&service), limits),
+            router: router(Arc::clone(&service), limits, hosts),
             checked: true,
             service,
         }
@@ -100,8 +114,12 @@ impl Api {
         }
     }
 
-    /// The answer as soon as it begins.
-    pub async fn begin(&self, request: Request<Body>) -> Response<Body> {
+    /// The answer as soon as it begins. Every client names a host; a test of hosts its own.
+    pub async fn begin(&self, mut request: Request<Body>) -> Response<Body> {
+        if request.version() == Version::HTTP_11 {
+            let host = request.headers_mut().entry(header::HOST);
+            host.or_insert(HeaderValue::from_static("localhost"));
+        }
         self.router.clone().oneshot(request).await.unwrap()
     }
 
@@ -153,6 +171,11 @@ pub struct Call<'a> {
 impl Call<'_> {
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.request = self.request.header(name, value);
+        self
+    }
+
+    pub fn version(mut self, version: Version) -> Self {
+        self.request = self.request.version(version);
         self
     }
 

@@ -1,0 +1,402 @@
+//! Which hosts the service answers for, and from which pages a write may come.
+//!
+//! A page on another site can make a browser send requests here, also under a name of its own that it
+//! has pointed at a loopback address (DNS rebinding). `Host` gives the second away, `Sec-Fetch-Site` and
+//! `Origin` the first; scripts cannot set any of them.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::http::{HeaderName, HeaderValue, Method, Request, Version, header};
+use thiserror::Error;
+
+use super::error::ApiError;
+use super::health;
+
+/// Where a request comes from, as the browser says (W3C Fetch Metadata §2.4).
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// The name of the loopback addresses, and the end of every other name for them (RFC 6761 §6.3).
+const LOOPBACK_NAME: &str = "localhost";
+
+/// A host by its name or address, as `--allowed-host` takes it: without a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostName(Host<String>);
+
+/// Why a text is not a [`HostName`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("write a name or an address without a scheme or a port; every port is allowed")]
+pub struct HostNameError;
+
+impl FromStr for HostName {
+    type Err = HostNameError;
+
+    fn from_str(text: &str) -> Result<Self, HostNameError> {
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Self(Host::Address(address)));
+        }
+        match Authority::parse(text) {
+            Some(Authority { host, port: None }) if !text.is_empty() && !text.ends_with(':') => {
+                Ok(Self(host.into_owned()))
+            }
+            _ => Err(HostNameError),
+        }
+    }
+}
+
+/// The hosts that the service answers for.
+#[derive(Debug, Clone)]
+pub struct AllowedHosts(Option<Arc<[HostName]>>);
+
+impl AllowedHosts {
+    /// Those of a service that listens on `address`, which was asked for as `listen`, a `host:port`.
+    ///
+    /// They are the loopback names and addresses, where it listens, and `allowed`. Beyond loopback every
+    /// host is allowed unless some are named, because a cluster gives a service names of its own.
+    #[must_use]
+    pub fn listening_on(address: SocketAddr, listen: &str, allowed: &[HostName]) -> Self {
+        if allowed.is_empty() && !is_loopback(address.ip()) {
+            return Self(None);
+        }
+        let mut hosts = allowed.to_vec();
+        hosts.push(HostName(Host::Address(address.ip())));
+        hosts.extend(
+            Authority::parse(listen).map(|authority| HostName(authority.host.into_owned())),
+        );
+        Self(Some(hosts.into()))
+    }
+
+    fn allow(&self, host: Host<&str>) -> bool {
+        let Some(allowed) = &self.0 else {
+            return true;
+        };
+        let is_local = match host {
+            Host::Address(address) => is_loopback(address),
+            Host::Name(name) => is_loopback_name(name),
+        };
+        is_local || allowed.iter().any(|allowed| host.is(&allowed.0))
+    }
+
+    /// Checks where a request goes and where it comes from, before its path is looked at.
+    ///
+    /// # Errors
+    /// [`ApiError::InvalidHost`] (RFC 9112 §3.2), [`ApiError::Misdirected`], [`ApiError::CrossSite`].
+    pub fn check<B>(&self, request: &Request<B>) -> Result<(), ApiError> {
+        let host = host_of(request)?;
+        if !health::is_probe(request.uri().path()) {
+            let is_allowed = match host {
+                Some(authority) => self.allow(authority.host),
+                // HTTP/1.0 has no Host: proxies ask so whether the service is there.
+                None => self.0.is_none() || request.method() == Method::OPTIONS,
+            };
+            if !is_allowed {
+                return Err(ApiError::Misdirected);
+            }
+        }
+        if !request.method().is_safe() && is_cross_site(request, host) {
+            return Err(ApiError::CrossSite);
+        }
+        Ok(())
+    }
+}
+
+/// The host and port that a request is for: those of its target, if it names them, else those of `Host`.
+///
+/// # Errors
+/// [`ApiError::InvalidHost`].
+fn host_of<B>(request: &Request<B>) -> Result<Option<Authority<'_>>, ApiError> {
+    let mut lines = request.headers().get_all(header::HOST).iter();
+    let host = match (lines.next(), lines.next()) {
+        (None, _) if request.version() >= Version::HTTP_11 => return Err(ApiError::InvalidHost),
+        (None, _) => None,
+        (Some(line), None) => Some(read_host(line)?),
+        (Some(_), Some(_)) => return Err(ApiError::InvalidHost),
+    };
+    match request.uri().authority() {
+        Some(authority) => {
+            let authority = Authority::parse(authority.as_str()).ok_or(ApiError::InvalidHost)?;
+            Ok(Some(authority))
+        }
+        None => Ok(host),
+    }
+}
+
+fn read_host(line: &HeaderValue) -> Result<Authority<'_>, ApiError> {
+    let authority = line.to_str().ok().and_then(Authority::parse);
+    authority.ok_or(ApiError::InvalidHost)
+}
+
+/// Whether a browser says that a page of another site makes this request.
+fn is_cross_site<B>(request: &Request<B>, host: Option<Authority<'_>>) -> bool {
+    let headers = request.headers();
+    let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
+    if sites.any(|site| site.as_bytes().eq_ignore_ascii_case(b"cross-site")) {
+        return true;
+    }
+    let mut origins = headers.get_all(header::ORIGIN).iter();
+    origins.any(|origin| !is_origin_of(origin, host))
+}
+
+/// Whether an `Origin` (RFC 6454 §7) is that of the host. A proxy may speak TLS in front of the service.
+fn is_origin_of(origin: &HeaderValue, host: Option<Authority<'_>>) -> bool {
+    let origin = origin.to_str().unwrap_or_default();
+    let (authority, default_port) = match origin.split_once("://") {
+        Some(("http", authority)) => (authority, 80),
+        Some(("https", authority)) => (authority, 443),
+        _ => return false,
+    };
+    let (Some(origin), Some(host)) = (Authority::parse(authority), host) else {
+        return false;
+    };
+    let port = |authority: Authority<'_>| authority.port.unwrap_or(default_port);
+    port(origin) == port(host) && origin.host.is(&host.host)
+}
+
+/// A host and a port, as `Host` and a request's target name them: `uri-host [ ":" port ]`
+/// (RFC 9110 §7.2, RFC 3986 §3.2.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Authority<'a> {
+    host: Host<&'a str>,
+    port: Option<u16>,
+}
+
+impl<'a> Authority<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (address, port) = rest.split_once(']')?;
+                let address: Ipv6Addr = address.parse().ok()?;
+                (Host::Address(address.into()), port)
+            }
+            None => {
+                let end = text.find(':').unwrap_or(text.len());
+                let (name, port) = text.split_at(end);
+                (Host::parse_name(name)?, port)
+            }
+        };
+        let port = match port.strip_prefix(':') {
+            Some("") => None,
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Some(digits.parse().ok()?)
+            }
+            None if port.is_empty() => None,
+            _ => return None,
+        };
+        Some(Self { host, port })
+    }
+}
+
+/// A host, whose name is borrowed from a request or kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Host<T> {
+    Address(IpAddr),
+    Name(T),
+}
+
+impl<'a> Host<&'a str> {
+    fn parse_name(name: &'a str) -> Option<Self> {
+        if let Ok(address) = name.parse::<Ipv4Addr>() {
+            return Some(Self::Address(address.into()));
+        }
+        is_reg_name(name.as_bytes()).then_some(Self::Name(name))
+    }
+
+    fn into_owned(self) -> Host<String> {
+        match self {
+            Self::Address(address) => Host::Address(address),
+            Self::Name(name) => Host::Name(name.to_owned()),
+        }
+    }
+
+    fn is(self, other: &Host<impl AsRef<str>>) -> bool {
+        match (self, other) {
+            (Self::Address(this), Host::Address(other)) => {
+                this.to_canonical() == other.to_canonical()
+            }
+            (Self::Name(this), Host::Name(other)) => {
+                without_dot(this).eq_ignore_ascii_case(without_dot(other.as_ref()))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether it is `*( unreserved / pct-encoded / sub-delims )` (RFC 3986 §3.2.2).
+fn is_reg_name(name: &[u8]) -> bool {
+    let mut rest = name;
+    while let [first, after @ ..] = rest {
+        rest = match (first, after) {
+            (b'%', [one, other, after @ ..])
+                if one.is_ascii_hexdigit() && other.is_ascii_hexdigit() =>
+            {
+                after
+            }
+            (byte, after) if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(byte) => {
+                after
+            }
+            _ => return false,
+        };
+    }
+    true
+}
+
+/// A name may end with the dot of the root.
+fn without_dot(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}
+
+fn is_loopback_name(name: &str) -> bool {
+    let name = without_dot(name);
+    let start = name.len().saturating_sub(LOOPBACK_NAME.len());
+    let (before, end) = (&name.as_bytes()[..start], &name.as_bytes()[start..]);
+    end.eq_ignore_ascii_case(LOOPBACK_NAME.as_bytes())
+        && (before.is_empty() || before.ends_with(b"."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(address: &str, listen: &str, allowed: &[&str]) -> AllowedHosts {
+        let allowed: Vec<HostName> = allowed.iter().map(|name| name.parse().unwrap()).collect();
+        AllowedHosts::listening_on(address.parse().unwrap(), listen, &allowed)
+    }
+
+    fn allow(hosts: &AllowedHosts, host: &str) -> Option<bool> {
+        Authority::parse(host).map(|authority| hosts.allow(authority.host))
+    }
+
+    #[test]
+    fn on_loopback_only_loopback_the_listen_address_and_what_is_allowed_are_answered_for() {
+        let hosts = hosts("127.0.0.1:80", "kv:80", &["docs.example", "2001:db8::1"]);
+        for host in [
+            "localhost",
+            "LocalHost:1",
+            "localhost.",
+            "a.localhost:80",
+            "127.0.0.1",
+            "127.9.9.9:80",
+            "[::1]:80",
+            "[::ffff:127.0.0.1]",
+            "kv",
+            "KV.:8080",
+            "docs.example",
+            "Docs.Example.:99",
+            "[2001:db8:0::1]",
+        ] {
+            assert_eq!(allow(&hosts, host), Some(true), "{host}");
+        }
+        for host in [
+            "",
+            ":80",
+            "evil.example",
+            "localhost.evil.example",
+            "notlocalhost",
+            "docs.example.evil",
+            "a.docs.example",
+            "127.0.0.1.evil.example",
+            "127.1",
+            "2130706433",
+            "0.0.0.0",
+            "10.0.0.1",
+            "[::]",
+            "%6cocalhost",
+            "x_y",
+        ] {
+            assert_eq!(allow(&hosts, host), Some(false), "{host}");
+        }
+    }
+
+    #[test]
+    fn beyond_loopback_every_host_is_allowed_unless_some_are_named() {
+        let any = hosts("0.0.0.0:80", "0.0.0.0:80", &[]);
+        let named = hosts("10.0.0.1:80", "10.0.0.1:80", &["kv.example"]);
+        for (host, is_named) in [
+            ("evil.example", false),
+            ("10.0.0.2", false),
+            ("kv.example:1", true),
+            ("10.0.0.1", true),
+            ("localhost", true),
+        ] {
+            assert_eq!(allow(&any, host), Some(true), "{host}");
+            assert_eq!(allow(&named, host), Some(is_named), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_no_url_may_have_is_invalid() {
+        for host in [
+            "a b",
+            "a/b",
+            "a@b",
+            "a:b",
+            "a:1:2",
+            "a:65536",
+            "a:+1",
+            "::1",
+            "[::1",
+            "[::1]80",
+            "[a]",
+            "[127.0.0.1]",
+            "a%",
+            "a%2",
+            "a%zz",
+            "a\"b",
+            "a<b",
+            "\u{e4}",
+            "http://a",
+        ] {
+            assert_eq!(Authority::parse(host), None, "{host}");
+        }
+    }
+
+    #[test]
+    fn an_allowed_host_is_a_name_or_an_address_alone() {
+        for name in ["kv.example", "10.0.0.1", "::1", "[::1]", "a_b"] {
+            assert!(name.parse::<HostName>().is_ok(), "{name}");
+        }
+        for bad in [
+            "",
+            "kv:80",
+            "kv:",
+            "http://kv",
+            "kv/",
+            "[::1]:80",
+            "a b",
+            "kv,other",
+        ] {
+            // A comma separates two in the flag, before this is read.
+            assert_eq!(bad.parse::<HostName>().is_ok(), bad == "kv,other", "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_compared_with_its_port() {
+        for (origin, host, same) in [
+            ("http://localhost:8080", "localhost:8080", true),
+            ("http://LOCALHOST:8080", "localhost:8080", true),
+            ("http://localhost", "localhost:80", true),
+            ("https://kv.example", "kv.example", true),
+            ("https://kv.example", "kv.example:443", true),
+            ("http://[::1]:8080", "[::1]:8080", true),
+            ("http://localhost:3000", "localhost:8080", false),
+            ("http://localhost", "localhost:8080", false),
+            ("http://localhost:8080", "127.0.0.1:8080", false),
+            ("https://kv.example", "kv.example:80", false),
+            ("http://evil.example:8080", "localhost:8080", false),
+            ("null", "localhost:8080", false),
+            ("", "localhost:8080", false),
+            ("file://localhost:8080", "localhost:8080", false),
+            ("http://localhost:8080/", "localhost:8080", false),
+            ("http://a@localhost:8080", "localhost:8080", false),
+        ] {
+            let host = Authority::parse(host);
+            let origin_line = HeaderValue::from_static(origin);
+            assert_eq!(is_origin_of(&origin_line, host), same, "{origin} {host:?}");
+        }
+    }
+}
