@@ -71,7 +71,8 @@ pub struct Config {
           default_value_t = DEFAULT_MAX_IN_FLIGHT_BYTES)]
     pub max_in_flight_bytes: usize,
 
-    /// Answer 428 to a write that has neither If-Match nor If-None-Match
+    /// Answer 428 to a write that does not rule out a lost update: one without an entity tag in If-Match
+    /// and without If-None-Match: *
     #[arg(long, env = "IFMATCH_REQUIRE_PRECONDITIONS",
           value_parser = clap::builder::BoolishValueParser::new())]
     pub require_preconditions: bool,

@@ -74,10 +74,12 @@ pub struct Preconditions {
 }
 
 impl Preconditions {
-    /// Whether an entity tag is named, which is what rules out a lost update.
+    /// Whether a write under them cannot replace what its client has not seen: it names the state that it
+    /// replaces, or replaces none. `If-Match: *` takes whatever is there, `If-None-Match: "a"` all but one
+    /// state, and a date all that was written within its second.
     #[must_use]
-    pub fn name_a_tag(&self) -> bool {
-        self.if_match.is_some() || self.if_none_match.is_some()
+    pub fn rule_out_lost_updates(&self) -> bool {
+        matches!(self.if_match, Some(Tags::Listed(_))) || self.if_none_match == Some(Tags::Any)
     }
 }
 

@@ -58,7 +58,7 @@ impl Default for Settings {
 pub enum Policy {
     /// Every write.
     AllWrites,
-    /// Only writes that name an entity tag (RFC 6585 §3).
+    /// Only writes whose preconditions rule out a lost update (RFC 6585 §3).
     ConditionalWrites,
 }
 
@@ -191,7 +191,8 @@ impl Service {
     }
 
     fn check_policy(&self, conditions: &Preconditions) -> Result<(), Error> {
-        if self.settings.policy == Policy::ConditionalWrites && !conditions.name_a_tag() {
+        if self.settings.policy == Policy::ConditionalWrites && !conditions.rule_out_lost_updates()
+        {
             return Err(Error::PreconditionRequired);
         }
         Ok(())
