@@ -67,6 +67,8 @@ pub enum ApiError {
     UnsupportedPatchType,
     /// The body is JSON, but no patch document.
     InvalidPatch(PatchError),
+    /// The body is an array that is not said to be a JSON Patch.
+    UntypedPatch,
     /// The body is JSON, but no transaction.
     InvalidTransaction(String),
     /// The body is compressed.
@@ -157,7 +159,9 @@ impl ApiError {
             Self::InvalidKeyEncoding | Self::InvalidKey(_) => {
                 answer(S::BAD_REQUEST, "invalid_key", message)
             }
-            Self::InvalidPatch(_) => answer(S::BAD_REQUEST, "invalid_patch", message),
+            Self::InvalidPatch(_) | Self::UntypedPatch => {
+                answer(S::BAD_REQUEST, "invalid_patch", message)
+            }
             Self::InvalidTransaction(_) => answer(S::BAD_REQUEST, "invalid_transaction", message),
             Self::InvalidQuery(_) => answer(S::BAD_REQUEST, "invalid_query", message),
             Self::InvalidPrecondition { .. } => {
@@ -262,11 +266,19 @@ impl ApiError {
             Self::UnsupportedPatchType => {
                 format!("the Content-Type must be one of {PATCH_TYPES}")
             }
+            Self::UntypedPatch => {
+                "the body is an array, and nothing was patched: send a JSON Patch as \
+                 application/json-patch+json, or an array that is to replace the value as \
+                 application/merge-patch+json"
+                    .to_owned()
+            }
             Self::InvalidPatch(error) => format!("the body is not a patch document: {error}"),
             Self::Service(Error::TransactionFailed(_)) => {
                 "some operations do not hold, so nothing was done; failed names them".to_owned()
             }
-            Self::UnsupportedMediaType => "the Content-Type must be application/json".to_owned(),
+            Self::UnsupportedMediaType => "the Content-Type must be application/json, or another \
+                 application/…+json that is no patch; PATCH takes patches"
+                .to_owned(),
             Self::UnsupportedContentCoding => {
                 "a body with a Content-Encoding is not taken".to_owned()
             }
@@ -296,7 +308,8 @@ impl ApiError {
                 "the precondition does not hold: what it names is not there".to_owned()
             }
             Self::Service(Error::PreconditionRequired) => {
-                "send If-Match with the ETag that you have read, or If-None-Match: * to create"
+                "nothing was written, because the write could replace what you have not seen: send \
+                 If-Match with the etag that you have read, or If-None-Match: * to create"
                     .to_owned()
             }
             Self::Service(Error::Store(StoreError::NotApplied(_))) => {

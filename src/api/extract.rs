@@ -228,9 +228,9 @@ impl FromRequest<Shared> for PatchInBody {
 
     async fn from_request(request: Request, shared: &Shared) -> Result<Self, ApiError> {
         let read_patch = match media_type(request.headers()).as_deref() {
-            // Generated clients call a merge patch so.
-            Some(MERGE_PATCH | JSON) => Patch::merge,
-            Some(JSON_PATCH) => Patch::operations,
+            Some(MERGE_PATCH) => read_merge_patch,
+            Some(JSON_PATCH) => read_json_patch,
+            Some(JSON) => read_untyped_patch,
             _ => return Err(ApiError::UnsupportedPatchType),
         };
         check_content_coding(request.headers())?;
@@ -239,12 +239,35 @@ impl FromRequest<Shared> for PatchInBody {
         let (text, admission) = read(request, shared, max_bytes).await?;
         let workers = shared.service.workers();
         let patch = workers.run(text.len(), deadline, move |_| read_patch(&text));
-        match patch.await? {
-            Ok(patch) => Ok(Self(patch, admission)),
-            Err(PatchError::Syntax(error)) => Err(ApiError::InvalidJson(error)),
-            Err(other) => Err(ApiError::InvalidPatch(other)),
+        Ok(Self(patch.await??, admission))
+    }
+}
+
+impl From<PatchError> for ApiError {
+    fn from(error: PatchError) -> Self {
+        match error {
+            PatchError::Syntax(error) => Self::InvalidJson(error),
+            other => Self::InvalidPatch(other),
         }
     }
+}
+
+fn read_merge_patch(text: &[u8]) -> Result<Patch, ApiError> {
+    Ok(Patch::merge(text)?)
+}
+
+fn read_json_patch(text: &[u8]) -> Result<Patch, ApiError> {
+    Ok(Patch::operations(text)?)
+}
+
+/// Generated clients call a merge patch plain JSON. An array is most likely a JSON Patch, which as a merge
+/// patch would replace the whole value by itself.
+fn read_untyped_patch(text: &[u8]) -> Result<Patch, ApiError> {
+    let patch = Patch::merge(text)?;
+    if text.trim_ascii_start().starts_with(b"[") {
+        return Err(ApiError::UntypedPatch);
+    }
+    Ok(patch)
 }
 
 /// A body that is said to be JSON, of at most so many bytes. A browser on another site can send
@@ -257,11 +280,21 @@ pub async fn read_json(
     shared: &Shared,
     max_bytes: usize,
 ) -> Result<(Vec<u8>, Admission), ApiError> {
-    if media_type(request.headers()).as_deref() != Some(JSON) {
+    if !media_type(request.headers()).is_some_and(|media_type| is_json(&media_type)) {
         return Err(ApiError::UnsupportedMediaType);
     }
     check_content_coding(request.headers())?;
     read(request, shared, max_bytes).await
+}
+
+/// Whether it is JSON, or JSON by another name (RFC 6839 §3.1). A patch is no value: who sends one here means
+/// another method.
+fn is_json(media_type: &str) -> bool {
+    let name = media_type.strip_prefix("application/");
+    let is_named = name
+        .and_then(|name| name.strip_suffix("+json"))
+        .is_some_and(|name| !name.is_empty());
+    media_type == JSON || (is_named && ![MERGE_PATCH, JSON_PATCH].contains(&media_type))
 }
 
 /// The one media type that the headers name, without its parameters.

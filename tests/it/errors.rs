@@ -203,6 +203,10 @@ async fn a_write_that_is_not_said_to_be_json_is_refused() {
         Some("application/json-patch+json"),
         Some("application/merge-patch+json"),
         Some("text/json"),
+        Some("text/x+json"),
+        Some("application/+json"),
+        Some("application/xjson"),
+        Some("application/json+xml"),
     ] {
         let answer = send(content_type, None).await;
         answer.assert_error(415, "unsupported_media_type");
@@ -214,6 +218,9 @@ async fn a_write_that_is_not_said_to_be_json_is_refused() {
         "application/json",
         "Application/JSON",
         "application/json; charset=utf-8",
+        "application/ld+json",
+        "Application/Vnd.Example.v1+JSON; profile=\"a;b\"",
+        "application/problem+json;charset=utf-8",
     ] {
         assert!(
             send(Some(content_type), None).await.status.is_success(),

@@ -251,6 +251,30 @@ async fn a_refusal_does_not_repeat_a_long_patch() {
 }
 
 #[tokio::test]
+async fn an_array_that_is_not_said_to_be_a_json_patch_replaces_nothing() {
+    let value = r#"{"a":1}"#;
+    for body in [
+        r#"[{"op":"replace","path":"/a","value":2}]"#,
+        " \r\n\t[]",
+        "[1]",
+    ] {
+        for content_type in ["application/json", "Application/JSON; charset=utf-8"] {
+            let answer = patched(value, content_type, body).await.unwrap_err();
+            answer.assert_error(400, "invalid_patch");
+            for named in [MERGE, OPERATIONS] {
+                assert!(answer.text().contains(named), "{answer:?}");
+            }
+        }
+        let replaced = patched(value, MERGE, body).await.unwrap();
+        assert_eq!(replaced.to_string(), body.trim());
+    }
+    let broken = patched(value, "application/json", "[").await.unwrap_err();
+    broken.assert_error(400, "invalid_json");
+    let merged = patched(value, "application/json", r#"{"b":[1]}"#).await;
+    assert_eq!(merged.unwrap().to_string(), r#"{"a":1,"b":[1]}"#);
+}
+
+#[tokio::test]
 async fn preconditions_hold_for_a_patch() {
     let api = Api::in_memory();
     patch(&api, MERGE, "{}")
