@@ -6,12 +6,13 @@
 use std::sync::LazyLock;
 
 use axum::extract::Path;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use axum_extra::headers::{ETag, HeaderMapExt as _, IfNoneMatch};
-use sha2::{Digest as _, Sha256};
+use axum_extra::headers::ETag;
 
+use super::assets;
 use super::error::ApiError;
+use super::extract::NoQuery;
 
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -63,48 +64,26 @@ const FILES: &[File] = &[
 
 /// One tag for all of them, so that a browser never runs one file of an old page with another of a
 /// new one for longer than it takes to ask.
-static TAG: LazyLock<ETag> = LazyLock::new(|| {
-    let mut digest = Sha256::new();
-    for file in FILES {
-        digest.update(file.text);
-    }
-    let digits = hex::encode(&digest.finalize()[..8]);
-    format!("\"{digits}\"").parse().expect("digits are a tag")
-});
+static TAG: LazyLock<ETag> =
+    LazyLock::new(|| assets::tag_of(FILES.iter().map(|file| file.text.as_bytes())));
 
 /// The page.
-pub async fn page(headers: HeaderMap) -> Response {
+pub async fn page(_: NoQuery, headers: HeaderMap) -> Response {
     answer(&headers, PAGE)
 }
 
 /// A file that the page asks for.
-pub async fn file(Path(name): Path<String>, headers: HeaderMap) -> Response {
+pub async fn file(Path(name): Path<String>, _: NoQuery, headers: HeaderMap) -> Response {
     answer(&headers, &name)
 }
 
 fn answer(asked: &HeaderMap, name: &str) -> Response {
-    const NO_SNIFF: (HeaderName, HeaderValue) = (
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
     let Some(file) = FILES.iter().find(|file| file.name == name) else {
         return ApiError::NoSuchPath.into_response();
     };
-    let has_it = asked
-        .typed_get::<IfNoneMatch>()
-        .is_some_and(|tags| !tags.precondition_passes(&TAG));
-    let mut response = if has_it {
-        StatusCode::NOT_MODIFIED.into_response()
-    } else {
-        let media_type = HeaderValue::from_static(file.media_type);
-        ([(header::CONTENT_TYPE, media_type)], file.text).into_response()
-    };
+    let content_type = [(header::CONTENT_TYPE, file.media_type)];
+    let mut response = assets::answer(asked, &TAG, (content_type, file.text));
     let headers = response.headers_mut();
-    headers.typed_insert(TAG.clone());
-    headers.extend([
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache")),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
-        NO_SNIFF,
-    ]);
+    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
     response
 }

@@ -31,6 +31,10 @@ const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 pub enum ApiError {
     /// The request has no `Host`, several, or one that is not a host (RFC 9112 §3.2).
     InvalidHost,
+    /// The body comes in a transfer coding that is not known.
+    UnknownTransferCoding,
+    /// The body is a part of something (RFC 9110 §14.5).
+    PartialContent,
     /// The host is not one that the service answers for.
     Misdirected,
     /// A page of another site would write.
@@ -149,7 +153,9 @@ impl ApiError {
         use StatusCode as S;
         let message = self.message();
         match self {
-            Self::InvalidHost => answer(S::BAD_REQUEST, "invalid_request", message),
+            Self::InvalidHost | Self::UnknownTransferCoding | Self::PartialContent => {
+                answer(S::BAD_REQUEST, "invalid_request", message)
+            }
             Self::Misdirected => answer(S::MISDIRECTED_REQUEST, "misdirected", message),
             Self::CrossSite => answer(S::FORBIDDEN, "forbidden", message),
             Self::NoSuchPath | Self::Service(Error::NotFound) => {
@@ -235,6 +241,14 @@ impl ApiError {
         match self {
             Self::InvalidHost => {
                 "the request must have one Host field with a valid host (RFC 9112 §3.2)".to_owned()
+            }
+            Self::UnknownTransferCoding => {
+                "a Transfer-Encoding other than chunked is not taken".to_owned()
+            }
+            Self::PartialContent => {
+                "a body with a Content-Range is not taken, and nothing was written: send the whole \
+                 value, or a patch with PATCH"
+                    .to_owned()
             }
             Self::Misdirected => {
                 "the service does not answer for the host in Host, and nothing was \

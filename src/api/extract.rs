@@ -7,7 +7,7 @@ use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::http::{HeaderMap, HeaderName, Uri, header};
 use axum_extra::extract::WithRejection;
 use http_body_util::BodyExt as _;
 use percent_encoding::percent_decode_str;
@@ -42,19 +42,40 @@ const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// The path that keys follow.
 const KEY_PATH: &str = "/kv/";
 
-/// The key in the path.
+/// The key in the path of a request that has no query.
 pub struct KeyInPath(pub Key);
 
 impl<S: Sync> FromRequestParts<S> for KeyInPath {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        check_no_query(&parts.uri)?;
         let encoded = parts.uri.path().strip_prefix(KEY_PATH).unwrap_or_default();
         decode(encoded)?
             .parse()
             .map(Self)
             .map_err(ApiError::InvalidKey)
     }
+}
+
+/// A request whose path takes no query and that has none.
+pub struct NoQuery;
+
+impl<S: Sync> FromRequestParts<S> for NoQuery {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        check_no_query(&parts.uri).map(|()| Self)
+    }
+}
+
+/// A parameter that is not known may be a precondition that was meant for a header.
+fn check_no_query(uri: &Uri) -> Result<(), ApiError> {
+    if uri.query().is_none_or(str::is_empty) {
+        return Ok(());
+    }
+    let reason = "this path takes no query; preconditions and preferences are header fields";
+    Err(ApiError::InvalidQuery(reason.to_owned()))
 }
 
 /// Percent-decodes, and refuses what a lenient reader would let pass as it is: then two texts
@@ -233,7 +254,7 @@ impl FromRequest<Shared> for PatchInBody {
             Some(JSON) => read_untyped_patch,
             _ => return Err(ApiError::UnsupportedPatchType),
         };
-        check_content_coding(request.headers())?;
+        check_content(request.headers())?;
         let deadline = Deadline::of(request.extensions()).0;
         let max_bytes = shared.service.max_value_bytes();
         let (text, admission) = read(request, shared, max_bytes).await?;
@@ -283,7 +304,7 @@ pub async fn read_json(
     if !media_type(request.headers()).is_some_and(|media_type| is_json(&media_type)) {
         return Err(ApiError::UnsupportedMediaType);
     }
-    check_content_coding(request.headers())?;
+    check_content(request.headers())?;
     read(request, shared, max_bytes).await
 }
 
@@ -308,7 +329,11 @@ fn media_type(headers: &HeaderMap) -> Option<String> {
     }
 }
 
-fn check_content_coding(headers: &HeaderMap) -> Result<(), ApiError> {
+/// The body must be the whole of what it says, and as it is.
+fn check_content(headers: &HeaderMap) -> Result<(), ApiError> {
+    if headers.contains_key(header::CONTENT_RANGE) {
+        return Err(ApiError::PartialContent);
+    }
     let mut codings = headers.get_all(header::CONTENT_ENCODING).iter();
     if codings.all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
         Ok(())

@@ -1,11 +1,14 @@
 //! One short function per operation: extract, one call, reply.
 
 use axum::extract::State;
-use axum::response::Response;
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse as _, Response};
 
 use super::client::Client;
 use super::error::{self, ApiError};
-use super::extract::{Conditions, KeyInPath, PatchInBody, RangeInQuery, ValueInBody, Watched};
+use super::extract::{
+    Conditions, KeyInPath, NoQuery, PatchInBody, RangeInQuery, ValueInBody, Watched,
+};
 use super::observe::Deadline;
 use super::prefer::{Shown, Wait};
 use super::transaction::TransactionInBody;
@@ -66,6 +69,7 @@ pub async fn delete(
 }
 
 pub async fn transact(
+    _: NoQuery,
     State(shared): State<Shared>,
     shown: Shown,
     Deadline(deadline): Deadline,
@@ -105,12 +109,21 @@ async fn or_refused<T>(shared: &Shared, done: Result<T, Error>) -> Result<T, Api
     }
 }
 
-pub async fn no_such_path() -> ApiError {
-    ApiError::NoSuchPath
+/// 404; 204 for `OPTIONS *`, which asks for the service as a whole (RFC 9110 §9.3.7).
+pub async fn no_such_path(method: Method, uri: Uri) -> Response {
+    if method == Method::OPTIONS && uri.path() == "*" {
+        let every_method = HeaderValue::from_static("GET,HEAD,POST,PUT,PATCH,DELETE");
+        return (StatusCode::NO_CONTENT, [(header::ALLOW, every_method)]).into_response();
+    }
+    ApiError::NoSuchPath.into_response()
 }
 
-pub async fn method_not_allowed() -> ApiError {
-    ApiError::MethodNotAllowed
+/// 405; 204 for `OPTIONS`, which asks for the methods. The router adds `Allow` to both.
+pub async fn method_not_allowed(method: Method) -> Response {
+    if method == Method::OPTIONS {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    ApiError::MethodNotAllowed.into_response()
 }
 
 pub async fn overloaded() -> ApiError {

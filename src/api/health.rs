@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::Shared;
+use super::extract::NoQuery;
 use super::reply::NO_STORE;
 use crate::model::Revision;
 
@@ -16,13 +17,13 @@ pub fn is_probe(path: &str) -> bool {
 }
 
 /// 200 while the process answers.
-pub async fn live() -> Response {
+pub async fn live(_: NoQuery) -> Response {
     let body = StatusBody { status: "ok" };
     answer(true, Json(body))
 }
 
 /// 200 while the service can read and commit, else 503.
-pub async fn ready(State(shared): State<Shared>) -> Response {
+pub async fn ready(_: NoQuery, State(shared): State<Shared>) -> Response {
     let ready = shared.service.health().await.ready;
     let body = StatusBody {
         status: status_of(ready),
@@ -31,7 +32,7 @@ pub async fn ready(State(shared): State<Shared>) -> Response {
 }
 
 /// As [`ready`], with what there is to know.
-pub async fn report(State(shared): State<Shared>) -> Response {
+pub async fn report(_: NoQuery, State(shared): State<Shared>) -> Response {
     let health = shared.service.health().await;
     let body = HealthBody {
         status: status_of(health.ready),

@@ -1,5 +1,6 @@
 //! The HTTP interface: the only part that knows HTTP.
 
+mod assets;
 mod client;
 mod conditional;
 mod connections;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderName, HeaderValue, Method, Request, Uri};
+use axum::http::{Extensions, HeaderName, HeaderValue, Method, Request, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
@@ -23,6 +23,9 @@ use super::prefer::Wait;
 
 /// What a request is called by, in its header or that of its answer.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// No browser takes an answer for something else than it says (WHATWG Fetch, nosniff).
+const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// How often a line tells how many requests were refused.
 const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(10);
@@ -148,7 +151,7 @@ where
             started: Instant::now(),
             refusals: Arc::clone(&self.refusals),
         };
-        if let Err(error) = self.hosts.check(&request) {
+        if let Err(error) = check(&request, &self.hosts) {
             let response = asked.answered(error.into_response());
             return Box::pin(async { Ok(response) });
         }
@@ -176,6 +179,18 @@ where
             Ok(asked.answered(response))
         })
     }
+}
+
+/// What must hold of a request whatever its path.
+///
+/// # Errors
+/// As [`AllowedHosts::check`]; [`ApiError::UnknownTransferCoding`].
+fn check<B>(request: &Request<B>, hosts: &AllowedHosts) -> Result<(), ApiError> {
+    let mut codings = request.headers().get_all(header::TRANSFER_ENCODING).iter();
+    if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        return Err(ApiError::UnknownTransferCoding);
+    }
+    hosts.check(request)
 }
 
 /// What is logged of a request, and sent back with its answer.
@@ -206,8 +221,10 @@ impl Asked {
                 %method, path, status, latency = ?latency(), request_id, "request"
             ),
         }
+        let headers = response.headers_mut();
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
         if let Some(id) = self.id {
-            response.headers_mut().insert(REQUEST_ID, id);
+            headers.insert(REQUEST_ID, id);
         }
         response
     }

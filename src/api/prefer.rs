@@ -111,13 +111,44 @@ fn preference(headers: &HeaderMap, name: &str) -> Option<String> {
         .get_all(PREFER)
         .iter()
         .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(','))
+        .flat_map(|line| unquoted_split(line, ','))
         .find_map(|preference| {
-            let preference = preference.split(';').next().unwrap_or_default();
+            // What follows a semicolon are parameters of the preference.
+            let preference = unquoted_split(preference, ';').next().unwrap_or_default();
             let (token, value) = preference.split_once('=').unwrap_or((preference, ""));
-            let value = value.trim().trim_matches('"').to_owned();
-            token.trim().eq_ignore_ascii_case(name).then_some(value)
+            let is_asked_for = token.trim().eq_ignore_ascii_case(name);
+            is_asked_for.then(|| word(value.trim()))
         })
+}
+
+/// The parts of a text between separators that are not in a quoted string (RFC 9110 §5.6.4).
+fn unquoted_split(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    text.split(move |character| {
+        match character {
+            _ if is_escaped => is_escaped = false,
+            '\\' if is_quoted => is_escaped = true,
+            '"' => is_quoted = !is_quoted,
+            _ => return character == separator && !is_quoted,
+        }
+        false
+    })
+}
+
+/// The text of `token / quoted-string`.
+fn word(text: &str) -> String {
+    let quoted = text
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'));
+    let Some(quoted) = quoted else {
+        return text.to_owned();
+    };
+    let mut is_escaped = false;
+    let shown = |character: &char| {
+        is_escaped = *character == '\\' && !is_escaped;
+        !is_escaped
+    };
+    quoted.chars().filter(shown).collect()
 }
 
 #[cfg(test)]
@@ -140,6 +171,21 @@ mod tests {
             ),
             (&["returns=minimal", "minimal"], None),
             (&["return"], Some("")),
+            // What looks like a preference inside of a quoted string is none.
+            (&["x=\"a, return=minimal\""], None),
+            (
+                &["x=\"a, return=minimal, b\", return=representation"],
+                Some("representation"),
+            ),
+            (&["x=\"a\\\", return=minimal, b\""], None),
+            (&["x; y=\", return=minimal\""], None),
+            (&["return=\"mini,mal\""], Some("mini,mal")),
+            (&["return=\"mini\\mal\"; a=\"b;c\""], Some("minimal")),
+            (&["return=\"\\\"\""], Some("\"")),
+            (
+                &["x=\"open, return=minimal", "return=minimal"],
+                Some("minimal"),
+            ),
             (&[], None),
         ] {
             let mut headers = HeaderMap::new();

@@ -19,7 +19,9 @@ async fn every_documented_operation_is_routed_and_no_other_method_is() {
         ] {
             let method = Method::from_bytes(method.as_bytes()).unwrap();
             let answer = api.call(method.clone(), &path).send().await;
-            let routed = answer.status.as_u16() != 405;
+            let is_question = method == Method::OPTIONS;
+            let refused = if is_question { 204 } else { 405 };
+            let routed = answer.status.as_u16() != refused;
             assert_eq!(routed, methods.contains(method.as_str()), "{method} {path}");
             if !routed {
                 let allow = answer.header("allow").unwrap();

@@ -33,6 +33,7 @@ mod power_cut;
 mod preconditions;
 mod races;
 mod readme;
+mod requests;
 mod sources;
 mod startup;
 mod syscalls;

@@ -97,8 +97,11 @@ async fn appendix_a_of_rfc_7396() {
         ("{}", r#"{"a":{"bb":{"ccc":null}}}"#, r#"{"a":{"bb":{}}}"#),
     ] {
         let expected: Value = serde_json::from_str(result).unwrap();
-        // Generated clients send a merge patch as plain JSON.
+        // Generated clients send a merge patch as plain JSON; an array is refused there.
         for content_type in [MERGE, "application/json"] {
+            if content_type != MERGE && merge.starts_with('[') {
+                continue;
+            }
             let value = patched(original, content_type, merge).await.unwrap();
             assert_eq!(value, expected, "{original} {merge}");
         }

@@ -1,0 +1,35 @@
+//! What is built into the binary, sent with a tag by which a browser keeps it.
+
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum_extra::headers::{ETag, HeaderMapExt as _, IfNoneMatch};
+use sha2::{Digest as _, Sha256};
+
+/// The tag of these texts together: the first 64 bits of a SHA-256 over them.
+///
+/// # Panics
+/// Never: digits between quotes are a tag.
+pub fn tag_of<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> ETag {
+    let mut digest = Sha256::new();
+    for text in texts {
+        digest.update(text);
+    }
+    let digits = hex::encode(&digest.finalize()[..8]);
+    format!("\"{digits}\"").parse().expect("digits are a tag")
+}
+
+/// 200 with `content`, which has a type and maybe a policy of its own, or 304 for who has it by this tag.
+pub fn answer(asked: &HeaderMap, tag: &ETag, content: impl IntoResponse) -> Response {
+    let has_it = asked
+        .typed_get::<IfNoneMatch>()
+        .is_some_and(|tags| !tags.precondition_passes(tag));
+    let mut response = if has_it {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        content.into_response()
+    };
+    let headers = response.headers_mut();
+    headers.typed_insert(tag.clone());
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
