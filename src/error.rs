@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::model::{Entry, Key, Record};
 use crate::patch::ApplyError;
+use crate::precondition::Mismatch;
 
 /// Why the service did not do what was asked.
 #[derive(Debug, Error)]
@@ -19,6 +20,8 @@ pub enum Error {
     PreconditionFailed {
         /// What a merge needs.
         current: Option<Entry>,
+        /// Why it does not hold.
+        reason: Mismatch,
     },
     /// Some operations of a transaction do not hold; nothing of it was done.
     #[error("{} operations do not hold", .0.len())]
@@ -79,6 +82,8 @@ pub struct FailedOperation {
     pub key: Key,
     /// What stands there.
     pub current: Option<Entry>,
+    /// Why it does not hold.
+    pub reason: Mismatch,
 }
 
 impl StoreError {

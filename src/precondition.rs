@@ -52,6 +52,15 @@ impl Tags {
         self.any(|tag| tag.opaque == current.opaque())
     }
 
+    /// Whether every tag is weak, so that none can match strongly.
+    #[must_use]
+    pub fn are_weak(&self) -> bool {
+        match self {
+            Self::Any => false,
+            Self::Listed(tags) => tags.iter().all(|tag| tag.weak),
+        }
+    }
+
     fn any(&self, matches: impl Fn(&ListedTag) -> bool) -> bool {
         match self {
             Self::Any => true,
@@ -80,6 +89,26 @@ impl Preconditions {
     #[must_use]
     pub fn rule_out_lost_updates(&self) -> bool {
         matches!(self.if_match, Some(Tags::Listed(_))) || self.if_none_match == Some(Tags::Any)
+    }
+}
+
+/// Why preconditions do not hold, as far as it is not the state that stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mismatch {
+    /// The state that stands is not the one they want.
+    State,
+    /// `If-Match` has only weak tags, which match no state.
+    WeakTags,
+}
+
+impl Mismatch {
+    /// Why these preconditions do not hold of a state.
+    #[must_use]
+    pub fn of(conditions: &Preconditions) -> Self {
+        match &conditions.if_match {
+            Some(tags) if tags.are_weak() => Self::WeakTags,
+            _ => Self::State,
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::error::{Error, FailedOperation, StoreError};
 use crate::json::SyntaxError;
 use crate::model::{Entry, Key, KeyError};
 use crate::patch::{ApplyError, PatchError};
+use crate::precondition::Mismatch;
 use crate::service::Service;
 
 /// How long a client that is told 503 should wait, in seconds.
@@ -23,6 +24,10 @@ const RETRY_AFTER_SECONDS: u64 = 1;
 /// How much of a message is sent, in characters. It may quote what a client has sent, and that may be
 /// the most of a body.
 const MESSAGE_MAX_CHARS: usize = 2000;
+/// What to do when a proxy has made an entity tag weak (RFC 9110 §8.8.3.2, §13.1.1).
+const WEAK_TAGS: &str = "If-Match takes no weak tag (W/\"…\"), and a proxy that compresses answers makes \
+                         that of the ETag field weak: send the etag that the entry shows in the body, \
+                         or keep the proxy from it with Cache-Control: no-transform";
 /// RFC 5789 §3.1.
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
@@ -202,7 +207,7 @@ impl ApiError {
                     .insert(header::ACCEPT_ENCODING, identity);
                 response
             }
-            Self::Service(Error::PreconditionFailed { current }) => mismatch(message, current),
+            Self::Service(Error::PreconditionFailed { current, .. }) => mismatch(message, current),
             Self::Service(Error::TransactionFailed(failed)) => transaction_failed(message, failed),
             Self::Service(Error::PreconditionRequired) => {
                 answer(S::PRECONDITION_REQUIRED, "precondition_required", message)
@@ -287,6 +292,13 @@ impl ApiError {
                     .to_owned()
             }
             Self::InvalidPatch(error) => format!("the body is not a patch document: {error}"),
+            Self::Service(Error::TransactionFailed(failed))
+                if failed.iter().any(|one| one.reason == Mismatch::WeakTags) =>
+            {
+                format!(
+                    "some operations do not hold, so nothing was done; failed names them. {WEAK_TAGS}"
+                )
+            }
             Self::Service(Error::TransactionFailed(_)) => {
                 "some operations do not hold, so nothing was done; failed names them".to_owned()
             }
@@ -314,11 +326,17 @@ impl ApiError {
                 "a key may be in one operation of a transaction only".to_owned()
             }
             Self::Service(Error::NotFound) => "key does not exist".to_owned(),
-            Self::Service(Error::PreconditionFailed { current: Some(_) }) => {
+            Self::Service(Error::PreconditionFailed {
+                reason: Mismatch::WeakTags,
+                ..
+            }) => format!("the precondition does not hold: {WEAK_TAGS}"),
+            Self::Service(Error::PreconditionFailed {
+                current: Some(_), ..
+            }) => {
                 "the precondition does not hold: merge with current and send its etag in If-Match"
                     .to_owned()
             }
-            Self::Service(Error::PreconditionFailed { current: None }) => {
+            Self::Service(Error::PreconditionFailed { current: None, .. }) => {
                 "the precondition does not hold: what it names is not there".to_owned()
             }
             Self::Service(Error::PreconditionRequired) => {
@@ -396,6 +414,7 @@ pub async fn refused(service: &Service, error: Error) -> ApiError {
     let response = match error {
         ApiError::Service(Error::PreconditionFailed {
             current: Some(current),
+            ..
         }) if text_bytes(&current) > BUILT_MAX_BYTES => {
             long_mismatch(service, message, current).await
         }
@@ -439,6 +458,7 @@ async fn long_transaction_failed(
             index,
             key,
             current,
+            ..
         } = operation;
         let separator = if place > 0 { "," } else { "" };
         text.push(format!("{separator}{{\"index\":{index},\"key\":").as_bytes());

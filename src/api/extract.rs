@@ -20,7 +20,7 @@ use super::conditional;
 use super::error::ApiError;
 use super::observe::Deadline;
 use crate::admission::Admission;
-use crate::model::{Bookmark, Filter, Key, LIST_MAX_LIMIT, Range, Value};
+use crate::model::{Bookmark, BookmarkError, Filter, Key, LIST_MAX_LIMIT, Range, Value};
 use crate::patch::{Patch, PatchError};
 use crate::precondition::Preconditions;
 
@@ -185,8 +185,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Watched {
         };
         let since = match query.since {
             None => None,
-            // As the ETag of a list shows it, also weakened by a proxy, or without its quotes.
-            Some(since) => match since.trim_start_matches("W/").trim_matches('"').parse() {
+            Some(since) => match read_since(&since) {
                 Ok(since) => Some(since),
                 Err(error) => return Err(invalid(format!("since cannot be read: {error}"))),
             },
@@ -199,13 +198,21 @@ impl<S: Send + Sync> FromRequestParts<S> for Watched {
                 Some(id) => Some(
                     id.to_str()
                         .ok()
-                        .and_then(|id| id.parse().ok())
+                        .and_then(|id| read_since(id).ok())
                         .unwrap_or_else(Bookmark::unknown),
                 ),
                 None => since,
             },
         })
     }
+}
+
+/// A point that an event showed as its id, or a list as its `ETag`: also weakened by a proxy, or without its
+/// quotes.
+fn read_since(text: &str) -> Result<Bookmark, BookmarkError> {
+    let tag = text.strip_prefix("W/").unwrap_or(text);
+    let opaque = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
+    opaque.unwrap_or(tag).parse()
 }
 
 /// The query as a type of its own.

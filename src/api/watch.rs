@@ -20,7 +20,6 @@ use futures_util::{StreamExt as _, stream};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::pieces::{PIECE_BYTES, append_part};
-use super::reply::NO_STORE;
 use crate::error::StoreError;
 use crate::model::{Bookmark, Event, EventKind};
 use crate::storage::{Changes, Start, Watching};
@@ -29,6 +28,8 @@ use crate::storage::{Changes, Start, Watching};
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a client should wait before it comes again, in milliseconds.
 const RETRY_MILLIS: u32 = 1000;
+/// A proxy that compresses a stream holds its events back (RFC 9111 §5.2.2.6).
+const UNCHANGED: HeaderValue = HeaderValue::from_static("no-store, no-transform");
 /// nginx holds answers back to send them in larger pieces, unless it is told not to.
 const UNBUFFERED: (HeaderName, HeaderValue) = (
     HeaderName::from_static("x-accel-buffering"),
@@ -58,7 +59,7 @@ pub fn stream(watching: Watching, drained: impl Future<Output = ()> + Send + 'st
             header::CONTENT_TYPE,
             HeaderValue::from_static("text/event-stream"),
         ),
-        (header::CACHE_CONTROL, NO_STORE),
+        (header::CACHE_CONTROL, UNCHANGED),
         UNBUFFERED,
     ];
     let body = Body::from_stream(texts);

@@ -18,7 +18,7 @@ pub use self::transaction::{
 use crate::admission::{DEFAULT_MAX_IN_FLIGHT_BYTES, InFlight};
 use crate::error::{CommitError, Conflict, Error, StoreError};
 use crate::model::{ChangeSet, DEFAULT_MAX_VALUE_BYTES, EntityTag, Entry, Key, Position, Record};
-use crate::precondition::{Decision, Preconditions, Purpose, Tags, decide};
+use crate::precondition::{Decision, Mismatch, Preconditions, Purpose, Tags, decide};
 use crate::storage::{Committed, Snapshot, Status, Store};
 use crate::workers::Workers;
 
@@ -132,7 +132,7 @@ impl Service {
             (Decision::NotModified, Some(record)) => {
                 Ok(Reading::NotModified(Entry { key, record }))
             }
-            (Decision::Failed, current) => Err(failed(key, current)),
+            (Decision::Failed, current) => Err(failed(key, current, conditions)),
             (_, None) | (Decision::NotFound, _) => Err(Error::NotFound),
         }
     }
@@ -219,8 +219,9 @@ fn unsaid() -> StoreError {
     StoreError::Unknown(io::Error::other("the store did not say what it wrote"))
 }
 
-fn failed(key: Key, current: Option<Arc<Record>>) -> Error {
+fn failed(key: Key, current: Option<Arc<Record>>, conditions: &Preconditions) -> Error {
     Error::PreconditionFailed {
+        reason: Mismatch::of(conditions),
         current: current.map(|record| Entry { key, record }),
     }
 }
@@ -233,7 +234,10 @@ fn is_unmodified(position: &Position, conditions: &Preconditions) -> Result<bool
     let etag = EntityTag::of_list(position);
     let wants_another = |tags: &Tags| !tags.match_strongly(&etag);
     if conditions.if_match.as_ref().is_some_and(wants_another) {
-        return Err(Error::PreconditionFailed { current: None });
+        return Err(Error::PreconditionFailed {
+            current: None,
+            reason: Mismatch::of(conditions),
+        });
     }
     let has_it = |tags: &Tags| tags.match_weakly(&etag);
     Ok(conditions.if_none_match.as_ref().is_some_and(has_it))

@@ -12,7 +12,7 @@ use crate::model::{
     Change, ChangeSet, Entry, Key, Operation, Record, RepeatedKey, Revision,
     TRANSACTION_MAX_OPERATIONS,
 };
-use crate::precondition::{Decision, Preconditions, Purpose, decide};
+use crate::precondition::{Decision, Mismatch, Preconditions, Purpose, decide};
 
 /// How many values of the largest size a transaction has room for.
 pub const TRANSACTION_MAX_VALUES: usize = 8;
@@ -161,6 +161,7 @@ fn changes_of(
                     index,
                     key,
                     current,
+                    reason: Mismatch::of(&operation.conditions),
                 });
             }
         }

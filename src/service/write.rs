@@ -81,7 +81,9 @@ impl Service {
             let expected = match decide(conditions, write.purpose(), current.as_deref()) {
                 Decision::Proceed(expected) => expected,
                 Decision::NotFound => return Err(Error::NotFound),
-                Decision::Failed | Decision::NotModified => return Err(failed(key, current)),
+                Decision::Failed | Decision::NotModified => {
+                    return Err(failed(key, current, conditions));
+                }
             };
             let mut admission = self.in_flight().admission();
             let (expected, operation) = match (write, &current) {

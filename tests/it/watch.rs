@@ -10,6 +10,7 @@ use http_body_util::BodyExt as _;
 use ifmatch::service::Policy;
 use ifmatch::storage::Store as _;
 use ifmatch::storage::memory::MemoryStore;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -66,7 +67,10 @@ async fn an_event_shows_the_entry_as_a_read_does() {
     let api = Api::in_memory();
     let response = begin(&api, "/watch", &[]).await;
     assert_eq!(response.headers()["content-type"], "text/event-stream");
-    assert_eq!(response.headers()["cache-control"], "no-store");
+    assert_eq!(
+        response.headers()["cache-control"],
+        "no-store, no-transform"
+    );
     assert_eq!(response.headers()["x-accel-buffering"], "no");
     let mut events = Events::of(response.into_body());
     let first = events.block().await.unwrap();
@@ -153,6 +157,30 @@ async fn what_cannot_be_asked_for_is_refused() {
         let answer = api.get(&format!("/watch{query}")).send().await;
         answer.assert_error(400, code);
     }
+}
+
+#[tokio::test]
+async fn a_point_that_a_proxy_made_weak_is_a_point() {
+    let api = Api::in_memory();
+    put(&api, "a", "1").await;
+    let tag = api.get("/kv").send().await.etag();
+    put(&api, "a", "2").await;
+    let opaque = tag.trim_matches('"');
+    for since in [
+        opaque.to_owned(),
+        tag.clone(),
+        format!("W/{tag}"),
+        format!("W/{opaque}"),
+    ] {
+        let encoded = utf8_percent_encode(&since, NON_ALPHANUMERIC).to_string();
+        let in_query = watch(&api, &format!("?since={encoded}")).await;
+        let in_field = resume(&api, "", &since).await;
+        for mut events in [in_query, in_field] {
+            assert_eq!(events.told(1).await, [put_of("a", 2)], "{since}");
+        }
+    }
+    let unreadable = resume(&api, "", &format!("w/{tag}")).await;
+    assert_reset(&api, unreadable).await;
 }
 
 #[tokio::test]
