@@ -31,6 +31,9 @@ pub const LIST_MAX_LIMIT: usize = 10_000;
 /// The last millisecond that RFC 3339 can write, 9999-12-31T23:59:59.999Z.
 const LAST_TIMESTAMP_MILLIS: u64 = 253_402_300_799_999;
 
+/// The millisecond of dates that are ahead of the clock on purpose.
+const AHEAD_MILLISECOND: u64 = 999;
+
 /// A JSON value as its compact text. It was parsed when it came in and is never parsed again.
 #[derive(Debug, Clone)]
 pub struct Value(Box<RawValue>);
@@ -106,6 +109,10 @@ impl PartialEq for Value {
 
 impl Eq for Value {}
 
+/// The last version and the last revision that there can be: JSON readers that take numbers for doubles would
+/// confuse those above (RFC 8259 §6). At a million commits a second they last for 285 years.
+pub const LAST_NUMBER: u64 = (1 << 53) - 1;
+
 /// How often a key was written since it was created: 1 at creation. For people.
 pub type Version = u64;
 
@@ -122,6 +129,29 @@ impl Timestamp {
     #[must_use]
     pub fn from_millis(millis: u64) -> Self {
         Self(millis.min(LAST_TIMESTAMP_MILLIS))
+    }
+
+    /// When a state is written at `now` whose key's last state was written at `before`, if it had one.
+    ///
+    /// A client that has the date of a state must not take the next one for the same. After the clock was
+    /// set back that would come about as soon as it is the same time again, so the next state is dated a
+    /// second after the one before. Dates show whole seconds, and none that is still to come: while the
+    /// clock is behind, no client sees that date, so the states that follow keep it. They are known by
+    /// their millisecond, which no other date has.
+    #[must_use]
+    pub fn of_write(now: Self, before: Option<Self>) -> Self {
+        match before {
+            Some(before) if now < before && before.is_ahead() => before,
+            Some(before) if now < before => {
+                Self::from_millis((before.seconds() + 1) * 1000 + AHEAD_MILLISECOND)
+            }
+            _ if now.is_ahead() => Self(now.0 - 1),
+            _ => now,
+        }
+    }
+
+    fn is_ahead(self) -> bool {
+        self.0 % 1000 == AHEAD_MILLISECOND
     }
 
     /// Whole seconds since 1970, which is what an HTTP date can say (RFC 9110 §5.6.7).

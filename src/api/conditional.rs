@@ -1,6 +1,6 @@
 //! Header text → [`Preconditions`], strictly: a precondition that cannot be read is an error and
-//! never ignored. (The `headers` crate drops entity tags that it cannot read, so it parses only
-//! dates here, which RFC 9110 lets a server ignore.)
+//! never ignored. (The `headers` crate drops entity tags that it cannot read.) Dates are the exception that
+//! RFC 9110 makes: one that cannot be read is ignored, and so are several.
 //!
 //! | field | reading |
 //! | --- | --- |
@@ -10,10 +10,7 @@
 //! | `*` | any; it stands alone |
 //! | no member at all, unquoted or unclosed text, `*` in a list | an error |
 
-use std::time::SystemTime;
-
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use axum_extra::headers::{HeaderMapExt as _, IfModifiedSince, IfUnmodifiedSince};
 
 use super::error::ApiError;
 use crate::model::Timestamp;
@@ -24,16 +21,22 @@ use crate::precondition::{ListedTag, Preconditions, Tags};
 /// # Errors
 /// [`ApiError::InvalidPrecondition`], which names the field.
 pub fn preconditions(headers: &HeaderMap) -> Result<Preconditions, ApiError> {
-    let modified = headers.typed_get::<IfModifiedSince>().map(SystemTime::from);
-    let unmodified = headers
-        .typed_get::<IfUnmodifiedSince>()
-        .map(SystemTime::from);
     Ok(Preconditions {
         if_match: tags(headers, &header::IF_MATCH)?.map(Tags::without_impossible),
         if_none_match: tags(headers, &header::IF_NONE_MATCH)?.map(Tags::without_impossible),
-        if_modified_since: modified.map(Timestamp::from),
-        if_unmodified_since: unmodified.map(Timestamp::from),
+        if_modified_since: date(headers, &header::IF_MODIFIED_SINCE),
+        if_unmodified_since: date(headers, &header::IF_UNMODIFIED_SINCE),
     })
+}
+
+/// A date; none if it cannot be read or there are several (RFC 9110 §13.1.3, §13.1.4).
+fn date(headers: &HeaderMap, name: &HeaderName) -> Option<Timestamp> {
+    let mut lines = headers.get_all(name).iter();
+    let (Some(line), None) = (lines.next(), lines.next()) else {
+        return None;
+    };
+    let date = httpdate::parse_http_date(line.to_str().ok()?).ok()?;
+    Some(date.into())
 }
 
 fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, ApiError> {
@@ -54,12 +57,14 @@ fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, ApiError
         })
 }
 
-/// How a field of entity tags is written.
+/// How the field of a precondition is written.
 pub fn name_of(name: &HeaderName) -> &'static str {
     if name == header::IF_MATCH {
         "If-Match"
-    } else {
+    } else if name == header::IF_NONE_MATCH {
         "If-None-Match"
+    } else {
+        "If-Unmodified-Since"
     }
 }
 

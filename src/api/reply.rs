@@ -98,7 +98,8 @@ pub fn list_not_modified(position: &Position) -> Response {
 /// The headers of every answer that shows one entry.
 pub fn add_entry_headers(headers: &mut HeaderMap, record: &Record, etag: EntityTag) {
     add_validators(headers, etag);
-    let modified_at = SystemTime::from(record.modified_at);
+    // Of an entry whose date is still to come, the clock was set back (RFC 9110 §8.8.2.1).
+    let modified_at = SystemTime::from(record.modified_at).min(SystemTime::now());
     // A date consists of letters, digits and punctuation, which are all allowed.
     if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(modified_at)) {
         headers.insert(header::LAST_MODIFIED, date);

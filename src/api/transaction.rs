@@ -21,7 +21,11 @@ impl FromRequest<Shared> for TransactionInBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, shared: &Shared) -> Result<Self, ApiError> {
-        for field in [header::IF_MATCH, header::IF_NONE_MATCH] {
+        for field in [
+            header::IF_MATCH,
+            header::IF_NONE_MATCH,
+            header::IF_UNMODIFIED_SINCE,
+        ] {
             if request.headers().contains_key(&field) {
                 return Err(ApiError::InvalidPrecondition {
                     field: conditional::name_of(&field),

@@ -285,6 +285,141 @@ async fn other_faults_of_a_request_come_before_its_preconditions() {
 }
 
 #[tokio::test]
+async fn a_tag_that_a_proxy_made_weak_is_refused_with_what_to_send_instead() {
+    let (api, tag) = with_entry().await;
+    let long = format!("\"{}\"", "x".repeat(100_000));
+    let long_tag = api.put("/kv/long", &long).send().await.etag();
+    for (path, tags) in [
+        ("/kv/there", format!("W/{tag}")),
+        ("/kv/there", format!("W/\"x\", W/{tag}")),
+        ("/kv/long", format!("W/{long_tag}")),
+    ] {
+        for method in [GET, PUT, POST, DELETE] {
+            let answer = ask(&api, &method, path, &[("if-match", tags.clone())]).await;
+            answer.assert_error(412, "precondition_failed");
+            let message = answer.json()["message"].as_str().unwrap().to_owned();
+            for said in ["weak", "in the body", "Cache-Control: no-transform"] {
+                assert!(message.contains(said), "{tags}: {message}");
+            }
+            // What it says to send is there, and is taken.
+            let etag = answer.json()["current"]["etag"].clone();
+            assert_eq!(etag, answer.etag());
+        }
+    }
+    let list = api.get("/kv").send().await.etag();
+    let refused = api.get("/kv").if_match(&format!("W/{list}")).send().await;
+    refused.assert_error(412, "precondition_failed");
+    assert!(refused.text().contains("weak"), "{refused:?}");
+    let check = |tag: &str| {
+        let check = serde_json::json!({"op": "check", "key": "there", "if_match": tag});
+        let body = serde_json::json!({"operations": [check]}).to_string();
+        api.call(POST, "/transactions").json(&body)
+    };
+    let failed = check(&format!("W/{tag}")).send().await;
+    failed.assert_error(412, "precondition_failed");
+    assert!(failed.text().contains("weak"), "{failed:?}");
+    // With a strong one among them, it is the state that does not match.
+    for tags in ["\"x\"".to_owned(), format!("W/{tag}, \"x\"")] {
+        let stale = api.put("/kv/there", "3").if_match(&tags).send().await;
+        stale.assert_error(412, "precondition_failed");
+        assert!(!stale.text().contains("weak"), "{stale:?}");
+        assert!(!check(&tags).send().await.text().contains("weak"));
+    }
+}
+
+#[tokio::test]
+async fn several_dates_are_none() {
+    let (api, _) = with_entry().await;
+    let (past, future) = (http_date(-3600), http_date(3600));
+    for (first, second) in [(&past, &future), (&future, &past), (&past, &past)] {
+        for name in ["if-unmodified-since", "if-modified-since"] {
+            let dates = [(name, first.clone()), (name, second.clone())];
+            for method in [GET, PUT] {
+                let answer = ask(&api, &method, "/kv/there", &dates).await;
+                assert_eq!(answer.status.as_u16(), 200, "{method} {dates:?}");
+            }
+            let in_one = [(name, format!("{first}, {second}"))];
+            let answer = ask(&api, &GET, "/kv/there", &in_one).await;
+            assert_eq!(answer.status.as_u16(), 200, "{in_one:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_has_no_date_to_compare_with() {
+    let (api, _) = with_entry().await;
+    let body = r#"{"operations":[{"op":"put","key":"there","value":9}]}"#;
+    for date in [http_date(-3600), http_date(3600), "yesterday".to_owned()] {
+        let call = api.call(POST, "/transactions").json(body);
+        let answer = call.header("if-unmodified-since", &date).send().await;
+        answer.assert_error(400, "invalid_precondition");
+        assert!(answer.text().contains("If-Unmodified-Since"), "{answer:?}");
+    }
+    assert_eq!(api.get("/kv/there").send().await.json()["value"], 2);
+}
+
+/// An entry whose date is an hour ahead: the clock was set back since it was written.
+async fn with_clock_set_back() -> (tempfile::TempDir, Api, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let ahead = SystemTime::now() + Duration::from_secs(3600);
+    let moment = humantime::format_rfc3339_millis(ahead);
+    let text = format!(
+        "{{\"format\":1,\"revision\":1,\"entries\":{{\n\"a\":{{\"value\":1,\"version\":1,\
+         \"revision\":1,\"modified_at\":\"{moment}\"}}\n}}}}\n"
+    );
+    std::fs::write(folder.path().join("data.json"), text).unwrap();
+    let api = Api::in_folder(folder.path()).await;
+    (folder, api, httpdate::fmt_http_date(ahead))
+}
+
+#[tokio::test]
+async fn after_the_clock_was_set_back_a_changed_value_is_not_taken_for_the_old_one() {
+    let (folder, mut api, date) = with_clock_set_back().await;
+    let since = |api: &Api, name: &'static str| {
+        let (api, date) = (api.clone(), date.clone());
+        async move {
+            let read = api.get("/kv/a").header(name, &date).send().await;
+            read.status.as_u16()
+        }
+    };
+    assert_eq!(since(&api, "if-modified-since").await, 304);
+    assert_eq!(since(&api, "if-unmodified-since").await, 200);
+    for value in 2..5 {
+        let changed = api.put("/kv/a", &value.to_string()).send().await;
+        assert_eq!(changed.status.as_u16(), 200);
+        assert_eq!(since(&api, "if-modified-since").await, 200, "{value}");
+        let lost = api.put("/kv/a", "9").header("if-unmodified-since", &date);
+        lost.send().await.assert_error(412, "precondition_failed");
+        api.close().await;
+        api = Api::in_folder(folder.path()).await;
+        assert_eq!(since(&api, "if-modified-since").await, 200, "{value}");
+        assert_eq!(since(&api, "if-unmodified-since").await, 412, "{value}");
+        assert_eq!(api.get("/kv/a").send().await.json()["value"], value);
+    }
+    api.close().await;
+}
+
+#[tokio::test]
+async fn last_modified_is_never_still_to_come() {
+    let (_folder, api, _) = with_clock_set_back().await;
+    let tag = api.get("/kv/a").send().await.etag();
+    for (call, status) in [
+        (api.get("/kv/a"), 200),
+        (api.get("/kv/a").if_none_match(&tag), 304),
+        (api.put("/kv/a", "2").if_match("\"x\""), 412),
+        (api.put("/kv/a", "2"), 200),
+        (api.delete("/kv/a").header("prefer", "return=minimal"), 204),
+    ] {
+        let answer = call.send().await;
+        assert_eq!(answer.status.as_u16(), status);
+        let shown = answer.header("last-modified").unwrap();
+        let shown = httpdate::parse_http_date(shown).unwrap();
+        assert!(shown <= SystemTime::now(), "{answer:?}");
+    }
+    api.close().await;
+}
+
+#[tokio::test]
 async fn a_list_has_a_tag_that_any_commit_changes() {
     let (api, _) = with_entry().await;
     let mut tags = vec![api.get("/kv").send().await.etag()];
