@@ -85,9 +85,7 @@ impl Store for MemoryStore {
         }
         let mut table = self.table.write();
         let mut staged = Staged::on(&table);
-        let committed = staged
-            .stage(&table, changes, SystemTime::now().into())
-            .map_err(CommitError::Conflict)?;
+        let committed = staged.stage(&table, changes, SystemTime::now().into())?;
         let revision = staged.revision();
         let events = table.apply(staged);
         self.feed.publish(events, revision);

@@ -1,6 +1,7 @@
 //! The records in memory, and how a commit changes them: the part that engines have in common.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -10,10 +11,10 @@ use itertools::{EitherOrBoth, Itertools as _};
 
 use super::lease::{Lease, Leases, entry_bytes};
 use super::{Committed, Snapshot};
-use crate::error::{Conflict, StoreError};
+use crate::error::{CommitError, Conflict, StoreError};
 use crate::model::{
-    Change, ChangeSet, Cursor, Entry, Event, EventKind, Key, Operation, Page, Position, Range,
-    Record, Revision, Timestamp,
+    Change, ChangeSet, Cursor, Entry, Event, EventKind, Key, LAST_NUMBER, Operation, Page,
+    Position, Range, Record, Revision, Timestamp,
 };
 
 /// All records at one revision.
@@ -333,13 +334,14 @@ impl Staged {
     /// Adds a commit, checked against `table` and the commits before it.
     ///
     /// # Errors
-    /// Every change whose key is not as expected; nothing was added then.
+    /// Every change whose key is not as expected, or that no revision or version is left; nothing was added
+    /// then.
     pub fn stage(
         &mut self,
         table: &Table,
         changes: ChangeSet,
         now: Timestamp,
-    ) -> Result<Committed, Vec<Conflict>> {
+    ) -> Result<Committed, CommitError> {
         let current = |key: &Key| match self.changes.get(key) {
             Some(staged) => staged.as_ref(),
             None => table.get(key),
@@ -360,9 +362,9 @@ impl Staged {
             }
             match change.operation {
                 Operation::Put(value) => {
-                    let version = before.map_or(1, |record| record.version + 1);
-                    // A clock that was set back does not make an entry older than it was.
-                    let modified_at = before.map_or(now, |record| record.modified_at.max(now));
+                    let version = next_number(before.map_or(0, |record| record.version))?;
+                    let before = before.map(|record| record.modified_at);
+                    let modified_at = Timestamp::of_write(now, before);
                     let record = Record::new(&change.key, value, version, revision, modified_at);
                     let record = Arc::new(record);
                     records.push(Some(Arc::clone(&record)));
@@ -381,10 +383,10 @@ impl Staged {
             }
         }
         if !conflicts.is_empty() {
-            return Err(conflicts);
+            return Err(CommitError::Conflict(conflicts));
         }
         if !writes.is_empty() {
-            self.revision = revision;
+            self.revision = next_number(self.revision)?;
             self.changes.extend(writes);
             let count = told.len();
             let events = told.into_iter().enumerate();
@@ -397,6 +399,18 @@ impl Staged {
         let revision = self.revision;
         Ok(Committed { revision, records })
     }
+}
+
+/// The version or revision after this one.
+///
+/// # Errors
+/// [`StoreError::NotApplied`] after the last one.
+fn next_number(number: u64) -> Result<u64, StoreError> {
+    if number >= LAST_NUMBER {
+        let reason = format!("{LAST_NUMBER} was the last version or revision that there can be");
+        return Err(StoreError::NotApplied(io::Error::other(reason)));
+    }
+    Ok(number + 1)
 }
 
 #[cfg(test)]
@@ -418,15 +432,23 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_back_does_not_make_an_entry_older() {
+    fn a_clock_that_was_set_back_does_not_give_two_states_one_date() {
         let mut table = Table::default();
-        let first = put(&mut table, "1", 5000);
-        let second = put(&mut table, "2", 4000);
-        assert_eq!(second.modified_at, first.modified_at);
-        assert_eq!(
-            put(&mut table, "3", 6000).modified_at,
-            Timestamp::from_millis(6000)
-        );
+        let mut dated = |value, now| {
+            let record = put(&mut table, value, now);
+            (record.modified_at, record.modified_at.seconds())
+        };
+        assert_eq!(dated("1", 5300), (Timestamp::from_millis(5300), 5));
+        let (set_back, second) = dated("2", 4000);
+        assert_eq!(second, 6);
+        // While the clock is behind it does not run ahead any further.
+        for now in [4100, 5300, 6998] {
+            assert_eq!(dated("3", now), (set_back, second));
+        }
+        assert_eq!(dated("4", 7000), (Timestamp::from_millis(7000), 7));
+        // Again, and when an ordinary date has the millisecond of those ahead.
+        assert_eq!(dated("5", 8999).1, 8);
+        assert_eq!(dated("6", 8000).1, 9);
     }
 
     #[test]

@@ -27,6 +27,7 @@ mod limits;
 mod linearizability;
 mod lists;
 mod model;
+mod numbers;
 mod outcomes;
 mod patch;
 mod power_cut;

@@ -14,11 +14,11 @@ use std::io::{self, BufRead, Write};
 use std::sync::Arc;
 
 use serde::Deserialize as DeserializeDerive;
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as DeserializeError, MapAccess, Visitor};
 use thiserror::Error;
 
 use super::identity::JournalId;
-use crate::model::{Key, Record, Revision, Timestamp, Value, Version};
+use crate::model::{Key, LAST_NUMBER, Record, Revision, Timestamp, Value, Version};
 use crate::storage::table::Table;
 
 /// The format that is written, and the only one that is read.
@@ -146,7 +146,10 @@ pub fn first_line(line: &[u8]) -> Option<FirstLine> {
     let rest = std::str::from_utf8(line).ok()?;
     let rest = rest.strip_prefix("{\"format\":1,\"revision\":")?;
     let (digits, rest) = rest.split_once(',')?;
-    let revision = digits.parse().ok()?;
+    let revision = digits
+        .parse()
+        .ok()
+        .filter(|revision| *revision <= LAST_NUMBER)?;
     let journal = match rest.strip_prefix(JOURNAL) {
         Some(rest) => Some(JournalId::parse(rest.split_once('"')?.0)?),
         None => None,
@@ -173,6 +176,7 @@ pub fn decode_part(object: &[u8]) -> Option<Vec<(Key, Arc<Record>)>> {
 struct Document {
     #[serde(rename = "format", deserialize_with = "known_format")]
     _format: u64,
+    #[serde(deserialize_with = "store_revision")]
     revision: Revision,
     #[serde(default)]
     journal: Option<JournalId>,
@@ -198,9 +202,9 @@ pub fn known_format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D
 #[serde(deny_unknown_fields)]
 pub struct StoredRecord {
     value: Value,
-    #[serde(deserialize_with = "from_1")]
+    #[serde(deserialize_with = "version")]
     version: Version,
-    #[serde(deserialize_with = "from_1")]
+    #[serde(deserialize_with = "revision")]
     revision: Revision,
     modified_at: Timestamp,
 }
@@ -225,11 +229,29 @@ impl StoredRecord {
     }
 }
 
-fn from_1<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    match u64::deserialize(deserializer)? {
-        0 => Err(D::Error::custom("versions and revisions count from 1")),
-        number => Ok(number),
+fn version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Version, D::Error> {
+    within("version", 1, u64::deserialize(deserializer)?)
+}
+
+fn revision<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Revision, D::Error> {
+    within("revision", 1, u64::deserialize(deserializer)?)
+}
+
+/// The revision of a whole store, which is 0 before its first commit.
+///
+/// # Errors
+/// Words for a person.
+pub fn store_revision<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Revision, D::Error> {
+    within("revision", 0, u64::deserialize(deserializer)?)
+}
+
+fn within<E: DeserializeError>(name: &str, first: u64, number: u64) -> Result<u64, E> {
+    if (first..=LAST_NUMBER).contains(&number) {
+        return Ok(number);
     }
+    Err(E::custom(format_args!(
+        "the {name} {number} is not from {first} to {LAST_NUMBER}"
+    )))
 }
 
 /// An object's members in the order of the text.

@@ -17,7 +17,7 @@ use std::io::{self, BufRead, Read as _, Write as _};
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::format::{self, FORMAT, Members, StoredRecord, known_format};
+use super::format::{self, FORMAT, Members, StoredRecord, known_format, store_revision};
 use super::identity::JournalId;
 use crate::model::Revision;
 use crate::storage::table::{Staged, Table};
@@ -225,6 +225,7 @@ fn has_zero_sector(offset: u64, rest: &[u8]) -> bool {
 struct First {
     #[serde(rename = "format", deserialize_with = "known_format")]
     _format: u64,
+    #[serde(deserialize_with = "store_revision")]
     revision: Revision,
     #[serde(default)]
     id: Option<JournalId>,
@@ -233,7 +234,9 @@ struct First {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Group {
+    #[serde(deserialize_with = "store_revision")]
     after: Revision,
+    #[serde(deserialize_with = "store_revision")]
     revision: Revision,
     changes: Members<Option<StoredRecord>>,
 }

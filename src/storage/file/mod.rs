@@ -362,10 +362,10 @@ impl Writer {
         for Taken { changes, reply } in commits {
             let rests_on_batch = staged.touches(changes.as_slice());
             match staged.stage(&table, changes, now) {
-                Err(conflicts) if !rests_on_batch => {
-                    let _ = reply.send(Err(CommitError::Conflict(conflicts)));
+                Err(error) if !rests_on_batch => {
+                    let _ = reply.send(Err(error));
                 }
-                outcome => decided.push((reply, outcome.map_err(CommitError::Conflict))),
+                outcome => decided.push((reply, outcome)),
             }
         }
         (staged, decided)
