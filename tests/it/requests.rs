@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use axum::http::Method;
 use serde_json::Value;
 use tempfile::tempdir;
+use tokio::task::JoinSet;
 
 use crate::support::api::Api;
 use crate::support::binary::Process;
@@ -265,4 +266,35 @@ async fn what_is_not_http_is_refused_without_a_body() {
         assert!(!head.contains("x-request-id"), "{head}");
         assert!(head.contains("content-length: 0"), "{head}");
     }
+}
+
+#[tokio::test]
+async fn a_flood_of_clients_that_are_refused_or_too_slow_is_one_line() {
+    let folder = tempdir().unwrap();
+    let flags = ["--request-timeout", "200ms", "--log-format", "json"];
+    let process = Process::start(folder.path(), &flags).await;
+    let slow = raw::head("PUT", "/kv/a", "", 100);
+    let foreign = "GET /kv HTTP/1.1\r\nHost: evil.example\r\n\r\n".to_owned();
+    let hostile = raw::request("PUT", "/kv/a", "Sec-Fetch-Site: cross-site\r\n", "1");
+    let mut clients = JoinSet::new();
+    for (request, status) in [(slow, 503), (foreign, 421), (hostile, 403)] {
+        for _ in 0..30 {
+            let (address, request) = (process.address.clone(), request.clone());
+            clients.spawn(async move {
+                let answer = raw::ask(&address, &request).await.unwrap();
+                assert_eq!(answer.status, status, "{}", answer.head);
+            });
+        }
+    }
+    clients.join_all().await;
+    let ended = process.stop().await;
+    let lines: Vec<Value> = ended
+        .log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let with_level = |level: &str| lines.iter().filter(|line| line["level"] == level).count();
+    assert_eq!(with_level("ERROR"), 0, "{}", ended.log);
+    // A slow machine may come into a second interval.
+    assert!((1..=3).contains(&with_level("WARN")), "{}", ended.log);
 }

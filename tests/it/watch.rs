@@ -318,6 +318,40 @@ async fn a_comment_comes_every_15_seconds_and_brings_the_point_to_resume_from() 
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_point_to_resume_from_never_goes_backwards() {
+    let api = Api::in_memory();
+    let mut events = watch(&api, "?prefix=a").await;
+    let revision = |block: &Block| -> u64 {
+        let id = block.id.as_deref().unwrap();
+        id.split(['-', '.']).next().unwrap().parse().unwrap()
+    };
+    let mut last = revision(&events.block().await.unwrap());
+    let (mut beats, mut told) = (0, 0);
+    for round in 0..30 {
+        // Of every three rounds one tells the watcher something, one others, one nobody.
+        let body =
+            r#"{"operations":[{"op":"put","key":"b","value":1},{"op":"put","key":"a","value":1}]}"#;
+        match round % 3 {
+            0 => {
+                let call = api.call("POST".parse().unwrap(), "/transactions");
+                assert_eq!(call.json(body).send().await.status, 200);
+            }
+            1 => {
+                put(&api, "b", "1").await;
+            }
+            _ => {}
+        }
+        let block = events.block().await.unwrap();
+        let now = revision(&block);
+        assert!(now >= last, "{block:?} after {last}");
+        last = now;
+        beats += block.comments;
+        told += usize::from(block.event.is_some());
+    }
+    assert!(beats >= 10 && told >= 5, "{beats} beats, {told} events");
+}
+
 #[tokio::test]
 async fn draining_ends_streams_and_answers_whoever_waits() {
     let api = Api::in_memory();
