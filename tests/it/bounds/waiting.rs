@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ifmatch::api::serve;
+use ifmatch::api::{AllowedHosts, serve};
 use ifmatch::error::{CommitError, StoreError};
 use ifmatch::model::{Bookmark, ChangeSet, Entry, Filter, Key, Record};
 use ifmatch::service::{Service, Settings};
@@ -261,7 +261,8 @@ async fn a_client_that_closes_its_side_is_answered_if_there_is_nothing_to_wait_f
     let service = Arc::new(Service::new(store, Settings::default()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let serving = tokio::spawn(serve(listener, service, LIMITS, pending()));
+    let hosts = AllowedHosts::listening_on(listener.local_addr().unwrap(), "localhost:0", &[]);
+    let serving = tokio::spawn(serve(listener, service, LIMITS, hosts, pending()));
     let put = request("PUT", "/kv/a", "", "1");
     ask(&address, &put).await.unwrap().assert_is_one_of(&[201]);
     let stale = "If-None-Match: \"old\"\r\nPrefer: wait=60\r\n";
