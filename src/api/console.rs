@@ -54,12 +54,16 @@ const FILES: &[File] = &[
     file!("api.js", SCRIPT),
     file!("watch.js", SCRIPT),
     file!("drafts.js", SCRIPT),
+    file!("store.js", SCRIPT),
     file!("session.js", SCRIPT),
     file!("editor.js", SCRIPT),
+    file!("checker.js", SCRIPT),
+    file!("check-worker.js", SCRIPT),
     file!("dom.js", SCRIPT),
     file!("list.js", SCRIPT),
     file!("document.js", SCRIPT),
     file!("conflict.js", SCRIPT),
+    file!("toast.js", SCRIPT),
 ];
 
 /// One tag for all of them, so that a browser never runs one file of an old page with another of a

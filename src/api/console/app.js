@@ -2,18 +2,25 @@
 
 import { Unreachable, put, whyNoKey } from "./api.js";
 import { DocumentView } from "./document.js";
-import { announce, button, h, refreshTimes } from "./dom.js";
+import { announce, h, refreshTimes } from "./dom.js";
 import { Drafts } from "./drafts.js";
+import { formatted } from "./json.js";
 import { ListView, hashOf } from "./list.js";
 import { Session } from "./session.js";
+import { Toast } from "./toast.js";
 import { Watch } from "./watch.js";
 
 const byId = (id) => document.getElementById(id);
 const page = document.body;
 const STATUS = { connecting: "Connecting", connected: "Live", reconnecting: "Reconnecting", offline: "Offline" };
 
+const toast = new Toast(byId("toast"));
+
 let session = null;
 let view = null;
+// Sessions that were left while something was being sent. Who comes back finds them as they are: a second
+// one for the same entry would not know what became of that.
+const leaving = new Set();
 
 const drafts = new Drafts((inTrouble) => {
   byId("storage-warning").hidden = !inTrouble;
@@ -38,7 +45,7 @@ const watch = new Watch({
     const before = element.dataset.status;
     element.dataset.status = status;
     byId("connection-words").textContent = STATUS[status];
-    if (status !== "connecting" && before !== "connecting") announce(status === "connected" ? "Connected again." : "The connection is lost. What you type is kept.");
+    if (status !== "connecting" && before !== "connecting") announce(status === "connected" ? "Connected again." : drafts.failed.size > 0 ? "The connection is lost." : "The connection is lost. What you type is kept.");
   },
 });
 
@@ -87,7 +94,9 @@ function keyOfHash() {
 async function navigate(isFirst) {
   const asked = keyOfHash();
   if (asked !== undefined && session !== null && asked.key === session.key) return;
+  view?.flush();
   session?.keepDraftNow();
+  if (session?.sending) leaving.add({ session, view });
   const before = session?.key;
   session = null;
   view = null;
@@ -110,14 +119,28 @@ function showNothing(why) {
 }
 
 async function open(key, takeFocus) {
+  const left = [...leaving].find((one) => one.session.key === key);
+  if (left !== undefined) {
+    leaving.delete(left);
+    ({ session, view } = left);
+    byId("pane").replaceChildren(view.element);
+    view.render();
+    if (takeFocus) view.focus();
+    return;
+  }
   const mine = new Session(key, drafts, {
     changed: () => {
-      if (mine !== session) return;
+      if (mine !== session) {
+        if (!mine.sending) tellOfLeft(mine);
+        return;
+      }
       shown.render();
       list.renderSoon();
     },
     say: announce,
     named: (named) => {
+      // The address is that of what is open now.
+      if (mine !== session) return;
       history.replaceState(null, "", hashOf(named));
       document.title = `${named} · ifmatch`;
       list.show(named);
@@ -131,9 +154,15 @@ async function open(key, takeFocus) {
       location.hash = "#/";
     },
     remove: () => askToDelete(mine),
+    openBeside: (taken) => {
+      location.hash = hashOf(taken);
+      toast.offer("What you typed is kept as a new entry.", "Back to it", () => {
+        location.hash = "#/new";
+      });
+    },
     discarded: (draft, words) => {
       list.renderSoon();
-      offer(words, "Undo", () => undoDiscard(mine, draft));
+      toast.offer(words, "Undo", () => undoDiscard(mine, draft));
     },
   });
   session = mine;
@@ -146,8 +175,23 @@ async function open(key, takeFocus) {
   if (takeFocus) shown.focus(mine.conflict === null ? undefined : "conflict");
 }
 
-async function undoDiscard(mine, draft) {
-  if (session !== mine) {
+/** What became of something that was being sent when it was left, unless all is well. */
+function tellOfLeft(mine) {
+  const left = [...leaving].find((one) => one.session === mine);
+  if (left === undefined) return;
+  leaving.delete(left);
+  list.renderSoon();
+  if (!mine.edited) return;
+  const name = mine.key ?? mine.typedKey;
+  toast.offer(`${name} is not saved: ${mine.problem?.message ?? "someone else has changed it"} Your text is kept.`, "Open", () => {
+    location.hash = mine.key === null ? "#/new" : hashOf(mine.key);
+  });
+}
+
+async function undoDiscard(discarded, draft) {
+  const isHere = session === discarded || (session !== null && session.key === (draft.key === "" ? null : draft.key));
+  const mine = isHere ? session : discarded;
+  if (!isHere) {
     // The entry is not open any more: the draft goes back to where it is found when it is opened.
     drafts.keep(draft);
     location.hash = draft.key === "" ? "#/new" : hashOf(draft.key);
@@ -162,17 +206,6 @@ async function undoDiscard(mine, draft) {
   view.editor.area.focus();
 }
 
-/** Says something at the bottom of the page, with one thing to do about it. */
-function offer(words, label, act) {
-  const close = () => byId("toast").replaceChildren();
-  const toast = h("div", { className: "toast-body" }, h("span", null, words), label === undefined ? null : button(label, () => {
-    close();
-    act();
-  }), button("Dismiss", close, { className: "quiet" }));
-  byId("toast").replaceChildren(toast);
-  announce(words);
-}
-
 function askToDelete(mine) {
   const dialog = byId("delete-dialog");
   byId("delete-key").textContent = mine.key;
@@ -183,7 +216,7 @@ function askToDelete(mine) {
     if (gone === undefined) return;
     location.hash = "#/";
     byId("filter").focus();
-    offer(`${gone.key} was deleted.`, "Undo", () => bringBack(gone));
+    toast.offer(`${gone.key} was deleted.`, "Undo", () => bringBack(gone));
   };
   byId("delete-cancel").onclick = () => dialog.close();
   dialog.showModal();
@@ -196,7 +229,12 @@ async function bringBack(gone) {
     // Unless somebody has gone on to something else.
     if (location.hash === from) location.hash = hashOf(gone.key);
   } catch (error) {
-    offer(`It could not be brought back: ${error.message}`, "Try again", () => bringBack(gone));
+    // The notice goes away, and the value with it.
+    drafts.keep({ key: gone.key, etag: null, version: null, base: null, text: formatted(gone.tree), typedKey: "", conflict: false, choices: [] });
+    list.renderSoon();
+    toast.offer(`${gone.key} could not be brought back: ${error.message} Its value is kept as a draft.`, "Open", () => {
+      location.hash = hashOf(gone.key);
+    });
   }
 }
 
@@ -209,6 +247,7 @@ function onKey(event) {
     else session?.save();
     return;
   }
+  if (event.key === "Escape" && !hasDialog && toast.isShown) toast.close();
   if (event.ctrlKey || event.metaKey || event.altKey || hasDialog) return;
   const isTyping = event.target.matches("input:not([type=radio]), textarea");
   if (isTyping) return;
@@ -232,11 +271,16 @@ window.addEventListener("storage", () => {
   list.renderSoon();
 });
 for (const event of ["pagehide", "visibilitychange"]) {
-  document.addEventListener(event, () => session?.keepDraftNow());
-  window.addEventListener(event, () => session?.keepDraftNow());
+  document.addEventListener(event, () => keepAll());
+  window.addEventListener(event, () => keepAll());
 }
-window.addEventListener("beforeunload", (event) => {
+function keepAll() {
+  view?.flush();
   session?.keepDraftNow();
+}
+
+window.addEventListener("beforeunload", (event) => {
+  keepAll();
   // What the browser would not keep is lost with the page.
   if (drafts.unkept.size > 0) event.preventDefault();
 });

@@ -2,7 +2,10 @@
 
 import { brief, button, changeList, h, placeName } from "./dom.js";
 import { Editor } from "./editor.js";
-import { pretty, problemOf } from "./json.js";
+import { formatted, problemOf } from "./json.js";
+
+/** In UTF-16 units. */
+const LONGEST_SIDE = 20_000;
 
 export class ConflictView {
   /** Shows session.conflict; finish() is called when all is chosen. */
@@ -26,7 +29,7 @@ export class ConflictView {
         this.items.map((item) => item.element),
         rest,
       ),
-      h("footer", { className: "conflict-foot" }, this.left, h("div", { className: "actions" }, button("Back to my text", () => session.leaveConflict()), this.done)),
+      h("footer", { className: "conflict-foot" }, this.left, h("div", { className: "actions" }, button("Back to my text", () => this.leave()), this.done)),
     );
   }
 
@@ -56,7 +59,18 @@ export class ConflictView {
     };
   }
 
+  leave() {
+    this.flush();
+    this.session.leaveConflict();
+  }
+
+  /** Hands on what was typed and waits for a pause. */
+  flush() {
+    for (const item of this.items) item.editor.flush();
+  }
+
   tryFinish() {
+    this.flush();
     const [first] = this.conflict.undecided;
     if (first === undefined) {
       this.finish();
@@ -87,7 +101,7 @@ class Choice {
   }
 
   side(pick, title, tree) {
-    const value = tree === undefined ? h("p", { className: "absent" }, "removed") : h("pre", { className: "value", tabIndex: 0, role: "group", "aria-label": `${title}, value` }, pretty(tree));
+    const value = tree === undefined ? h("p", { className: "absent" }, "removed") : h("pre", { className: "value", tabIndex: 0, role: "group", "aria-label": `${title}, value` }, shortened(tree));
     return h("div", { className: `side ${pick}` }, this.radio(pick, title), value);
   }
 
@@ -106,7 +120,7 @@ class Choice {
 
   /** What an own value starts from. */
   start() {
-    return pretty(this.overlap.mine ?? this.overlap.theirs);
+    return formatted(this.overlap.mine ?? this.overlap.theirs);
   }
 
   render() {
@@ -117,9 +131,10 @@ class Choice {
     }
     this.own.hidden = pick !== "edit";
     this.outdated.hidden = !outdated;
-    if (pick !== "edit") return;
+    if (pick !== "edit" || this.editor.isPending) return;
     this.editor.show(text ?? "");
-    this.editor.showProblem(problemOf(text ?? ""), "Valid JSON");
+    if (this.checked?.text !== text) this.checked = { text, problem: problemOf(text ?? "") };
+    this.editor.showProblem(this.checked.problem, "Valid JSON");
   }
 
   focus() {
@@ -128,4 +143,12 @@ class Choice {
     else if (pick === "edit") this.outdated.querySelector("button").focus();
     else this.radios.theirs.focus();
   }
+}
+
+/** What is shown of a side. All of a large value would take the browser seconds. */
+function shortened(tree) {
+  const text = formatted(tree);
+  if (text.length <= LONGEST_SIDE) return text;
+  const rest = text.length - LONGEST_SIDE;
+  return `${text.slice(0, LONGEST_SIDE).replace(/[\ud800-\udbff]$/, "")}\n… and ${rest} more characters. “Something else” shows all of mine.`;
 }

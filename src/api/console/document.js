@@ -2,11 +2,16 @@
 
 import { ConflictView } from "./conflict.js";
 import { Slots, brief, button, changeList, h, timeElement } from "./dom.js";
-import { Editor } from "./editor.js";
-import { parseOrNothing, prettyWithPlaces } from "./json.js";
+import { Editor, LARGE_CHARACTERS } from "./editor.js";
+import { formatted, parseOrNothing, prettyWithPlaces, problemOf } from "./json.js";
+
+/** What stands where a large text is said to be JSON or not, until that is known. */
+const LARGE = "A large text: it is checked when you pause.";
+/** How long it is said that something was saved. */
+const SAVED_MILLIS = 10_000;
 
 export class DocumentView {
-  /** Shows a session; on.close(), on.remove() and on.discarded(undo, sentence) are the page's. */
+  /** Shows a session; on.close(), on.remove(), on.openBeside(key) and on.discarded(draft, sentence) are the page's. */
   constructor(session, on) {
     Object.assign(this, { session, on });
     this.heading = h("h2", { className: "key", tabIndex: -1 });
@@ -25,7 +30,7 @@ export class DocumentView {
     const back = h("a", { className: "back", href: "#/" }, "All entries");
     const bannerPlace = h("div", { className: "banners" });
     this.banners = new Slots(bannerPlace);
-    this.editor = new Editor({ label: "Value, as JSON", oninput: (text) => session.edit(text) });
+    this.editor = new Editor({ label: "Value, as JSON", oninput: (text) => session.edit(text), oninputlater: (read) => session.editLater(read) });
     this.body = h("div", { className: "doc-body" });
     this.head = h("header", { className: "doc-head" }, back, h("div", { className: "doc-title" }, h("div", { className: "doc-name" }, this.heading, this.keyRow, this.meta), actions));
     this.element = h("article", { className: "doc" }, this.head, bannerPlace, this.body);
@@ -117,9 +122,14 @@ export class DocumentView {
 
   renderEditor() {
     const { session, editor } = this;
+    if (session.hasMore) {
+      editor.showProblem(undefined, LARGE);
+      return;
+    }
     editor.show(session.text);
-    const otherwise = session.text === "" ? "Type a JSON value. Ctrl+S saves, Tab leaves the field." : "Valid JSON. Ctrl+S saves, Tab leaves the field.";
-    editor.showProblem(session.syntax, otherwise);
+    const { syntax } = session;
+    const verdict = syntax === undefined ? LARGE : session.text === "" ? "Type a JSON value." : "Valid JSON.";
+    editor.showProblem(syntax, `${verdict} Ctrl+S saves, Tab leaves the field.`);
     if (session.arrived !== this.highlighted) {
       this.highlighted = session.arrived;
       editor.highlight(session.arrived === null ? [] : placesOf(session));
@@ -151,15 +161,19 @@ export class DocumentView {
   format() {
     const tree = parseOrNothing(this.session.text);
     if (tree === undefined) {
+      this.editor.showProblem(problemOf(this.session.text));
       this.editor.goToProblem();
       return;
     }
-    const { text } = prettyWithPlaces(tree);
+    const text = formatted(tree);
     this.editor.area.focus();
-    if (text === this.session.text) return;
-    this.editor.area.select();
-    document.execCommand("insertText", false, text);
-    this.editor.area.setSelectionRange(0, 0);
+    if (text !== this.session.text) this.editor.replace(text);
+  }
+
+  /** Hands on what was typed and waits for a pause. */
+  flush() {
+    this.editor.flush();
+    this.conflictView?.flush();
   }
 
   /** Puts the focus where it is wanted: "key", "syntax", "conflict", "banner", or the heading. */
@@ -176,18 +190,41 @@ export class DocumentView {
   slots() {
     const { session } = this;
     if (session.state !== "open") return [];
-    return [this.problemSlot(), this.deletedSlot(), this.staleSlot(), this.restoredSlot(), ...this.otherSlots(), this.arrivedSlot()].filter((slot) => slot !== null);
+    const news = [this.problemSlot(), this.deletedSlot(), this.staleSlot()].filter((slot) => slot !== null);
+    // What was true before says nothing beside what is true now.
+    const before = [session.deleted ? null : this.restoredSlot(), ...this.otherSlots(), news.length > 0 ? null : this.arrivedSlot()];
+    return [...news, ...before.filter((slot) => slot !== null)];
   }
 
   problemSlot() {
     const { session } = this;
     const { problem } = session;
     if (problem === null || problem.kind === "key") return null;
+    if (problem.kind === "exists") return this.existsSlot(problem);
     const retry = problem.kind !== "syntax" && !problem.noRetry && session.conflict === null && !session.deleted;
     return banner("problem", problem.kind === "back" ? "info" : "bad", problem.message, {
-      details: problem.kind === "network" ? "Your text is kept in this browser. It can be saved when the server is there again." : undefined,
+      details: problem.kind === "network" ? this.whereKept() : undefined,
       actions: retry ? [[problem.kind === "back" ? "Save now" : "Try again", () => this.save()]] : [],
     });
+  }
+
+  whereKept() {
+    if (this.session.drafts.failed.size > 0) return "Keep this page open: your text is nowhere else. It can be saved when the server is there again.";
+    return "Your text is kept in this browser. It can be saved when the server is there again.";
+  }
+
+  existsSlot({ key, entry, message }) {
+    const open = ["Open it", () => this.on.openBeside(key)];
+    return banner("problem", "warn", message, {
+      signature: entry?.etag,
+      details: entry === null ? undefined : `It is ${brief(entry.tree)}. Your text is kept either way.`,
+      actions: [...(entry === null ? [] : [open]), ["Choose another key", () => this.renameKey()]],
+    });
+  }
+
+  renameKey() {
+    this.keyField.focus();
+    this.keyField.select();
   }
 
   deletedSlot() {
@@ -258,11 +295,27 @@ export class DocumentView {
     const { arrived } = session;
     if (arrived === null || session.conflict !== null) return null;
     const changes = arrived.changes;
+    if (arrived.saved && changes.length === 0) this.forgetSoon(arrived);
     return banner("arrived", arrived.saved ? "good" : "info", `${arrived.title}.`, {
       signature: JSON.stringify(changes.map((change) => [change.pointer, brief(change.from), brief(change.to)])),
       more: changes.length > 0 ? () => changeList(changes) : undefined,
       actions: [["OK", () => this.dismiss("arrived")]],
     });
+  }
+
+  forgetSoon(arrived) {
+    if (this.forgetting === arrived) return;
+    this.forgetting = arrived;
+    const forget = () => {
+      if (this.session.arrived !== arrived) return;
+      if (this.element.querySelector(".banners:hover, .banners:focus-within") === null) {
+        this.session.arrived = null;
+        this.session.on.changed();
+      } else {
+        setTimeout(forget, SAVED_MILLIS);
+      }
+    };
+    setTimeout(forget, SAVED_MILLIS);
   }
 
   dismiss(what) {
@@ -274,6 +327,7 @@ export class DocumentView {
 
 // The lines of the members that came in; of one that went, the lines of nothing.
 function placesOf(session) {
+  if (session.text.length > LARGE_CHARACTERS) return [];
   const tree = parseOrNothing(session.text);
   if (tree === undefined) return [];
   const { text, places } = prettyWithPlaces(tree);

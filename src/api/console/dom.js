@@ -1,6 +1,6 @@
 // What the views share: making elements, speaking to screen readers, showing times and values.
 
-import { compact } from "./json.js";
+import { compactStart } from "./json.js";
 
 /** What has no property of the same name and meaning. */
 const ATTRIBUTES = new Set(["role", "for", "autocapitalize", "autocorrect"]);
@@ -62,7 +62,7 @@ export function refreshTimes() {
 /** A value on one line, cut. */
 export function brief(tree, characters = 80) {
   if (tree === undefined) return "nothing";
-  const text = compact(tree);
+  const text = compactStart(tree, characters + 1);
   return text.length > characters ? `${text.slice(0, characters - 1).replace(/[\ud800-\udbff]$/, "")}…` : text;
 }
 

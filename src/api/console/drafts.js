@@ -4,13 +4,22 @@
 // tabs write over each other's. It holds the value that it was made from, too: the service does not have
 // that any more once somebody else has saved, and a three-way merge needs it.
 
+import * as store from "./store.js";
+
 const PREFIX = "ifmatch:draft:";
+/** A larger draft is not kept in localStorage. In UTF-16 units, text and value together. */
+const LARGE_CHARACTERS = 100_000;
+/** What localStorage has of a draft that is kept elsewhere. */
+const NAME_ONLY = "{}";
 
 export class Drafts {
   constructor(onTrouble) {
     this.onTrouble = onTrouble;
-    // What the browser would not keep. It lasts as long as the page.
-    this.unkept = new Map();
+    // What the browser does not keep yet, or, if it is in failed, never will. It lasts as long as the page.
+    Object.assign(this, { unkept: new Map(), failed: new Set(), stored: new Set() });
+    window.addEventListener("storage", (event) => {
+      if (event.newValue === null && !this.unkept.has(event.key)) this.stored.delete(event.key);
+    });
   }
 
   /** Finds out who this tab is, and which other tabs are open. */
@@ -23,6 +32,7 @@ export class Drafts {
       await held(this.tab);
     }
     this.attempt(() => sessionStorage.setItem("ifmatch:tab", this.tab));
+    await this.lookUp();
   }
 
   /** Keeps a draft {key, etag, …} and lets go of the one that it replaces. Returns its name. */
@@ -31,38 +41,98 @@ export class Drafts {
     const from = `:${draft.etag ?? "new"}:${draft.key}`;
     const goesOn = replaced?.startsWith(mine) && replaced.endsWith(from);
     const name = goesOn ? replaced : `${mine}${token()}${from}`;
-    const text = JSON.stringify({ ...draft, at: new Date().toISOString() });
-    try {
-      localStorage.setItem(name, text);
-      this.unkept.delete(name);
-    } catch {
-      this.unkept.set(name, text);
-      this.attempt(() => localStorage.removeItem(name));
+    const kept = { ...draft, at: new Date().toISOString() };
+    const outdated = replaced !== undefined && replaced !== name ? replaced : undefined;
+    if (draft.text.length + (draft.base?.length ?? 0) > LARGE_CHARACTERS || !this.keepSmall(name, kept)) {
+      this.keepLarge(name, kept, outdated);
+    } else if (outdated !== undefined) {
+      this.drop(outdated);
     }
-    if (replaced !== undefined && replaced !== name) this.drop(replaced);
-    this.onTrouble(this.unkept.size > 0);
+    this.tell();
     return name;
+  }
+
+  keepSmall(name, kept) {
+    try {
+      localStorage.setItem(name, JSON.stringify(kept));
+    } catch {
+      return false;
+    }
+    if (this.stored.has(name)) this.forget(name);
+    this.unkept.delete(name);
+    this.failed.delete(name);
+    return true;
+  }
+
+  // The name alone goes to localStorage, for other tabs to see.
+  async keepLarge(name, kept, outdated) {
+    this.unkept.set(name, kept);
+    this.stored.add(name);
+    this.attempt(() => localStorage.getItem(name) === null && localStorage.setItem(name, NAME_ONLY));
+    try {
+      await store.put(name, kept);
+    } catch {
+      this.failed.add(name);
+      this.tell();
+      return;
+    }
+    if (this.unkept.get(name) === kept) {
+      this.unkept.delete(name);
+      this.failed.delete(name);
+      this.attempt(() => localStorage.getItem(name) !== NAME_ONLY && localStorage.setItem(name, NAME_ONLY));
+    }
+    if (outdated !== undefined) this.drop(outdated);
+    this.tell();
   }
 
   drop(name) {
     this.unkept.delete(name);
+    this.failed.delete(name);
     this.attempt(() => localStorage.removeItem(name));
-    this.onTrouble(this.unkept.size > 0);
+    if (this.stored.has(name)) this.forget(name);
+    this.tell();
+  }
+
+  forget(name) {
+    this.stored.delete(name);
+    store.remove(name).catch(() => {});
+  }
+
+  tell() {
+    this.onTrouble(this.failed.size > 0);
   }
 
   /** The drafts of a key, the latest first, each with its name and its owner: "mine", "open" (another tab that is open), "left", or "unknown". */
   async of(key) {
-    const found = [...this.all()].filter((draft) => draft.key === key);
+    await this.lookUp();
+    const found = [];
+    for (const name of this.names().filter((one) => keyOf(one) === key)) {
+      const draft = await this.read(name);
+      if (typeof draft?.text === "string") found.push({ ...draft, name });
+    }
     const open = await openTabs();
     for (const draft of found) {
-      draft.owner = draft.tab === this.tab ? "mine" : ownerAmong(open, draft.tab);
+      const tab = draft.name.slice(PREFIX.length).split(":", 1)[0];
+      draft.owner = tab === this.tab ? "mine" : ownerAmong(open, tab);
     }
     return found.sort((one, other) => (one.at < other.at ? 1 : -1));
   }
 
+  async read(name) {
+    if (this.unkept.has(name)) return this.unkept.get(name);
+    const text = this.attempt(() => localStorage.getItem(name)) ?? NAME_ONLY;
+    if (text !== NAME_ONLY) return this.attempt(() => JSON.parse(text));
+    return store.get(name).catch(() => undefined);
+  }
+
+  async lookUp() {
+    const names = await store.names().catch(() => []);
+    this.stored = new Set([...names, ...this.unkept.keys()]);
+  }
+
   /** The keys that have a draft, told from the names alone, because drafts may be long. */
   keys() {
-    return new Set(this.names().map((name) => name.slice(PREFIX.length).split(":").slice(3).join(":")));
+    return new Set(this.names().map(keyOf));
   }
 
   /** Whether a draft is still there. */
@@ -72,16 +142,7 @@ export class Drafts {
 
   names() {
     const kept = this.attempt(() => Object.keys(localStorage)) ?? [];
-    return [...new Set([...kept, ...this.unkept.keys()])].filter((name) => name.startsWith(PREFIX));
-  }
-
-  *all() {
-    for (const name of this.names()) {
-      const text = this.unkept.get(name) ?? this.attempt(() => localStorage.getItem(name));
-      const draft = this.attempt(() => JSON.parse(text));
-      const tab = name.slice(PREFIX.length).split(":", 1)[0];
-      if (typeof draft?.text === "string") yield { ...draft, name, tab };
-    }
+    return [...new Set([...kept, ...this.stored, ...this.unkept.keys()])].filter((name) => name.startsWith(PREFIX));
   }
 
   /** A browser may refuse any use of its storage. */
@@ -92,6 +153,10 @@ export class Drafts {
       return undefined;
     }
   }
+}
+
+function keyOf(name) {
+  return name.slice(PREFIX.length).split(":").slice(3).join(":");
 }
 
 function token() {

@@ -1,53 +1,72 @@
 // The text area with line numbers, and marks behind the text: where it is not JSON, what came in.
+//
+// Nothing here looks at the whole text at each key once that is long: see LARGE_CHARACTERS.
 
 import { h } from "./dom.js";
 
+/** From here on a text is plain: read when typing pauses, and without marks. In UTF-16 units. */
+export const LARGE_CHARACTERS = 20_000;
+/** How long typing in a large text has to pause before the text is read. */
+const PAUSE_MILLIS = 300;
+/** After how long it is read though typing does not pause, so that a draft is never much older. */
+const LONGEST_MILLIS = 2_000;
+/** A longer line is not marked: the mark would make the browser lay it out a second time. In UTF-16 units. */
+const LONGEST_MARKED_LINE = 2_000;
+
 let made = 0;
 
-/** A text area for JSON. on.input(text) hears of each change. */
+/** A text area for JSON. */
 export class Editor {
-  constructor({ label, rows, oninput }) {
+  /**
+   * oninput(text) gets each change, of a large text when typing pauses. oninputlater(read), if given, is
+   * called at each key in a large text; read() gives the text to who cannot wait.
+   */
+  constructor({ label, rows, oninput, oninputlater }) {
     made += 1;
     const hint = `editor-hint-${made}`;
+    Object.assign(this, { oninput, oninputlater, places: [], problem: null, lines: 1, size: 0, timer: 0, since: undefined });
     this.gutter = h("pre", { className: "gutter", "aria-hidden": "true" }, "1");
     this.marks = h("div", { className: "marks", "aria-hidden": "true" });
     this.area = h("textarea", {
       className: "code", spellcheck: false, autocomplete: "off", wrap: "off", rows: rows ?? 3,
       "aria-label": label, "aria-describedby": hint, autocapitalize: "off", autocorrect: "off",
-      oninput: () => this.changed(oninput),
+      oninput: () => this.changed(),
+      onblur: () => this.flush(),
       onscroll: () => this.follow(),
-      onkeydown: (event) => this.key(event, oninput),
+      onkeydown: (event) => this.key(event),
     });
     this.status = h("p", { className: "editor-status", id: hint });
     this.frame = h("div", { className: "editor-frame" }, this.gutter, h("div", { className: "editor-text" }, this.marks, this.area));
     this.element = h("div", { className: "editor" }, this.frame, this.status);
-    this.places = [];
-    this.problem = null;
+    new ResizeObserver(() => this.follow()).observe(this.frame);
   }
 
-  get text() {
-    return this.area.value;
+  /** Whether the text is too long to be looked at at each key. */
+  get isLarge() {
+    return this.size > LARGE_CHARACTERS;
   }
 
   /** Shows a text, with the caret where it was as far as that is still there. */
   show(text) {
+    clearTimeout(this.timer);
+    this.since = undefined;
     if (this.area.value === text) return;
     const { selectionStart, selectionEnd, scrollTop, scrollLeft } = this.area;
     this.area.value = text;
     this.area.setSelectionRange(Math.min(selectionStart, text.length), Math.min(selectionEnd, text.length));
     this.area.scrollTop = scrollTop;
     this.area.scrollLeft = scrollLeft;
-    this.number();
+    this.measure(text);
     this.draw();
   }
 
-  /** Marks where the text is not JSON (null: it is), and says so. */
+  /** Marks where the text is not JSON (null: it is; undefined: not known yet), and says so. */
   showProblem(problem, otherwise) {
-    const words = problem === null ? otherwise : `Line ${problem.line}, column ${problem.column}: ${problem.reason}`;
+    const words = problem ? `Line ${problem.line}, column ${problem.column}: ${problem.reason}` : otherwise;
     if (this.status.textContent !== words) this.status.textContent = words;
-    this.status.classList.toggle("wrong", problem !== null);
-    this.area.setAttribute("aria-invalid", String(problem !== null));
-    this.problem = problem;
+    this.status.classList.toggle("wrong", Boolean(problem));
+    this.area.setAttribute("aria-invalid", String(Boolean(problem)));
+    this.problem = problem ?? null;
     this.draw();
   }
 
@@ -74,56 +93,127 @@ export class Editor {
   }
 
   lineHeight() {
-    return Number.parseFloat(getComputedStyle(this.area).lineHeight);
+    this.height ||= Number.parseFloat(getComputedStyle(this.area).lineHeight) || 0;
+    return this.height;
   }
 
-  changed(oninput) {
-    this.places = [];
-    this.number();
-    oninput(this.area.value);
+  changed() {
+    if (this.places.length > 0) this.highlight([]);
+    if (!this.isLarge) {
+      this.take();
+      return;
+    }
+    this.since ??= Date.now();
+    this.oninputlater?.(() => this.read());
+    const waited = Math.max(0, Date.now() - this.since);
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.flush(), Math.min(PAUSE_MILLIS, Math.max(0, LONGEST_MILLIS - waited)));
+  }
+
+  /** Whether something was typed that has not been handed on yet. */
+  get isPending() {
+    return this.since !== undefined;
+  }
+
+  /** Hands on what was typed into a large text, without waiting for a pause. */
+  flush() {
+    if (this.isPending) this.take();
+  }
+
+  take() {
+    this.oninput(this.read());
+  }
+
+  read() {
+    clearTimeout(this.timer);
+    this.since = undefined;
+    const text = this.area.value;
+    this.measure(text);
+    return text;
   }
 
   // A new line begins where the one above does. Tab is left to leave the field.
-  key(event, oninput) {
-    if (event.key !== "Enter" || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  key(event) {
+    if (event.key !== "Enter" || event.ctrlKey || event.metaKey || event.altKey || event.isComposing || this.isLarge) return;
     const { value, selectionStart } = this.area;
     const before = value.slice(value.lastIndexOf("\n", selectionStart - 1) + 1, selectionStart);
     const indent = /^ */.exec(before)[0] + (/[[{]\s*$/.test(before) ? "  " : "");
     if (indent === "") return;
     event.preventDefault();
-    // The only way to change the text so that the browser can undo it.
-    if (!document.execCommand("insertText", false, `\n${indent}`)) {
-      this.area.setRangeText(`\n${indent}`, selectionStart, this.area.selectionEnd, "end");
-      this.changed(oninput);
-    }
+    this.insert(`\n${indent}`);
   }
 
-  number() {
-    const lines = this.area.value.split("\n").length;
+  /** Puts a text in place of what is selected. */
+  insert(text) {
+    // The only way to change the text so that the browser can undo it.
+    if (document.execCommand("insertText", false, text)) return;
+    this.area.setRangeText(text, this.area.selectionStart, this.area.selectionEnd, "end");
+    this.changed();
+  }
+
+  /** Puts a text in place of the whole. In a large text that cannot be undone: it would take minutes. */
+  replace(text) {
+    this.area.focus();
+    if (this.isLarge || text.length > LARGE_CHARACTERS) {
+      this.area.value = text;
+      this.take();
+    } else {
+      this.area.select();
+      this.insert(text);
+    }
+    this.area.setSelectionRange(0, 0);
+  }
+
+  measure(text) {
+    this.size = text.length;
+    let lines = 1;
+    for (let at = text.indexOf("\n"); at >= 0; at = text.indexOf("\n", at + 1)) lines += 1;
     if (lines === this.lines) return;
     this.lines = lines;
-    this.gutter.textContent = Array.from({ length: lines }, (_, index) => index + 1).join("\n");
+    this.gutter.style.width = `calc(${String(lines).length}ch + 24px)`;
+    this.follow();
   }
 
   follow() {
     const { scrollTop, scrollLeft } = this.area;
-    this.gutter.style.transform = `translateY(${-scrollTop}px)`;
     this.marks.style.transform = `translate(${-scrollLeft}px, ${-scrollTop}px)`;
+    this.number(scrollTop);
+  }
+
+  // Only the numbers that can be seen are there.
+  number(scrollTop) {
+    const height = this.lineHeight();
+    const first = height > 0 ? Math.min(Math.floor(scrollTop / height), this.lines - 1) : 0;
+    const last = height > 0 ? Math.min(this.lines, first + Math.ceil(this.area.clientHeight / height) + 2) : 1;
+    const signature = `${first} ${last}`;
+    if (signature !== this.numbered) {
+      this.numbered = signature;
+      this.gutter.textContent = Array.from({ length: last - first }, (_, index) => first + index + 1).join("\n");
+    }
+    this.gutter.style.transform = `translateY(${first * height - scrollTop}px)`;
   }
 
   draw() {
+    const signature = JSON.stringify([this.places, this.problem?.offset]);
+    if (this.problem === null && signature === this.drawn) return;
+    this.drawn = signature;
     const rows = this.places.map(([first, last]) => this.row(first, last, "came"));
-    if (this.problem !== null) {
-      const index = this.problem.line - 1;
-      const line = this.area.value.split("\n")[index] ?? "";
-      const column = [...line].slice(0, this.problem.column - 1).join("").length;
-      const character = [...line.slice(column)][0] ?? " ";
-      const row = this.row(index, index, "wrong");
-      row.append(line.slice(0, column), h("mark", null, character));
-      rows.push(row);
-    }
+    if (this.problem !== null) rows.push(...this.problemRow());
     this.marks.replaceChildren(...rows);
     this.follow();
+  }
+
+  problemRow() {
+    const { value } = this.area;
+    const { offset, line: number } = this.problem;
+    const start = value.lastIndexOf("\n", offset - 1) + 1;
+    const column = offset - start;
+    if (column > LONGEST_MARKED_LINE) return [];
+    const line = value.slice(start, offset);
+    const [character] = value.slice(offset, offset + 2);
+    const row = this.row(number - 1, number - 1, "wrong");
+    row.append(line, h("mark", null, character === undefined || character === "\n" ? " " : character));
+    return [row];
   }
 
   row(first, last, className) {

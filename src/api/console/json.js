@@ -29,22 +29,27 @@ export class SyntaxProblem extends Error {
 
 /** Reads one JSON text; throws a SyntaxProblem. Of a repeated member the last value stands, in the place of the first. */
 export function parse(text, maxDepthLevels = MAX_DEPTH_LEVELS) {
-  return new Reader(text, maxDepthLevels).all();
+  return new Reader(text, maxDepthLevels, false).all();
 }
 
-/** The tree, or undefined if the text is not JSON. */
+/** The same for a text that a person has typed, in which a repeated member is a problem: saving would drop one of the two. */
+export function parseTyped(text) {
+  return new Reader(text, MAX_DEPTH_LEVELS, true).all();
+}
+
+/** The tree of a typed text, or undefined if it has a problem. */
 export function parseOrNothing(text) {
   try {
-    return parse(text);
+    return parseTyped(text);
   } catch {
     return undefined;
   }
 }
 
-/** Why a text is not JSON, or null. */
+/** Why a typed text cannot be saved, or null. */
 export function problemOf(text) {
   try {
-    parse(text);
+    parseTyped(text);
     return null;
   } catch (problem) {
     if (!(problem instanceof SyntaxProblem)) throw problem;
@@ -60,8 +65,8 @@ const WORDS = new Map([["true", true], ["false", false], ["null", null]]);
 const ESCAPES = { '"': '"', "\\": "\\", "/": "/", b: "\b", f: "\f", n: "\n", r: "\r", t: "\t" };
 
 class Reader {
-  constructor(text, maxDepthLevels) {
-    Object.assign(this, { text, at: 0, depth: 0, maxDepthLevels });
+  constructor(text, maxDepthLevels, isDistinct) {
+    Object.assign(this, { text, at: 0, depth: 0, maxDepthLevels, isDistinct });
   }
 
   all() {
@@ -69,7 +74,7 @@ class Reader {
     if (this.at === this.text.length) this.fail("the text is empty, and a JSON value is needed");
     const tree = this.value();
     this.skip();
-    if (this.at < this.text.length) this.fail("nothing may follow the value");
+    if (this.at < this.text.length) this.fail(`nothing may follow the value, but ${shown(this.text, this.at)} does`);
     return tree;
   }
 
@@ -117,7 +122,12 @@ class Reader {
     for (;;) {
       this.skip();
       if (this.text[this.at] !== '"') this.fail("the name of a member is expected, in double quotes");
+      const start = this.at;
       const name = this.string();
+      if (this.isDistinct && members.has(name)) {
+        this.at = start;
+        this.fail(`the member ${JSON.stringify(name)} is there twice in this object, and only one can be saved`);
+      }
       this.skip();
       if (!this.eat(":")) this.fail("a colon is expected after the name of a member");
       this.skip();
@@ -175,7 +185,7 @@ class Reader {
   }
 
   skip() {
-    this.take(WHITE);
+    if (this.text.charCodeAt(this.at) <= 0x20) this.take(WHITE);
   }
 
   eat(character) {
@@ -189,8 +199,12 @@ class Reader {
   }
 }
 
+// A character that cannot be seen is named by its number.
 function shown(text, at) {
-  return String.fromCodePoint(text.codePointAt(at));
+  const point = text.codePointAt(at);
+  const character = String.fromCodePoint(point);
+  if (/[\p{L}\p{M}\p{N}\p{P}\p{S}]/u.test(character)) return character;
+  return `U+${point.toString(16).toUpperCase().padStart(4, "0")}${point === 0xfeff ? " (a byte order mark)" : ""}`;
 }
 
 /** Whether a text has no unpaired surrogate. */
@@ -209,12 +223,97 @@ export function compact(tree) {
   return JSON.stringify(tree);
 }
 
-/** The tree over several lines, two spaces a level. */
-export function pretty(tree) {
-  return prettyWithPlaces(tree).text;
+/** As much of the compact text as makes this many characters, and perhaps more. The rest of a large tree is not looked at. */
+export function compactStart(tree, characters) {
+  const isArray = Array.isArray(tree);
+  if (!isArray && !(tree instanceof Map)) return compact(typeof tree === "string" ? tree.slice(0, characters) : tree);
+  let text = isArray ? "[" : "{";
+  for (const [name, member] of isArray ? tree.entries() : tree) {
+    if (text.length >= characters) return text;
+    if (text.length > 1) text += ",";
+    if (!isArray) text += `${JSON.stringify(name)}:`;
+    text += compactStart(member, characters - text.length);
+  }
+  return `${text}${isArray ? "]" : "}"}`;
 }
 
-/** The same, with the lines (from 0, first and last) where each member stands, by its pointer. */
+/** The tree over several lines, two spaces a level. */
+export function pretty(tree) {
+  return prettyFrom(tree, "\n");
+}
+
+// For large values this is several times as fast as to note the places, too.
+function prettyFrom(part, lineStart) {
+  const isArray = Array.isArray(part);
+  if (!(isArray ? part.length > 0 : part instanceof Map && part.size > 0)) return compact(part);
+  const inner = `${lineStart}  `;
+  let text = isArray ? "[" : "{";
+  let comma = "";
+  if (isArray) {
+    for (const item of part) {
+      text += `${comma}${inner}${prettyFrom(item, inner)}`;
+      comma = ",";
+    }
+  } else {
+    for (const [name, member] of part) {
+      text += `${comma}${inner}${JSON.stringify(name)}: ${prettyFrom(member, inner)}`;
+      comma = ",";
+    }
+  }
+  return `${text}${lineStart}${isArray ? "]" : "}"}`;
+}
+
+/** From here on a value is shown in filled lines: browsers take 100 ms and more per key for some 20,000 lines. In UTF-16 units. */
+const LARGE_CHARACTERS = 30_000;
+/** How long a filled line gets, without its indent. In UTF-16 units. */
+const FILLED_LINE = 160;
+
+/** The text that an editor shows of a tree: pretty, or, of a large value, in filled lines. */
+export function formatted(tree) {
+  return onOneLine(tree, LARGE_CHARACTERS) === undefined ? filled(tree, "\n") : pretty(tree);
+}
+
+function filled(part, lineStart) {
+  const whole = onOneLine(part, FILLED_LINE);
+  if (whole !== undefined) return whole;
+  const isArray = Array.isArray(part);
+  if (!isArray && !(part instanceof Map)) return compact(part);
+  const inner = `${lineStart}  `;
+  let text = isArray ? "[" : "{";
+  let room = 0;
+  let comma = "";
+  for (const [name, member] of isArray ? part.entries() : part) {
+    const before = isArray ? "" : `${JSON.stringify(name)}: `;
+    const piece = onOneLine(member, FILLED_LINE);
+    const length = before.length + (piece ?? "").length + 2;
+    const goesOn = piece !== undefined && length <= room;
+    text += `${comma}${goesOn ? " " : inner}${before}${piece ?? filled(member, inner)}`;
+    room = piece === undefined ? 0 : (goesOn ? room : FILLED_LINE) - length;
+    comma = ",";
+  }
+  return `${text}${lineStart}${isArray ? "]" : "}"}`;
+}
+
+/** The tree on one line with spaces, or undefined if that has more characters than there is room for. */
+export function onOneLine(part, room) {
+  const isArray = Array.isArray(part);
+  if (!isArray && !(part instanceof Map)) {
+    if (typeof part === "string" && part.length > room) return undefined;
+    const text = compact(part);
+    return text.length > room ? undefined : text;
+  }
+  let text = isArray ? "[" : "{";
+  for (const [name, member] of isArray ? part.entries() : part) {
+    if (text.length > 1) text += ", ";
+    if (!isArray) text += `${JSON.stringify(name)}: `;
+    const piece = text.length > room ? undefined : onOneLine(member, room - text.length);
+    if (piece === undefined) return undefined;
+    text += piece;
+  }
+  return text.length + 1 > room ? undefined : `${text}${isArray ? "]" : "}"}`;
+}
+
+/** The same text, with the lines (from 0, first and last) where each member stands, by its pointer. */
 export function prettyWithPlaces(tree) {
   const pieces = [];
   const places = new Map();

@@ -1,6 +1,6 @@
 // The places that both sides changed, and what is chosen for each.
 
-import { compact, parse, parseOrNothing } from "./json.js";
+import { compact, parseOrNothing, parseTyped } from "./json.js";
 import { differences, mergeWith } from "./merge.js";
 
 export class Conflict {
@@ -10,7 +10,7 @@ export class Conflict {
    * What was typed stands anyway, but is to be looked at again.
    */
   constructor({ base, mine, theirs, overlaps, choices }) {
-    Object.assign(this, { base, mine, theirs, overlaps, choices });
+    Object.assign(this, { base, mine, theirs, overlaps, choices, known: new Map() });
     for (const { pointer, ...values } of overlaps) {
       const sides = compact([values.theirs, values.mine].map((value) => (value === undefined ? [] : [value])));
       const choice = choices.get(pointer);
@@ -32,15 +32,21 @@ export class Conflict {
   get undecided() {
     return this.overlaps.filter((overlap) => {
       const { pick, text, outdated } = this.choices.get(overlap.pointer);
-      return pick === null || outdated || (pick === "edit" && parseOrNothing(text ?? "") === undefined);
+      return pick === null || outdated || (pick === "edit" && !this.isJson(overlap.pointer, text ?? ""));
     });
+  }
+
+  // Asked at each key anywhere in the conflict, so it is found out once a text.
+  isJson(pointer, text) {
+    if (this.known.get(pointer)?.text !== text) this.known.set(pointer, { text, isJson: parseOrNothing(text) !== undefined });
+    return this.known.get(pointer).isJson;
   }
 
   /** What comes of the choices, if all are made. */
   get merged() {
     return this.mergedAs((overlap) => {
       const { pick, text } = this.choices.get(overlap.pointer);
-      return pick === "edit" ? parse(text) : overlap[pick];
+      return pick === "edit" ? parseTyped(text) : overlap[pick];
     });
   }
 

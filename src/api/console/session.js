@@ -7,7 +7,8 @@
 //   unknown   a value that was sent and never answered for
 
 import { Refused, Unreachable, put, read, remove, whyNoKey } from "./api.js";
-import { SyntaxProblem, compact, parse, parseOrNothing, pretty, problemOf, same } from "./json.js";
+import { check } from "./checker.js";
+import { SyntaxProblem, compact, formatted, parse, parseOrNothing, parseTyped, problemOf, same } from "./json.js";
 import { differences, merge } from "./merge.js";
 import { Conflict } from "./overlaps.js";
 
@@ -21,13 +22,35 @@ export class Session {
    * anew, on.say(sentence) to be read out, on.named(key), on.unreachable(), on.focus(what) are as they say.
    */
   constructor(key, drafts, on) {
-    Object.assign(this, { key, drafts, on, state: "loading", base: null, current: null, text: "", shown: "" });
+    Object.assign(this, { key, drafts, on, state: "loading", base: null, current: null, typed: "", later: null, shown: "" });
     Object.assign(this, { typedKey: "", problem: null, arrived: null, restored: null, others: [], conflict: null });
     Object.assign(this, { choices: new Map(), sending: false, unknown: undefined, revision: 0, heard: null, draftName: undefined, mergedIn: [] });
   }
 
+  /** What was typed. Of a large text it is fetched from where it is typed, when it is asked for. */
+  get text() {
+    if (this.later !== null) {
+      this.text = this.later();
+      queueMicrotask(() => {
+        this.keepDraft();
+        this.on.changed();
+      });
+    }
+    return this.typed;
+  }
+
+  set text(text) {
+    this.later = null;
+    this.typed = text;
+  }
+
+  /** Something was typed that nobody has looked at yet. */
+  get hasMore() {
+    return this.later !== null;
+  }
+
   get edited() {
-    return this.text !== this.shown || (this.key === null && this.typedKey !== "");
+    return this.hasMore || this.text !== this.shown || (this.key === null && this.typedKey !== "");
   }
 
   /** Somebody else's version stands. */
@@ -39,11 +62,27 @@ export class Session {
     return this.base !== null && this.current === null;
   }
 
-  /** Where the text is not JSON, or null. */
+  /** Where the text is not JSON, or null; undefined as long as that is not known. */
   get syntax() {
-    if (this.text === "" && this.base === null) return null;
-    if (this.checked?.text !== this.text) this.checked = { text: this.text, problem: problemOf(this.text) };
-    return this.checked.problem;
+    if (this.hasMore) return undefined;
+    const { text } = this;
+    if (text === this.shown) return null;
+    if (this.checked?.text === text) return this.checked.problem;
+    if (text.length <= LARGE_TEXT) {
+      this.checked = { text, problem: problemOf(text) };
+      return this.checked.problem;
+    }
+    if (this.checking !== text) this.checkLater(text);
+    return undefined;
+  }
+
+  async checkLater(text) {
+    this.checking = text;
+    const problem = await check(text);
+    if (this.checking !== text) return;
+    this.checking = undefined;
+    this.checked = { text, problem };
+    this.on.changed();
   }
 
   async open() {
@@ -103,7 +142,7 @@ export class Session {
     this.state = "open";
     this.base = entry;
     this.current = entry;
-    this.shown = pretty(entry.tree);
+    this.shown = formatted(entry.tree);
     this.text = this.shown;
   }
 
@@ -112,7 +151,7 @@ export class Session {
     this.state = "open";
     this.base = draft.etag === null ? null : entryOfDraft(this.key, draft);
     if (entry && entry.etag === this.base?.etag) this.base = entry;
-    this.shown = this.base === null ? "" : pretty(this.base.tree);
+    this.shown = this.base === null ? "" : formatted(this.base.tree);
     this.text = draft.text;
     this.typedKey = draft.typedKey ?? "";
     this.current = entry === undefined ? this.base : entry;
@@ -147,21 +186,36 @@ export class Session {
 
   edit(text) {
     this.text = text;
-    if (this.problem?.kind === "syntax") this.problem = null;
+    this.startedTyping();
     this.keepDraft();
     this.on.changed();
   }
 
+  /** The same at a key in a large text, which read() tells: what takes long waits for a pause, when edit() is called. */
+  editLater(read) {
+    const isFirst = this.later === null;
+    this.later = read;
+    if (!isFirst) return;
+    this.startedTyping();
+    this.on.changed();
+  }
+
+  // What was said of the text as it was saved is not true of this one.
+  startedTyping() {
+    if (this.problem?.kind === "syntax") this.problem = null;
+    if (this.arrived?.saved) this.arrived = null;
+  }
+
   name(typedKey) {
     this.typedKey = typedKey;
-    if (this.problem?.kind === "key") this.problem = null;
+    if (this.problem?.kind === "key" || this.problem?.kind === "exists") this.problem = null;
     this.keepDraft();
     this.on.changed();
   }
 
   draft() {
     const { base, current, text, typedKey, conflict } = this;
-    const from = base === null ? { etag: null, version: null, base: null } : { etag: base.etag, version: base.version, base: compact(base.tree) };
+    const from = base === null ? { etag: null, version: null, base: null } : { etag: base.etag, version: base.version, base: textOf(base) };
     return { key: this.key ?? "", ...from, modifiedAt: base?.modifiedAt, text, typedKey, conflict: conflict !== null && current !== null, choices: [...this.choices] };
   }
 
@@ -178,7 +232,7 @@ export class Session {
   keepDraftNow() {
     clearTimeout(this.pause);
     if (this.state !== "open") return;
-    if (this.edited) {
+    if (this.text !== this.shown || this.edited) {
       this.draftName = this.drafts.keep(this.draft(), this.draftName);
     } else if (this.draftName !== undefined) {
       this.drafts.drop(this.draftName);
@@ -206,6 +260,8 @@ export class Session {
 
   learn(now) {
     this.current = now;
+    // Now it is known.
+    if (this.problem?.mayBeDeleted) this.problem = null;
     if (this.state !== "open") {
       if (now !== null) this.accept(now);
     } else if (this.tookOver()) {
@@ -236,7 +292,10 @@ export class Session {
 
   // What stands is what was typed: an answer was lost, or somebody had the same idea.
   tookOver() {
-    if (!this.stale || !this.edited || !same(parseOrNothing(this.text), this.current.tree)) return false;
+    // An open question of the key is the user's to answer.
+    if (this.key === null || !this.stale || !this.edited) return false;
+    const tree = parseOrNothing(this.text);
+    if (tree === undefined || compact(tree) !== textOf(this.current)) return false;
     this.finish(this.current, this.text);
     return true;
   }
@@ -270,9 +329,10 @@ export class Session {
 
   treeOrProblem() {
     try {
-      return parse(this.text);
+      return parseTyped(this.text);
     } catch (problem) {
       if (!(problem instanceof SyntaxProblem)) throw problem;
+      this.checked = { text: this.text, problem };
       this.problem = { kind: "syntax", message: `Not saved: ${problem.message}.` };
       this.on.say(this.problem.message);
       this.on.changed();
@@ -289,7 +349,7 @@ export class Session {
       if (this.isNothingNew(tree)) {
         const { mergedIn } = this;
         this.finish(this.base, sentText);
-        this.arrived = { title: `Version ${this.base.version} stands: there is nothing to save`, changes: mergedIn };
+        this.arrived = { title: `Version ${this.base.version} stands: there is nothing to save`, changes: mergedIn, saved: true };
         this.on.say(this.arrived.title);
         return;
       }
@@ -301,6 +361,10 @@ export class Session {
         if (!(error instanceof Refused) || error.status !== 412) throw error;
         this.current = error.current;
       }
+      if (this.key === null && !this.isMyCreation(tree)) {
+        this.refuseKey();
+        return;
+      }
       if (this.current === null) {
         this.on.say("Not saved: this entry was deleted by someone else. Your text is kept.");
         this.on.focus("banner");
@@ -310,7 +374,7 @@ export class Session {
       // Somebody may have gone on typing meanwhile.
       if (this.text !== sentText) tree = this.treeOrProblem();
       if (tree === undefined) return;
-      if (same(tree, this.current.tree)) {
+      if (compact(tree) === textOf(this.current)) {
         this.saved(this.current, this.text);
         return;
       }
@@ -324,8 +388,25 @@ export class Session {
     }
   }
 
+  // A browser may send a request twice, and the second is refused because of the first.
+  isMyCreation(tree) {
+    const { current } = this;
+    return current !== null && current.version === "1" && compact(tree) === textOf(current);
+  }
+
+  // A new entry gets no key that is taken: nobody has changed anything that could be merged.
+  refuseKey() {
+    const { current, typedKey } = this;
+    this.current = null;
+    const message = current === null ? "Not created: somebody else was at work on this key. Try again." : `Not created: the key ${typedKey} exists already, as version ${current.version}.`;
+    this.problem = { kind: "exists", key: typedKey, entry: current, message };
+    this.on.say(`${message} Your text is kept.`);
+    this.on.changed();
+    this.on.focus("banner");
+  }
+
   isNothingNew(tree) {
-    return this.base !== null && this.current?.etag === this.base.etag && compact(tree) === compact(this.base.tree);
+    return this.base !== null && this.current?.etag === this.base.etag && compact(tree) === textOf(this.base);
   }
 
   // A write whose answer was lost may have been done. True if that settles what was to be saved now.
@@ -355,7 +436,7 @@ export class Session {
     this.base = entry;
     this.current = entry;
     this.revision = Math.max(this.revision, entry.revision);
-    this.shown = pretty(entry.tree);
+    this.shown = formatted(entry.tree);
     if (this.text === sentText) this.text = this.shown;
     Object.assign(this, { key: entry.key, typedKey: "", unknown: undefined, restored: null, problem: null, arrived: null, conflict: null, mergedIn: [] });
     this.choices.clear();
@@ -467,8 +548,8 @@ export class Session {
   rebase(mine, merged) {
     const changes = differences(mine, merged);
     this.base = this.current;
-    this.shown = pretty(this.base.tree);
-    this.text = pretty(merged);
+    this.shown = formatted(this.base.tree);
+    this.text = formatted(merged);
     this.mergedIn.push(...changes);
     this.arrived = { title: `Version ${this.base.version} is merged in, not saved yet`, changes };
     this.keepDraftNow();
@@ -513,21 +594,42 @@ export class Session {
       this.revision = Math.max(this.revision, gone.revision);
       this.heard = null;
     } catch (error) {
-      if (error instanceof Refused && error.status === 412) {
-        this.sending = false;
-        if (error.current !== null) this.revision = error.current.revision;
-        this.learn(error.current);
-        this.problem = { kind: "refused", message: "Not deleted: it was changed by someone else meanwhile.", noRetry: true };
-      } else {
-        this.fail(error, undefined);
-        this.problem = { kind: "refused", message: `Not deleted: ${error.message}`, noRetry: true };
-      }
+      this.failToRemove(error);
     }
     this.sending = false;
     this.on.changed();
     this.catchUp();
     return gone;
   }
+
+  failToRemove(error) {
+    if (error instanceof Refused && error.status === 412) {
+      this.sending = false;
+      if (error.current !== null) this.revision = error.current.revision;
+      this.learn(error.current);
+      // What is gone already needs no second banner.
+      const message = "Not deleted: it was changed by someone else meanwhile.";
+      this.problem = error.current === null ? null : { kind: "refused", message, noRetry: true };
+      return;
+    }
+    this.fail(error, undefined);
+    const message = error instanceof Unreachable ? DELETED_OR_NOT : `Not deleted: ${error.message}`;
+    this.problem = { kind: "refused", message, noRetry: true, mayBeDeleted: error instanceof Unreachable };
+  }
+}
+
+/** The sentence for a delete that was not answered. */
+const DELETED_OR_NOT = "The server cannot be reached. Whether the entry was deleted is not known.";
+
+const texts = new WeakMap();
+
+/** The value of an entry as compact text. */
+function textOf(entry) {
+  if (!texts.has(entry.tree)) {
+    if (typeof entry.tree !== "object" || entry.tree === null) return compact(entry.tree);
+    texts.set(entry.tree, compact(entry.tree));
+  }
+  return texts.get(entry.tree);
 }
 
 function entryOfDraft(key, draft) {

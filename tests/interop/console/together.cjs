@@ -145,11 +145,12 @@ async function deletedWhileEditing() {
   await end();
 }
 
+// Of an entry that is opened by its key, and not there yet.
 async function createdByBoth() {
   const server = await Server.start();
   const me = await person();
-  const page = await open(me, server, "#/new");
-  await page.getByLabel("Key", { exact: true }).fill("same");
+  const page = await open(me, server, "#/kv/same");
+  await page.getByRole("button", { name: "Create it" }).click();
   await area(page).fill('{"from":"me"}');
   await server.put("same", '{"from":"them"}');
   await save(page);

@@ -1,0 +1,41 @@
+// Drafts that are too large for localStorage, which holds some 5 million characters in all, are kept in
+// IndexedDB under the same names.
+
+const DATABASE = "ifmatch";
+const TABLE = "drafts";
+
+let opening;
+
+function database() {
+  opening ??= new Promise((resolve, reject) => {
+    const request = indexedDB.open(DATABASE, 1);
+    request.onupgradeneeded = () => request.result.createObjectStore(TABLE);
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+    request.onblocked = () => reject(new Error("The database is blocked."));
+  });
+  return opening;
+}
+
+async function run(mode, act) {
+  const transaction = (await database()).transaction(TABLE, mode);
+  return new Promise((resolve, reject) => {
+    const request = act(transaction.objectStore(TABLE));
+    transaction.oncomplete = () => resolve(request.result);
+    transaction.onabort = () => reject(transaction.error ?? new Error("The transaction was aborted."));
+    // A page that is going away does not come back to commit it.
+    transaction.commit?.();
+  });
+}
+
+/** Keeps a draft under a name. Rejects if the browser does not keep it. */
+export const put = (name, draft) => run("readwrite", (table) => table.put(draft, name));
+
+/** Lets go of a draft. */
+export const remove = (name) => run("readwrite", (table) => table.delete(name));
+
+/** A draft, or undefined. */
+export const get = (name) => run("readonly", (table) => table.get(name));
+
+/** The names of all that are kept. */
+export const names = () => run("readonly", (table) => table.getAllKeys());
