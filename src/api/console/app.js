@@ -119,7 +119,7 @@ function showNothing(why) {
 }
 
 async function open(key, takeFocus) {
-  const left = [...leaving].find((one) => one.session.key === key);
+  const left = key === null ? undefined : [...leaving].find((one) => one.session.key === key);
   if (left !== undefined) {
     leaving.delete(left);
     ({ session, view } = left);

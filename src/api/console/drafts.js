@@ -16,7 +16,8 @@ export class Drafts {
   constructor(onTrouble) {
     this.onTrouble = onTrouble;
     // What the browser does not keep yet, or, if it is in failed, never will. It lasts as long as the page.
-    Object.assign(this, { unkept: new Map(), failed: new Set(), stored: new Set() });
+    // And the names of those that are being saved just now.
+    Object.assign(this, { unkept: new Map(), failed: new Set(), stored: new Set(), sending: new Set() });
     window.addEventListener("storage", (event) => {
       if (event.newValue === null && !this.unkept.has(event.key)) this.stored.delete(event.key);
     });

@@ -7,9 +7,9 @@ import { h } from "./dom.js";
 /** From here on a text is plain: read when typing pauses, and without marks. In UTF-16 units. */
 export const LARGE_CHARACTERS = 20_000;
 /** How long typing in a large text has to pause before the text is read. */
-const PAUSE_MILLIS = 300;
+const PAUSE_MILLIS = 500;
 /** After how long it is read though typing does not pause, so that a draft is never much older. */
-const LONGEST_MILLIS = 2_000;
+const LONGEST_MILLIS = 3_000;
 /** A longer line is not marked: the mark would make the browser lay it out a second time. In UTF-16 units. */
 const LONGEST_MARKED_LINE = 2_000;
 

@@ -266,7 +266,7 @@ function prettyFrom(part, lineStart) {
 /** From here on a value is shown in filled lines: browsers take 100 ms and more per key for some 20,000 lines. In UTF-16 units. */
 const LARGE_CHARACTERS = 30_000;
 /** How long a filled line gets, without its indent. In UTF-16 units. */
-const FILLED_LINE = 160;
+const FILLED_LINE = 240;
 
 /** The text that an editor shows of a tree: pretty, or, of a large value, in filled lines. */
 export function formatted(tree) {

@@ -117,7 +117,8 @@ export class Session {
 
   // Of several drafts, the latest that no other open tab may be at work on.
   async findDraft() {
-    const all = await this.drafts.of(this.key ?? "");
+    // What another session is sending becomes an entry, or is told.
+    const all = (await this.drafts.of(this.key ?? "")).filter((draft) => !this.drafts.sending.has(draft.name));
     const draft = all.find((one) => one.owner === "mine" || one.owner === "left");
     this.others = all.filter((one) => one !== draft);
     return draft;
@@ -307,12 +308,15 @@ export class Session {
     if (tree === undefined) return;
     this.sending = true;
     this.problem = null;
+    const { draftName } = this;
+    this.drafts.sending.add(draftName);
     this.on.changed();
     try {
       await this.send(tree);
     } catch (error) {
       this.fail(error, this.sent);
     }
+    this.drafts.sending.delete(draftName);
     this.sending = false;
     this.on.changed();
     this.catchUp();
