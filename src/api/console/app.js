@@ -197,7 +197,7 @@ async function undoDiscard(discarded, draft) {
     location.hash = draft.key === "" ? "#/new" : hashOf(draft.key);
     return;
   }
-  if (mine.edited) {
+  if (mine.edited || mine.sending) {
     mine.others.push({ ...draft, name: drafts.keep(draft), owner: "mine" });
     view.render();
     return;

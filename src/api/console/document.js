@@ -83,6 +83,7 @@ export class DocumentView {
     this.saveButton.textContent = session.sending ? "Saving…" : session.base === null ? "Create" : "Save";
     this.saveButton.setAttribute("aria-disabled", String(session.sending || !session.edited));
     this.deleteButton.disabled = session.sending;
+    this.discardButton.disabled = session.sending;
   }
 
   renderBody() {
@@ -153,6 +154,8 @@ export class DocumentView {
   }
 
   discard() {
+    // What is on its way cannot be called back.
+    if (this.session.sending) return;
     const draft = this.session.discard();
     this.on.discarded(draft, "Your changes were discarded.");
     this.focus();

@@ -24,7 +24,7 @@ export class Session {
   constructor(key, drafts, on) {
     Object.assign(this, { key, drafts, on, state: "loading", base: null, current: null, typed: "", later: null, shown: "" });
     Object.assign(this, { typedKey: "", problem: null, arrived: null, restored: null, others: [], conflict: null });
-    Object.assign(this, { choices: new Map(), sending: false, unknown: undefined, revision: 0, heard: null, draftName: undefined, mergedIn: [] });
+    Object.assign(this, { choices: new Map(), sending: false, saveAgain: false, unknown: undefined, revision: 0, heard: null, draftName: undefined, mergedIn: [] });
   }
 
   /** What was typed. Of a large text it is fetched from where it is typed, when it is asked for. */
@@ -168,6 +168,7 @@ export class Session {
 
   /** Takes up another tab's draft in place of what is here, which is kept. */
   takeOther(name) {
+    if (this.sending) return;
     const draft = this.others.find((one) => one.name === name);
     this.keepDraftNow();
     const mine = this.edited ? { ...this.draft(), name: this.draftName, owner: "mine", at: new Date().toISOString() } : undefined;
@@ -302,7 +303,12 @@ export class Session {
   }
 
   async save() {
-    if (this.sending || this.conflict !== null || this.state !== "open") return;
+    if (this.sending) {
+      // Who saves again has typed more, and must not be left to believe that this is saved.
+      this.saveAgain = true;
+      return;
+    }
+    if (this.conflict !== null || this.state !== "open") return;
     if (this.key === null && !this.checkKey()) return;
     let tree = this.treeOrProblem();
     if (tree === undefined) return;
@@ -320,6 +326,9 @@ export class Session {
     this.sending = false;
     this.on.changed();
     this.catchUp();
+    const { saveAgain } = this;
+    this.saveAgain = false;
+    if (saveAgain && this.edited && this.problem === null && !this.deleted) await this.save();
   }
 
   checkKey() {
@@ -497,6 +506,7 @@ export class Session {
 
   /** Merges what stands into the text; overlaps are put to the user. */
   mergeNow() {
+    if (this.sending) return;
     if (this.bringTogether()) this.on.say(`Merged, not saved yet. ${placesInWords(this.arrived.changes)}`);
     this.on.changed();
   }
@@ -582,6 +592,7 @@ export class Session {
 
   /** Saves the text as a new entry, now that the old one is gone. */
   async recreate() {
+    if (this.sending) return;
     this.base = null;
     this.shown = "";
     this.keepDraftNow();
@@ -590,6 +601,7 @@ export class Session {
 
   /** Deletes the entry that is shown. Returns it, or nothing if that was not to be. */
   async remove() {
+    if (this.sending) return undefined;
     this.sending = true;
     this.on.changed();
     let gone;

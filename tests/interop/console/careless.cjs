@@ -249,6 +249,25 @@ async function leftWhileSaving() {
   await server.kill();
 }
 
+async function savedTwice() {
+  const server = await Server.start();
+  await server.put("doc", '{"a":1}');
+  const me = await person();
+  const page = await open(me, server, "#/kv/doc");
+  const write = await hold(page);
+  await retype(page, '"a": 1', '"a": 2');
+  await save(page);
+  await write.isThere;
+  await retype(page, '"a": 2', '"a": 3');
+  await save(page);
+  finding("what is on its way cannot be discarded", await page.getByRole("button", { name: "Discard", exact: true }).isDisabled());
+  write.letGo();
+  await becomes("who saves again while a save is under way has all of it saved", async () => (await server.value("doc")).a === 3);
+  await becomes("and is told so", async () => (await banner(page, "Saved as version 3").count()) === 1 && (await page.locator(".chip.edited").count()) === 0);
+  await me.close();
+  await server.kill();
+}
+
 async function undoElsewhere() {
   const server = await Server.start();
   await server.put("doc", '{"a":1}');
@@ -280,4 +299,4 @@ async function undoElsewhere() {
   await server.kill();
 }
 
-module.exports = { repeatedMembers, takenKey, notices, contradictions, leftWhileSaving, undoElsewhere };
+module.exports = { repeatedMembers, takenKey, notices, contradictions, leftWhileSaving, savedTwice, undoElsewhere };
