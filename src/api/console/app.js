@@ -181,9 +181,10 @@ function tellOfLeft(mine) {
   if (left === undefined) return;
   leaving.delete(left);
   list.renderSoon();
-  if (!mine.edited) return;
+  if (!mine.edited && mine.problem === null) return;
   const name = mine.key ?? mine.typedKey;
-  toast.offer(`${name} is not saved: ${mine.problem?.message ?? "someone else has changed it"} Your text is kept.`, "Open", () => {
+  const why = mine.problem?.message ?? "Someone else has changed it.";
+  toast.offer(mine.edited ? `${name} is not saved. ${why} Your text is kept.` : `${name}: ${why}`, "Open", () => {
     location.hash = mine.key === null ? "#/new" : hashOf(mine.key);
   });
 }
@@ -214,8 +215,11 @@ function askToDelete(mine) {
     dialog.close();
     const gone = await mine.remove();
     if (gone === undefined) return;
-    location.hash = "#/";
-    byId("filter").focus();
+    // Unless somebody has gone on to something else.
+    if (session === mine) {
+      location.hash = "#/";
+      byId("filter").focus();
+    }
     toast.offer(`${gone.key} was deleted.`, "Undo", () => bringBack(gone));
   };
   byId("delete-cancel").onclick = () => dialog.close();

@@ -157,7 +157,7 @@ export class DocumentView {
     // What is on its way cannot be called back.
     if (this.session.sending) return;
     const draft = this.session.discard();
-    this.on.discarded(draft, "Your changes were discarded.");
+    this.on.discarded(draft, `Your changes to ${this.session.key ?? "the new entry"} were discarded.`);
     this.focus();
   }
 

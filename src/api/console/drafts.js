@@ -73,7 +73,7 @@ export class Drafts {
     try {
       await store.put(name, kept);
     } catch {
-      this.failed.add(name);
+      if (this.unkept.get(name) === kept) this.failed.add(name);
       this.tell();
       return;
     }
@@ -89,8 +89,8 @@ export class Drafts {
   drop(name) {
     this.unkept.delete(name);
     this.failed.delete(name);
+    if (this.stored.has(name) || this.attempt(() => localStorage.getItem(name)) === NAME_ONLY) this.forget(name);
     this.attempt(() => localStorage.removeItem(name));
-    if (this.stored.has(name)) this.forget(name);
     this.tell();
   }
 

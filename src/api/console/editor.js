@@ -3,6 +3,7 @@
 // Nothing here looks at the whole text at each key once that is long: see LARGE_CHARACTERS.
 
 import { h } from "./dom.js";
+import { formatted, parseOrNothing } from "./json.js";
 
 /** From here on a text is plain: read when typing pauses, and without marks. In UTF-16 units. */
 export const LARGE_CHARACTERS = 20_000;
@@ -34,6 +35,7 @@ export class Editor {
       onblur: () => this.flush(),
       onscroll: () => this.follow(),
       onkeydown: (event) => this.key(event),
+      onpaste: (event) => this.paste(event),
     });
     this.status = h("p", { className: "editor-status", id: hint });
     this.frame = h("div", { className: "editor-frame" }, this.gutter, h("div", { className: "editor-text" }, this.marks, this.area));
@@ -141,6 +143,18 @@ export class Editor {
     if (indent === "") return;
     event.preventDefault();
     this.insert(`\n${indent}`);
+  }
+
+  // A large value in place of all there is comes in lines that a browser can bear: of 100,000 lines each key
+  // would take a second. It says the same.
+  paste(event) {
+    const text = event.clipboardData?.getData("text/plain") ?? "";
+    const { selectionStart, selectionEnd, textLength } = this.area;
+    if (text.length <= LARGE_CHARACTERS || selectionEnd - selectionStart < textLength) return;
+    const tree = parseOrNothing(text);
+    if (tree === undefined) return;
+    event.preventDefault();
+    this.replace(formatted(tree));
   }
 
   /** Puts a text in place of what is selected. */

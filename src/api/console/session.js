@@ -292,10 +292,9 @@ export class Session {
     this.on.say(`Someone else saved version ${now.version}. ${placesInWords(changes)}`);
   }
 
-  // What stands is what was typed: an answer was lost, or somebody had the same idea.
+  // What stands is what was typed, to the order of members: an answer was lost, or somebody had the same idea.
   tookOver() {
-    // An open question of the key is the user's to answer.
-    if (this.key === null || !this.stale || !this.edited) return false;
+    if (!this.stale || !this.edited) return false;
     const tree = parseOrNothing(this.text);
     if (tree === undefined || compact(tree) !== textOf(this.current)) return false;
     this.finish(this.current, this.text);

@@ -4,17 +4,33 @@
 const DATABASE = "ifmatch";
 const TABLE = "drafts";
 
+/** How long the database may take to open: nothing is shown before it is known which drafts there are. */
+const PATIENCE_MILLIS = 5_000;
+
 let opening;
 
 function database() {
-  opening ??= new Promise((resolve, reject) => {
-    const request = indexedDB.open(DATABASE, 1);
-    request.onupgradeneeded = () => request.result.createObjectStore(TABLE);
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-    request.onblocked = () => reject(new Error("The database is blocked."));
+  opening ??= open().catch((error) => {
+    opening = undefined;
+    throw error;
   });
   return opening;
+}
+
+function open() {
+  return new Promise((resolve, reject) => {
+    setTimeout(() => reject(new Error("The database does not open.")), PATIENCE_MILLIS);
+    const request = indexedDB.open(DATABASE, 1);
+    request.onupgradeneeded = () => request.result.createObjectStore(TABLE);
+    request.onerror = () => reject(request.error);
+    request.onsuccess = () => {
+      // A browser may close it, when the user clears its data.
+      request.result.onclose = () => {
+        opening = undefined;
+      };
+      resolve(request.result);
+    };
+  });
 }
 
 async function run(mode, act) {

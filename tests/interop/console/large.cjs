@@ -118,12 +118,28 @@ async function large() {
   const stored = await server.text("large");
   finding("and both changes are there", stored.includes('"name":"theirs"') && stored.split(keys).length >= 3);
 
+  const manyLines = JSON.stringify(JSON.parse(largeValue()), null, 2);
+  await area(page).evaluate((one, value) => {
+    one.focus();
+    one.select();
+    const clipboardData = new DataTransfer();
+    clipboardData.setData("text/plain", value);
+    one.dispatchEvent(new ClipboardEvent("paste", { clipboardData, cancelable: true, bubbles: true }));
+  }, manyLines);
+  const pasted = await area(page).inputValue();
+  finding(`${manyLines.split("\n").length} lines that are pasted become ${pasted.split("\n").length}, which say the same`, pasted.split("\n").length < 20_000 && JSON.stringify(JSON.parse(pasted)) === JSON.stringify(JSON.parse(manyLines)));
+
   // The last key before the page goes.
+  const unsaved = await area(page).inputValue();
+  await page.keyboard.press("z");
+  await page.reload();
+  await becomes("a key just before a reload is not lost", async () => (await area(page).inputValue()).length === unsaved.length + 1);
+  await area(page).focus();
   await page.keyboard.press("y");
   await page.evaluate(() => document.querySelector("h1 a").click());
   await page.waitForSelector(".nothing");
   await page.goBack();
-  await shown("a key just before one leaves is not lost", banner(page, "Your unsaved text was restored"));
+  await becomes("nor one just before one goes elsewhere", async () => (await area(page).inputValue()).length === unsaved.length + 2);
   await me.close();
   await server.kill();
 }
