@@ -1,6 +1,6 @@
 // Every vector of the merge; and what the console's JSON takes and refuses.
 import { readFileSync } from "node:fs";
-import { compact, parse, pretty, same } from "../../../src/api/console/json.js";
+import { compact, formatted, parse, parseTyped, pretty, problemOf, same } from "../../../src/api/console/json.js";
 import { differences, merge } from "../../../src/api/console/merge.js";
 
 const finding = (what, holds) => console.log(holds ? "ok" : "not ok", what);
@@ -27,6 +27,18 @@ for (const kept of [
 finding("json: of a repeated member the last wins", compact(parse('{"a":1,"b":2,"\\u0061":3}')) === '{"a":3,"b":2}');
 finding("json: a pair of escapes is one character", parse('"\\ud83e\\udd80"') === "🦀");
 finding("json: indented by two", pretty(parse('{"a":[1,{}],"b":[]}')) === '{\n  "a": [\n    1,\n    {}\n  ],\n  "b": []\n}');
+for (const [typed, column, name] of [['{"x":1,"x":2}', 8, "x"], ['[{"a":{"b":1,"\\u0062":2}}]', 14, "b"], ['{"__proto__":1,"__proto__":1}', 16, "__proto__"], ['{"":1,"":2}', 7, ""]]) {
+  const problem = problemOf(typed);
+  finding(`json: ${typed} is a slip where it is typed: ${problem?.reason}`, problem?.line === 1 && problem.column === column && problem.reason.includes(JSON.stringify(name)));
+}
+for (const typed of ['[{"a":1},{"a":1}]', '{"a":{"a":1},"b":{"a":1}}']) finding(`json: ${typed} is not`, compact(parseTyped(typed)) === typed);
+for (const [typed, words] of [["\ufeff1", "U+FEFF (a byte order mark)"], ["1\u0000", "U+0000"], ["1 \u200b", "U+200B"], ["1 2", "but 2 does"]]) {
+  finding(`json: what cannot be seen is named: ${problemOf(typed)?.reason}`, problemOf(typed)?.reason.includes(words));
+}
+const table = `[${Array.from({ length: 20_000 }, (_, index) => `{"n":${index}.0,"a":[1,"é🦀",{}]}`).join(",")},"${"x".repeat(1_000)}",{"o":{"a":[]}}]`;
+const lines = formatted(parse(table)).split("\n");
+finding(`json: a large value has few lines, ${lines.length}, and says the same`, lines.length < 4_000 && compact(parse(formatted(parse(table)))) === table);
+finding("json: most of them not long", lines.filter((line) => line.length > 260).length === 1);
 finding("json: order of members is no difference", same(parse('{"a":1,"b":2}'), parse('{"b":2,"a":1}')));
 
 const nested = (levels) => "[".repeat(levels) + "]".repeat(levels);
