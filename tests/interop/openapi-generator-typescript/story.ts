@@ -6,7 +6,7 @@ import {
   EntriesApi,
   type Entry,
   type ModelError,
-  ModelErrorErrorEnum,
+  ErrorCode,
   ModelErrorFromJSON,
   ResponseError,
 } from './client/index.js';
@@ -44,7 +44,7 @@ const [stale, failure] = await refused(
 );
 step(
   'replace with the stale tag: 412, typed',
-  stale === 412 && failure.error === ModelErrorErrorEnum.PreconditionFailed,
+  stale === 412 && failure.error === ErrorCode.PreconditionFailed,
 );
 const current: Entry | null | undefined = failure.current;
 step(
@@ -56,7 +56,7 @@ const deleted = await api.deleteEntry({ key, ifMatch: second.etag });
 step('delete with the newest tag', isDeepStrictEqual(deleted, second));
 
 const [gone, missing] = await refused(api.getEntry({ key }));
-step('read: 404, typed', gone === 404 && missing.error === ModelErrorErrorEnum.NotFound);
+step('read: 404, typed', gone === 404 && missing.error === ErrorCode.NotFound);
 
 const [lost, nothing] = await refused(api.putEntry({ key, body: plan, ifMatch: second.etag }));
 step('replace what is gone: 412, current is null', lost === 412 && nothing.current === null);

@@ -4,7 +4,7 @@ import sys
 
 from ifmatch_client import Client
 from ifmatch_client.api.entries import delete_entry, get_entry, list_entries, put_entry
-from ifmatch_client.models import Entry, EntryList, Error, ErrorError
+from ifmatch_client.models import EntryList, Error, ErrorCode
 
 KEY = "doc/plan"
 PLAN = {"title": "Plan", "budget": 100}
@@ -34,7 +34,7 @@ lost = put_entry.sync_detailed(KEY, client=client, body=PLAN | {"title": "Plan B
 error = lost.parsed
 step(
     "replace with the stale tag: 412, typed",
-    lost.status_code == 412 and isinstance(error, Error) and error.error is ErrorError.PRECONDITION_FAILED,
+    lost.status_code == 412 and isinstance(error, Error) and error.error is ErrorCode.PRECONDITION_FAILED,
 )
 step(
     "the 412 shows the current entry",
@@ -49,7 +49,7 @@ step(
 gone = get_entry.sync_detailed(KEY, client=client)
 step(
     "read: 404, typed",
-    gone.status_code == 404 and isinstance(gone.parsed, Error) and gone.parsed.error is ErrorError.NOT_FOUND,
+    gone.status_code == 404 and isinstance(gone.parsed, Error) and gone.parsed.error is ErrorCode.NOT_FOUND,
 )
 
 lost = put_entry.sync_detailed(KEY, client=client, body=PLAN, if_match=second.etag)

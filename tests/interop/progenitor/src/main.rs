@@ -2,7 +2,7 @@
 //! the description.
 
 use serde_json::{Value, json};
-use types::ErrorError::{NotFound, PreconditionFailed};
+use types::ErrorCode::{NotFound, PreconditionFailed};
 
 progenitor::generate_api!(spec = "openapi.json", interface = Builder);
 
