@@ -107,7 +107,7 @@ func main() {
 
 	// This client takes nil for a body that is not there, so null itself stands in an array.
 	kinds := object{
-		"object": object{"a": object{"b": []interface{}{1.0, nil}}}, "empty object": object{},
+		"object": object{"a": object{"b": []interface{}{1.0, nil}}, "c": nil}, "empty object": object{},
 		"array": []interface{}{1.0, "two", nil, object{}}, "string": "schön \"quoted\" \u2028",
 		"fraction": -0.25, "bool": false,
 	}
