@@ -58,7 +58,7 @@ end
 # says so.
 put = Ifmatch::PutOperation.new(op: 'put', key: 'doc/other', value: [1, 2])
 result = api.transact(transaction(put, check('doc/absent', if_none_match: '*')))
-step 'transaction: an entry, and null for the absent key',
+step 'transaction: an entry, and null for the absent key (the value without a null)',
      result.results.length == 2 && result.results[0].value == [1, 2] && result.results[1].nil?
 
 status, failure = refused do
