@@ -508,7 +508,9 @@ async fn a_list_waits_for_what_it_shows_and_not_for_other_keys() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_who_does_not_read_is_cut_off_and_slows_nobody() {
     let folder = tempfile::tempdir().unwrap();
-    let process = Process::start(folder.path(), &["--watch-buffer", "1000000"]).await;
+    // Only the buffer cuts a reader off here, however long the writes take.
+    let arguments = ["--watch-buffer", "1000000", "--request-timeout", "10m"];
+    let process = Process::start(folder.path(), &arguments).await;
     let client = reqwest::Client::new();
     let slow = client.get(process.url("/watch")).send().await.unwrap();
     let mut quick = Events::of_response(client.get(process.url("/watch")).send().await.unwrap());
