@@ -10,13 +10,13 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::extract::PATCH_TYPES;
+use super::message;
 use super::pieces::{BUILT_MAX_BYTES, LongText, text_bytes};
 use super::reply::{self, NO_STORE};
 use crate::error::{Error, FailedOperation, StoreError};
 use crate::json::SyntaxError;
 use crate::model::{Entry, Key, KeyError};
 use crate::patch::{ApplyError, PatchError};
-use crate::precondition::Mismatch;
 use crate::service::Service;
 
 /// How long a client that is told 503 should wait, in seconds.
@@ -24,10 +24,6 @@ const RETRY_AFTER_SECONDS: u64 = 1;
 /// How much of a message is sent, in characters. It may quote what a client has sent, and that may be
 /// the most of a body.
 const MESSAGE_MAX_CHARS: usize = 2000;
-/// What to do when a proxy has made an entity tag weak (RFC 9110 §8.8.3.2, §13.1.1).
-const WEAK_TAGS: &str = "If-Match takes no weak tag (W/\"…\"), and a proxy that compresses answers makes \
-                         that of the ETag field weak: send the etag that the entry shows in the body, \
-                         or keep the proxy from it with Cache-Control: no-transform";
 /// RFC 5789 §3.1.
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 
@@ -279,9 +275,7 @@ impl ApiError {
             }
             Self::InvalidJson(error) => format!("the body is not a JSON value: {error}"),
             Self::IncompleteBody => "the body broke off before its end".to_owned(),
-            Self::ValueTooLarge { limit } | Self::Service(Error::ValueTooLarge { limit }) => {
-                format!("the body is longer than a value may be, {limit} bytes")
-            }
+            Self::ValueTooLarge { limit } => message::too_large(*limit),
             Self::UnsupportedPatchType => {
                 format!("the Content-Type must be one of {PATCH_TYPES}")
             }
@@ -292,16 +286,6 @@ impl ApiError {
                     .to_owned()
             }
             Self::InvalidPatch(error) => format!("the body is not a patch document: {error}"),
-            Self::Service(Error::TransactionFailed(failed))
-                if failed.iter().any(|one| one.reason == Mismatch::WeakTags) =>
-            {
-                format!(
-                    "some operations do not hold, so nothing was done; failed names them. {WEAK_TAGS}"
-                )
-            }
-            Self::Service(Error::TransactionFailed(_)) => {
-                "some operations do not hold, so nothing was done; failed names them".to_owned()
-            }
             Self::UnsupportedMediaType => "the Content-Type must be application/json, or another \
                  application/…+json that is no patch; PATCH takes patches"
                 .to_owned(),
@@ -309,54 +293,8 @@ impl ApiError {
                 "a body with a Content-Encoding is not taken".to_owned()
             }
             Self::TooManyConnections => "too many connections; try again soon".to_owned(),
-            Self::Service(Error::Overloaded) => {
-                "too much is under way; nothing was done, so try again soon".to_owned()
-            }
-            Self::TimedOut
-            | Self::Service(
-                Error::Store(StoreError::Expired) | Error::Patch(ApplyError::Stopped),
-            ) => "the request took too long; nothing was done, and nothing will be".to_owned(),
-            Self::Service(Error::Patch(error)) => error.to_string(),
-            Self::Service(Error::Store(StoreError::OutcomeUnknown)) => {
-                "the write was being made durable when its time was over; it may be applied, even \
-                 after a read that does not show it: read, and repeat it with the etag in If-Match"
-                    .to_owned()
-            }
-            Self::Service(Error::RepeatedKey(_)) => {
-                "a key may be in one operation of a transaction only".to_owned()
-            }
-            Self::Service(Error::NotFound) => "key does not exist".to_owned(),
-            Self::Service(Error::PreconditionFailed {
-                reason: Mismatch::WeakTags,
-                ..
-            }) => format!("the precondition does not hold: {WEAK_TAGS}"),
-            Self::Service(Error::PreconditionFailed {
-                current: Some(_), ..
-            }) => {
-                "the precondition does not hold: merge with current and send its etag in If-Match"
-                    .to_owned()
-            }
-            Self::Service(Error::PreconditionFailed { current: None, .. }) => {
-                "the precondition does not hold: what it names is not there".to_owned()
-            }
-            Self::Service(Error::PreconditionRequired) => {
-                "nothing was written, because the write could replace what you have not seen: send \
-                 If-Match with the etag that you have read, or If-None-Match: * to create"
-                    .to_owned()
-            }
-            Self::Service(Error::Store(StoreError::NotApplied(_))) => {
-                "the write could not be made durable and was not applied".to_owned()
-            }
-            Self::Service(Error::Store(StoreError::Unknown(_))) => {
-                "it is not known whether the write was applied; read before you repeat it"
-                    .to_owned()
-            }
-            Self::Service(Error::Store(StoreError::Closed)) => {
-                "the service is shutting down; try again soon".to_owned()
-            }
-            Self::Service(Error::Store(StoreError::Revoked)) => {
-                "what was read has been replaced meanwhile; read it again".to_owned()
-            }
+            Self::TimedOut => message::TOO_SLOW.to_owned(),
+            Self::Service(error) => message::of_service(error),
             Self::Long(_) => String::new(),
         }
     }

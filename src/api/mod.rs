@@ -12,6 +12,7 @@ mod handlers;
 mod health;
 mod hosts;
 mod listing;
+mod message;
 mod observe;
 mod pieces;
 mod prefer;
