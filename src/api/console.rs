@@ -15,7 +15,7 @@ use super::error::ApiError;
 use super::extract::NoQuery;
 
 const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+    "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; connect-src 'self'; \
      img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
@@ -53,6 +53,8 @@ const FILES: &[File] = &[
     file!("overlaps.js", SCRIPT),
     file!("api.js", SCRIPT),
     file!("watch.js", SCRIPT),
+    file!("hub.js", SCRIPT),
+    file!("shared.js", SCRIPT),
     file!("drafts.js", SCRIPT),
     file!("store.js", SCRIPT),
     file!("session.js", SCRIPT),

@@ -24,6 +24,7 @@ fn assert_guarded(answer: &Answer) {
     let expected = [
         "default-src 'none'",
         "script-src 'self'",
+        "worker-src 'self'",
         "style-src 'self'",
         "connect-src 'self'",
         "img-src 'self'",

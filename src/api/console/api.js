@@ -16,19 +16,6 @@ export class Unreachable extends Error {}
 /** Longer than the service itself takes to give up. */
 const PATIENCE_MILLIS = 40_000;
 
-/** Longer than a service takes that only says that it is there. */
-const PULSE_PATIENCE_MILLIS = 5_000;
-
-/** Whether the service answers at all. */
-export async function isThere() {
-  try {
-    await fetch("/health/live", { cache: "no-store", signal: AbortSignal.timeout(PULSE_PATIENCE_MILLIS) });
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 async function ask(path, options = {}) {
   let response;
   let text;
@@ -45,7 +32,7 @@ async function ask(path, options = {}) {
   } catch {
     body = undefined;
   }
-  if (response.ok && body instanceof Map) return { response, body };
+  if (response.status === 304 || (response.ok && body instanceof Map)) return { response, body };
   const said = body instanceof Map ? body : new Map();
   const current = said.get("current");
   throw new Refused(
@@ -95,14 +82,17 @@ export async function list(prefix, after, limit) {
     items: body.get("items").map(entryOf),
     next: body.get("next"),
     revision: Number(body.get("revision").text),
-    since: (response.headers.get("ETag") ?? "").replaceAll('"', ""),
+    // A proxy that compresses weakens the tag.
+    since: (response.headers.get("ETag") ?? "").replace(/^W\//, "").replaceAll('"', ""),
   };
 }
 
-/** The entry as it stands, or null. */
-export async function read(key) {
+/** The entry as it stands, or null; undefined if it is still the one that etag names. */
+export async function read(key, etag) {
+  const headers = etag === undefined ? {} : { "If-None-Match": etag };
   try {
-    return entryOf((await ask(pathOf(key))).body);
+    const { body } = await ask(pathOf(key), { headers });
+    return body === undefined ? undefined : entryOf(body);
   } catch (error) {
     if (error instanceof Refused && error.status === 404) return null;
     throw error;

@@ -35,6 +35,10 @@ const watch = new Watch({
     list.load();
     refreshSession();
   },
+  joined() {
+    // The entry may have been read before.
+    refreshSession();
+  },
   back() {
     if (list.state === "failed") list.load();
     session?.back();
@@ -42,6 +46,7 @@ const watch = new Watch({
   status(status) {
     const element = byId("connection");
     if (element.dataset.status === status) return;
+    if (status === "reconnecting" || status === "offline") session?.lost();
     const before = element.dataset.status;
     element.dataset.status = status;
     byId("connection-words").textContent = STATUS[status];
@@ -56,18 +61,21 @@ const list = new ListView({
   filter: byId("filter"),
   drafts,
   on: {
-    loaded: (prefix, since) => watch.begin(scope(prefix), since),
-    // The list is what a watch begins at. Until there is one, the stream only tells when to ask again.
-    failed: (error) => (error instanceof Unreachable || error.status >= 500) && watch.fail(),
+    reading: (prefix) => {
+      listed = prefix;
+      watch.reading(...watched());
+    },
+    loaded: (since) => watch.begin(since),
+    failed: (error) => (error instanceof Unreachable || error.status >= 500) && watch.suspect(),
   },
 });
 
-// One stream for both the list and the open entry: what their keys have in common.
-function scope(prefix) {
-  const key = session?.key ?? prefix;
-  let length = 0;
-  while (length < prefix.length && prefix[length] === key[length]) length += 1;
-  return prefix.slice(0, length).replace(/[\ud800-\udbff]$/, "");
+// The prefix of the keys that the list shows, or is about to show.
+let listed = "";
+
+// What is watched: the list and the open entry.
+function watched() {
+  return [listed, session?.key ?? listed];
 }
 
 async function refreshSession() {
@@ -75,7 +83,7 @@ async function refreshSession() {
     await session?.refresh();
   } catch (error) {
     if (!(error instanceof Unreachable)) throw error;
-    watch.fail();
+    watch.suspect();
   }
 }
 
@@ -144,7 +152,7 @@ async function open(key, takeFocus) {
       history.replaceState(null, "", hashOf(named));
       document.title = `${named} · ifmatch`;
       list.show(named);
-      watch.widen(scope(list.prefix));
+      watch.widen(...watched());
     },
     unreachable: () => watch.suspect(),
     focus: (what) => mine === session && shown.focus(what),
@@ -168,7 +176,7 @@ async function open(key, takeFocus) {
   session = mine;
   view = shown;
   byId("pane").replaceChildren(shown.element);
-  watch.widen(scope(list.prefix));
+  watch.widen(...watched());
   await mine.open();
   if (mine !== session) return;
   list.renderSoon();

@@ -20,7 +20,7 @@ function compareKeys(one, other) {
 }
 
 export class ListView {
-  /** on.loaded(prefix, since) hears of each new list, on.failed(error) of one that did not come. */
+  /** on.reading(prefix) hears of each list before it is asked for, on.loaded(since) when it is there, on.failed(error) if it does not come. */
   constructor({ place, unsaved, status, filter, drafts, on }) {
     Object.assign(this, { place, unsaved, status, filter, drafts, on, items: [], next: null, prefix: "", open: null });
     Object.assign(this, { rows: new Map(), round: 0, heard: null, wanted: PAGE, state: "loading" });
@@ -43,12 +43,13 @@ export class ListView {
     if (this.items.length === 0 || prefix !== this.prefix) this.state = "loading";
     this.render();
     this.heard = [];
+    this.on.reading(prefix);
     try {
       const page = await list(prefix, null, this.wanted);
       if (round !== this.round) return;
       Object.assign(this, { prefix, items: page.items.map(rowOf), next: page.next, state: "loaded" });
       this.replay(page.revision);
-      this.on.loaded(prefix, page.since);
+      this.on.loaded(page.since);
     } catch (error) {
       if (round !== this.round) return;
       if (prefix !== this.prefix) this.items = [];

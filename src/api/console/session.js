@@ -17,6 +17,10 @@ const LARGE_TEXT = 20_000;
 const PAUSE_MILLIS = 150;
 
 export class Session {
+  // How often something was learnt of the entry, and whether a change of it may have been missed.
+  learnt = 0;
+  isDoubted = false;
+
   /**
    * A session for a key, or null for an entry that is still to be named. on.changed() asks to be shown
    * anew, on.say(sentence) to be read out, on.named(key), on.unreachable(), on.focus(what) are as they say.
@@ -251,6 +255,7 @@ export class Session {
     }
     if (entry.revision <= this.revision) return;
     this.revision = entry.revision;
+    this.learnt += 1;
     this.learn(kind === "put" ? entry : null);
   }
 
@@ -258,6 +263,11 @@ export class Session {
     const { heard } = this;
     this.heard = null;
     if (heard !== null) this.event(heard.kind, heard.entry);
+    if (!this.isDoubted || this.state === "failed") return;
+    this.refresh().catch((error) => {
+      if (!(error instanceof Unreachable)) throw error;
+      this.on.unreachable();
+    });
   }
 
   learn(now) {
@@ -445,6 +455,7 @@ export class Session {
   // An entry stands that was made from sentText. What was typed after that is kept as a change to it.
   finish(entry, sentText) {
     const created = this.key === null;
+    this.learnt += 1;
     this.base = entry;
     this.current = entry;
     this.revision = Math.max(this.revision, entry.revision);
@@ -491,16 +502,34 @@ export class Session {
     return undefined;
   }
 
-  /** Reads what stands, because changes may have been missed. */
+  /** Reads the current entry, because changes may have been missed. */
   async refresh() {
-    if (this.key === null || this.sending || this.state === "loading") return;
+    if (this.key === null) return;
     if (this.state === "failed") {
       await this.open();
       return;
     }
-    const entry = await read(this.key);
+    // What is under way now may have been answered before the changes that were missed.
+    this.isDoubted = this.sending || this.state === "loading";
+    if (this.isDoubted) return;
+    const { learnt } = this;
+    const entry = await read(this.key, this.current?.etag);
+    // An answer that is older than what was learnt meanwhile says nothing.
+    if (this.sending || learnt !== this.learnt) {
+      this.isDoubted = true;
+      if (!this.sending) await this.refresh();
+      return;
+    }
+    if (entry === undefined) return;
     this.revision = entry?.revision ?? 0;
     if (entry?.etag !== this.current?.etag) this.learn(entry);
+  }
+
+  /** The connection is lost. */
+  lost() {
+    if (this.problem?.kind !== "back") return;
+    this.problem = { kind: "network", message: "The server cannot be reached." };
+    this.on.changed();
   }
 
   /** Merges what stands into the text; overlaps are put to the user. */

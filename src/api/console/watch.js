@@ -1,109 +1,183 @@
-// The stream of changes, kept open as long as somebody looks.
+// What this tab hears of changes: its end of the stream that all tabs share.
 
-import { entryOf, isThere } from "./api.js";
+import { entryOf } from "./api.js";
+import { Hub, commonPrefix } from "./hub.js";
 import { MAX_DEPTH_LEVELS, parse } from "./json.js";
 
-/** How long a page stays connected after it was hidden: browsers allow six connections to a host. */
+/** How long a tab gets changes after it was hidden. */
 const HIDDEN_MILLIS = 5_000;
-/** How often the service is asked whether it is there: a stream that was cut without a word stays open. */
-const PULSE_MILLIS = 10_000;
+/** How often a tab asks the hub whether it is there: a worker dies with the process that it is in, and no event says so. */
+const PING_MILLIS = 400;
+/** How many pings without an answer mean that the hub is gone. */
+const UNANSWERED_PINGS = 3;
+/** How many a shared worker may take to answer at first; a tab has a hub of its own after that. */
+const START_PINGS = 25;
 const FIRST_DELAY_MILLIS = 500;
 const LONGEST_DELAY_MILLIS = 15_000;
+/** Goes up when the messages of hub.js change: tabs of an older page keep an older worker. */
+const PROTOCOL = 1;
 
 /**
- * Watches a prefix from a point on. Calls on.event(kind, entry) with "put" and "delete", on.reset() when
- * the point is not known any more, on.status(status) with "connecting", "connected", "reconnecting",
- * "offline", and on.back() when the connection stands again after it was lost.
+ * Watches the keys that begin as some texts do. Calls on.event(kind, entry) with "put" and "delete", on.reset() when changes
+ * may have been missed, on.joined() when each change from now on will be told, on.status(status) with
+ * "connecting", "connected", "reconnecting", "offline", and on.back() when the service answers again.
  */
 export class Watch {
   constructor(on) {
-    Object.assign(this, { on, prefix: "", since: undefined, source: null, delay: FIRST_DELAY_MILLIS, timer: 0, lost: false });
+    Object.assign(this, { on, prefix: undefined, since: undefined, from: undefined, round: 0, isJoined: false });
+    Object.assign(this, { hasOwnHub: false, isHidden: false, delay: 0, suspectedAt: 0, suspecting: undefined });
+    this.connect();
+    this.pinging = setInterval(() => this.ping(), PING_MILLIS);
     document.addEventListener("visibilitychange", () => this.visibility());
-    window.addEventListener("online", () => this.open());
-    window.addEventListener("offline", () => this.fail());
-    setInterval(() => this.pulse(), PULSE_MILLIS);
+    for (const kind of ["online", "offline"]) window.addEventListener(kind, () => this.send({ kind }));
+    window.addEventListener("pagehide", () => this.disconnect());
+    // A page that comes back from the cache of the browser.
+    window.addEventListener("pageshow", (event) => event.persisted && this.connect());
+    this.visibility();
   }
 
-  /** Watches from here on, in place of what was watched before. */
-  begin(prefix, since) {
-    if (since !== undefined) this.since = since;
+  /** What begins as one of these texts is watched from now on, and a list of it is about to be read. */
+  reading(...texts) {
+    const prefix = texts.reduce(commonPrefix);
+    this.since = undefined;
+    this.from = undefined;
+    if (prefix !== this.prefix || !this.isJoined) this.subscribe(prefix);
+  }
+
+  /** It was read, and `since` is the point at which it was. */
+  begin(since) {
+    const { from } = this;
+    this.since = since;
+    this.from = undefined;
+    if (!this.isJoined) this.subscribe(this.prefix);
+    else if (from !== undefined && isAfter(from, since)) this.on.reset();
+  }
+
+  /** What begins as one of these texts is watched from now on. */
+  widen(...texts) {
+    const prefix = texts.reduce(commonPrefix);
+    if (prefix !== this.prefix) this.subscribe(prefix);
+  }
+
+  subscribe(prefix) {
     this.prefix = prefix;
-    this.open();
+    this.isJoined = false;
+    this.round += 1;
+    this.send({ kind: "watch", prefix, since: this.since, round: this.round });
   }
 
-  /** Watches something else from where it stands, if it has begun. */
-  widen(prefix) {
-    if (prefix !== this.prefix && this.since !== undefined) this.begin(prefix);
-  }
-
-  /** Something else has found that there is no connection. */
+  /** A request got no answer, or none that helps. It is on.back() that says when to ask again. */
   suspect() {
-    if (this.source?.readyState === EventSource.OPEN) this.open();
+    if (this.suspecting !== undefined) return;
+    const now = performance.now();
+    if (now - this.suspectedAt > 2 * LONGEST_DELAY_MILLIS) this.delay = 0;
+    this.suspecting = setTimeout(() => {
+      this.suspecting = undefined;
+      this.suspectedAt = performance.now();
+      this.send({ kind: "suspect" });
+    }, this.delay);
+    this.delay = Math.min(Math.max(2 * this.delay, FIRST_DELAY_MILLIS), LONGEST_DELAY_MILLIS);
   }
 
-  async pulse() {
-    const { source } = this;
-    if (source !== null && !(await isThere()) && this.source === source) this.fail();
+  connect() {
+    this.disconnect();
+    this.port = (this.hasOwnHub ? undefined : this.sharedPort()) ?? this.ownPort();
+    const { port } = this;
+    Object.assign(this, { hasAnswered: false, unanswered: 0 });
+    port.addEventListener("message", ({ data }) => this.port === port && this.receive(data));
+    port.start();
+    if (this.isHidden) this.send({ kind: "hide" });
+    if (this.prefix !== undefined) this.subscribe(this.prefix);
   }
 
-  open() {
-    this.close();
-    if (document.visibilityState === "hidden" && this.lost) return;
-    if (!this.lost) this.on.status("connecting");
-    const query = new URLSearchParams();
-    if (this.since !== undefined) query.set("since", this.since);
-    if (this.prefix !== "") query.set("prefix", this.prefix);
-    const source = new EventSource(`/watch?${query}`);
-    this.source = source;
-    source.onopen = () => {
-      this.delay = FIRST_DELAY_MILLIS;
-      this.on.status("connected");
-      if (this.lost) this.on.back();
-      this.lost = false;
-    };
-    source.onerror = () => {
-      if (this.source === source) this.fail();
-    };
-    for (const kind of ["put", "delete"]) {
-      source.addEventListener(kind, (message) => {
-        this.since = message.lastEventId;
-        this.on.event(kind, entryOf(parse(message.data, 2 * MAX_DEPTH_LEVELS)));
-      });
+  disconnect() {
+    this.send({ kind: "leave" });
+    this.port?.close();
+    this.port = undefined;
+  }
+
+  sharedPort() {
+    try {
+      const worker = new SharedWorker("/console/shared.js", { type: "module", name: `ifmatch ${PROTOCOL}` });
+      worker.addEventListener("error", () => this.port === worker.port && this.useOwnHub());
+      return worker.port;
+    } catch {
+      // There are none, or the browser does not allow them here.
+      return undefined;
     }
-    source.addEventListener("reset", (message) => {
-      this.since = message.lastEventId;
-      this.on.reset();
-    });
   }
 
-  // A stream that ends comes again by itself, but not one that was refused (503): so each failure is
-  // met here, with delays that grow.
-  fail() {
-    this.close();
-    this.lost = true;
-    this.on.status(navigator.onLine ? "reconnecting" : "offline");
-    const delay = this.delay * (0.75 + Math.random() / 2);
-    this.delay = Math.min(2 * this.delay, LONGEST_DELAY_MILLIS);
-    this.timer = setTimeout(() => this.open(), delay);
+  ownPort() {
+    this.hasOwnHub = true;
+    const { port1, port2 } = new MessageChannel();
+    new Hub().connect(port1);
+    return port2;
   }
 
-  close() {
-    clearTimeout(this.timer);
-    this.source?.close();
-    this.source = null;
+  useOwnHub() {
+    this.hasOwnHub = true;
+    this.connect();
+  }
+
+  ping() {
+    if (this.isHidden || this.port === undefined) return;
+    if (!this.hasOwnHub && this.unanswered >= (this.hasAnswered ? UNANSWERED_PINGS : START_PINGS)) {
+      // A worker that has ended is started anew; one that cannot be started is done without.
+      if (this.hasAnswered) this.connect();
+      else this.useOwnHub();
+    }
+    this.unanswered += 1;
+    this.send({ kind: "ping" });
+  }
+
+  send(message) {
+    this.port?.postMessage(message);
+  }
+
+  receive(message) {
+    this.hasAnswered = true;
+    this.unanswered = 0;
+    const { kind } = message;
+    if (kind === "put" || kind === "delete") {
+      if (this.since !== undefined) this.since = message.id;
+      this.on.event(kind, entryOf(parse(message.data, 2 * MAX_DEPTH_LEVELS)));
+    } else if (kind === "from") {
+      if (message.round === this.round) this.acknowledged(message.id);
+    } else if (kind === "status") {
+      this.on.status(message.status);
+    } else if (kind === "reset" || kind === "back") {
+      this.on[kind]();
+    }
+  }
+
+  acknowledged(id) {
+    this.isJoined = true;
+    // A list that is still being read is held against it when it is there.
+    if (this.since === undefined) this.from = id;
+    if (this.since !== undefined && isAfter(id, this.since)) this.on.reset();
+    else this.on.joined();
   }
 
   visibility() {
-    if (document.visibilityState === "hidden") {
-      clearTimeout(this.hiding);
-      this.hiding = setTimeout(() => {
-        this.close();
-        this.paused = true;
-      }, HIDDEN_MILLIS);
-      return;
-    }
     clearTimeout(this.hiding);
-    if (this.paused || this.source === null) this.open();
-    this.paused = false;
+    if (document.visibilityState === "hidden") {
+      this.hiding = setTimeout(() => {
+        this.isHidden = true;
+        this.send({ kind: "hide" });
+      }, HIDDEN_MILLIS);
+    } else if (this.isHidden) {
+      this.isHidden = false;
+      this.unanswered = 0;
+      this.send({ kind: "show" });
+    }
   }
+}
+
+/** Whether a point lies after another. It begins with a revision, and if only a part of its changes were told, their number. */
+function isAfter(point, other) {
+  const [left, right] = [point, other].map((one) => {
+    const [revision, changes] = one.split("-", 1)[0].split(".");
+    return { revision: Number(revision), changes: Number(changes ?? Infinity) };
+  });
+  return left.revision > right.revision || (left.revision === right.revision && left.changes > right.changes);
 }

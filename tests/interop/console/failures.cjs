@@ -1,5 +1,5 @@
 // Servers that die, answers that are lost, refusals.
-const { Server, area, banner, becomes, connected, finding, open, person, picture, retype, save, shown } = require("./support.cjs");
+const { Server, alone, area, banner, becomes, connected, finding, open, person, picture, retype, save, shown } = require("./support.cjs");
 
 async function killed() {
   const server = await Server.start();
@@ -78,7 +78,7 @@ async function lostAnswer() {
   finding("and done once", JSON.parse(await server.text("doc")).version === 2);
 
   // The same without the watch, which would tell.
-  const blind = await open(me, server, "#/kv/doc", { expectFailures: true });
+  const blind = await open(me, server, "#/kv/doc", { expectFailures: true, before: alone });
   await becomes("a second page", async () => (await area(blind).inputValue()).includes('"a": 2'));
   await blind.route("**/watch?**", (route) => route.fulfill({ status: 503, contentType: "application/json", body: '{"error":"unavailable","message":"too many watchers"}' }));
   await blind.evaluate(() => {
@@ -176,7 +176,7 @@ async function hidden() {
   const server = await Server.start();
   await server.put("doc", "1");
   const me = await person();
-  const page = await open(me, server, "#/kv/doc");
+  const page = await open(me, server, "#/kv/doc", { before: alone });
   const hide = (state) => page.evaluate((value) => {
     Object.defineProperty(document, "visibilityState", { value, configurable: true });
     document.dispatchEvent(new Event("visibilitychange"));

@@ -4,6 +4,8 @@ const { asked, complaints, end, finding, launch } = require("./support.cjs");
 const stories = { ...require("./alone.cjs"), ...require("./together.cjs"), ...require("./failures.cjs"), ...require("./looks.cjs"), ...require("./large.cjs"), ...require("./careless.cjs") };
 const only = process.env.STORY;
 
+Object.assign(stories, require("./tabs.cjs"));
+
 (async () => {
   await launch();
   for (const [name, tell] of Object.entries(stories)) {

@@ -78,6 +78,8 @@ async function launch() {
     args: [
       "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
       "--disable-background-networking", "--disable-component-update", "--disable-sync",
+      // A name that is not one of the machine's own.
+      "--host-resolver-rules=MAP console.test 127.0.0.1",
     ],
   });
 }
@@ -104,6 +106,11 @@ async function open(context, server, hash = "", { expectFailures = false, before
   await connected(page);
   return page;
 }
+
+/** Has a page, before it is opened, hold a stream of its own: what a shared worker asks for is hidden from a story. */
+const alone = (page) => page.addInitScript(() => {
+  delete window.SharedWorker;
+});
 
 const connected = (page) => page.waitForSelector("#connection[data-status=connected]", { timeout: PATIENCE });
 const area = (page) => page.locator(".doc-body > .editor .code");
@@ -147,4 +154,4 @@ async function end() {
   for (const one of running) one.kill("SIGKILL");
 }
 
-module.exports = { Server, PATIENCE, area, asked, banner, becomes, complaints, connected, end, finding, launch, open, overlap, person, picture, pictures, retype, save, shown };
+module.exports = { Server, PATIENCE, alone, area, asked, banner, becomes, complaints, connected, end, finding, launch, open, overlap, person, picture, pictures, retype, save, shown };

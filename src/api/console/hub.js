@@ -1,0 +1,251 @@
+// The stream of changes, once for all tabs of a browser: over HTTP/1.1 a browser opens six connections to a
+// host, so a stream in each tab would leave the seventh without an answer.
+//
+// A hub runs in a shared worker, or in the page where there is none. It speaks with each tab through a port:
+//
+//   from a tab                    meaning
+//   {kind: "watch", prefix, since, round}  sends changes of keys with this prefix; `since` is the tab's point
+//   {kind: "hide"}, {kind: "show"}         nobody looks at the tab; somebody does again
+//   {kind: "ping"}                         the tab is still there
+//   {kind: "suspect"}                      a request of the tab got no answer
+//   {kind: "online"}, {kind: "offline"}    what the browser says about its network
+//   {kind: "leave"}                        the tab goes
+//
+//   to a tab                      meaning
+//   {kind: "from", id, round}              the tab gets every change after this id
+//   {kind: "put" | "delete", id, data}     a change; data is the entry as JSON
+//   {kind: "reset"}                        changes may have been missed: read again
+//   {kind: "status", status}               "connecting", "connected", "reconnecting" or "offline"
+//   {kind: "back"}                         the service answers, after it did not
+//   {kind: "pong"}                         the hub is still there
+
+/** How often the service is asked whether it is there: a stream that was cut without a word stays open. */
+const PULSE_MILLIS = 10_000;
+/** Longer than a service takes that only says that it is there. */
+const PULSE_PATIENCE_MILLIS = 5_000;
+const FIRST_DELAY_MILLIS = 500;
+const LONGEST_DELAY_MILLIS = 15_000;
+/** How often the hub looks whether tabs have gone without saying so. */
+const TICK_MILLIS = 1_000;
+/** How many ticks without a ping make a tab count as gone. */
+const SILENT_TICKS = 5;
+
+export class Hub {
+  constructor() {
+    Object.assign(this, { tabs: new Set(), prefix: "", id: undefined, source: null, status: "connecting" });
+    Object.assign(this, { delay: FIRST_DELAY_MILLIS, retry: 0, ticking: 0, isLost: false });
+  }
+
+  /** Serves the tab at the other end of a port. */
+  connect(port) {
+    const tab = { port, prefix: undefined, round: 0, isHidden: false, silentTicks: 0, isSeen: true, hasMissed: false };
+    this.tabs.add(tab);
+    port.addEventListener("message", ({ data }) => this.receive(tab, data));
+    // Not every browser says so when the other end is gone.
+    port.addEventListener("close", () => this.leave(tab));
+    port.start();
+    port.postMessage({ kind: "status", status: this.status });
+  }
+
+  receive(tab, message) {
+    if (!this.tabs.has(tab)) return;
+    tab.silentTicks = 0;
+    if (message.kind === "hide") tab.isHidden = true;
+    else if (message.kind === "show") tab.isHidden = false;
+    this.updateSeen(tab);
+    if (message.kind === "ping") tab.port.postMessage({ kind: "pong" });
+    else if (message.kind === "leave") this.leave(tab);
+    else if (message.kind === "watch") this.watch(tab, message);
+    else if (message.kind === "suspect") this.suspect(tab);
+    else if (message.kind === "online") this.online();
+    else if (message.kind === "offline" && this.source !== null) this.fail();
+  }
+
+  // A tab that nobody looks at, or that has gone without a word, gets no changes.
+  updateSeen(tab) {
+    const isSeen = !tab.isHidden && tab.silentTicks <= SILENT_TICKS;
+    if (isSeen === tab.isSeen) return;
+    tab.isSeen = isSeen;
+    if (isSeen) {
+      tab.port.postMessage({ kind: "status", status: this.status });
+      if (tab.hasMissed) tab.port.postMessage({ kind: "reset" });
+      if (!this.isLost) tab.port.postMessage({ kind: "back" });
+      tab.hasMissed = false;
+      // Without waiting until the delay is over.
+      if (this.isLost && this.source === null) this.open();
+    }
+    this.update();
+  }
+
+  watch(tab, { prefix, since, round }) {
+    Object.assign(tab, { prefix, round });
+    if (this.id !== undefined) {
+      this.acknowledge(tab);
+    } else if (since !== undefined) {
+      this.id = since;
+      this.close();
+      for (const other of this.tabs) this.acknowledge(other);
+    }
+    this.update();
+  }
+
+  acknowledge(tab) {
+    if (tab.prefix !== undefined) tab.port.postMessage({ kind: "from", id: this.id, round: tab.round });
+  }
+
+  leave(tab) {
+    this.tabs.delete(tab);
+    tab.port.close();
+    this.update();
+  }
+
+  // The network may be another one, over which the old connection leads nowhere.
+  online() {
+    const isOpen = this.source?.readyState === EventSource.OPEN;
+    if ((isOpen || (this.isLost && this.source === null)) && this.watchers.length > 0) this.open();
+  }
+
+  /** The tabs that somebody looks at, and that have said which keys they show. */
+  get watchers() {
+    return [...this.tabs].filter((tab) => tab.isSeen && tab.prefix !== undefined);
+  }
+
+  // There is a stream as long as a tab needs one, and it carries what the tabs need.
+  update() {
+    const { watchers } = this;
+    if (watchers.length === 0) {
+      this.close();
+      clearInterval(this.ticking);
+      this.ticking = 0;
+      return;
+    }
+    if (this.ticking === 0) {
+      this.ticks = 0;
+      this.ticking = setInterval(() => this.tick(), TICK_MILLIS);
+    }
+    const prefix = watchers.map((tab) => tab.prefix).reduce(commonPrefix);
+    const isOther = prefix !== this.prefix;
+    this.prefix = prefix;
+    // Without an id there is nothing to begin at: a tab that has read its list says where.
+    const isDue = this.retry === 0 && (this.isLost || this.id !== undefined);
+    if (this.source === null ? isDue : isOther) this.open();
+  }
+
+  tick() {
+    this.ticks += 1;
+    for (const tab of this.watchers) {
+      tab.silentTicks += 1;
+      this.updateSeen(tab);
+    }
+    if (this.ticks * TICK_MILLIS < PULSE_MILLIS) return;
+    this.ticks = 0;
+    this.pulse();
+  }
+
+  /** Finds out whether the service is there, and fails if it is not. */
+  async pulse() {
+    const { source } = this;
+    const there = await isThere();
+    if (!there && this.source === source && this.retry === 0 && this.watchers.length > 0) this.fail();
+    return there;
+  }
+
+  async suspect(tab) {
+    if (!this.isLost && (await this.pulse())) tab.port.postMessage({ kind: "back" });
+  }
+
+  open() {
+    this.close();
+    const query = new URLSearchParams();
+    const { id } = this;
+    if (id !== undefined) query.set("since", id);
+    if (this.prefix !== "") query.set("prefix", this.prefix);
+    const source = new EventSource(`/watch?${query}`);
+    this.source = source;
+    source.onopen = () => this.onOpen(id);
+    source.onerror = () => {
+      if (this.source === source) this.fail();
+    };
+    for (const kind of ["put", "delete"]) source.addEventListener(kind, (message) => this.dispatch(kind, message));
+    source.addEventListener("reset", (message) => {
+      this.id = message.lastEventId;
+      this.reset();
+    });
+  }
+
+  onOpen(id) {
+    const wasLost = this.isLost;
+    this.isLost = false;
+    this.delay = FIRST_DELAY_MILLIS;
+    this.setStatus("connected");
+    if (wasLost) for (const tab of this.watchers) tab.port.postMessage({ kind: "back" });
+    // What happened before this moment is not known.
+    if (id === undefined) this.reset();
+  }
+
+  // A stream that ends comes again by itself, but not one that was refused (503): so each failure is
+  // met here, with delays that grow.
+  fail() {
+    this.close();
+    this.isLost = true;
+    this.setStatus(navigator.onLine ? "reconnecting" : "offline");
+    const delay = this.delay * (0.75 + Math.random() / 2);
+    this.delay = Math.min(2 * this.delay, LONGEST_DELAY_MILLIS);
+    this.retry = setTimeout(() => this.open(), delay);
+  }
+
+  close() {
+    clearTimeout(this.retry);
+    this.retry = 0;
+    this.source?.close();
+    this.source = null;
+  }
+
+  setStatus(status) {
+    if (status === this.status) return;
+    this.status = status;
+    for (const tab of this.tabs) tab.port.postMessage({ kind: "status", status });
+  }
+
+  dispatch(kind, { data, lastEventId: id }) {
+    this.id = id;
+    const key = keyOf(data);
+    for (const tab of this.tabs) {
+      if (tab.prefix === undefined) continue;
+      const concerns = key.startsWith(tab.prefix);
+      if (tab.isSeen && concerns) tab.port.postMessage({ kind, id, data });
+      // Of what the stream leaves out, a hidden tab cannot be told that it missed nothing.
+      if (!tab.isSeen && (concerns || !tab.prefix.startsWith(this.prefix))) tab.hasMissed = true;
+    }
+  }
+
+  reset() {
+    for (const tab of this.tabs) {
+      if (tab.prefix === undefined) continue;
+      if (tab.isSeen) tab.port.postMessage({ kind: "reset" });
+      else tab.hasMissed = true;
+    }
+  }
+}
+
+/** What two texts begin with, cut between characters. */
+export function commonPrefix(one, other) {
+  let length = 0;
+  while (length < one.length && one[length] === other[length]) length += 1;
+  return one.slice(0, length).replace(/[\ud800-\udbff]$/, "");
+}
+
+// The entry may be long, and the key is its first member.
+function keyOf(data) {
+  const first = /^\{"key":("(?:[^"\\]|\\.)*")/.exec(data);
+  return JSON.parse(first === null ? data : `{"key":${first[1]}}`).key;
+}
+
+async function isThere() {
+  try {
+    await fetch("/health/live", { cache: "no-store", signal: AbortSignal.timeout(PULSE_PATIENCE_MILLIS) });
+    return true;
+  } catch {
+    return false;
+  }
+}
