@@ -436,7 +436,7 @@ mod tests {
             (text.replace("username", "a/../b"), "segment \"..\"", 3),
             (
                 text.replace("\"version\":1", "\"version\":0"),
-                "count from 1",
+                "the version 0 is not from 1",
                 2,
             ),
             (
