@@ -42,8 +42,26 @@ step(
   current?.etag === second.etag && isDeepStrictEqual(current.value, { ...plan, budget: 120 }),
 );
 
-const deleted = await client.DELETE('/kv/{key}', at(key, second.etag));
-step('delete with the newest tag', isDeepStrictEqual(deleted.data, second));
+const patched = await client.PATCH('/kv/{key}', { ...at(key, second.etag), body: { budget: null, owner: 'Ann' } });
+const third: Entry = patched.data!;
+step('patch: version 3', third.version === 3 && isDeepStrictEqual(third.value, { title: 'Plan', owner: 'Ann' }));
+
+const both = await client.POST('/transactions', {
+  body: {
+    operations: [
+      { op: 'put', key: 'doc/other', value: [1, null] },
+      { op: 'check', key: 'doc/absent', if_none_match: '*' },
+    ],
+  },
+});
+const results: (Entry | null)[] = both.data!.results;
+step(
+  'transaction: an entry, and null for the absent key',
+  isDeepStrictEqual(results[0]?.value, [1, null]) && results[1] === null,
+);
+
+const deleted = await client.DELETE('/kv/{key}', at(key, third.etag));
+step('delete with the newest tag', isDeepStrictEqual(deleted.data, third));
 
 const gone = await client.GET('/kv/{key}', at(key));
 step('read: 404, typed', gone.response.status === 404 && gone.error?.error === 'not_found');

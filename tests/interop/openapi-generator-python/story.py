@@ -3,7 +3,18 @@
 import sys
 import urllib.request
 
-from ifmatch_client import ApiClient, ApiException, Configuration, EntriesApi, Entry, Error
+from ifmatch_client import (
+    ApiClient,
+    ApiException,
+    CheckOperation,
+    Configuration,
+    EntriesApi,
+    Entry,
+    Error,
+    PutOperation,
+    TransactionOperation,
+    TransactionRequest,
+)
 from ifmatch_client.exceptions import NotFoundException
 
 KEY = "doc/plan"
@@ -50,7 +61,18 @@ step(
     isinstance(error.current, Entry) and error.current == second and error.current.value["budget"] == 120,
 )
 
-step("delete with the newest tag", api.delete_entry(KEY, if_match=second.etag) == second)
+third = api.patch_entry(KEY, {"budget": None, "owner": "Ann"}, if_match=second.etag)
+step("patch: version 3", third.version == 3 and third.value == {"title": "Plan", "owner": "Ann"})
+
+put = PutOperation(op="put", key="doc/other", value=[1, None])
+check = CheckOperation(op="check", key="doc/absent", if_none_match="*")
+both = api.transact(TransactionRequest(operations=[TransactionOperation(put), TransactionOperation(check)]))
+step(
+    "transaction: an entry, and null for the absent key",
+    isinstance(both.results[0], Entry) and both.results[0].value == [1, None] and both.results[1] is None,
+)
+
+step("delete with the newest tag", api.delete_entry(KEY, if_match=third.etag) == third)
 
 try:
     api.get_entry(KEY)

@@ -52,8 +52,25 @@ step(
   isDeepStrictEqual(current, second) && isDeepStrictEqual(current?.value, { ...plan, budget: 120 }),
 );
 
-const deleted = await api.deleteEntry({ key, ifMatch: second.etag });
-step('delete with the newest tag', isDeepStrictEqual(deleted, second));
+const third = (await api.patchEntry({ key, body: { budget: null, owner: 'Ann' }, ifMatch: second.etag }))!;
+step('patch: version 3', third.version === 3 && isDeepStrictEqual(third.value, { title: 'Plan', owner: 'Ann' }));
+
+const both = (await api.transact({
+  transactionRequest: {
+    operations: [
+      { op: 'put', key: 'doc/other', value: [1, null] },
+      { op: 'check', key: 'doc/absent', ifNoneMatch: '*' },
+    ],
+  },
+}))!;
+const results: (Entry | null)[] = both.results;
+step(
+  'transaction: an entry, and null for the absent key',
+  isDeepStrictEqual(results[0]?.value, [1, null]) && results[1] === null,
+);
+
+const deleted = await api.deleteEntry({ key, ifMatch: third.etag });
+step('delete with the newest tag', isDeepStrictEqual(deleted, third));
 
 const [gone, missing] = await refused(api.getEntry({ key }));
 step('read: 404, typed', gone === 404 && missing.error === ErrorCode.NotFound);
