@@ -88,13 +88,33 @@ async fn main() -> Result<(), Error<types::Error>> {
         current.is_some_and(|entry| entry.etag == second.etag && entry.value.0 == raised),
     );
 
+    let patch = json!({"budget": null, "owner": "Ann"});
+    let patch = client.patch_entry().key(KEY).body(patch);
+    let third = patch.if_match(second.etag.as_str()).send().await?.into_inner();
+    step(
+        "patch: version 3",
+        third.version.get() == 3 && third.value.0 == json!({"title": "Plan", "owner": "Ann"}),
+    );
+
+    let request: types::TransactionRequest = serde_json::from_value(json!({"operations": [
+        {"op": "put", "key": "doc/other", "value": [1, null]},
+        {"op": "check", "key": "doc/absent", "if_none_match": "*"},
+    ]}))
+    .expect("a transaction");
+    let both = client.transact().body(request).send().await?.into_inner();
+    let results: Vec<Option<types::Entry>> = both.results;
+    step(
+        "transaction: an entry, and null for the absent key",
+        matches!(&results[..], [Some(entry), None] if entry.value.0 == json!([1, null])),
+    );
+
     let deleted = client
         .delete_entry()
         .key(KEY)
-        .if_match(second.etag.as_str())
+        .if_match(third.etag.as_str())
         .send()
         .await?;
-    step("delete with the newest tag", deleted.etag == second.etag);
+    step("delete with the newest tag", deleted.etag == third.etag);
 
     let (status, error) = refused(client.get_entry().key(KEY).send().await);
     step("read: 404, typed", status == 404 && error.error == NotFound);
