@@ -1,6 +1,8 @@
 //! Preconditions (RFC 9110 §13) against a record. Pure: what the headers said comes in as
 //! [`Preconditions`], what the store must check goes out as [`Expected`].
 
+use std::mem;
+
 use crate::model::{EntityTag, Expected, Record, Timestamp};
 
 /// One entity tag of a client's list.
@@ -26,14 +28,19 @@ pub enum Tags {
 }
 
 impl Tags {
-    /// Without those that are too short to match anything. A list of 16 KiB has room for
-    /// 5,000 empty ones, which would take ten times its text for as long as its request waits.
+    /// Without those that are too short to match anything, but for one strong one, without which the others
+    /// could all be weak. A list of 16 KiB has room for 5,000 empty ones, which would take ten times its text
+    /// for as long as its request waits.
     #[must_use]
     pub fn without_impossible(self) -> Self {
         match self {
             Self::Any => Self::Any,
             Self::Listed(mut tags) => {
-                tags.retain(|tag| tag.opaque.len() >= OUR_TAG_MIN_BYTES);
+                let mut has_strong = false;
+                tags.retain(|tag| {
+                    tag.opaque.len() >= OUR_TAG_MIN_BYTES
+                        || (!tag.weak && !mem::replace(&mut has_strong, true))
+                });
                 tags.shrink_to_fit();
                 Self::Listed(tags)
             }
@@ -52,12 +59,12 @@ impl Tags {
         self.any(|tag| tag.opaque == current.opaque())
     }
 
-    /// Whether every tag is weak, so that none can match strongly.
+    /// Whether there are tags and every one is weak, so that none can match strongly.
     #[must_use]
     pub fn are_weak(&self) -> bool {
         match self {
             Self::Any => false,
-            Self::Listed(tags) => tags.iter().all(|tag| tag.weak),
+            Self::Listed(tags) => !tags.is_empty() && tags.iter().all(|tag| tag.weak),
         }
     }
 

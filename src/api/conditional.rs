@@ -229,9 +229,13 @@ mod tests {
         headers.append(header::IF_MATCH, HeaderValue::try_from(list).unwrap());
         headers.append(header::IF_NONE_MATCH, HeaderValue::from_static("\"a\""));
         let conditions = preconditions(&headers).ok().unwrap();
-        let kept = listed(&[(true, "1-0123456789abcdef"), (false, ours)]);
-        assert_eq!(conditions.if_match, Some(kept));
-        assert_eq!(conditions.if_none_match, Some(listed(&[])));
+        let kept = listed(&[(false, ""), (true, "1-0123456789abcdef"), (false, ours)]);
+        assert_eq!(
+            conditions.if_match,
+            Some(kept),
+            "the first strong one shows that not all are weak"
+        );
+        assert_eq!(conditions.if_none_match, Some(listed(&[(false, "a")])));
         headers.append(header::IF_NONE_MATCH, HeaderValue::from_static("a"));
         assert!(preconditions(&headers).is_err());
     }

@@ -59,6 +59,7 @@ async function takenKey() {
   await becomes("the message goes when another key is typed", async () => (await told.count()) === 0);
   await save(page);
   await becomes("another key can be chosen", async () => (await server.value("free")).from === "me");
+  await becomes("and is what the page shows", async () => (await page.locator("h2.key").innerText()) === "free");
 
   await page.goto(`${server.url}/#/new`);
   await newEntry(page, "taken", '{"from":"me again"}');
