@@ -80,7 +80,7 @@ impl AllowedHosts {
     /// Checks where a request goes and where it comes from, before its path is looked at.
     ///
     /// # Errors
-    /// [`ApiError::InvalidHost`] (RFC 9112 §3.2), [`ApiError::Misdirected`], [`ApiError::CrossSite`].
+    /// `ApiError::InvalidHost` (RFC 9112 §3.2), `ApiError::Misdirected`, `ApiError::CrossSite`.
     pub fn check<B>(&self, request: &Request<B>) -> Result<(), ApiError> {
         let host = host_of(request)?;
         if !health::is_probe(request.uri().path()) {
