@@ -171,7 +171,7 @@ mod tests {
             ),
             (&["returns=minimal", "minimal"], None),
             (&["return"], Some("")),
-            // What looks like a preference inside of a quoted string is none.
+            // Text inside a quoted string is not a preference.
             (&["x=\"a, return=minimal\""], None),
             (
                 &["x=\"a, return=minimal, b\", return=representation"],

@@ -44,7 +44,7 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// Listens on a `host:port`; of several addresses of a host, on the first that can be had.
 ///
 /// # Errors
-/// If the host is not known, or none of its addresses can be listened on.
+/// If the host is not known, or binding to each of its addresses fails.
 pub async fn listen(address: &str) -> io::Result<TcpListener> {
     let mut failed = io::Error::new(ErrorKind::NotFound, "the host has no address");
     for address in tokio::net::lookup_host(address).await? {

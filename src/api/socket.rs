@@ -86,7 +86,7 @@ impl Socket {
     /// The same while nothing is read: hyper does not read from a client that has sent more behind its
     /// request, or a body that nobody wants.
     ///
-    /// The system tells of the end once, and of what is still unread before it too, so there is no
+    /// The system reports the end once, and mixed with the report of unread bytes, so there is no
     /// event to wait for. The runtime remembers the end, which costs no system call.
     fn poll_unheard_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match self.connection.phase() {

@@ -63,7 +63,7 @@ pub fn compact_value(value: &RawValue) -> Option<String> {
     Some(writer.text)
 }
 
-/// Where the string ends whose opening quote is at `start`, and whether it is written as it stands:
+/// The end of the string that opens at `start`, and whether it can be copied unchanged:
 /// of the escapes that are not, a tree would not tell.
 fn end_of_string(text: &str, start: usize) -> (usize, bool) {
     let bytes = text.as_bytes();

@@ -87,7 +87,7 @@ export async function list(prefix, after, limit) {
   };
 }
 
-/** The entry as it stands, or null; undefined if it is still the one that etag names. */
+/** The current entry, or null; undefined if etag still names it. */
 export async function read(key, etag) {
   const headers = etag === undefined ? {} : { "If-None-Match": etag };
   try {

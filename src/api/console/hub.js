@@ -1,7 +1,7 @@
 // The stream of changes, once for all tabs of a browser: over HTTP/1.1 a browser opens six connections to a
 // host, so a stream in each tab would leave the seventh without an answer.
 //
-// A hub runs in a shared worker, or in the page where there is none. It speaks with each tab through a port:
+// A hub runs in a shared worker, or in the page if the browser has no shared workers. It speaks with each tab through a port:
 //
 //   from a tab                    meaning
 //   {kind: "watch", prefix, since, round}  sends changes of keys with this prefix; `since` is the tab's point
