@@ -1,8 +1,7 @@
 //! How many bytes of requests may be under way at once, in the whole process.
 
 use std::sync::Arc;
-
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::Error;
 
@@ -12,22 +11,29 @@ pub const DEFAULT_MAX_IN_FLIGHT_BYTES: usize = 64 * 1024 * 1024;
 /// The bytes that requests may take together: what has come in of their bodies, and what patches
 /// have made of stored values.
 #[derive(Debug, Clone)]
-pub struct InFlight(Arc<Semaphore>);
+pub struct InFlight(Arc<Room>);
+
+#[derive(Debug)]
+struct Room {
+    max_bytes: usize,
+    taken_bytes: AtomicUsize,
+}
 
 /// A part of [`InFlight`] that is taken until this is dropped.
 #[derive(Debug)]
 pub struct Admission {
     in_flight: InFlight,
-    taken: Option<OwnedSemaphorePermit>,
+    taken_bytes: usize,
 }
 
 impl InFlight {
     /// Room for so many bytes.
     #[must_use]
     pub fn new(max_bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new(
-            max_bytes.min(Semaphore::MAX_PERMITS),
-        )))
+        Self(Arc::new(Room {
+            max_bytes,
+            taken_bytes: AtomicUsize::new(0),
+        }))
     }
 
     /// An admission that takes nothing yet.
@@ -35,7 +41,7 @@ impl InFlight {
     pub fn admission(&self) -> Admission {
         Admission {
             in_flight: self.clone(),
-            taken: None,
+            taken_bytes: 0,
         }
     }
 }
@@ -46,14 +52,23 @@ impl Admission {
     /// # Errors
     /// [`Error::Overloaded`] if there is no room for them; nothing more is taken then.
     pub fn grow(&mut self, bytes: usize) -> Result<(), Error> {
-        let bytes = u32::try_from(bytes).map_err(|_| Error::Overloaded)?;
-        let more = Arc::clone(&self.in_flight.0).try_acquire_many_owned(bytes);
-        let more = more.map_err(|_| Error::Overloaded)?;
-        match &mut self.taken {
-            Some(taken) => taken.merge(more),
-            None => self.taken = Some(more),
-        }
+        let Room {
+            max_bytes,
+            taken_bytes,
+        } = &*self.in_flight.0;
+        let more = |taken: usize| taken.checked_add(bytes).filter(|taken| taken <= max_bytes);
+        taken_bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .map_err(|_| Error::Overloaded)?;
+        self.taken_bytes += bytes;
         Ok(())
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        let taken_bytes = &self.in_flight.0.taken_bytes;
+        taken_bytes.fetch_sub(self.taken_bytes, Ordering::Relaxed);
     }
 }
 

@@ -303,6 +303,26 @@ impl Record {
             ..self.clone()
         }
     }
+
+    /// Appends `,"version":…,"revision":…`. Every answer, and every entry on disk, has them and the
+    /// moment: with the formatter the three take 1,000 instructions more each time.
+    pub fn write_numbers(&self, text: &mut Vec<u8>) {
+        let mut digits = itoa::Buffer::new();
+        text.extend_from_slice(br#","version":"#);
+        text.extend_from_slice(digits.format(self.version).as_bytes());
+        text.extend_from_slice(br#","revision":"#);
+        text.extend_from_slice(digits.format(self.revision).as_bytes());
+    }
+
+    /// Appends `,"modified_at":"…"}`.
+    ///
+    /// # Panics
+    /// Never: writing to memory does not fail.
+    pub fn write_moment(&self, text: &mut Vec<u8>) {
+        text.extend_from_slice(br#","modified_at":""#);
+        write!(text, "{}", self.modified_at).expect("memory takes it");
+        text.extend_from_slice(br#""}"#);
+    }
 }
 
 /// A key with its record: the one shape in which an entry is ever shown.
@@ -339,23 +359,14 @@ impl Entry {
     }
 
     /// Appends what comes after the value in that text.
-    ///
-    /// # Panics
-    /// Never: writing to memory does not fail.
     #[inline]
     pub fn write_json_tail(&self, etag: &EntityTag, text: &mut Vec<u8>) {
-        let Record {
-            version,
-            revision,
-            modified_at,
-            ..
-        } = &*self.record;
-        write!(
-            text,
-            r#","version":{version},"revision":{revision},"etag":"\"{}\"","modified_at":"{modified_at}"}}"#,
-            etag.opaque()
-        )
-        .expect("memory takes it");
+        let record = &*self.record;
+        record.write_numbers(text);
+        text.extend_from_slice(br#","etag":"\""#);
+        text.extend_from_slice(etag.opaque().as_bytes());
+        text.extend_from_slice(br#"\"""#);
+        record.write_moment(text);
     }
 }
 

@@ -19,7 +19,7 @@ use super::Shared;
 use super::conditional;
 use super::error::ApiError;
 use super::observe::Deadline;
-use crate::admission::Admission;
+use crate::admission::{Admission, InFlight};
 use crate::model::{Bookmark, BookmarkError, Filter, Key, LIST_MAX_LIMIT, Range, Value};
 use crate::patch::{Patch, PatchError};
 use crate::precondition::Preconditions;
@@ -370,27 +370,38 @@ async fn read(
         }
         return Err(ApiError::ValueTooLarge { limit });
     }
-    let mut admission = shared.service.in_flight().admission();
-    // What is told is only promised: many promises would take memory that nobody has sent.
-    let told_bytes = usize::try_from(told_bytes).unwrap_or(limit);
-    let mut text = Vec::with_capacity(told_bytes.min(FIRST_BODY_BYTES));
-    loop {
-        let Ok(frame) = timeout_at(deadline, body.frame()).await else {
-            return Err(ApiError::TimedOut);
-        };
-        let data = match frame {
-            None => break,
-            Some(Err(_)) => return Err(ApiError::IncompleteBody),
-            Some(Ok(frame)) => frame.into_data().unwrap_or_default(),
-        };
-        if text.len() + data.len() > limit {
+    let in_flight = shared.service.in_flight();
+    let gathered = timeout_at(deadline, gather(&mut body, in_flight, limit)).await;
+    match gathered {
+        Ok(Ok(gathered)) => Ok(gathered),
+        Err(_) => Err(ApiError::TimedOut),
+        Ok(Err(error)) => {
             discard(body, deadline);
+            Err(error)
+        }
+    }
+}
+
+/// All of a body, with the admission of its bytes.
+///
+/// # Errors
+/// [`ApiError::ValueTooLarge`], [`ApiError::IncompleteBody`], and [`Error::Overloaded`].
+async fn gather(
+    body: &mut Body,
+    in_flight: &InFlight,
+    limit: usize,
+) -> Result<(Vec<u8>, Admission), ApiError> {
+    let mut admission = in_flight.admission();
+    // What is told is only promised: many promises would take memory that nobody has sent.
+    let told_bytes = usize::try_from(body.size_hint().lower()).unwrap_or(limit);
+    let mut text = Vec::with_capacity(told_bytes.min(FIRST_BODY_BYTES));
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| ApiError::IncompleteBody)?;
+        let data = frame.into_data().unwrap_or_default();
+        if text.len() + data.len() > limit {
             return Err(ApiError::ValueTooLarge { limit });
         }
-        if let Err(error) = admission.grow(data.len()) {
-            discard(body, deadline);
-            return Err(error.into());
-        }
+        admission.grow(data.len())?;
         text.extend_from_slice(&data);
     }
     Ok((text, admission))

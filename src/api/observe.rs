@@ -53,10 +53,9 @@ impl Deadline {
 
 /// Numbers requests, behind a token of this process. A random id for each would cost a system
 /// call for each.
-#[derive(Clone)]
 pub struct NumberRequests {
     process: Arc<str>,
-    next: Arc<AtomicU64>,
+    next: AtomicU64,
 }
 
 impl NumberRequests {
@@ -64,16 +63,17 @@ impl NumberRequests {
     pub fn of_process(token: Arc<str>) -> Self {
         Self {
             process: token,
-            next: Arc::new(AtomicU64::new(1)),
+            next: AtomicU64::new(1),
         }
     }
 }
 
-impl MakeRequestId for NumberRequests {
+impl MakeRequestId for &NumberRequests {
     fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed).to_string();
-        let id = HeaderValue::try_from([&self.process, "-", &number].concat()).ok()?;
-        Some(RequestId::new(id))
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let mut digits = itoa::Buffer::new();
+        let id = [&self.process, "-", digits.format(number)].concat();
+        Some(RequestId::new(HeaderValue::try_from(id).ok()?))
     }
 }
 
@@ -84,21 +84,29 @@ impl MakeRequestId for NumberRequests {
 #[derive(Clone)]
 pub struct Observe<S> {
     inner: S,
+    around: Arc<Around>,
+}
+
+/// What is the same for all requests. They come from all processors, so it is counted once for each.
+struct Around {
     numbers: NumberRequests,
     limits: Limits,
     hosts: AllowedHosts,
-    refusals: Arc<Refusals>,
+    refusals: Refusals,
 }
 
 impl<S> Observe<S> {
     /// Around `inner`.
     pub fn new(inner: S, numbers: NumberRequests, limits: Limits, hosts: AllowedHosts) -> Self {
-        Self {
-            inner,
+        let around = Around {
             numbers,
             limits,
             hosts,
-            refusals: Arc::default(),
+            refusals: Refusals::default(),
+        };
+        Self {
+            inner,
+            around: Arc::new(around),
         }
     }
 }
@@ -142,21 +150,21 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let id = match request.headers().get(&REQUEST_ID) {
             Some(id) => Some(RequestId::new(id.clone())),
-            None => self.numbers.make_request_id(&request),
+            None => (&self.around.numbers).make_request_id(&request),
         };
         let asked = Asked {
             method: request.method().clone(),
             uri: request.uri().clone(),
             id: id.map(RequestId::into_header_value),
             started: Instant::now(),
-            refusals: Arc::clone(&self.refusals),
+            around: Arc::clone(&self.around),
         };
-        if let Err(error) = check(&request, &self.hosts) {
+        if let Err(error) = check(&request, &self.around.hosts) {
             let response = asked.answered(error.into_response());
             return Box::pin(async { Ok(response) });
         }
         let is_safe = request.method().is_safe();
-        let mut limit = self.limits.request_timeout;
+        let mut limit = self.around.limits.request_timeout;
         if is_safe {
             // A reader who asked to wait is not late because it did.
             limit += Wait::time_of_headers(request.headers());
@@ -199,7 +207,7 @@ struct Asked {
     uri: Uri,
     id: Option<HeaderValue>,
     started: Instant,
-    refusals: Arc<Refusals>,
+    around: Arc<Around>,
 }
 
 impl Asked {
@@ -211,7 +219,7 @@ impl Asked {
         // The clock is read only for a line that is logged.
         let latency = || self.started.elapsed();
         if let Some(Refusal(reason)) = response.extensions().get() {
-            self.refusals.count(reason);
+            self.around.refusals.count(reason);
         }
         match response.extensions().get::<Cause>() {
             Some(Cause(cause)) => tracing::error!(

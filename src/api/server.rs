@@ -1,5 +1,6 @@
 //! Connections: accepting, limiting, draining.
 
+use std::cell::RefCell;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -221,7 +222,7 @@ impl Acceptor {
             None => (&self.overload_http, &self.overload),
         };
         let requests = Requests {
-            api: api.clone(),
+            api: RefCell::new(api.clone()),
             connection,
         };
         let serving = watcher.watch(http.serve_connection(TokioIo::new(socket), requests));
@@ -238,7 +239,8 @@ impl Acceptor {
 
 /// The requests of one connection.
 struct Requests {
-    api: Api,
+    /// The connection's own: another copy for each request would be counted by all processors.
+    api: RefCell<Api>,
     connection: Arc<Connection>,
 }
 
@@ -256,7 +258,7 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
         let client = Client::on(Arc::clone(&connection));
         request.extensions_mut().insert(client);
         Answering::Begun {
-            answer: self.api.clone().call(request),
+            answer: self.api.borrow_mut().call(request),
             connection,
         }
     }

@@ -85,18 +85,17 @@ impl Service {
                     return Err(failed(key, current, conditions));
                 }
             };
-            let mut admission = self.in_flight().admission();
+            // What a patch has made takes room until it is committed.
+            let mut _admission = None;
             let (expected, operation) = match (write, &current) {
                 (Write::Put(value), _) => (expected, Operation::Put(value.clone())),
                 (Write::Delete, _) => (expected, Operation::Delete),
                 (Write::Patch(_), None) => return Err(Error::NotFound),
                 (Write::Patch(patch), Some(record)) => {
-                    let patched = self.patched(patch, record, &mut admission, deadline);
+                    let (value, admission) = self.patched(patch, record, deadline).await?;
+                    _admission = Some(admission);
                     // Made of this value, it fits no other.
-                    (
-                        Expected::At(record.revision),
-                        Operation::Put(patched.await?),
-                    )
+                    (Expected::At(record.revision), Operation::Put(value))
                 }
             };
             let change = Change {
@@ -116,14 +115,13 @@ impl Service {
         }
     }
 
-    /// The value that a patch makes of a record, for which `admission` grows.
+    /// The value that a patch makes of a record, with the admission of its bytes.
     async fn patched(
         &self,
         patch: &Arc<Patch>,
         record: &Arc<Record>,
-        admission: &mut Admission,
         deadline: Instant,
-    ) -> Result<Value, Error> {
+    ) -> Result<(Value, Admission), Error> {
         let limit = self.max_value_bytes();
         let bytes = record.value.as_json().len() + patch.text_bytes();
         let (patch, before) = (Arc::clone(patch), Arc::clone(record));
@@ -135,8 +133,9 @@ impl Service {
             Err(ApplyError::Stopped) => return Err(StoreError::Expired.into()),
             applied => applied?,
         };
+        let mut admission = self.in_flight().admission();
         admission.grow(value.as_json().len())?;
-        Ok(value)
+        Ok((value, admission))
     }
 }
 

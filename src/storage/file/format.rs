@@ -99,11 +99,9 @@ pub fn write_entry(line: &mut Vec<u8>, key: &Key, record: Option<&Record>) -> io
     };
     line.extend_from_slice(b":{\"value\":");
     line.extend_from_slice(record.value.as_json().as_bytes());
-    let (version, revision, moment) = (record.version, record.revision, record.modified_at);
-    write!(
-        line,
-        ",\"version\":{version},\"revision\":{revision},\"modified_at\":\"{moment}\"}}"
-    )
+    record.write_numbers(line);
+    record.write_moment(line);
+    Ok(())
 }
 
 /// Reads a whole `data.json`, also one that was written or edited by hand.

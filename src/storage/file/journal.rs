@@ -103,15 +103,26 @@ fn begin_frame() -> Vec<u8> {
 /// Puts the head before the text, now that it is known.
 fn end_frame(mut frame: Vec<u8>) -> Vec<u8> {
     let head = head(&frame[HEAD_BYTES..]);
-    frame[..HEAD_BYTES].copy_from_slice(head.as_bytes());
+    frame[..HEAD_BYTES].copy_from_slice(&head);
     frame.push(END);
     frame
 }
 
-fn head(text: &[u8]) -> String {
-    let separator = char::from(SEPARATOR);
-    let (length, checksum) = (text.len(), crc32fast::hash(text));
-    format!("{separator}{length:0LENGTH_DIGITS$x} {checksum:0CHECKSUM_DIGITS$x} ")
+fn head(text: &[u8]) -> [u8; HEAD_BYTES] {
+    let length = (text.len() as u64).to_be_bytes();
+    let length = &length[size_of::<u64>() - LENGTH_DIGITS / 2..];
+    let mut head = [b' '; HEAD_BYTES];
+    head[0] = SEPARATOR;
+    put_digits(&mut head[1..=LENGTH_DIGITS], length);
+    put_digits(
+        &mut head[LENGTH_DIGITS + 2..HEAD_BYTES - 1],
+        &crc32fast::hash(text).to_be_bytes(),
+    );
+    head
+}
+
+fn put_digits(digits: &mut [u8], bytes: &[u8]) {
+    hex::encode_to_slice(bytes, digits).expect("two digits for a byte");
 }
 
 /// Applies to `table`, which a checkpoint was loaded into, the frames that are newer. `named` is the
@@ -190,7 +201,7 @@ fn text_of(bytes: &[u8]) -> Option<&[u8]> {
     let length = usize::try_from(length_in(bytes)?).ok()?;
     let end = HEAD_BYTES.checked_add(length)?;
     let text = bytes.get(HEAD_BYTES..end)?;
-    let is_whole = bytes.get(end) == Some(&END) && bytes.starts_with(head(text).as_bytes());
+    let is_whole = bytes.get(end) == Some(&END) && bytes.starts_with(&head(text));
     is_whole.then_some(text)
 }
 

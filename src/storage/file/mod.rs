@@ -200,13 +200,13 @@ impl Store for FileStore {
             return Err(StoreError::Expired.into());
         }
         let (commit, mut pending) = pending_commit(changes);
-        match timeout_at(deadline, self.requests.send(Request::Commit(commit))).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Err(StoreError::Closed.into()),
-            Err(_) => return Err(StoreError::Expired.into()),
-        }
-        match timeout_at(deadline, &mut pending.answer).await {
-            Ok(answered) => answered,
+        let answered = timeout_at(deadline, async {
+            let sent = self.requests.send(Request::Commit(commit)).await;
+            sent.map_err(|_| StoreError::Closed)?;
+            Ok::<_, StoreError>((&mut pending.answer).await)
+        });
+        match answered.await {
+            Ok(answered) => answered?,
             Err(_) if pending.withdraw() => return Err(StoreError::Expired.into()),
             Err(_) => match timeout_at(deadline + OUTCOME_WAIT, &mut pending.answer).await {
                 Ok(answered) => answered,
