@@ -17,7 +17,9 @@ use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Requests are many small allocations; `benches/http/run` tells what this is worth.
 #[global_allocator]
@@ -106,18 +108,20 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
 
 fn log_to_stderr(format: LogFormat) -> Result<(), Box<dyn Error>> {
     let filter = match std::env::var("RUST_LOG") {
-        Ok(directives) => EnvFilter::try_new(directives)
+        Ok(targets) => targets
+            .parse::<Targets>()
             .map_err(|error| format!("RUST_LOG cannot be read: {error}"))?,
-        Err(_) => EnvFilter::new("info"),
+        Err(_) => Targets::new().with_default(LevelFilter::INFO),
     };
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr);
-    match format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
+    let lines = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    let lines = lines.with_filter(filter);
+    tracing_subscriber::registry().with(lines).init();
     Ok(())
 }
 

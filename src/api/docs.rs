@@ -1,14 +1,16 @@
 //! The contract as a file, and a page to read and try it, all from the binary.
 
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::io::{Cursor, Read as _};
+use std::sync::LazyLock;
 
+use axum::body::Bytes;
 use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum_extra::headers::ETag;
-use parking_lot::Mutex;
-use utoipa_swagger_ui::Config;
+use utoipa_swagger_ui_vendored::SWAGGER_UI_VENDORED;
+use zip::ZipArchive;
 
 use super::assets;
 use super::error::ApiError;
@@ -23,22 +25,76 @@ const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
      img-src 'self' data:; frame-ancestors 'none'",
 );
 
+/// Where the archive of Swagger UI has what a browser needs.
+const FOLDER: &str = "/dist/";
+const PAGE: &str = "index.html";
+/// What starts the page; the archive's own shows another contract.
+const START: &str = "swagger-initializer.js";
+/// The files that the page consists of, with their types.
+const FILES: [(&str, &str); 7] = [
+    (PAGE, "text/html; charset=utf-8"),
+    ("index.css", "text/css"),
+    ("swagger-ui.css", "text/css"),
+    ("swagger-ui-bundle.js", "text/javascript"),
+    ("swagger-ui-standalone-preset.js", "text/javascript"),
+    ("favicon-16x16.png", "image/png"),
+    ("favicon-32x32.png", "image/png"),
+];
+
+/// A file of the page.
+struct File {
+    content_type: &'static str,
+    bytes: Bytes,
+    tag: ETag,
+}
+
+impl File {
+    fn new(content_type: &'static str, bytes: Vec<u8>) -> Self {
+        let tag = assets::tag_of([&bytes[..]]);
+        Self {
+            content_type,
+            bytes: bytes.into(),
+            tag,
+        }
+    }
+}
+
+/// By their names. They are unpacked when the first of them is asked for.
+static PAGE_FILES: LazyLock<HashMap<&str, File>> = LazyLock::new(|| {
+    let Ok(mut archive) = ZipArchive::new(Cursor::new(SWAGGER_UI_VENDORED)) else {
+        return HashMap::new();
+    };
+    let unpacked = (0..archive.len()).filter_map(|index| {
+        let mut packed = archive.by_index(index).ok()?;
+        let path = packed.name().ok()?;
+        let (_, asked) = path.split_once(FOLDER)?;
+        let (name, content_type) = FILES.into_iter().find(|(name, _)| *name == asked)?;
+        drop(path);
+        let mut bytes = Vec::new();
+        packed.read_to_end(&mut bytes).ok()?;
+        if name == PAGE {
+            bytes = with_links(&String::from_utf8(bytes).ok()?).into_bytes();
+        }
+        Some((name, File::new(content_type, bytes)))
+    });
+    let start = File::new("text/javascript", include_bytes!("docs/start.js").to_vec());
+    unpacked.chain([(START, start)]).collect()
+});
+
+/// The page's links are relative to a folder, which its path is not.
+fn with_links(page: &str) -> String {
+    page.replace("\"./", "\"docs/")
+        .replace("\"index.css", "\"docs/index.css")
+        .replace("<title>Swagger UI", "<title>ifmatch")
+}
+
 static OPENAPI_JSON: LazyLock<Option<String>> = LazyLock::new(|| {
-    let tree: serde_json::Value = serde_saphyr::from_str(OPENAPI_YAML).ok()?;
+    let tree: serde_json::Value = yaml_serde::from_str(OPENAPI_YAML).ok()?;
     Some(tree.to_string())
 });
 
 /// The JSON is made of the YAML, so one tag does for both.
 static OPENAPI_TAG: LazyLock<ETag> = LazyLock::new(|| assets::tag_of([OPENAPI_YAML.as_bytes()]));
-
-/// The tags of the page's files that were asked for: some are too long to be hashed for each request.
-static FILE_TAGS: LazyLock<Mutex<HashMap<String, ETag>>> = LazyLock::new(Mutex::default);
-
-static PAGE: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
-    // No validator: it would be asked on another host.
-    let config = Config::from("/openapi.json").validator_url("none");
-    Arc::new(config.try_it_out_enabled(true).deep_linking(true))
-});
 
 /// The contract as YAML.
 pub async fn yaml(_: NoQuery, headers: HeaderMap) -> Response {
@@ -53,37 +109,22 @@ pub async fn json(_: NoQuery, headers: HeaderMap) -> Response {
     }
 }
 
-/// The page. Its links are relative to a folder, which this path is not.
+/// The page.
 pub async fn page(_: NoQuery, headers: HeaderMap) -> Response {
-    let Ok(Some(page)) = utoipa_swagger_ui::serve("index.html", Arc::clone(&PAGE)) else {
-        return ApiError::NoSuchPath.into_response();
-    };
-    let page = String::from_utf8_lossy(&page.bytes)
-        .replace("\"./", "\"/docs/")
-        .replace("\"index.css", "\"/docs/index.css")
-        .replace("<title>Swagger UI", "<title>ifmatch");
-    let content_type = "text/html; charset=utf-8".to_owned();
-    part_of_page(&headers, "", content_type, page.into_bytes())
+    part_of_page(&headers, PAGE)
 }
 
 /// A file that the page asks for.
-pub async fn file(Path(path): Path<String>, _: NoQuery, headers: HeaderMap) -> Response {
-    match utoipa_swagger_ui::serve(&path, Arc::clone(&PAGE)) {
-        Ok(Some(file)) => part_of_page(&headers, &path, file.content_type, file.bytes.into_owned()),
-        Ok(None) | Err(_) => ApiError::NoSuchPath.into_response(),
-    }
+pub async fn file(Path(name): Path<String>, _: NoQuery, headers: HeaderMap) -> Response {
+    part_of_page(&headers, &name)
 }
 
-/// `path`: what the part is called below `/docs/`.
-fn part_of_page(asked: &HeaderMap, path: &str, content_type: String, bytes: Vec<u8>) -> Response {
-    let known = FILE_TAGS.lock().get(path).cloned();
-    let tag = known.unwrap_or_else(|| {
-        let tag = assets::tag_of([&bytes[..]]);
-        FILE_TAGS.lock().insert(path.to_owned(), tag.clone());
-        tag
-    });
-    let content_type = [(header::CONTENT_TYPE, content_type)];
-    let mut response = assets::answer(asked, &tag, (content_type, bytes));
+fn part_of_page(asked: &HeaderMap, name: &str) -> Response {
+    let Some(file) = PAGE_FILES.get(name) else {
+        return ApiError::NoSuchPath.into_response();
+    };
+    let content_type = [(header::CONTENT_TYPE, file.content_type)];
+    let mut response = assets::answer(asked, &file.tag, (content_type, file.bytes.clone()));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, PAGE_POLICY);
     response

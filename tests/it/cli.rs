@@ -15,6 +15,7 @@ use tokio::process::{Child, ChildStdout};
 
 use crate::support::binary::{BINARY, Process, bare_command, soon};
 use crate::support::cli::{Cli, Ran, finish, other_server};
+use crate::support::http;
 
 #[tokio::test]
 async fn a_value_comes_from_an_argument_a_file_or_standard_input() {
@@ -91,9 +92,7 @@ async fn an_entry_is_shown_as_the_service_shows_it() {
         let listed = cli.run(&["ls", "--", key]).await;
         assert_eq!(listed.stdout, put.stdout);
     }
-    let body = reqwest::get(cli.server.url("/kv/doc%2Fplan"))
-        .await
-        .unwrap();
+    let body = http::get(cli.server.url("/kv/doc%2Fplan")).await.unwrap();
     let got = cli.run(&["get", "doc/plan"]).await;
     assert_eq!(got.stdout.trim_end(), body.text().await.unwrap());
 }
@@ -348,7 +347,7 @@ async fn a_list_is_an_entry_a_line() {
     let operations: Vec<_> = (0..100)
         .map(|n| json!({"op": "put", "key": format!("many/{n:03}"), "value": "x".repeat(2000)}))
         .collect();
-    let client = reqwest::Client::new();
+    let client = http::client();
     for prefix in ["many/", "other/"] {
         let body = json!({"operations": operations}).to_string();
         let body = body.replace("many/", prefix);
@@ -434,7 +433,7 @@ async fn serve_is_what_happens_without_a_command() {
         .arg(folder.path().join("data.json"))
         .env("IFMATCH_SERVER", "not a server");
     let process = Process::spawn(command).await;
-    let answer = reqwest::get(process.url("/health")).await.unwrap();
+    let answer = http::get(process.url("/health")).await.unwrap();
     assert_eq!(answer.status(), 200);
     assert!(process.stop().await.status.success());
 }
@@ -454,7 +453,7 @@ async fn next(lines: &mut Lines<BufReader<ChildStdout>>) -> serde_json::Value {
 
 /// The `id` of the newest event: that of a list.
 async fn now(cli: &Cli) -> String {
-    let list = reqwest::get(cli.server.url("/kv?limit=1")).await.unwrap();
+    let list = http::get(cli.server.url("/kv?limit=1")).await.unwrap();
     let tag = list.headers()["etag"].to_str().unwrap();
     tag.trim_matches('"').to_owned()
 }
@@ -545,7 +544,7 @@ async fn a_watch_over_broken_connections_misses_nothing_and_repeats_nothing() {
     let since = now(&cli).await;
     let proxy = breaking_proxy(cli.server.address.clone(), 3000).await;
     let (_child, mut lines) = watch(&cli, &["--since", &since, "--server", &proxy]);
-    let client = reqwest::Client::new();
+    let client = http::client();
     for number in 0..CHANGES {
         let put = client.put(cli.server.url(&format!("/kv/key/{number}")));
         let put = put.header("content-type", "application/json").body("1");

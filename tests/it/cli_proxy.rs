@@ -10,13 +10,14 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::support::binary::soon;
 use crate::support::cli::{Cli, Script, finish, other_server};
+use crate::support::http;
 
 /// Hands everything on, and makes the tag of each answer weak.
 async fn weaken(State(to): State<String>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path_and_query().unwrap().as_str();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
-    let client = reqwest::Client::new();
+    let client = http::client();
     let mut headers = parts.headers;
     headers.remove("host");
     let request = client.request(parts.method, format!("{to}{path}"));
@@ -43,7 +44,7 @@ async fn behind_a_proxy() -> (Cli, String) {
         .fallback(weaken)
         .with_state(cli.server.url(""));
     let proxy = other_server(router).await;
-    let header = reqwest::get(format!("http://{proxy}/kv")).await.unwrap();
+    let header = http::get(format!("http://{proxy}/kv")).await.unwrap();
     let tag = header.headers()["etag"].to_str().unwrap();
     assert!(tag.starts_with("W/\""), "{tag}");
     (cli, proxy)
@@ -87,7 +88,7 @@ async fn weakened_tags_do_not_keep_anybody_from_writing() {
 #[tokio::test]
 async fn a_watch_begins_after_a_weakened_list_tag() {
     let (cli, proxy) = behind_a_proxy().await;
-    let list = reqwest::get(format!("http://{proxy}/kv")).await.unwrap();
+    let list = http::get(format!("http://{proxy}/kv")).await.unwrap();
     let weak = list.headers()["etag"].to_str().unwrap().to_owned();
     cli.run(&["put", "a", "1"]).await.assert_code(0);
     for since in [weak.as_str(), weak.trim_start_matches("W/")] {

@@ -8,6 +8,7 @@ use tokio::io::AsyncReadExt as _;
 
 use crate::support::binary::soon;
 use crate::support::cli::Cli;
+use crate::support::http;
 
 /// Every key with its value, as texts.
 async fn contents(cli: &Cli) -> Vec<(String, String)> {
@@ -199,7 +200,7 @@ async fn a_failed_export_leaves_the_file_as_it_was() {
 #[tokio::test]
 async fn an_export_shows_one_moment_however_long_it_takes() {
     let cli = Cli::start().await;
-    let client = reqwest::Client::new();
+    let client = http::client();
     let keys: Vec<_> = (0..100).map(|n| format!("many/{n:03}")).collect();
     let write_all = async |number: u32| {
         let value = json!([number, "x".repeat(20_000)]);

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use reqwest::Client;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::binary::{MODES, Process, soon};
+use crate::support::http;
 use crate::support::strace::{Fault, Strace};
 use crate::support::writers::{Writers, as_stored, random_below, shown_entries, stored_entries};
 
@@ -53,7 +53,7 @@ async fn a_kill_under_load_loses_nothing_that_was_acknowledged() {
 async fn an_acknowledged_write_is_in_the_file_at_the_moment_of_its_answer() {
     let folder = TempDir::new().unwrap();
     let process = Process::start(folder.path(), &[]).await;
-    let client = Client::new();
+    let client = http::client();
     let mut writers = tokio::task::JoinSet::new();
     for number in 0..16 {
         let key = format!("at-once/{number}");
@@ -91,7 +91,7 @@ async fn transfers_never_change_the_sum_also_across_kills() {
     let mut process = Process::start(folder.path(), &[]).await;
     for account in 0..ACCOUNTS {
         let url = process.url(&format!("/kv/account/{account}"));
-        let put = Client::new().put(url).json(&(SUM / i64::from(ACCOUNTS)));
+        let put = http::client().put(url).json(&(SUM / i64::from(ACCOUNTS)));
         assert_eq!(put.send().await.unwrap().status(), 201);
     }
     for _ in 0..TRANSFER_ROUNDS {
@@ -131,7 +131,7 @@ async fn transfer_until_gone(
     client: u32,
     done: tokio::sync::mpsc::UnboundedSender<()>,
 ) {
-    let http = Client::new();
+    let http = http::client();
     let read = async |account: u32| -> Option<Value> {
         let got = http
             .get(format!("{server}/kv/account/{account}"))
@@ -209,7 +209,7 @@ async fn dies_at_step(calls: &'static str, nth: u32) -> bool {
     for number in 0..6 {
         let key = format!("key/{number}");
         let url = process.url(&format!("/kv/{key}"));
-        let put = Client::new().put(url).json(&"x".repeat(LARGE_BYTES));
+        let put = http::client().put(url).json(&"x".repeat(LARGE_BYTES));
         let Ok(answer) = soon(put.send()).await else {
             break;
         };

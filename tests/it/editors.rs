@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::support::binary::Process;
+use crate::support::http;
 
 const EDITORS: usize = 200;
 const DOCUMENTS: usize = 20;
@@ -62,7 +63,7 @@ async fn edit(client: Client, url: String, editor: usize, end: Instant) -> (u64,
 async fn of_200_editors_of_20_documents_nobody_loses_a_change() {
     let folder = tempfile::tempdir().unwrap();
     let process = Process::start(folder.path(), &[]).await;
-    let client = Client::new();
+    let client = http::client();
     let urls: Vec<_> = (0..DOCUMENTS)
         .map(|document| process.url(&format!("/kv/doc/{document}")))
         .collect();

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use reqwest::Client;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::support::api::Api;
 use crate::support::binary::{MODES, Process};
+use crate::support::http;
 use crate::support::mounts::Tmpfs;
 use crate::support::writers::{shown_entries, stored_entries};
 
@@ -222,7 +222,7 @@ async fn a_disk_that_the_service_itself_fills() {
 /// Writes some thousand bytes under a key; the status and the body of the answer.
 async fn put(process: &Process, key: &str) -> (u16, Value) {
     let url = process.url(&format!("/kv/{key}"));
-    let sent = Client::new().put(url).json(&"x".repeat(8000)).send();
+    let sent = http::client().put(url).json(&"x".repeat(8000)).send();
     let answer = sent.await.unwrap();
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
@@ -254,7 +254,7 @@ async fn a_lack_of_descriptors_refuses_a_write_or_does_not_matter() {
         let folder = tempfile::tempdir().unwrap();
         let process = Process::start(folder.path(), mode).await;
         // One connection, which is kept.
-        let client = Client::builder().pool_max_idle_per_host(1).build().unwrap();
+        let client = http::builder().pool_max_idle_per_host(1).build().unwrap();
         let put = async |key: &str| {
             let url = process.url(&format!("/kv/{key}"));
             let answer = client.put(url).json(&1).send().await.unwrap();

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::binary::{Process, command, run, soon};
+use crate::support::http;
 use crate::support::writers::{as_stored, shown_entries, stored_entries};
 
 /// Every commit goes to the journal once there is a data file.
@@ -23,14 +24,14 @@ const NEW_JOURNAL_MISSED_COMMITS: u32 = 10_000;
 
 pub async fn put(process: &Process, key: &str, value: impl Into<Value>) -> Value {
     let url = process.url(&format!("/kv/{key}"));
-    let sent = Client::new().put(url).json(&value.into()).send();
+    let sent = http::client().put(url).json(&value.into()).send();
     let answer = sent.await.unwrap();
     assert!(answer.status().is_success(), "{answer:?}");
     answer.json().await.unwrap()
 }
 
 async fn delete(process: &Process, key: &str) {
-    let sent = Client::new()
+    let sent = http::client()
         .delete(process.url(&format!("/kv/{key}")))
         .send();
     assert_eq!(sent.await.unwrap().status(), 200);
@@ -310,7 +311,7 @@ async fn a_store_that_is_emptied_gives_disk_and_memory_back() {
     let folder = tempfile::tempdir().unwrap();
     let process = Process::start(folder.path(), &["--watch-buffer", "1048576"]).await;
     put(&process, "kept", 1).await;
-    let (client, empty) = (Client::new(), resident(&process));
+    let (client, empty) = (http::client(), resident(&process));
     let keys = |part: u32| (0..PART_OPERATIONS).map(move |number| format!("part/{part}/{number}"));
     let text = "x".repeat(PART_VALUE_BYTES);
     for part in 0..PARTS {

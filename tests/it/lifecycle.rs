@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::support::binary::{Process, soon};
+use crate::support::http;
 use crate::support::writers::{Writers, as_stored, shown_entries, stored_entries};
 
 const WRITERS: usize = 32;
@@ -91,7 +92,7 @@ async fn the_grace_time_ends_a_request_that_hangs() {
     let folder = TempDir::new().unwrap();
     let arguments = ["--shutdown-grace", "300ms", "--request-timeout", "1h"];
     let process = Process::start(folder.path(), &arguments).await;
-    let acknowledged = reqwest::Client::new()
+    let acknowledged = http::client()
         .put(process.url("/kv/a"))
         .json(&1)
         .send()
@@ -121,7 +122,7 @@ async fn a_server_without_requests_stops_without_waiting() {
     let folder = TempDir::new().unwrap();
     let process = Process::start(folder.path(), &PATIENT).await;
     // A connection that is kept alive is not a request.
-    let client = reqwest::Client::new();
+    let client = http::client();
     let health = client.get(process.url("/health/ready")).send().await;
     assert_eq!(health.unwrap().status(), 200);
     let ended = process.stop().await;

@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::support::binary::{Process, soon};
+use crate::support::http;
 
 async fn connect(process: &Process) -> TcpStream {
     TcpStream::connect(&process.address).await.unwrap()
@@ -95,7 +96,7 @@ async fn a_client_that_never_reads_its_answer_loses_its_place() {
     let folder = tempfile::tempdir().unwrap();
     let arguments = ["--max-connections", "1", "--request-timeout", "300ms"];
     let process = Process::start(folder.path(), &[]).await;
-    let client = reqwest::Client::new();
+    let client = http::client();
     for number in 0..UNREAD_VALUES {
         let put = client.put(process.url(&format!("/kv/{number}")));
         let answer = put.json(&"x".repeat(1_000_000)).send().await.unwrap();
@@ -183,7 +184,7 @@ async fn a_body_over_the_limit_is_refused_before_it_is_all_sent() {
 async fn a_client_that_sends_a_large_body_before_it_reads_sees_the_refusal() {
     let folder = tempfile::tempdir().unwrap();
     let process = Process::start(folder.path(), &[]).await;
-    let client = reqwest::Client::new();
+    let client = http::client();
     for round in 0..20 {
         let body = vec![b'1'; 8 * 1024 * 1024];
         let put = client

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::support::binary::{MODES, Process, soon};
+use crate::support::http;
 use crate::support::linear::{
     Answer, Entry, Event, Mark, Operation, Request, Verb, put, refused_event,
 };
@@ -168,7 +169,7 @@ impl Client {
     fn new(number: usize, seed: u64) -> Self {
         Self {
             number,
-            http: reqwest::Client::new(),
+            http: http::client(),
             dice: Dice(seed),
             writes: 0,
             seen: Default::default(),

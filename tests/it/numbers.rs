@@ -8,6 +8,7 @@ use tempfile::tempdir;
 
 use crate::support::api::Api;
 use crate::support::binary::{MODES, Process, command};
+use crate::support::http;
 
 /// The last number that every JSON reader holds exactly.
 const LAST: u64 = (1 << 53) - 1;
@@ -108,7 +109,7 @@ async fn after_the_last_revision_a_commit_fails_and_changes_nothing() {
         )
         .unwrap();
         let process = Process::start(folder.path(), mode).await;
-        let client = reqwest::Client::new();
+        let client = http::client();
         let put = async |value: u32| {
             let put = client.put(process.url("/kv/b")).json(&value).send().await;
             put.unwrap()

@@ -14,6 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::support::binary::{MODES, Process, soon};
 use crate::support::events::Events;
+use crate::support::http;
 use crate::support::strace::Strace;
 use crate::support::writers::shown_entries;
 
@@ -154,10 +155,10 @@ impl Seen {
 /// Reads the list again and again, and watches.
 async fn look_on(process: &Process, seen: &Arc<Seen>) -> JoinSet<()> {
     let mut looking = JoinSet::new();
-    let watch = soon(reqwest::get(process.url("/watch"))).await.unwrap();
+    let watch = soon(http::get(process.url("/watch"))).await.unwrap();
     let (url, noting) = (process.url("/kv"), Arc::clone(seen));
     looking.spawn(async move {
-        while let Ok(list) = reqwest::get(&url).await {
+        while let Ok(list) = http::get(&url).await {
             let list: Value = list.json().await.unwrap();
             noting.note(list["items"].as_array().unwrap().iter().cloned());
             sleep(Duration::from_millis(100)).await;
@@ -176,7 +177,7 @@ async fn look_on(process: &Process, seen: &Arc<Seen>) -> JoinSet<()> {
 /// Lets the writers write to a slow disk, then waits until the disk is as fast as before and the
 /// store has done all that it will do.
 async fn write_on_a_slow_disk(process: &Process) -> Vec<Writer> {
-    let client = Client::new();
+    let client = http::client();
     let strace = Strace::attach_slow_disk(process, SYNC_DELAY).await;
     let is_over = Arc::<AtomicBool>::default();
     let mut working = JoinSet::new();

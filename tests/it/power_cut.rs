@@ -1,9 +1,9 @@
 //! The power goes at any moment: what was acknowledged is there at the next start.
 
-use reqwest::Client;
 use rustix::process::Signal;
 
 use crate::support::binary::{MODES, Process, soon};
+use crate::support::http;
 use crate::support::mounts::Ext4;
 use crate::support::strace::{Fault, Strace};
 use crate::support::writers::{Writers, random_below, shown_entries};
@@ -57,7 +57,7 @@ async fn what_a_start_after_a_kill_shows_survives_a_power_cut() {
             };
             let process = Process::start(disk.path(), mode).await;
             let put = |process: &Process, value: u32| {
-                let put = Client::new().put(process.url("/kv/a")).json(&value);
+                let put = http::client().put(process.url("/kv/a")).json(&value);
                 async move { soon(put.send()).await.map(|answer| answer.status()) }
             };
             assert_eq!(put(&process, 1).await.unwrap(), 201);

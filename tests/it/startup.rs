@@ -9,6 +9,7 @@ use std::process::Output;
 use serde_json::Value;
 
 use crate::support::binary::{BINARY, Process, bare_command, command, run, soon};
+use crate::support::http;
 use crate::support::mounts::BoundFile;
 use crate::support::strace::Strace;
 
@@ -31,7 +32,7 @@ fn assert_refused(output: &Output) -> String {
 }
 
 async fn put(process: &Process, key: &str, value: u32) {
-    let client = reqwest::Client::new();
+    let client = http::client();
     let url = process.url(&format!("/kv/{key}"));
     let answer = client.put(url).json(&value).send().await.unwrap();
     assert!(answer.status().is_success(), "{answer:?}");
@@ -391,7 +392,7 @@ async fn environment_variables_are_flags() {
         .env("IFMATCH_MAX_VALUE_BYTES", "10");
     let process = Process::spawn(command).await;
     let put = |value: &'static str| {
-        let put = reqwest::Client::new().put(process.url("/kv/a"));
+        let put = http::client().put(process.url("/kv/a"));
         put.header("content-type", "application/json").body(value)
     };
     assert_eq!(put("1").send().await.unwrap().status(), 428);
@@ -440,7 +441,7 @@ async fn at_debug_each_request_is_logged_with_its_id() {
         .args(["--listen", "127.0.0.1:0", "--log-format", "json"])
         .env("RUST_LOG", "ifmatch=debug");
     let process = Process::spawn(command).await;
-    let answer = reqwest::Client::new()
+    let answer = http::client()
         .get(process.url("/kv/nothing"))
         .header("x-request-id", "from-a-test")
         .send()
@@ -469,12 +470,7 @@ async fn a_failure_of_the_service_is_logged_once_with_its_cause() {
     let process = Process::start(&folder, &["--log-format", "json"]).await;
     fs::rename(&folder, &away).unwrap();
     let url = process.url("/kv/a");
-    let answer = reqwest::Client::new()
-        .put(url)
-        .json(&1)
-        .send()
-        .await
-        .unwrap();
+    let answer = http::client().put(url).json(&1).send().await.unwrap();
     assert_eq!(answer.status(), 500);
     let ended = process.stop().await;
     let failures: Vec<Value> = ended

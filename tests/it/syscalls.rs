@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use reqwest::Client;
 use rustix::process::{Resource, Rlimit, Signal, prlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::binary::{MODES, Process};
+use crate::support::http;
 use crate::support::strace::{Fault, INJECTED, Strace};
 use crate::support::writers::{Working, Writers, random_below, shown_entries};
 
@@ -179,7 +179,7 @@ async fn what_was_refused_is_gone_also_if_the_process_is_killed_at_once() {
 
 async fn put(process: &Process, key: &str) -> (u16, Value) {
     let url = process.url(&format!("/kv/{key}"));
-    let answer = Client::new().put(url).json(&1).send().await.unwrap();
+    let answer = http::client().put(url).json(&1).send().await.unwrap();
     (answer.status().as_u16(), answer.json().await.unwrap())
 }
 

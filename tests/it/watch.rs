@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::support::api::{Answer, Api, LIMITS};
 use crate::support::binary::{Process, soon};
 use crate::support::events::{Block, Events};
+use crate::support::http;
 
 /// How often there is a comment.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -511,7 +512,7 @@ async fn a_reader_who_does_not_read_is_cut_off_and_slows_nobody() {
     // Only the buffer cuts a reader off here, however long the writes take.
     let arguments = ["--watch-buffer", "1000000", "--request-timeout", "10m"];
     let process = Process::start(folder.path(), &arguments).await;
-    let client = reqwest::Client::new();
+    let client = http::client();
     let slow = client.get(process.url("/watch")).send().await.unwrap();
     let mut quick = Events::of_response(client.get(process.url("/watch")).send().await.unwrap());
     let value = format!("\"{}\"", "x".repeat(500_000));
@@ -622,7 +623,7 @@ async fn a_write_reaches_5000_watchers_and_a_stop_ends_them_all() {
     }
     let folder = tempfile::tempdir().unwrap();
     let process = Process::start(folder.path(), &["--shutdown-grace", "1h"]).await;
-    let client = reqwest::Client::new();
+    let client = http::client();
     let mut watchers = JoinSet::new();
     for number in 0..WATCHERS {
         let url = process.url(["/watch", "/watch?prefix=doc/", "/watch?key=doc/a"][number % 3]);

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 pub static CONTRACT: LazyLock<Value> = LazyLock::new(|| {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.yaml");
     let text = std::fs::read_to_string(path).unwrap();
-    serde_saphyr::from_str(&text).unwrap()
+    yaml_serde::from_str(&text).unwrap()
 });
 
 /// A tree with what `$ref` points to in its place, one level deep.

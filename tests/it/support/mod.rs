@@ -6,6 +6,7 @@ pub mod binary;
 pub mod cli;
 pub mod contract;
 pub mod events;
+pub mod http;
 pub mod linear;
 pub mod load;
 pub mod mounts;

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::binary::{Process, soon};
+use super::http;
 
 /// What is sent to the server, and how it is conditioned.
 #[derive(Debug, Clone)]
@@ -81,7 +82,7 @@ impl Writers {
 
     /// Lets all of them write until the server is gone.
     pub fn start(self, process: &Process) -> Working {
-        let client = Client::new();
+        let client = http::client();
         let (tell, answers) = mpsc::unbounded_channel();
         let power_goes = Arc::<AtomicBool>::default();
         let mut tasks = JoinSet::new();
@@ -309,7 +310,7 @@ impl Writer {
 
 /// Every entry that a server shows, by key.
 pub async fn shown_entries(process: &Process) -> BTreeMap<String, Value> {
-    let answer = soon(reqwest::get(process.url("/kv"))).await.unwrap();
+    let answer = soon(http::get(process.url("/kv"))).await.unwrap();
     let list: Value = answer.json().await.unwrap();
     let items = list["items"].as_array().unwrap().iter();
     items
