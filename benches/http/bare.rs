@@ -14,11 +14,14 @@ const OF_THE_SERVER: [&str; 2] = ["content-length", "date"];
 
 #[tokio::main]
 async fn main() {
-    let mut files = std::env::args()
-        .skip(1)
-        .map(|file| std::fs::read(file).expect("the file can be read"));
-    let headers = headers(&files.next().expect("a file with headers"));
-    let body = Bytes::from(files.next().expect("a file with a body"));
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let [headers_file, body_file] = &arguments[..] else {
+        println!("benches/http/run starts this with a file of headers and a file with a body");
+        return;
+    };
+    let read = |file| std::fs::read(file).expect("the file can be read");
+    let headers = headers(&read(headers_file));
+    let body = Bytes::from(read(body_file));
     let answer = move || async move { (headers, body) };
     let routes = Router::new().route("/kv/{*key}", get(answer));
     let address = SocketAddr::from(([127, 0, 0, 1], 0));

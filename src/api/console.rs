@@ -1,6 +1,6 @@
 //! The console: a page to see and edit entries, all from the binary.
 //!
-//! What it consists of stands in `console/` as it is sent. There is no step that builds it, and its
+//! Its files are in `console/` in the project's root, as they are sent. There is no step that builds it, and its
 //! policy lets it run nothing else and speak to nobody else.
 
 use std::sync::LazyLock;
@@ -36,7 +36,7 @@ macro_rules! file {
         File {
             name: $name,
             media_type: $media_type,
-            text: include_str!(concat!("console/", $name)),
+            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/console/", $name)),
         }
     };
 }

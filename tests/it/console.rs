@@ -1,5 +1,5 @@
 //! The console's files, as a browser asks for them. What the page does is told by
-//! `tests/interop/console`.
+//! `tests/e2e/console`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +10,7 @@ use axum::http::Method;
 use crate::support::api::{Answer, Api};
 
 fn names() -> BTreeSet<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api/console");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("console");
     let files = fs::read_dir(folder).unwrap();
     files
         .map(|file| file.unwrap().file_name().into_string().unwrap())
@@ -112,7 +112,7 @@ async fn what_is_no_part_of_the_page_is_not_found() {
 
 #[test]
 fn no_file_names_another_host_or_brings_script_or_style_into_the_page() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api/console");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("console");
     for name in names() {
         let text = fs::read_to_string(folder.join(&name)).unwrap();
         // The one name of a namespace.

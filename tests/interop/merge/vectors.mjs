@@ -1,7 +1,7 @@
 // Every vector of the merge; and what the console's JSON takes and refuses.
 import { readFileSync } from "node:fs";
-import { compact, formatted, parse, parseTyped, pretty, problemOf, same } from "../../../src/api/console/json.js";
-import { differences, merge } from "../../../src/api/console/merge.js";
+import { compact, formatted, parse, parseTyped, pretty, problemOf, same } from "../../../console/json.js";
+import { differences, merge } from "../../../console/merge.js";
 
 const finding = (what, holds) => console.log(holds ? "ok" : "not ok", what);
 

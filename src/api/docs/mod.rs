@@ -16,8 +16,8 @@ use super::assets;
 use super::error::ApiError;
 use super::extract::NoQuery;
 
-/// The contract, as it stands in the project's root.
-const OPENAPI_YAML: &str = include_str!("../../openapi.yaml");
+/// The contract, from the project's root.
+const OPENAPI_YAML: &str = include_str!("../../../openapi.yaml");
 
 /// Nothing from anywhere else; the page's own style stands in its elements.
 const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
@@ -77,7 +77,7 @@ static PAGE_FILES: LazyLock<HashMap<&str, File>> = LazyLock::new(|| {
         }
         Some((name, File::new(content_type, bytes)))
     });
-    let start = File::new("text/javascript", include_bytes!("docs/start.js").to_vec());
+    let start = File::new("text/javascript", include_bytes!("start.js").to_vec());
     unpacked.chain([(START, start)]).collect()
 });
 
