@@ -1,6 +1,7 @@
 // What the console asks of the service. Entries are {key, tree, version, revision, etag, modifiedAt}.
 
 import { MAX_DEPTH_LEVELS, compact, isWellFormed, parse } from "./json.js";
+import { urlOf } from "./place.js";
 
 /** An answer that says no: its status, its code, its sentence, and for 412 what stands (an entry or null). */
 export class Refused extends Error {
@@ -20,7 +21,7 @@ async function ask(path, options = {}) {
   let response;
   let text;
   try {
-    response = await fetch(path, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MILLIS), ...options });
+    response = await fetch(urlOf(path), { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MILLIS), ...options });
     text = await response.text();
   } catch {
     throw new Unreachable("The server cannot be reached.");
@@ -58,7 +59,7 @@ export function entryOf(tree) {
 /** The path of an entry. Slashes stand as they are, unless something on the way might fold them. */
 function pathOf(key) {
   const encoded = encodeURIComponent(key);
-  return `/kv/${key.split("/").includes("") ? encoded : encoded.replaceAll("%2F", "/")}`;
+  return `kv/${key.split("/").includes("") ? encoded : encoded.replaceAll("%2F", "/")}`;
 }
 
 /** Why a text cannot be a key, or nothing. */
@@ -77,7 +78,7 @@ export async function list(prefix, after, limit) {
   const query = new URLSearchParams({ limit });
   if (prefix !== "") query.set("prefix", prefix);
   if (after !== null) query.set("after", after);
-  const { response, body } = await ask(`/kv?${query}`);
+  const { response, body } = await ask(`kv?${query}`);
   return {
     items: body.get("items").map(entryOf),
     next: body.get("next"),

@@ -6,6 +6,7 @@ import { announce, h, refreshTimes } from "./dom.js";
 import { Drafts } from "./drafts.js";
 import { formatted } from "./json.js";
 import { ListView, hashOf } from "./list.js";
+import { urlOf } from "./place.js";
 import { Session } from "./session.js";
 import { Toast } from "./toast.js";
 import { Watch } from "./watch.js";
@@ -123,7 +124,7 @@ async function navigate(isFirst) {
 
 function showNothing(why) {
   const words = why ?? "Choose an entry, or create one.";
-  byId("pane").replaceChildren(h("div", { className: "nothing" }, h("img", { src: "/console/icon.svg", alt: "", width: 48, height: 48 }), h("p", null, words), h("p", { className: "keys" }, h("kbd", null, "/"), " filters, ", h("kbd", null, "n"), " begins a new entry, ", h("kbd", null, "Ctrl+S"), " saves")));
+  byId("pane").replaceChildren(h("div", { className: "nothing" }, h("img", { src: urlOf("console/icon.svg"), alt: "", width: 48, height: 48 }), h("p", null, words), h("p", { className: "keys" }, h("kbd", null, "/"), " filters, ", h("kbd", null, "n"), " begins a new entry, ", h("kbd", null, "Ctrl+S"), " saves")));
 }
 
 async function open(key, takeFocus) {

@@ -19,7 +19,7 @@ export function check(text) {
 function start() {
   if (worker !== undefined) return worker;
   try {
-    worker = new Worker("/console/check-worker.js", { type: "module" });
+    worker = new Worker(new URL("check-worker.js", import.meta.url), { type: "module" });
   } catch {
     worker = null;
     return worker;

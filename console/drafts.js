@@ -4,9 +4,11 @@
 // tabs write over each other's. It holds the value that it was made from, too: the service does not have
 // that any more once somebody else has saved, and a three-way merge needs it.
 
+import { PATH } from "./place.js";
 import * as store from "./store.js";
 
-const PREFIX = "ifmatch:draft:";
+/** A host may have several services, each below its own path. */
+const PREFIX = PATH === "/" ? "ifmatch:draft:" : `ifmatch:draft@${encodeURIComponent(PATH)}:`;
 /** A larger draft is not kept in localStorage. In UTF-16 units, text and value together. */
 const LARGE_CHARACTERS = 100_000;
 /** What localStorage has of a draft that is kept elsewhere. */

@@ -160,7 +160,7 @@ export class Hub {
     const { id } = this;
     if (id !== undefined) query.set("since", id);
     if (this.prefix !== "") query.set("prefix", this.prefix);
-    const source = new EventSource(`/watch?${query}`);
+    const source = new EventSource(urlOf(`watch?${query}`));
     this.source = source;
     source.onopen = () => this.onOpen(id);
     source.onerror = () => {
@@ -243,7 +243,7 @@ function keyOf(data) {
 
 async function isThere() {
   try {
-    await fetch("/health/live", { cache: "no-store", signal: AbortSignal.timeout(PULSE_PATIENCE_MILLIS) });
+    await fetch(urlOf("health/live"), { cache: "no-store", signal: AbortSignal.timeout(PULSE_PATIENCE_MILLIS) });
     return true;
   } catch {
     return false;

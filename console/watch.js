@@ -98,7 +98,7 @@ export class Watch {
 
   sharedPort() {
     try {
-      const worker = new SharedWorker("/console/shared.js", { type: "module", name: `ifmatch ${PROTOCOL}` });
+      const worker = new SharedWorker(new URL("shared.js", import.meta.url), { type: "module", name: `ifmatch ${PROTOCOL}` });
       worker.addEventListener("error", () => this.port === worker.port && this.useOwnHub());
       return worker.port;
     } catch {

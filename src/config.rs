@@ -185,6 +185,14 @@ mod tests {
     }
 
     #[test]
+    fn a_library_user_gets_the_defaults_of_the_command_line() {
+        let config = Config::try_parse_from(["ifmatch"]).unwrap();
+        assert_eq!(config.limits(), Limits::default());
+        assert_eq!(config.service_settings(), service::Settings::default());
+        assert_eq!(config.store_settings(), Settings::default());
+    }
+
+    #[test]
     fn a_journal_begins_at_a_size_or_never() {
         let config =
             |arguments: &[&str]| Config::try_parse_from([&["ifmatch"], arguments].concat());

@@ -1,8 +1,80 @@
-//! ifmatch: an HTTP key-value service in which nobody's update gets lost.
+//! An HTTP key-value service in which nobody's update gets lost.
 //!
-//! The way of a request is straight down and straight back:
-//! `main → api → service → precondition`, and from `service` to [`storage::Store`]. Modules stand
-//! here in the order in which they are best read.
+//! Every entry is a JSON value with a version; every answer carries an `ETag`; every write can say
+//! `If-Match`, and a stale one gets 412 with the current entry. What is acknowledged is in one `data.json`
+//! that survives a power cut.
+//!
+//! This is the library of the `ifmatch` program. With it the service runs inside of another one:
+//!
+//! ```no_run
+//! # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::{path::Path, sync::Arc};
+//! use ifmatch::{AllowedHosts, FileStore, Journaling, Limits, Service, Settings};
+//!
+//! let store = FileStore::open(Path::new("data.json"), Journaling::default()).await?;
+//! let service = Arc::new(Service::new(Arc::new(store), Settings::default()));
+//! let kv = ifmatch::router(Arc::clone(&service), Limits::default(), AllowedHosts::any());
+//!
+//! let app = axum::Router::new().nest_service("/settings", kv);
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//! axum::serve(listener, app).await?;
+//! service.close().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Or without HTTP:
+//!
+//! ```
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//! use ifmatch::precondition::Preconditions;
+//! use ifmatch::{Error, MemoryStore, Service, Settings, Value};
+//! use tokio::time::Instant;
+//!
+//! let service = Service::new(Arc::new(MemoryStore::new()), Settings::default());
+//! let deadline = || Instant::now() + Duration::from_secs(30);
+//! let value = |json: &str| Value::from_json(json.as_bytes());
+//!
+//! let first = service
+//!     .put("plan".parse()?, value(r#"{"budget":100}"#)?, &Preconditions::default(), deadline())
+//!     .await?;
+//! // Somebody else saves before we do.
+//! service
+//!     .put("plan".parse()?, value(r#"{"budget":120}"#)?, &Preconditions::default(), deadline())
+//!     .await?;
+//! let stale = Preconditions::if_match(&first.record.etag());
+//! let refused = service.put("plan".parse()?, value("1")?, &stale, deadline()).await;
+//! let Err(Error::PreconditionFailed { current: Some(current), .. }) = refused else {
+//!     panic!("it was stale");
+//! };
+//! assert_eq!(current.record.value.as_json(), r#"{"budget":120}"#);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where to start
+//! - [`Service`]: the operations. [`Store`]: what an engine must do; [`FileStore`] and [`MemoryStore`] are
+//!   the two that come with it, and `examples/custom_store.rs` writes a third.
+//! - [`router`] and [`serve`]: the service over HTTP; [`Limits`] and [`AllowedHosts`] protect it.
+//! - [`merge`]: what two people made of one value, and where they contradict each other.
+//!
+//! # Features
+//! All but `conformance` are on by default; without them there is the service and its engines alone.
+//!
+//! | feature | adds |
+//! | --- | --- |
+//! | `server` | the HTTP interface: [`api`] |
+//! | `console` | the web page at `/` |
+//! | `docs` | `/openapi.yaml`, `/openapi.json`, and a page to try them at `/docs` |
+//! | `cli` | the program: flags, logs, the commands of a client |
+//! | `conformance` | the suite that every engine passes |
+//!
+//! # Modules
+//! The way of a request is straight down and straight back: `main → api → service → precondition`, and from
+//! `service` to [`storage::Store`]. They are listed in the order in which they are best read.
 
 pub mod json;
 pub mod model;
@@ -14,6 +86,18 @@ pub mod admission;
 pub mod storage;
 mod workers;
 pub mod service;
+#[cfg(feature = "server")]
 pub mod api;
+#[cfg(feature = "cli")]
 pub mod config;
+#[cfg(feature = "cli")]
 pub mod cli;
+
+#[cfg(feature = "server")]
+pub use self::api::{AllowedHosts, Limits, router, serve};
+pub use self::error::{Error, StoreError};
+pub use self::model::{EntityTag, Entry, Key, Value};
+pub use self::service::{Policy, Service, Settings};
+pub use self::storage::Store;
+pub use self::storage::file::{FileStore, Journaling};
+pub use self::storage::memory::MemoryStore;

@@ -90,6 +90,21 @@ pub struct Preconditions {
 }
 
 impl Preconditions {
+    /// That the entry is still in the state that has this tag.
+    #[must_use]
+    pub fn if_match(etag: &EntityTag) -> Self {
+        let tag = ListedTag {
+            weak: false,
+            opaque: etag.opaque().to_owned(),
+        };
+        Self {
+            if_match: Some(Tags::Listed(vec![tag])),
+            ..Self::default()
+        }
+    }
+}
+
+impl Preconditions {
     /// Whether a write under them cannot replace what its client has not seen: it names the state that it
     /// replaces, or replaces none. `If-Match: *` takes whatever is there, `If-None-Match: "a"` all but one
     /// state, and a date all that was written within its second.

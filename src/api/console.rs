@@ -52,6 +52,7 @@ const FILES: &[File] = &[
     file!("merge.js", SCRIPT),
     file!("overlaps.js", SCRIPT),
     file!("api.js", SCRIPT),
+    file!("place.js", SCRIPT),
     file!("watch.js", SCRIPT),
     file!("hub.js", SCRIPT),
     file!("shared.js", SCRIPT),

@@ -40,7 +40,7 @@ pub const PATCH_TYPES: &str =
 /// Where an event-stream client has come to (WHATWG HTML §9.2.4).
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// The path that keys follow.
-const KEY_PATH: &str = "/kv/";
+pub const KEY_PATH: &str = "/kv/";
 
 /// The key in the path of a request that has no query.
 pub struct KeyInPath(pub Key);

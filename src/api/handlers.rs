@@ -36,11 +36,12 @@ pub async fn put(
     Conditions(conditions): Conditions,
     shown: Shown,
     Deadline(deadline): Deadline,
+    uri: Uri,
     ValueInBody(value, _admission): ValueInBody,
 ) -> Result<Response, ApiError> {
     let put = shared.service.put(key, value, &conditions, deadline);
     let entry = or_refused(&shared, put.await).await?;
-    Ok(reply::written(&shared.service, &entry, shown).await)
+    Ok(reply::written(&shared.service, &uri, &entry, shown).await)
 }
 
 pub async fn patch(

@@ -66,6 +66,12 @@ impl AllowedHosts {
         Self(Some(hosts.into()))
     }
 
+    /// All hosts: for a service behind a proxy or a router that decides which hosts are answered.
+    #[must_use]
+    pub fn any() -> Self {
+        Self(None)
+    }
+
     fn allow(&self, host: Host<&str>) -> bool {
         let Some(allowed) = &self.0 else {
             return true;

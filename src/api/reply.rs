@@ -3,11 +3,12 @@
 use std::time::SystemTime;
 
 use axum::Json;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
+use super::extract::KEY_PATH;
 use super::pieces::{BUILT_MAX_BYTES, LongText, text_bytes};
 use super::prefer::{self, Shown};
 use crate::model::{EntityTag, Entry, Key, Position, Record, Revision};
@@ -41,13 +42,13 @@ pub async fn reading(service: &Service, reading: Reading<Entry, Entry>) -> Respo
     }
 }
 
-/// 201 with `Location` if the entry is new, else 200.
-pub async fn written(service: &Service, entry: &Entry, shown: Shown) -> Response {
+/// 201 with `Location` if the entry is new, else 200. `uri` is what was asked for.
+pub async fn written(service: &Service, uri: &Uri, entry: &Entry, shown: Shown) -> Response {
     if entry.record.version > 1 {
         return answer(service, StatusCode::OK, entry, shown).await;
     }
     let mut response = answer(service, StatusCode::CREATED, entry, shown).await;
-    let location = HeaderValue::try_from(path_of(&entry.key));
+    let location = HeaderValue::try_from(location_of(&entry.key, uri));
     if let Ok(location) = location {
         response.headers_mut().insert(header::LOCATION, location);
     }
@@ -150,7 +151,14 @@ pub fn add_validators(headers: &mut HeaderMap, etag: EntityTag) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
 }
 
-/// `/kv/…` for a key, percent-encoded.
-fn path_of(key: &Key) -> String {
-    format!("/kv/{}", utf8_percent_encode(key.as_str(), ENCODED_IN_KEY))
+/// Where a key is, relative to what was asked for (RFC 9110 §10.2.2): below which path the service is
+/// known to the client, only a proxy knows.
+fn location_of(key: &Key, uri: &Uri) -> String {
+    let asked = uri.path().strip_prefix(KEY_PATH).unwrap_or_default();
+    let up = match asked.matches('/').count() {
+        // A key that begins with a slash must not be taken for a path.
+        0 => "./".to_owned(),
+        levels => "../".repeat(levels),
+    };
+    format!("{up}{}", utf8_percent_encode(key.as_str(), ENCODED_IN_KEY))
 }

@@ -25,7 +25,7 @@ use tower::Service as _;
 use super::client::{Client, Clock, Connection, TICK};
 use super::connections::{Capacity, Connections, Place};
 use super::socket::Socket;
-use super::{AllowedHosts, Api, Limits, overload_router, router};
+use super::{AllowedHosts, Api, Limits, full_api, overload_api};
 use crate::error::StoreError;
 use crate::service::Service;
 
@@ -156,8 +156,8 @@ impl Acceptor {
         Self {
             http,
             overload_http,
-            full: router(Arc::clone(service), limits, hosts.clone()),
-            overload: overload_router(Arc::clone(service), limits, hosts),
+            full: full_api(Arc::clone(service), limits, hosts.clone()),
+            overload: overload_api(Arc::clone(service), limits, hosts),
             capacity,
             connections: Arc::new(Connections::new(clock.clone())),
             clock,

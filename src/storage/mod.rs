@@ -1,7 +1,7 @@
 //! Where records are kept.
 
-#[cfg(test)]
-mod conformance;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod feed;
 pub mod file;
 pub mod lease;
@@ -25,7 +25,7 @@ use crate::model::{
 pub const OUTCOME_WAIT: Duration = Duration::from_secs(2);
 
 /// The smallest set of verbs that an engine must have. Every engine passes the suite in
-/// `storage/conformance.rs`.
+/// ``conformance`, which is public with the feature of that name.
 #[async_trait]
 pub trait Store: Send + Sync {
     /// The record of a key. It is durable, and it is at least as new as the last commit that was

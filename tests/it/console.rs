@@ -134,7 +134,7 @@ fn no_file_names_another_host_or_brings_script_or_style_into_the_page() {
         assert!(!page.contains(word), "{word}");
     }
     assert_eq!(page.matches("<script").count(), 1);
-    assert!(page.contains("<script type=\"module\" src=\"/console/app.js\"></script>"));
+    assert!(page.contains("<script type=\"module\" src=\"console/app.js\"></script>"));
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod console;
 mod contract;
 mod crash;
 mod editors;
+mod embedded;
 mod errors;
 mod faults;
 mod fuzz;

@@ -41,14 +41,14 @@ const FILES: [(&str, &str); 7] = [
     ("favicon-32x32.png", "image/png"),
 ];
 
-/// A file of the page.
-struct File {
+/// A file of the page, unpacked.
+struct Part {
     content_type: &'static str,
     bytes: Bytes,
     tag: ETag,
 }
 
-impl File {
+impl Part {
     fn new(content_type: &'static str, bytes: Vec<u8>) -> Self {
         let tag = assets::tag_of([&bytes[..]]);
         Self {
@@ -60,7 +60,7 @@ impl File {
 }
 
 /// By their names. They are unpacked when the first of them is asked for.
-static PAGE_FILES: LazyLock<HashMap<&str, File>> = LazyLock::new(|| {
+static PAGE_FILES: LazyLock<HashMap<&str, Part>> = LazyLock::new(|| {
     let Ok(mut archive) = ZipArchive::new(Cursor::new(SWAGGER_UI_VENDORED)) else {
         return HashMap::new();
     };
@@ -75,9 +75,9 @@ static PAGE_FILES: LazyLock<HashMap<&str, File>> = LazyLock::new(|| {
         if name == PAGE {
             bytes = with_links(&String::from_utf8(bytes).ok()?).into_bytes();
         }
-        Some((name, File::new(content_type, bytes)))
+        Some((name, Part::new(content_type, bytes)))
     });
-    let start = File::new("text/javascript", include_bytes!("start.js").to_vec());
+    let start = Part::new("text/javascript", include_bytes!("start.js").to_vec());
     unpacked.chain([(START, start)]).collect()
 });
 

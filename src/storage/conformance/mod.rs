@@ -1,4 +1,9 @@
-//! One suite that every engine passes: what the [`Store`] trait promises, asked of each.
+//! One suite that every engine passes: what the [`Store`] trait promises.
+//!
+//! Somebody's own engine passes it in a test of one line; `examples/custom_store.rs` is one.
+
+// A test panics where a promise is broken.
+#![allow(clippy::missing_panics_doc)]
 
 mod watching;
 
@@ -8,79 +13,63 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+#[allow(
+    clippy::wildcard_imports,
+    reason = "all of its questions are named below"
+)]
 use self::watching::*;
-use super::file::{FileStore, Journaling};
 use super::lease::HELD_MAX_BYTES;
-use super::memory::MemoryStore;
 use super::{Committed, Store};
 use crate::error::{CommitError, Conflict, StoreError};
 use crate::model::{
     Change, ChangeSet, Entry, Expected, Key, Operation, Range, Record, Revision, Value,
 };
 
-/// The same questions for every engine.
-macro_rules! engines_pass {
+/// Gives all questions to another macro.
+macro_rules! with_questions {
+    ($asked:ident) => {
+        $asked!(
+            what_was_put_is_got_and_what_was_deleted_is_gone,
+            a_version_counts_per_key_and_a_revision_per_commit,
+            every_expectation_is_checked,
+            a_commit_is_made_whole_or_not_at_all,
+            a_delete_needs_a_record,
+            a_commit_whose_time_is_over_is_not_made,
+            checks_hold_the_others_back_and_take_no_revision,
+            commits_of_several_keys_never_interleave,
+            a_list_is_ascending_and_pages_meet,
+            readers_lose_what_was_replaced_when_all_hold_too_much,
+            of_many_commits_on_one_state_one_wins,
+            a_closed_store_takes_no_commit_but_answers_reads,
+            watchers_are_told_of_every_change_in_order,
+            a_watcher_resumes_after_any_event,
+            what_is_too_much_for_one_moment_is_told_in_order_all_the_same,
+            a_watcher_is_told_only_of_what_it_asked_for,
+            a_point_that_is_not_known_resets,
+            a_list_and_then_a_watch_lose_nothing,
+            who_falls_behind_is_cut_off_and_others_are_not,
+            closing_ends_watchers_when_they_have_seen_everything,
+        );
+    };
+}
+
+macro_rules! ask_all {
     ($($question:ident),* $(,)?) => {
-        mod memory {
-            $(#[tokio::test]
-            async fn $question() {
-                super::$question(std::sync::Arc::new(super::MemoryStore::new())).await;
-            })*
-        }
-        mod file {
-            $(#[tokio::test]
-            async fn $question() {
-                super::on_file(super::Journaling::Never, super::$question).await;
-            })*
-        }
-        mod journal {
-            $(#[tokio::test]
-            async fn $question() {
-                let always = super::Journaling::Above { bytes: 0 };
-                super::on_file(always, super::$question).await;
-            })*
+        /// Asks every question of a store of its own, which `new_store` makes: empty, and used by nobody
+        /// else. The name of each question is printed before it.
+        ///
+        /// # Panics
+        /// At the first promise that the engine does not keep.
+        pub async fn check_engine<F: Future<Output = Arc<dyn Store>>>(mut new_store: impl FnMut() -> F) {
+            $(
+                println!("{}", stringify!($question));
+                $question(new_store().await).await;
+            )*
         }
     };
 }
 
-engines_pass!(
-    what_was_put_is_got_and_what_was_deleted_is_gone,
-    a_version_counts_per_key_and_a_revision_per_commit,
-    every_expectation_is_checked,
-    a_commit_is_made_whole_or_not_at_all,
-    a_delete_needs_a_record,
-    a_commit_whose_time_is_over_is_not_made,
-    checks_hold_the_others_back_and_take_no_revision,
-    commits_of_several_keys_never_interleave,
-    a_list_is_ascending_and_pages_meet,
-    readers_lose_what_was_replaced_when_all_hold_too_much,
-    of_many_commits_on_one_state_one_wins,
-    a_closed_store_takes_no_commit_but_answers_reads,
-    watchers_are_told_of_every_change_in_order,
-    a_watcher_resumes_after_any_event,
-    what_is_too_much_for_one_moment_is_told_in_order_all_the_same,
-    a_watcher_is_told_only_of_what_it_asked_for,
-    a_point_that_is_not_known_resets,
-    a_list_and_then_a_watch_lose_nothing,
-    who_falls_behind_is_cut_off_and_others_are_not,
-    closing_ends_watchers_when_they_have_seen_everything,
-);
-
-/// Asks a question of a store on a file of its own, which then holds what it held before.
-async fn on_file<F: Future<Output = ()>>(
-    journaling: Journaling,
-    question: impl FnOnce(Arc<dyn Store>) -> F,
-) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("data.json");
-    let store: Arc<dyn Store> = Arc::new(FileStore::open(&path, journaling).await.unwrap());
-    question(Arc::clone(&store)).await;
-    store.close().await.unwrap();
-    let held = everything(&*store).await;
-    drop(store);
-    let again = FileStore::open(&path, journaling).await.unwrap();
-    assert_eq!(everything(&again).await, held);
-}
+with_questions!(ask_all);
 
 async fn readers_lose_what_was_replaced_when_all_hold_too_much(store: Arc<dyn Store>) {
     let entry = async |name: &str| Entry {
@@ -430,4 +419,54 @@ async fn commits_of_several_keys_never_interleave(store: Arc<dyn Store>) {
         .collect();
     assert_eq!(values[0], values[1]);
     assert_eq!(values[1], values[2]);
+}
+
+#[cfg(test)]
+mod engines {
+    use super::super::file::{FileStore, Journaling};
+    use super::super::memory::MemoryStore;
+    use super::*;
+
+    /// The same questions for every engine, each in a test of its own.
+    macro_rules! engines_pass {
+        ($($question:ident),* $(,)?) => {
+            mod memory {
+                $(#[tokio::test]
+                async fn $question() {
+                    super::super::$question(std::sync::Arc::new(super::MemoryStore::new())).await;
+                })*
+            }
+            mod file {
+                $(#[tokio::test]
+                async fn $question() {
+                    super::on_file(super::Journaling::Never, super::super::$question).await;
+                })*
+            }
+            mod journal {
+                $(#[tokio::test]
+                async fn $question() {
+                    let always = super::Journaling::Above { bytes: 0 };
+                    super::on_file(always, super::super::$question).await;
+                })*
+            }
+        };
+    }
+
+    with_questions!(engines_pass);
+
+    /// Asks a question of a store on a file of its own, which then holds what it held before.
+    async fn on_file<F: Future<Output = ()>>(
+        journaling: Journaling,
+        question: impl FnOnce(Arc<dyn Store>) -> F,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.json");
+        let store: Arc<dyn Store> = Arc::new(FileStore::open(&path, journaling).await.unwrap());
+        question(Arc::clone(&store)).await;
+        store.close().await.unwrap();
+        let held = everything(&*store).await;
+        drop(store);
+        let again = FileStore::open(&path, journaling).await.unwrap();
+        assert_eq!(everything(&again).await, held);
+    }
 }

@@ -1,5 +1,5 @@
 // The console behind a proxy: it is live, saves, and merges.
-const { area, banner, becomes, complaints, end, finding, launch, open, overlap, person, retype, save, shown } = require("../console/support.cjs");
+const { area, banner, becomes, complaints, end, finding, launch, open, overlap, person, retype, save, shown } = require("../../e2e/console/support.cjs");
 
 const [, , , , , proxy, name] = process.argv;
 const service = process.env.PROXIED;

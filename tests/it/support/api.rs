@@ -32,7 +32,7 @@ pub const LIMITS: Limits = Limits {
 /// A service and its router.
 #[derive(Clone)]
 pub struct Api {
-    router: ifmatch::api::Api,
+    router: axum::Router,
     checked: bool,
     pub service: Arc<Service>,
 }
