@@ -19,6 +19,8 @@
 //   {kind: "back"}                         the service answers, after it did not
 //   {kind: "pong"}                         the hub is still there
 
+import { urlOf } from "./place.js";
+
 /** How often the service is asked whether it is there: a stream that was cut without a word stays open. */
 const PULSE_MILLIS = 10_000;
 /** Longer than a service takes that only says that it is there. */
