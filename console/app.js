@@ -1,18 +1,23 @@
 // The page as a whole: what is open, the connection, the keyboard.
 
-import { Unreachable, put, whyNoKey } from "./api.js";
+import { put, Unreachable, whyNoKey } from "./api.js";
 import { DocumentView } from "./document.js";
 import { announce, h, refreshTimes } from "./dom.js";
 import { Drafts } from "./drafts.js";
 import { formatted } from "./json.js";
-import { ListView, hashOf } from "./list.js";
+import { hashOf, ListView } from "./list.js";
 import { Session } from "./session.js";
 import { Toast } from "./toast.js";
 import { Watch } from "./watch.js";
 
 const byId = (id) => document.getElementById(id);
 const page = document.body;
-const STATUS = { connecting: "Connecting", connected: "Live", reconnecting: "Reconnecting", offline: "Offline" };
+const STATUS = {
+  connecting: "Connecting",
+  connected: "Live",
+  reconnecting: "Reconnecting",
+  offline: "Offline",
+};
 
 const toast = new Toast(byId("toast"));
 
@@ -50,7 +55,14 @@ const watch = new Watch({
     const before = element.dataset.status;
     element.dataset.status = status;
     byId("connection-words").textContent = STATUS[status];
-    if (status !== "connecting" && before !== "connecting") announce(status === "connected" ? "Connected again." : drafts.failed.size > 0 ? "The connection is lost." : "The connection is lost. What you type is kept.");
+    if (status !== "connecting" && before !== "connecting")
+      announce(
+        status === "connected"
+          ? "Connected again."
+          : drafts.failed.size > 0
+            ? "The connection is lost."
+            : "The connection is lost. What you type is kept.",
+      );
   },
 });
 
@@ -111,7 +123,8 @@ async function navigate(isFirst) {
   page.classList.toggle("has-open", asked !== undefined);
   list.show(asked?.key ?? null);
   document.title = asked === undefined ? "ifmatch" : `${asked.key ?? "New entry"} · ifmatch`;
-  const why = asked?.wrong ?? (asked?.key === undefined || asked.key === null ? undefined : whyNoKey(asked.key));
+  const why =
+    asked?.wrong ?? (asked?.key === undefined || asked.key === null ? undefined : whyNoKey(asked.key));
   if (asked === undefined || why !== undefined) {
     const hadFocus = byId("pane").contains(document.activeElement);
     showNothing(why);
@@ -123,7 +136,24 @@ async function navigate(isFirst) {
 
 function showNothing(why) {
   const words = why ?? "Choose an entry, or create one.";
-  byId("pane").replaceChildren(h("div", { className: "nothing" }, h("img", { src: "/console/icon.svg", alt: "", width: 48, height: 48 }), h("p", null, words), h("p", { className: "keys" }, h("kbd", null, "/"), " filters, ", h("kbd", null, "n"), " begins a new entry, ", h("kbd", null, "Ctrl+S"), " saves")));
+  byId("pane").replaceChildren(
+    h(
+      "div",
+      { className: "nothing" },
+      h("img", { src: "/console/icon.svg", alt: "", width: 48, height: 48 }),
+      h("p", null, words),
+      h(
+        "p",
+        { className: "keys" },
+        h("kbd", null, "/"),
+        " filters, ",
+        h("kbd", null, "n"),
+        " begins a new entry, ",
+        h("kbd", null, "Ctrl+S"),
+        " saves",
+      ),
+    ),
+  );
 }
 
 async function open(key, takeFocus) {
@@ -192,13 +222,18 @@ function tellOfLeft(mine) {
   if (!mine.edited && mine.problem === null) return;
   const name = mine.key ?? mine.typedKey;
   const why = mine.problem?.message ?? "Someone else has changed it.";
-  toast.offer(mine.edited ? `${name} is not saved. ${why} Your text is kept.` : `${name}: ${why}`, "Open", () => {
-    location.hash = mine.key === null ? "#/new" : hashOf(mine.key);
-  });
+  toast.offer(
+    mine.edited ? `${name} is not saved. ${why} Your text is kept.` : `${name}: ${why}`,
+    "Open",
+    () => {
+      location.hash = mine.key === null ? "#/new" : hashOf(mine.key);
+    },
+  );
 }
 
 async function undoDiscard(discarded, draft) {
-  const isHere = session === discarded || (session !== null && session.key === (draft.key === "" ? null : draft.key));
+  const isHere =
+    session === discarded || (session !== null && session.key === (draft.key === "" ? null : draft.key));
   const mine = isHere ? session : discarded;
   if (!isHere) {
     // The entry is not open any more: the draft goes back to where it is found when it is opened.
@@ -218,7 +253,9 @@ async function undoDiscard(discarded, draft) {
 function askToDelete(mine) {
   const dialog = byId("delete-dialog");
   byId("delete-key").textContent = mine.key;
-  byId("delete-note").textContent = mine.edited ? "What you typed is kept as a draft in this browser." : "Others may be looking at it.";
+  byId("delete-note").textContent = mine.edited
+    ? "What you typed is kept as a draft in this browser."
+    : "Others may be looking at it.";
   byId("delete-confirm").onclick = async () => {
     dialog.close();
     const gone = await mine.remove();
@@ -242,11 +279,24 @@ async function bringBack(gone) {
     if (location.hash === from) location.hash = hashOf(gone.key);
   } catch (error) {
     // The notice goes away, and the value with it.
-    drafts.keep({ key: gone.key, etag: null, version: null, base: null, text: formatted(gone.tree), typedKey: "", conflict: false, choices: [] });
-    list.renderSoon();
-    toast.offer(`${gone.key} could not be brought back: ${error.message} Its value is kept as a draft.`, "Open", () => {
-      location.hash = hashOf(gone.key);
+    drafts.keep({
+      key: gone.key,
+      etag: null,
+      version: null,
+      base: null,
+      text: formatted(gone.tree),
+      typedKey: "",
+      conflict: false,
+      choices: [],
     });
+    list.renderSoon();
+    toast.offer(
+      `${gone.key} could not be brought back: ${error.message} Its value is kept as a draft.`,
+      "Open",
+      () => {
+        location.hash = hashOf(gone.key);
+      },
+    );
   }
 }
 

@@ -1,7 +1,7 @@
 // The pane of the open entry: its head, what there is to say about it, and the editor or the conflict.
 
 import { ConflictView } from "./conflict.js";
-import { Slots, brief, button, changeList, h, timeElement } from "./dom.js";
+import { brief, button, changeList, h, Slots, timeElement } from "./dom.js";
 import { Editor, LARGE_CHARACTERS } from "./editor.js";
 import { formatted, parseOrNothing, prettyWithPlaces, problemOf } from "./json.js";
 
@@ -16,23 +16,63 @@ export class DocumentView {
     Object.assign(this, { session, on });
     this.heading = h("h2", { className: "key", tabIndex: -1 });
     this.keyField = h("input", {
-      id: "new-key", className: "key-field", type: "text", autocomplete: "off", spellcheck: false, placeholder: "doc/plan",
-      autocapitalize: "off", "aria-describedby": "key-problem", oninput: () => session.name(this.keyField.value),
+      id: "new-key",
+      className: "key-field",
+      type: "text",
+      autocomplete: "off",
+      spellcheck: false,
+      placeholder: "doc/plan",
+      autocapitalize: "off",
+      "aria-describedby": "key-problem",
+      oninput: () => session.name(this.keyField.value),
     });
     this.keyProblem = h("p", { id: "key-problem", className: "field-problem" });
-    this.keyRow = h("div", { className: "key-row" }, h("label", { for: "new-key" }, "Key"), this.keyField, this.keyProblem);
+    this.keyRow = h(
+      "div",
+      { className: "key-row" },
+      h("label", { for: "new-key" }, "Key"),
+      this.keyField,
+      this.keyProblem,
+    );
     this.meta = h("div", { className: "meta" });
-    this.saveButton = button("Save", () => this.save(), { className: "primary", title: "Ctrl+S", "aria-keyshortcuts": "Control+S Meta+S" });
+    this.saveButton = button("Save", () => this.save(), {
+      className: "primary",
+      title: "Ctrl+S",
+      "aria-keyshortcuts": "Control+S Meta+S",
+    });
     this.discardButton = button("Discard", () => this.discard());
-    this.formatButton = button("Format", () => this.format(), { title: "Write the JSON over lines, indented by two" });
+    this.formatButton = button("Format", () => this.format(), {
+      title: "Write the JSON over lines, indented by two",
+    });
     this.deleteButton = button("Delete…", () => on.remove(), { className: "danger" });
-    const actions = h("div", { className: "actions", role: "group", "aria-label": "Entry" }, this.deleteButton, this.formatButton, this.discardButton, this.saveButton);
+    const actions = h(
+      "div",
+      { className: "actions", role: "group", "aria-label": "Entry" },
+      this.deleteButton,
+      this.formatButton,
+      this.discardButton,
+      this.saveButton,
+    );
     const back = h("a", { className: "back", href: "#/" }, "All entries");
     const bannerPlace = h("div", { className: "banners" });
     this.banners = new Slots(bannerPlace);
-    this.editor = new Editor({ label: "Value, as JSON", oninput: (text) => session.edit(text), oninputlater: (read) => session.editLater(read) });
+    this.editor = new Editor({
+      label: "Value, as JSON",
+      oninput: (text) => session.edit(text),
+      oninputlater: (read) => session.editLater(read),
+    });
     this.body = h("div", { className: "doc-body" });
-    this.head = h("header", { className: "doc-head" }, back, h("div", { className: "doc-title" }, h("div", { className: "doc-name" }, this.heading, this.keyRow, this.meta), actions));
+    this.head = h(
+      "header",
+      { className: "doc-head" },
+      back,
+      h(
+        "div",
+        { className: "doc-title" },
+        h("div", { className: "doc-name" }, this.heading, this.keyRow, this.meta),
+        actions,
+      ),
+    );
     this.element = h("article", { className: "doc" }, this.head, bannerPlace, this.body);
   }
 
@@ -63,13 +103,19 @@ export class DocumentView {
     if (session.state === "open" && base !== null) {
       parts.push(
         h("span", { className: "chip version" }, `version ${base.version}`),
-        h("span", { className: "etag", title: "Entity tag: what If-Match names" }, h("span", { className: "visually-hidden" }, "entity tag "), base.etag),
+        h(
+          "span",
+          { className: "etag", title: "Entity tag: what If-Match names" },
+          h("span", { className: "visually-hidden" }, "entity tag "),
+          base.etag,
+        ),
         h("span", { className: "when" }, "saved ", timeElement(base.modifiedAt)),
       );
     } else if (session.state === "open") {
       parts.push(h("span", { className: "chip" }, "not saved yet"));
     }
-    if (session.state === "open" && session.edited && base !== null) parts.push(h("span", { className: "chip edited" }, "edited"));
+    if (session.state === "open" && session.edited && base !== null)
+      parts.push(h("span", { className: "chip edited" }, "edited"));
     this.meta.replaceChildren(...parts);
   }
 
@@ -92,9 +138,19 @@ export class DocumentView {
     if (session.state === "loading") {
       content = h("p", { className: "placeholder", role: "status" }, "Loading…");
     } else if (session.state === "failed") {
-      content = h("div", { className: "placeholder" }, h("p", null, session.problem?.message ?? "It could not be read."), button("Try again", () => session.open(), { className: "primary" }));
+      content = h(
+        "div",
+        { className: "placeholder" },
+        h("p", null, session.problem?.message ?? "It could not be read."),
+        button("Try again", () => session.open(), { className: "primary" }),
+      );
     } else if (session.state === "missing") {
-      content = h("div", { className: "placeholder" }, h("p", null, "There is no entry under this key."), button("Create it", () => this.create(), { className: "primary" }));
+      content = h(
+        "div",
+        { className: "placeholder" },
+        h("p", null, "There is no entry under this key."),
+        button("Create it", () => this.create(), { className: "primary" }),
+      );
     } else if (session.conflict !== null) {
       content = this.conflictElement();
     } else {
@@ -102,7 +158,8 @@ export class DocumentView {
       this.renderEditor();
     }
     const signature = `${session.state} ${session.problem?.message} ${session.conflict !== null}`;
-    if (content === this.body.firstChild || (session.state !== "open" && signature === this.bodyShown)) return;
+    if (content === this.body.firstChild || (session.state !== "open" && signature === this.bodyShown))
+      return;
     this.bodyShown = signature;
     this.body.replaceChildren(content);
     this.editor.follow();
@@ -115,7 +172,8 @@ export class DocumentView {
     const earlier = this.conflictView;
     if (earlier?.conflict !== session.conflict) {
       this.conflictView = new ConflictView(session, () => this.finishConflict());
-      if (earlier?.element.contains(document.activeElement)) this.focusNext = this.conflictView.takeFocus(earlier);
+      if (earlier?.element.contains(document.activeElement))
+        this.focusNext = this.conflictView.takeFocus(earlier);
     }
     this.conflictView.render();
     return this.conflictView.element;
@@ -195,7 +253,11 @@ export class DocumentView {
     if (session.state !== "open") return [];
     const news = [this.problemSlot(), this.deletedSlot(), this.staleSlot()].filter((slot) => slot !== null);
     // What was true before says nothing beside what is true now.
-    const before = [session.deleted ? null : this.restoredSlot(), ...this.otherSlots(), news.length > 0 ? null : this.arrivedSlot()];
+    const before = [
+      session.deleted ? null : this.restoredSlot(),
+      ...this.otherSlots(),
+      news.length > 0 ? null : this.arrivedSlot(),
+    ];
     return [...news, ...before.filter((slot) => slot !== null)];
   }
 
@@ -204,7 +266,8 @@ export class DocumentView {
     const { problem } = session;
     if (problem === null || problem.kind === "key") return null;
     if (problem.kind === "exists") return this.existsSlot(problem);
-    const retry = problem.kind !== "syntax" && !problem.noRetry && session.conflict === null && !session.deleted;
+    const retry =
+      problem.kind !== "syntax" && !problem.noRetry && session.conflict === null && !session.deleted;
     return banner("problem", problem.kind === "back" ? "info" : "bad", problem.message, {
       details: problem.kind === "network" ? this.whereKept() : undefined,
       actions: retry ? [[problem.kind === "back" ? "Save now" : "Try again", () => this.save()]] : [],
@@ -212,7 +275,8 @@ export class DocumentView {
   }
 
   whereKept() {
-    if (this.session.drafts.failed.size > 0) return "Keep this page open: your text is nowhere else. It can be saved when the server is there again.";
+    if (this.session.drafts.failed.size > 0)
+      return "Keep this page open: your text is nowhere else. It can be saved when the server is there again.";
     return "Your text is kept in this browser. It can be saved when the server is there again.";
   }
 
@@ -234,7 +298,9 @@ export class DocumentView {
     const { session } = this;
     if (!session.deleted) return null;
     const actions = [["Create it again with this text", () => session.recreate()]];
-    actions.push(session.edited ? ["Discard my text", () => this.discard()] : ["Close", () => this.on.close()]);
+    actions.push(
+      session.edited ? ["Discard my text", () => this.discard()] : ["Close", () => this.on.close()],
+    );
     return banner("deleted", "warn", `Deleted by someone else (it was version ${session.base.version}).`, {
       details: session.edited ? "Your text is kept." : undefined,
       actions,
@@ -245,10 +311,16 @@ export class DocumentView {
     const { session } = this;
     if (!session.stale || session.conflict !== null) return null;
     const { base, current } = session;
-    const title = base === null ? "Created by someone else meanwhile." : `Changed by someone else, now version ${current.version}.`;
+    const title =
+      base === null
+        ? "Created by someone else meanwhile."
+        : `Changed by someone else, now version ${current.version}.`;
     return banner("stale", "warn", title, {
       signature: current.etag,
-      details: base === null ? `It is ${brief(current.tree)}.` : `Your text was made from version ${base.version}. Saving merges both.`,
+      details:
+        base === null
+          ? `It is ${brief(current.tree)}.`
+          : `Your text was made from version ${base.version}. Saving merges both.`,
       actions: [["Merge now", () => this.mergeNow()]],
     });
   }
@@ -265,21 +337,33 @@ export class DocumentView {
     return banner("restored", "info", `Your unsaved text was restored${from}.`, {
       signature: session.restored.at,
       when: session.restored.at,
-      actions: [["Discard it", () => this.discard()], ["OK", () => this.dismiss("restored")]],
+      actions: [
+        ["Discard it", () => this.discard()],
+        ["OK", () => this.dismiss("restored")],
+      ],
     });
   }
 
   otherSlots() {
     const { session } = this;
     return session.others.map((draft) =>
-      banner(`other ${draft.name}`, "info", draft.owner === "open" ? "Another tab has unsaved text for this entry." : "There is other unsaved text for this entry.", {
-        details: draft.text.replace(/\s+/g, " ").slice(0, 80),
-        when: draft.at,
-        actions: [
-          ["Show it here", () => session.takeOther(draft.name)],
-          draft.owner === "open" ? ["Leave it", () => this.leaveOther(draft)] : ["Discard it", () => this.dropOther(draft)],
-        ],
-      }),
+      banner(
+        `other ${draft.name}`,
+        "info",
+        draft.owner === "open"
+          ? "Another tab has unsaved text for this entry."
+          : "There is other unsaved text for this entry.",
+        {
+          details: draft.text.replace(/\s+/g, " ").slice(0, 80),
+          when: draft.at,
+          actions: [
+            ["Show it here", () => session.takeOther(draft.name)],
+            draft.owner === "open"
+              ? ["Leave it", () => this.leaveOther(draft)]
+              : ["Discard it", () => this.dropOther(draft)],
+          ],
+        },
+      ),
     );
   }
 
@@ -300,7 +384,9 @@ export class DocumentView {
     const changes = arrived.changes;
     if (arrived.saved && changes.length === 0) this.forgetSoon(arrived);
     return banner("arrived", arrived.saved ? "good" : "info", `${arrived.title}.`, {
-      signature: JSON.stringify(changes.map((change) => [change.pointer, brief(change.from), brief(change.to)])),
+      signature: JSON.stringify(
+        changes.map((change) => [change.pointer, brief(change.from), brief(change.to)]),
+      ),
       more: changes.length > 0 ? () => changeList(changes) : undefined,
       actions: [["OK", () => this.dismiss("arrived")]],
     });
@@ -335,7 +421,9 @@ function placesOf(session) {
   if (tree === undefined) return [];
   const { text, places } = prettyWithPlaces(tree);
   if (text !== session.text) return [];
-  return session.arrived.changes.map((change) => places.get(change.pointer)).filter((place) => place !== undefined);
+  return session.arrived.changes
+    .map((change) => places.get(change.pointer))
+    .filter((place) => place !== undefined);
 }
 
 function banner(name, tone, title, { signature, details, when, more, actions }) {
@@ -346,8 +434,23 @@ function banner(name, tone, title, { signature, details, when, more, actions }) 
       h(
         "section",
         { className: `banner ${tone}`, "aria-label": title },
-        h("div", { className: "banner-words" }, h("p", { className: "banner-title" }, title, ...(when === undefined ? [] : [" ", timeElement(when)])), details === undefined ? null : h("p", null, details), more?.() ?? null),
-        h("div", { className: "banner-actions" }, actions.map(([label, act]) => button(label, act))),
+        h(
+          "div",
+          { className: "banner-words" },
+          h(
+            "p",
+            { className: "banner-title" },
+            title,
+            ...(when === undefined ? [] : [" ", timeElement(when)]),
+          ),
+          details === undefined ? null : h("p", null, details),
+          more?.() ?? null,
+        ),
+        h(
+          "div",
+          { className: "banner-actions" },
+          actions.map(([label, act]) => button(label, act)),
+        ),
       ),
   };
 }

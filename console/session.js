@@ -6,9 +6,18 @@
 //   shown     the text of base, so that text !== shown tells that something was typed
 //   unknown   a value that was sent and never answered for
 
-import { Refused, Unreachable, put, read, remove, whyNoKey } from "./api.js";
+import { put, Refused, read, remove, Unreachable, whyNoKey } from "./api.js";
 import { check } from "./checker.js";
-import { SyntaxProblem, compact, formatted, parse, parseOrNothing, parseTyped, problemOf, same } from "./json.js";
+import {
+  compact,
+  formatted,
+  parse,
+  parseOrNothing,
+  parseTyped,
+  problemOf,
+  SyntaxProblem,
+  same,
+} from "./json.js";
 import { differences, merge } from "./merge.js";
 import { Conflict } from "./overlaps.js";
 
@@ -26,9 +35,35 @@ export class Session {
    * anew, on.say(sentence) to be read out, on.named(key), on.unreachable(), on.focus(what) are as they say.
    */
   constructor(key, drafts, on) {
-    Object.assign(this, { key, drafts, on, state: "loading", base: null, current: null, typed: "", later: null, shown: "" });
-    Object.assign(this, { typedKey: "", problem: null, arrived: null, restored: null, others: [], conflict: null });
-    Object.assign(this, { choices: new Map(), sending: false, saveAgain: false, unknown: undefined, revision: 0, heard: null, draftName: undefined, mergedIn: [] });
+    Object.assign(this, {
+      key,
+      drafts,
+      on,
+      state: "loading",
+      base: null,
+      current: null,
+      typed: "",
+      later: null,
+      shown: "",
+    });
+    Object.assign(this, {
+      typedKey: "",
+      problem: null,
+      arrived: null,
+      restored: null,
+      others: [],
+      conflict: null,
+    });
+    Object.assign(this, {
+      choices: new Map(),
+      sending: false,
+      saveAgain: false,
+      unknown: undefined,
+      revision: 0,
+      heard: null,
+      draftName: undefined,
+      mergedIn: [],
+    });
   }
 
   /** What was typed. Of a large text it is fetched from where it is typed, when it is asked for. */
@@ -122,7 +157,9 @@ export class Session {
   // Of several drafts, the latest that no other open tab may be at work on.
   async findDraft() {
     // What another session is sending becomes an entry, or is told.
-    const all = (await this.drafts.of(this.key ?? "")).filter((draft) => !this.drafts.sending.has(draft.name));
+    const all = (await this.drafts.of(this.key ?? "")).filter(
+      (draft) => !this.drafts.sending.has(draft.name),
+    );
     const draft = all.find((one) => one.owner === "mine" || one.owner === "left");
     this.others = all.filter((one) => one !== draft);
     return draft;
@@ -175,7 +212,9 @@ export class Session {
     if (this.sending) return;
     const draft = this.others.find((one) => one.name === name);
     this.keepDraftNow();
-    const mine = this.edited ? { ...this.draft(), name: this.draftName, owner: "mine", at: new Date().toISOString() } : undefined;
+    const mine = this.edited
+      ? { ...this.draft(), name: this.draftName, owner: "mine", at: new Date().toISOString() }
+      : undefined;
     this.others = this.others.filter((one) => one !== draft);
     if (mine !== undefined) this.others.push(mine);
     this.restore(draft, this.current);
@@ -221,8 +260,19 @@ export class Session {
 
   draft() {
     const { base, current, text, typedKey, conflict } = this;
-    const from = base === null ? { etag: null, version: null, base: null } : { etag: base.etag, version: base.version, base: textOf(base) };
-    return { key: this.key ?? "", ...from, modifiedAt: base?.modifiedAt, text, typedKey, conflict: conflict !== null && current !== null, choices: [...this.choices] };
+    const from =
+      base === null
+        ? { etag: null, version: null, base: null }
+        : { etag: base.etag, version: base.version, base: textOf(base) };
+    return {
+      key: this.key ?? "",
+      ...from,
+      modifiedAt: base?.modifiedAt,
+      text,
+      typedKey,
+      conflict: conflict !== null && current !== null,
+      choices: [...this.choices],
+    };
   }
 
   keepDraft() {
@@ -371,7 +421,11 @@ export class Session {
       if (this.isNothingNew(tree)) {
         const { mergedIn } = this;
         this.finish(this.base, sentText);
-        this.arrived = { title: `Version ${this.base.version} stands: there is nothing to save`, changes: mergedIn, saved: true };
+        this.arrived = {
+          title: `Version ${this.base.version} stands: there is nothing to save`,
+          changes: mergedIn,
+          saved: true,
+        };
         this.on.say(this.arrived.title);
         return;
       }
@@ -420,7 +474,10 @@ export class Session {
   refuseKey() {
     const { current, typedKey } = this;
     this.current = null;
-    const message = current === null ? "Not created: somebody else was at work on this key. Try again." : `Not created: the key ${typedKey} exists already, as version ${current.version}.`;
+    const message =
+      current === null
+        ? "Not created: somebody else was at work on this key. Try again."
+        : `Not created: the key ${typedKey} exists already, as version ${current.version}.`;
     this.problem = { kind: "exists", key: typedKey, entry: current, message };
     this.on.say(`${message} Your text is kept.`);
     this.on.changed();
@@ -447,7 +504,10 @@ export class Session {
   saved(entry, sentText) {
     const { mergedIn } = this;
     this.finish(entry, sentText);
-    const title = mergedIn.length > 0 ? `Saved as version ${entry.version}, with what someone else changed` : `Saved as version ${entry.version}`;
+    const title =
+      mergedIn.length > 0
+        ? `Saved as version ${entry.version}, with what someone else changed`
+        : `Saved as version ${entry.version}`;
     this.arrived = { title, changes: mergedIn, saved: true };
     this.on.say(`${title}. ${mergedIn.length > 0 ? placesInWords(mergedIn) : ""}`);
   }
@@ -461,7 +521,16 @@ export class Session {
     this.revision = Math.max(this.revision, entry.revision);
     this.shown = formatted(entry.tree);
     if (this.text === sentText) this.text = this.shown;
-    Object.assign(this, { key: entry.key, typedKey: "", unknown: undefined, restored: null, problem: null, arrived: null, conflict: null, mergedIn: [] });
+    Object.assign(this, {
+      key: entry.key,
+      typedKey: "",
+      unknown: undefined,
+      restored: null,
+      problem: null,
+      arrived: null,
+      conflict: null,
+      mergedIn: [],
+    });
     this.choices.clear();
     this.keepDraftNow();
     if (created) this.on.named(entry.key);
@@ -479,7 +548,8 @@ export class Session {
       this.on.unreachable();
       return { kind: "network", message: error.message };
     }
-    if (error instanceof Refused) return { kind: "refused", status: error.status, message: `The server says: ${error.message}` };
+    if (error instanceof Refused)
+      return { kind: "refused", status: error.status, message: `The server says: ${error.message}` };
     throw error;
   }
 
@@ -493,7 +563,9 @@ export class Session {
         this.on.changed();
         return undefined;
       }
-      this.problem = this.edited ? { kind: "back", message: "Connected again. Your text is kept, and not saved yet." } : null;
+      this.problem = this.edited
+        ? { kind: "back", message: "Connected again. Your text is kept, and not saved yet." }
+        : null;
       await this.refresh();
     } catch (error) {
       this.problem = this.problemOf(error);
@@ -555,9 +627,17 @@ export class Session {
   // Each overlap is put to the user.
   meet(mine, overlaps) {
     const isNew = this.conflict === null;
-    this.conflict = new Conflict({ base: this.base?.tree, mine, theirs: this.current, overlaps, choices: this.choices });
+    this.conflict = new Conflict({
+      base: this.base?.tree,
+      mine,
+      theirs: this.current,
+      overlaps,
+      choices: this.choices,
+    });
     this.keepDraftNow();
-    this.on.say(`You and someone else changed the same ${overlaps.length === 1 ? "place" : `${overlaps.length} places`}. Choose what stands.`);
+    this.on.say(
+      `You and someone else changed the same ${overlaps.length === 1 ? "place" : `${overlaps.length} places`}. Choose what stands.`,
+    );
     if (isNew) this.on.focus("conflict");
   }
 
@@ -601,7 +681,16 @@ export class Session {
   discard() {
     const draft = { ...this.draft(), name: undefined, owner: "mine", at: new Date().toISOString() };
     if (this.draftName !== undefined) this.drafts.drop(this.draftName);
-    Object.assign(this, { draftName: undefined, conflict: null, problem: null, restored: null, arrived: null, unknown: undefined, typedKey: "", mergedIn: [] });
+    Object.assign(this, {
+      draftName: undefined,
+      conflict: null,
+      problem: null,
+      restored: null,
+      arrived: null,
+      unknown: undefined,
+      typedKey: "",
+      mergedIn: [],
+    });
     this.choices = new Map();
     if (this.current !== null) {
       this.accept(this.current);
@@ -677,7 +766,14 @@ function textOf(entry) {
 }
 
 function entryOfDraft(key, draft) {
-  return { key, etag: draft.etag, version: draft.version, revision: 0, modifiedAt: draft.modifiedAt, tree: parse(draft.base) };
+  return {
+    key,
+    etag: draft.etag,
+    version: draft.version,
+    revision: 0,
+    modifiedAt: draft.modifiedAt,
+    tree: parse(draft.base),
+  };
 }
 
 /** Places as a sentence to be read out. */

@@ -143,12 +143,10 @@ async fn every_file_that_another_imports_is_served() {
     let mut imported = 0;
     for name in names() {
         let script = api.get(&format!("/console/{name}")).send().await;
-        for line in script
-            .text()
-            .lines()
-            .filter(|line| line.starts_with("import "))
-        {
-            let other = line.split("\"./").nth(1).unwrap().trim_end_matches("\";");
+        let text = format!("\n{}", script.text());
+        for import in text.split("\nimport ").skip(1) {
+            let other = import.split('"').nth(1).unwrap();
+            let other = other.strip_prefix("./").unwrap();
             let answer = api.get(&format!("/console/{other}")).send().await;
             assert_eq!(answer.status.as_u16(), 200, "{name} imports {other}");
             imported += 1;
