@@ -369,7 +369,7 @@ export class Session {
     }
     if (this.conflict !== null || this.state !== "open") return;
     if (this.key === null && !this.checkKey()) return;
-    let tree = this.treeOrProblem();
+    const tree = this.treeOrProblem();
     if (tree === undefined) return;
     this.sending = true;
     this.problem = null;

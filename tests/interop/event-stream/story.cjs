@@ -52,13 +52,16 @@ async function write(url, rounds, expected) {
   let url = await start("127.0.0.1:0");
   const { hostname, port } = new URL(url);
   let broken = 0;
-  let open = [];
+  const open = [];
   // Lets so many bytes through, then breaks the connection.
   let allowance = 6000;
   const proxy = net.createServer((from) => {
     const to = net.connect(Number(port), hostname);
     open.push(from, to);
-    const end = () => (from.destroy(), to.destroy());
+    const end = () => {
+      from.destroy();
+      to.destroy();
+    };
     for (const side of [from, to]) side.on("error", end).on("close", end);
     from.pipe(to);
     let left = allowance;
