@@ -14,6 +14,8 @@ fn names() -> BTreeSet<String> {
     let files = fs::read_dir(folder).unwrap();
     files
         .map(|file| file.unwrap().file_name().into_string().unwrap())
+        // The unit tests, which are no part of the page.
+        .filter(|name| name != "tests")
         .collect()
 }
 
@@ -102,6 +104,8 @@ async fn what_is_no_part_of_the_page_is_not_found() {
     for path in [
         "/console/nothing.js",
         "/console/../docs.rs",
+        "/console/tests",
+        "/console/tests/json.test.js",
         "/console/",
         "/console",
     ] {
