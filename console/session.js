@@ -415,7 +415,11 @@ export class Session {
 
   async send(first) {
     let tree = first;
-    if (this.unknown !== undefined && (await this.settleUnknown(tree))) return;
+    const { text } = this;
+    if (this.unknown !== undefined && (await this.settleUnknown(tree, text))) return;
+    // Somebody may have gone on typing meanwhile.
+    if (this.text !== text) tree = this.treeOrProblem();
+    if (tree === undefined) return;
     for (;;) {
       const sentText = this.text;
       if (this.isNothingNew(tree)) {
@@ -488,15 +492,16 @@ export class Session {
     return this.base !== null && this.current?.etag === this.base.etag && compact(tree) === textOf(this.base);
   }
 
-  // A write whose answer was lost may have been done. True if that settles what was to be saved now.
-  async settleUnknown(tree) {
+  // A write whose answer was lost may have been done. True if that settles what was to be saved: a tree, and the
+  // text that it is of.
+  async settleUnknown(tree, text) {
     const entry = await read(this.key ?? this.typedKey);
     const arrived = entry !== null && entry.etag !== this.base?.etag && same(entry.tree, this.unknown);
     this.unknown = undefined;
     if (!arrived) return false;
     this.revision = Math.max(this.revision, entry.revision);
     const isAll = same(tree, entry.tree);
-    if (isAll) this.saved(entry, this.text);
+    if (isAll) this.saved(entry, text);
     else this.finish(entry, undefined);
     return isAll;
   }
@@ -557,9 +562,10 @@ export class Session {
   async back() {
     if (this.state === "failed") return this.open();
     if (this.problem?.kind !== "network" || this.sending) return undefined;
-    const tree = parseOrNothing(this.text);
+    const { text } = this;
+    const tree = parseOrNothing(text);
     try {
-      if (this.unknown !== undefined && tree !== undefined && (await this.settleUnknown(tree))) {
+      if (this.unknown !== undefined && tree !== undefined && (await this.settleUnknown(tree, text))) {
         this.on.changed();
         return undefined;
       }

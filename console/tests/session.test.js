@@ -213,6 +213,43 @@ describe("no answer comes", () => {
     assert.equal(service.text("doc"), "2");
   });
 
+  test("and more is typed while that is found out: it is not taken for saved", async () => {
+    for (const isSaved of [true, false]) {
+      const key = `doc/${isSaved}`;
+      service.write(key, "1");
+      const { session } = await open(key);
+      session.edit("2");
+      service.cut(isSaved ? "answers" : "requests");
+      await session.save();
+      service.cut(null);
+      const goOn = service.hold();
+      const back = session.back();
+      session.edit("3");
+      goOn();
+      await back;
+      assert.deepEqual([session.text, session.edited, isKept(key)], ["3", true, true]);
+    }
+  });
+
+  test("and more is typed while it is saved again: that is saved, or not taken for saved", async () => {
+    for (const isSaved of [true, false]) {
+      const key = `doc/${isSaved}`;
+      service.write(key, "1");
+      const { session } = await open(key);
+      session.edit("2");
+      service.cut(isSaved ? "answers" : "requests");
+      await session.save();
+      service.cut(null);
+      const goOn = service.hold();
+      const saved = session.save();
+      session.edit("3");
+      goOn();
+      await saved;
+      assert.equal(session.text, "3");
+      assert.equal(session.edited, service.text(key) !== "3");
+    }
+  });
+
   test("and it was not done: another order of members is not taken for saved", async () => {
     service.write("doc", '{"a":1,"b":2}');
     const { session } = await open("doc");
