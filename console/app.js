@@ -87,7 +87,7 @@ let listed = "";
 
 // What is watched: the list and the open entry.
 function watched() {
-  return [listed, session?.key ?? listed];
+  return [listed, session?.state.key ?? listed];
 }
 
 async function refreshSession() {
@@ -113,11 +113,11 @@ function keyOfHash() {
 /** Opens what the address names. */
 async function navigate(isFirst) {
   const asked = keyOfHash();
-  if (asked !== undefined && session !== null && asked.key === session.key) return;
+  if (asked !== undefined && session !== null && asked.key === session.state.key) return;
   view?.flush();
-  session?.keepDraftNow();
+  session?.keeping.now();
   if (session?.sending) leaving.add({ session, view });
-  const before = session?.key;
+  const before = session?.state.key;
   session = null;
   view = null;
   page.classList.toggle("has-open", asked !== undefined);
@@ -157,7 +157,7 @@ function showNothing(why) {
 }
 
 async function open(key, takeFocus) {
-  const left = key === null ? undefined : [...leaving].find((one) => one.session.key === key);
+  const left = key === null ? undefined : [...leaving].find((one) => one.session.state.key === key);
   if (left !== undefined) {
     leaving.delete(left);
     ({ session, view } = left);
@@ -210,7 +210,7 @@ async function open(key, takeFocus) {
   await mine.open();
   if (mine !== session) return;
   list.renderSoon();
-  if (takeFocus) shown.focus(mine.conflict === null ? undefined : "conflict");
+  if (takeFocus) shown.focus(mine.state.conflict === null ? undefined : "conflict");
 }
 
 /** What became of something that was being sent when it was left, unless all is well. */
@@ -219,21 +219,22 @@ function tellOfLeft(mine) {
   if (left === undefined) return;
   leaving.delete(left);
   list.renderSoon();
-  if (!mine.edited && mine.problem === null) return;
-  const name = mine.key ?? mine.typedKey;
-  const why = mine.problem?.message ?? "Someone else has changed it.";
+  if (!mine.edited && mine.state.problem === null) return;
+  const name = mine.state.key ?? mine.state.typedKey;
+  const why = mine.state.problem?.message ?? "Someone else has changed it.";
   toast.offer(
     mine.edited ? `${name} is not saved. ${why} Your text is kept.` : `${name}: ${why}`,
     "Open",
     () => {
-      location.hash = mine.key === null ? "#/new" : hashOf(mine.key);
+      location.hash = mine.state.key === null ? "#/new" : hashOf(mine.state.key);
     },
   );
 }
 
 async function undoDiscard(discarded, draft) {
   const isHere =
-    session === discarded || (session !== null && session.key === (draft.key === "" ? null : draft.key));
+    session === discarded ||
+    (session !== null && session.state.key === (draft.key === "" ? null : draft.key));
   const mine = isHere ? session : discarded;
   if (!isHere) {
     // The entry is not open any more: the draft goes back to where it is found when it is opened.
@@ -241,18 +242,12 @@ async function undoDiscard(discarded, draft) {
     location.hash = draft.key === "" ? "#/new" : hashOf(draft.key);
     return;
   }
-  if (mine.edited || mine.sending) {
-    mine.others.push({ ...draft, name: drafts.keep(draft), owner: "mine" });
-    view.render();
-    return;
-  }
-  mine.undoDiscard(draft);
-  view.editor.area.focus();
+  if (mine.undoDiscard(draft)) view.editor.area.focus();
 }
 
 function askToDelete(mine) {
   const dialog = byId("delete-dialog");
-  byId("delete-key").textContent = mine.key;
+  byId("delete-key").textContent = mine.state.key;
   byId("delete-note").textContent = mine.edited
     ? "What you typed is kept as a draft in this browser."
     : "Others may be looking at it.";
@@ -305,7 +300,7 @@ function onKey(event) {
   if ((event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase() === "s") {
     event.preventDefault();
     if (hasDialog) return;
-    if (session?.conflict) view.conflictView.tryFinish();
+    if (session?.state.conflict) view.conflictView.tryFinish();
     else session?.save();
     return;
   }
@@ -338,7 +333,7 @@ for (const event of ["pagehide", "visibilitychange"]) {
 }
 function keepAll() {
   view?.flush();
-  session?.keepDraftNow();
+  session?.keeping.now();
 }
 
 window.addEventListener("beforeunload", (event) => {

@@ -8,10 +8,10 @@ import { formatted, problemOf } from "./json.js";
 const LONGEST_SIDE = 20_000;
 
 export class ConflictView {
-  /** Shows session.conflict; finish() is called when all is chosen. */
+  /** Shows session.state.conflict; finish() is called when all is chosen. */
   constructor(session, finish) {
     this.session = session;
-    this.conflict = session.conflict;
+    this.conflict = session.state.conflict;
     this.finish = finish;
     const { overlaps, others, theirs } = this.conflict;
     const count = overlaps.length;
@@ -179,7 +179,7 @@ class Choice {
 
   pick(pick) {
     const { pointer } = this.overlap;
-    const { text } = this.session.choices.get(pointer);
+    const { text } = this.session.state.choices.get(pointer);
     this.session.choose(pointer, pick, pick === "edit" ? (text ?? this.start()) : text);
     if (pick === "edit") this.editor.area.focus();
   }
@@ -190,7 +190,7 @@ class Choice {
   }
 
   render() {
-    const { pick, text, outdated } = this.session.choices.get(this.overlap.pointer);
+    const { pick, text, outdated } = this.session.state.choices.get(this.overlap.pointer);
     for (const [name, radio] of Object.entries(this.radios)) {
       radio.checked = name === pick;
       radio.closest("label").parentElement.classList.toggle("picked", name === pick);
@@ -204,7 +204,7 @@ class Choice {
   }
 
   focus() {
-    const { pick } = this.session.choices.get(this.overlap.pointer);
+    const { pick } = this.session.state.choices.get(this.overlap.pointer);
     if (pick === "edit" && this.outdated.hidden) this.editor.goToProblem();
     else if (pick === "edit") this.outdated.querySelector("button").focus();
     else this.radios.theirs.focus();

@@ -79,12 +79,13 @@ export class DocumentView {
   /** Shows the session as it is now. */
   render() {
     const { session } = this;
-    const isNew = session.key === null;
-    this.heading.textContent = isNew ? "New entry" : session.key;
+    const { key, typedKey, problem } = session.state;
+    const isNew = key === null;
+    this.heading.textContent = isNew ? "New entry" : key;
     this.heading.classList.toggle("is-title", isNew);
     this.keyRow.hidden = !isNew;
-    if (this.keyField.value !== session.typedKey) this.keyField.value = session.typedKey;
-    const keyProblem = session.problem?.kind === "key" ? session.problem.message : "";
+    if (this.keyField.value !== typedKey) this.keyField.value = typedKey;
+    const keyProblem = problem?.kind === "key" ? problem.message : "";
     this.keyProblem.textContent = keyProblem;
     this.keyField.setAttribute("aria-invalid", String(keyProblem !== ""));
     this.renderMeta();
@@ -95,12 +96,12 @@ export class DocumentView {
 
   renderMeta() {
     const { session } = this;
-    const { base } = session;
-    const signature = `${session.state} ${base?.etag} ${session.edited} ${session.sending} ${session.deleted}`;
+    const { phase, base } = session.state;
+    const signature = `${phase} ${base?.etag} ${session.edited} ${session.sending} ${session.deleted}`;
     if (signature === this.metaShown) return;
     this.metaShown = signature;
     const parts = [];
-    if (session.state === "open" && base !== null) {
+    if (phase === "open" && base !== null) {
       parts.push(
         h("span", { className: "chip version" }, `version ${base.version}`),
         h(
@@ -111,22 +112,23 @@ export class DocumentView {
         ),
         h("span", { className: "when" }, "saved ", timeElement(base.modifiedAt)),
       );
-    } else if (session.state === "open") {
+    } else if (phase === "open") {
       parts.push(h("span", { className: "chip" }, "not saved yet"));
     }
-    if (session.state === "open" && session.edited && base !== null)
+    if (phase === "open" && session.edited && base !== null)
       parts.push(h("span", { className: "chip edited" }, "edited"));
     this.meta.replaceChildren(...parts);
   }
 
   renderActions() {
     const { session } = this;
-    const isOpen = session.state === "open" && session.conflict === null;
+    const { phase, base, conflict } = session.state;
+    const isOpen = phase === "open" && conflict === null;
     for (const one of [this.saveButton, this.formatButton]) one.hidden = !isOpen;
-    this.discardButton.hidden = session.state !== "open" || !session.edited;
-    this.deleteButton.hidden = !isOpen || session.base === null || session.deleted;
+    this.discardButton.hidden = phase !== "open" || !session.edited;
+    this.deleteButton.hidden = !isOpen || base === null || session.deleted;
     this.saveButton.hidden = !isOpen || session.deleted;
-    this.saveButton.textContent = session.sending ? "Saving…" : session.base === null ? "Create" : "Save";
+    this.saveButton.textContent = session.sending ? "Saving…" : base === null ? "Create" : "Save";
     this.saveButton.setAttribute("aria-disabled", String(session.sending || !session.edited));
     this.deleteButton.disabled = session.sending;
     this.discardButton.disabled = session.sending;
@@ -134,32 +136,32 @@ export class DocumentView {
 
   renderBody() {
     const { session } = this;
+    const { phase, problem, conflict } = session.state;
     let content;
-    if (session.state === "loading") {
+    if (phase === "loading") {
       content = h("p", { className: "placeholder", role: "status" }, "Loading…");
-    } else if (session.state === "failed") {
+    } else if (phase === "failed") {
       content = h(
         "div",
         { className: "placeholder" },
-        h("p", null, session.problem?.message ?? "It could not be read."),
+        h("p", null, problem?.message ?? "It could not be read."),
         button("Try again", () => session.open(), { className: "primary" }),
       );
-    } else if (session.state === "missing") {
+    } else if (phase === "missing") {
       content = h(
         "div",
         { className: "placeholder" },
         h("p", null, "There is no entry under this key."),
         button("Create it", () => this.create(), { className: "primary" }),
       );
-    } else if (session.conflict !== null) {
+    } else if (conflict !== null) {
       content = this.conflictElement();
     } else {
       content = this.editor.element;
       this.renderEditor();
     }
-    const signature = `${session.state} ${session.problem?.message} ${session.conflict !== null}`;
-    if (content === this.body.firstChild || (session.state !== "open" && signature === this.bodyShown))
-      return;
+    const signature = `${phase} ${problem?.message} ${conflict !== null}`;
+    if (content === this.body.firstChild || (phase !== "open" && signature === this.bodyShown)) return;
     this.bodyShown = signature;
     this.body.replaceChildren(content);
     this.editor.follow();
@@ -170,7 +172,7 @@ export class DocumentView {
   conflictElement() {
     const { session } = this;
     const earlier = this.conflictView;
-    if (earlier?.conflict !== session.conflict) {
+    if (earlier?.conflict !== session.state.conflict) {
       this.conflictView = new ConflictView(session, () => this.finishConflict());
       if (earlier?.element.contains(document.activeElement))
         this.focusNext = this.conflictView.takeFocus(earlier);
@@ -189,9 +191,9 @@ export class DocumentView {
     const { syntax } = session;
     const verdict = syntax === undefined ? LARGE : session.text === "" ? "Type a JSON value." : "Valid JSON.";
     editor.showProblem(syntax, `${verdict} Ctrl+S saves, Tab leaves the field.`);
-    if (session.arrived !== this.highlighted) {
-      this.highlighted = session.arrived;
-      editor.highlight(session.arrived === null ? [] : placesOf(session));
+    if (session.state.arrived !== this.highlighted) {
+      this.highlighted = session.state.arrived;
+      editor.highlight(session.state.arrived === null ? [] : placesOf(session));
     }
   }
 
@@ -215,7 +217,7 @@ export class DocumentView {
     // What is on its way cannot be called back.
     if (this.session.sending) return;
     const draft = this.session.discard();
-    this.on.discarded(draft, `Your changes to ${this.session.key ?? "the new entry"} were discarded.`);
+    this.on.discarded(draft, `Your changes to ${this.session.state.key ?? "the new entry"} were discarded.`);
     this.focus();
   }
 
@@ -244,13 +246,13 @@ export class DocumentView {
     else if (what === "syntax") this.editor.goToProblem();
     else if (what === "conflict") this.conflictView?.focus();
     else if (what === "banner") this.element.querySelector(".banner button")?.focus();
-    else if (this.session.key === null) this.keyField.focus();
+    else if (this.session.state.key === null) this.keyField.focus();
     else this.heading.focus();
   }
 
   slots() {
     const { session } = this;
-    if (session.state !== "open") return [];
+    if (session.state.phase !== "open") return [];
     const news = [this.problemSlot(), this.deletedSlot(), this.staleSlot()].filter((slot) => slot !== null);
     // What was true before says nothing beside what is true now.
     const before = [
@@ -263,11 +265,10 @@ export class DocumentView {
 
   problemSlot() {
     const { session } = this;
-    const { problem } = session;
+    const { problem, conflict } = session.state;
     if (problem === null || problem.kind === "key") return null;
     if (problem.kind === "exists") return this.existsSlot(problem);
-    const retry =
-      problem.kind !== "syntax" && !problem.noRetry && session.conflict === null && !session.deleted;
+    const retry = problem.kind !== "syntax" && !problem.noRetry && conflict === null && !session.deleted;
     return banner("problem", problem.kind === "back" ? "info" : "bad", problem.message, {
       details: problem.kind === "network" ? this.whereKept() : undefined,
       actions: retry ? [[problem.kind === "back" ? "Save now" : "Try again", () => this.save()]] : [],
@@ -275,7 +276,7 @@ export class DocumentView {
   }
 
   whereKept() {
-    if (this.session.drafts.failed.size > 0)
+    if (this.session.keeping.drafts.failed.size > 0)
       return "Keep this page open: your text is nowhere else. It can be saved when the server is there again.";
     return "Your text is kept in this browser. It can be saved when the server is there again.";
   }
@@ -301,7 +302,8 @@ export class DocumentView {
     actions.push(
       session.edited ? ["Discard my text", () => this.discard()] : ["Close", () => this.on.close()],
     );
-    return banner("deleted", "warn", `Deleted by someone else (it was version ${session.base.version}).`, {
+    const { version } = session.state.base;
+    return banner("deleted", "warn", `Deleted by someone else (it was version ${version}).`, {
       details: session.edited ? "Your text is kept." : undefined,
       actions,
     });
@@ -309,8 +311,8 @@ export class DocumentView {
 
   staleSlot() {
     const { session } = this;
-    if (!session.stale || session.conflict !== null) return null;
-    const { base, current } = session;
+    const { base, current, conflict } = session.state;
+    if (!session.stale || conflict !== null) return null;
     const title =
       base === null
         ? "Created by someone else meanwhile."
@@ -327,16 +329,17 @@ export class DocumentView {
 
   mergeNow() {
     this.session.mergeNow();
-    if (this.session.conflict === null) this.editor.area.focus();
+    if (this.session.state.conflict === null) this.editor.area.focus();
   }
 
   restoredSlot() {
     const { session } = this;
-    if (session.restored === null || session.conflict !== null) return null;
-    const from = session.restored.version === null ? "" : `, made from version ${session.restored.version}`;
+    const { restored, conflict } = session.state;
+    if (restored === null || conflict !== null) return null;
+    const from = restored.version === null ? "" : `, made from version ${restored.version}`;
     return banner("restored", "info", `Your unsaved text was restored${from}.`, {
-      signature: session.restored.at,
-      when: session.restored.at,
+      signature: restored.at,
+      when: restored.at,
       actions: [
         ["Discard it", () => this.discard()],
         ["OK", () => this.dismiss("restored")],
@@ -346,7 +349,7 @@ export class DocumentView {
 
   otherSlots() {
     const { session } = this;
-    return session.others.map((draft) =>
+    return session.keeping.others.map((draft) =>
       banner(
         `other ${draft.name}`,
         "info",
@@ -359,17 +362,12 @@ export class DocumentView {
           actions: [
             ["Show it here", () => session.takeOther(draft.name)],
             draft.owner === "open"
-              ? ["Leave it", () => this.leaveOther(draft)]
+              ? ["Leave it", () => session.leaveOther(draft.name)]
               : ["Discard it", () => this.dropOther(draft)],
           ],
         },
       ),
     );
-  }
-
-  leaveOther(draft) {
-    this.session.others = this.session.others.filter((one) => one !== draft);
-    this.session.on.changed();
   }
 
   dropOther(draft) {
@@ -379,8 +377,8 @@ export class DocumentView {
 
   arrivedSlot() {
     const { session } = this;
-    const { arrived } = session;
-    if (arrived === null || session.conflict !== null) return null;
+    const { arrived, conflict } = session.state;
+    if (arrived === null || conflict !== null) return null;
     const changes = arrived.changes;
     if (arrived.saved && changes.length === 0) this.forgetSoon(arrived);
     return banner("arrived", arrived.saved ? "good" : "info", `${arrived.title}.`, {
@@ -396,10 +394,9 @@ export class DocumentView {
     if (this.forgetting === arrived) return;
     this.forgetting = arrived;
     const forget = () => {
-      if (this.session.arrived !== arrived) return;
+      if (this.session.state.arrived !== arrived) return;
       if (this.element.querySelector(".banners:hover, .banners:focus-within") === null) {
-        this.session.arrived = null;
-        this.session.on.changed();
+        this.session.dismiss("arrived");
       } else {
         setTimeout(forget, SAVED_MILLIS);
       }
@@ -408,8 +405,7 @@ export class DocumentView {
   }
 
   dismiss(what) {
-    this.session[what] = null;
-    this.session.on.changed();
+    this.session.dismiss(what);
     this.editor.area.focus();
   }
 }
@@ -421,7 +417,7 @@ function placesOf(session) {
   if (tree === undefined) return [];
   const { text, places } = prettyWithPlaces(tree);
   if (text !== session.text) return [];
-  return session.arrived.changes
+  return session.state.arrived.changes
     .map((change) => places.get(change.pointer))
     .filter((place) => place !== undefined);
 }

@@ -7,6 +7,8 @@ const MODIFIED_AT = "2026-01-02T03:04:05.678Z";
 export class FakeService {
   /** What was asked for: {method, path, headers, body}. */
   requests = [];
+  /** How many of them were looked at, though the answer may be held back or lost. */
+  answers = 0;
   #entries = new Map();
   #revision = 0;
   #cut = null;
@@ -86,6 +88,7 @@ export class FakeService {
       etag,
       body: text,
     } = this.#answer(method, decodeURIComponent(path.slice(4)), headers, body);
+    this.answers += 1;
     await this.#gates.answers;
     if (this.#cut === "answers") throw new TypeError("Failed to fetch");
     return new Response(status === 304 ? null : text, {

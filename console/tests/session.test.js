@@ -3,6 +3,7 @@
 
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
+import { setImmediate as tick } from "node:timers/promises";
 import { begin, openTab, open as openWith } from "./opened.js";
 
 let service;
@@ -20,13 +21,16 @@ describe("opening", () => {
   test("shows the entry over several lines, not edited", async () => {
     service.write("doc", '{"a":1.0}');
     const { session } = await open("doc");
-    assert.deepEqual([session.state, session.text, session.edited], ["open", '{\n  "a": 1.0\n}', false]);
-    assert.equal(session.base.version, "1");
+    assert.deepEqual(
+      [session.state.phase, session.text, session.edited],
+      ["open", '{\n  "a": 1.0\n}', false],
+    );
+    assert.equal(session.state.base.version, "1");
   });
 
   test("of a key that has no entry says so, until it is created", async () => {
     const { session } = await open("doc");
-    assert.equal(session.state, "missing");
+    assert.equal(session.state.phase, "missing");
     session.create();
     session.edit("1");
     await session.save();
@@ -37,10 +41,13 @@ describe("opening", () => {
     service.write("doc", "1");
     service.cut("requests");
     const { session, asked } = await open("doc");
-    assert.deepEqual([session.state, session.problem.kind, asked.unreachable], ["failed", "network", 1]);
+    assert.deepEqual(
+      [session.state.phase, session.state.problem.kind, asked.unreachable],
+      ["failed", "network", 1],
+    );
     service.cut(null);
     await session.back();
-    assert.deepEqual([session.state, session.text], ["open", "1"]);
+    assert.deepEqual([session.state.phase, session.text], ["open", "1"]);
   });
 });
 
@@ -53,8 +60,11 @@ describe("saving", () => {
     await session.save();
     assert.equal(service.text("doc"), "[1.00]");
     assert.equal(service.requests.at(-1).headers["If-Match"], etag);
-    assert.deepEqual([session.edited, session.base.version, isKept("doc")], [false, "2", false]);
-    assert.deepEqual([session.arrived.title, session.arrived.saved], ["Saved as version 2", true]);
+    assert.deepEqual([session.edited, session.state.base.version, isKept("doc")], [false, "2", false]);
+    assert.deepEqual(
+      [session.state.arrived.title, session.state.arrived.saved],
+      ["Saved as version 2", true],
+    );
     assert.ok(asked.said.at(-1).startsWith("Saved as version 2."));
   });
 
@@ -63,10 +73,10 @@ describe("saving", () => {
     const { session, asked } = await open("doc");
     session.edit("{");
     await session.save();
-    assert.deepEqual([service.writes, session.problem.kind, asked.focus], [0, "syntax", ["syntax"]]);
+    assert.deepEqual([service.writes, session.state.problem.kind, asked.focus], [0, "syntax", ["syntax"]]);
     assert.equal(session.syntax.line, 1);
     session.edit("{}");
-    assert.deepEqual([session.problem, session.syntax], [null, null]);
+    assert.deepEqual([session.state.problem, session.syntax], [null, null]);
   });
 
   test("is not done if nothing has changed, which is said", async () => {
@@ -75,7 +85,7 @@ describe("saving", () => {
     session.edit('{"a": 1}');
     await session.save();
     assert.equal(service.writes, 0);
-    assert.deepEqual([session.edited, session.arrived.saved], [false, true]);
+    assert.deepEqual([session.edited, session.state.arrived.saved], [false, true]);
   });
 
   test("leaves alone what is typed meanwhile: it is a change to what was saved", async () => {
@@ -88,7 +98,7 @@ describe("saving", () => {
     goOn();
     await saved;
     assert.deepEqual([service.text("doc"), session.text, session.edited], ["2", "3", true]);
-    assert.equal(session.base.version, "2");
+    assert.equal(session.state.base.version, "2");
     assert.ok(isKept("doc"));
   });
 
@@ -123,11 +133,11 @@ describe("a new entry", () => {
     session.edit("1");
     session.name("a/../b");
     await session.save();
-    assert.deepEqual([service.writes, session.problem.kind, asked.focus], [0, "key", ["key"]]);
+    assert.deepEqual([service.writes, session.state.problem.kind, asked.focus], [0, "key", ["key"]]);
     session.name("a/b");
-    assert.equal(session.problem, null);
+    assert.equal(session.state.problem, null);
     await session.save();
-    assert.deepEqual([service.text("a/b"), session.key, asked.named], ["1", "a/b", ["a/b"]]);
+    assert.deepEqual([service.text("a/b"), session.state.key, asked.named], ["1", "a/b", ["a/b"]]);
     assert.equal(drafts.keys().size, 0);
   });
 
@@ -138,8 +148,8 @@ describe("a new entry", () => {
     session.edit('"mine"');
     await session.save();
     assert.equal(service.text("taken"), '"theirs"');
-    assert.deepEqual([session.problem.kind, session.problem.key], ["exists", "taken"]);
-    assert.deepEqual([session.key, session.text, isKept("")], [null, '"mine"', true]);
+    assert.deepEqual([session.state.problem.kind, session.state.problem.key], ["exists", "taken"]);
+    assert.deepEqual([session.state.key, session.text, isKept("")], [null, '"mine"', true]);
     session.name("free");
     await session.save();
     assert.equal(service.text("free"), '"mine"');
@@ -154,7 +164,7 @@ describe("a new entry", () => {
     service.write("doc", "1");
     goOn();
     await saved;
-    assert.deepEqual([session.key, session.problem, session.edited], ["doc", null, false]);
+    assert.deepEqual([session.state.key, session.state.problem, session.edited], ["doc", null, false]);
   });
 });
 
@@ -165,11 +175,11 @@ describe("no answer comes", () => {
     session.edit("2");
     service.cut("answers");
     await session.save();
-    assert.deepEqual([session.problem.kind, session.edited, asked.unreachable], ["network", true, 1]);
+    assert.deepEqual([session.state.problem.kind, session.edited, asked.unreachable], ["network", true, 1]);
     assert.ok(isKept("doc"));
     service.cut(null);
     await session.back();
-    assert.deepEqual([session.problem, session.edited, session.base.version], [null, false, "2"]);
+    assert.deepEqual([session.state.problem, session.edited, session.state.base.version], [null, false, "2"]);
     assert.equal(service.writes, 1);
   });
 
@@ -181,11 +191,11 @@ describe("no answer comes", () => {
     await session.save();
     service.cut(null);
     await session.back();
-    assert.deepEqual([session.problem.kind, service.text("doc"), session.text], ["back", "1", "2"]);
+    assert.deepEqual([session.state.problem.kind, service.text("doc"), session.text], ["back", "1", "2"]);
     session.lost();
-    assert.equal(session.problem.kind, "network");
+    assert.equal(session.state.problem.kind, "network");
     await session.save();
-    assert.deepEqual([service.text("doc"), session.problem, session.edited], ["2", null, false]);
+    assert.deepEqual([service.text("doc"), session.state.problem, session.edited], ["2", null, false]);
   });
 
   test("though it was done, and more was typed: that is saved on top of it", async () => {
@@ -197,7 +207,7 @@ describe("no answer comes", () => {
     session.edit('{"a":3}');
     service.cut(null);
     await session.save();
-    assert.deepEqual([service.text("doc"), session.conflict, session.edited], ['{"a":3}', null, false]);
+    assert.deepEqual([service.text("doc"), session.state.conflict, session.edited], ['{"a":3}', null, false]);
   });
 
   test("though it was done, and more was typed: that stays a change to it", async () => {
@@ -209,7 +219,7 @@ describe("no answer comes", () => {
     session.edit("3");
     service.cut(null);
     await session.back();
-    assert.deepEqual([session.text, session.edited, session.base.version], ["3", true, "2"]);
+    assert.deepEqual([session.text, session.edited, session.state.base.version], ["3", true, "2"]);
     assert.equal(service.text("doc"), "2");
   });
 
@@ -258,7 +268,7 @@ describe("no answer comes", () => {
     await session.save();
     service.cut(null);
     await session.back();
-    assert.deepEqual([session.problem.kind, session.edited], ["back", true]);
+    assert.deepEqual([session.state.problem.kind, session.edited], ["back", true]);
     await session.save();
     assert.equal(service.text("doc"), '{"b":2,"a":1}');
   });
@@ -269,10 +279,10 @@ describe("no answer comes", () => {
     session.edit("2");
     service.refuse(503, "unavailable", "the service is busy");
     await session.save();
-    assert.equal(session.problem.message, "The server says: the service is busy");
+    assert.equal(session.state.problem.message, "The server says: the service is busy");
     assert.deepEqual([service.text("doc"), session.edited, isKept("doc")], ["1", true, true]);
     await session.save();
-    assert.deepEqual([service.text("doc"), session.problem], ["2", null]);
+    assert.deepEqual([service.text("doc"), session.state.problem], ["2", null]);
   });
 });
 
@@ -286,6 +296,19 @@ describe("changes that may have been missed", () => {
     service.delete("doc");
     await session.refresh();
     assert.ok(session.deleted);
+  });
+
+  test("are read again if the answer is older than what was heard of meanwhile", async () => {
+    service.write("doc", "1");
+    const { session } = await open("doc");
+    service.write("doc", "2");
+    const goOn = service.hold("answers");
+    const refreshed = session.refresh();
+    while (service.answers === 1) await tick();
+    session.event("put", service.write("doc", "3"));
+    goOn();
+    await refreshed;
+    assert.deepEqual([session.text, session.state.base.version], ["3", "3"]);
   });
 
   test("while something is being saved are read after that", async () => {
@@ -310,7 +333,7 @@ describe("a draft", () => {
     session.edit('{"a":2,"b":1}');
     service.write("doc", '{"a":1,"b":2}');
     const { session: next, asked } = await open("doc");
-    assert.deepEqual([next.text, next.restored.version, next.stale], ['{"a":2,"b":1}', "1", true]);
+    assert.deepEqual([next.text, next.state.restored.version, next.stale], ['{"a":2,"b":1}', "1", true]);
     assert.equal(asked.said.at(-1), "Your unsaved text was restored.");
     await next.save();
     assert.equal(service.text("doc"), '{"a":2,"b":2}');
@@ -323,7 +346,7 @@ describe("a draft", () => {
     session.edit("2");
     service.cut("requests");
     const { session: next } = await open("doc");
-    assert.deepEqual([next.state, next.text, next.problem.kind], ["open", "2", "network"]);
+    assert.deepEqual([next.state.phase, next.text, next.state.problem.kind], ["open", "2", "network"]);
   });
 
   test("is let go of when what was typed is what is there", async () => {
@@ -335,7 +358,7 @@ describe("a draft", () => {
     session.edit("2");
     service.write("doc", "2");
     const { session: next } = await open("doc");
-    assert.deepEqual([next.edited, next.restored, isKept("doc")], [false, null, false]);
+    assert.deepEqual([next.edited, next.state.restored, isKept("doc")], [false, null, false]);
   });
 
   test("is let go of when it is discarded, and can be had back", async () => {
@@ -353,16 +376,43 @@ describe("a draft", () => {
     const { session: there } = await open("doc", await openTab());
     there.edit('"there"');
     const { session } = await open("doc");
-    assert.deepEqual([session.text, session.others.length], ["1", 1]);
+    assert.deepEqual([session.text, session.keeping.others.length], ["1", 1]);
     session.edit('"here"');
-    session.takeOther(session.others[0].name);
+    session.takeOther(session.keeping.others[0].name);
     assert.equal(session.text, '"there"');
     assert.deepEqual(
-      session.others.map((draft) => draft.text),
+      session.keeping.others.map((draft) => draft.text),
       ['"here"'],
     );
-    session.dropOther(session.others[0].name);
-    assert.deepEqual(session.others, []);
+    session.dropOther(session.keeping.others[0].name);
+    assert.deepEqual(session.keeping.others, []);
+  });
+
+  test("of another tab stays that tab's when it is taken up", async () => {
+    service.write("doc", "1");
+    const { session: there } = await open("doc", await openTab());
+    there.edit('"there"');
+    const { session } = await open("doc");
+    const [{ name }] = session.keeping.others;
+    session.takeOther(name);
+    session.edit('"here"');
+    assert.ok(drafts.has(name));
+  });
+
+  test("is not taken up while it is being saved", async () => {
+    service.write("doc", "1");
+    const { session } = await open("doc");
+    session.edit("2");
+    const goOn = service.hold("answers");
+    const saved = session.save();
+    while (service.text("doc") !== "2") await tick();
+    session.edit("3");
+    const opening = open("doc");
+    while (service.requests.at(-1).method !== "GET") await tick();
+    goOn();
+    await saved;
+    const { session: next } = await opening;
+    assert.deepEqual([next.text, next.state.restored, next.keeping.others], ["2", null, []]);
   });
 
   test("of another tab that has saved it is not offered any more", async () => {
@@ -372,7 +422,7 @@ describe("a draft", () => {
     const { session } = await open("doc");
     await there.save();
     session.forgetGone();
-    assert.deepEqual(session.others, []);
+    assert.deepEqual(session.keeping.others, []);
   });
 });
 
@@ -384,13 +434,25 @@ describe("deleting", () => {
     assert.deepEqual([gone.etag, service.text("doc")], [etag, undefined]);
   });
 
+  test("is not taken for what somebody else has done", async () => {
+    service.write("doc", "1");
+    const { session, asked } = await open("doc");
+    const deletion = { ...session.state.base, revision: 2 };
+    const goOn = service.hold("answers");
+    const removed = session.remove();
+    session.event("delete", deletion);
+    goOn();
+    await removed;
+    assert.deepEqual([asked.said, session.deleted], [[], false]);
+  });
+
   test("does not delete what somebody else has changed meanwhile", async () => {
     service.write("doc", "1");
     const { session } = await open("doc");
     service.write("doc", "2");
     assert.equal(await session.remove(), undefined);
     assert.deepEqual([service.text("doc"), session.text], ["2", "2"]);
-    assert.equal(session.problem.message, "Not deleted: it was changed by someone else meanwhile.");
+    assert.equal(session.state.problem.message, "Not deleted: it was changed by someone else meanwhile.");
   });
 
   test("without an answer: it is not claimed to be done or not to be", async () => {
@@ -398,9 +460,9 @@ describe("deleting", () => {
     const { session } = await open("doc");
     service.cut("answers");
     await session.remove();
-    assert.match(session.problem.message, /Whether the entry was deleted is not known/);
+    assert.match(session.state.problem.message, /Whether the entry was deleted is not known/);
     service.cut(null);
     await session.refresh();
-    assert.deepEqual([session.deleted, session.problem], [true, null]);
+    assert.deepEqual([session.deleted, session.state.problem], [true, null]);
   });
 });

@@ -23,7 +23,7 @@ describe("somebody else saves", () => {
     const { session, asked } = await open("doc");
     session.event("put", service.write("doc", '{"a":1,"b":2}'));
     assert.equal(session.text, '{\n  "a": 1,\n  "b": 2\n}');
-    assert.deepEqual(pointers(session.arrived.changes), ["/b"]);
+    assert.deepEqual(pointers(session.state.arrived.changes), ["/b"]);
     assert.equal(asked.said.at(-1), "Someone else saved version 2. Changed: /b.");
     assert.equal(session.edited, false);
   });
@@ -33,7 +33,7 @@ describe("somebody else saves", () => {
     const { session } = await open("doc");
     session.edit('{"a":2}');
     session.event("put", service.write("doc", '{"a":3}'));
-    assert.deepEqual([session.text, session.stale, session.base.version], ['{"a":2}', true, "1"]);
+    assert.deepEqual([session.text, session.stale, session.state.base.version], ['{"a":2}', true, "1"]);
   });
 
   test("news that is older than what is known says nothing", async () => {
@@ -42,7 +42,7 @@ describe("somebody else saves", () => {
     const { session } = await open("doc");
     session.event("put", first);
     session.event("put", { ...service.write("other", "9"), key: "other" });
-    assert.deepEqual([session.text, session.base.version], ["2", "2"]);
+    assert.deepEqual([session.text, session.state.base.version], ["2", "2"]);
   });
 
   test("in another place: saving keeps both changes", async () => {
@@ -52,8 +52,8 @@ describe("somebody else saves", () => {
     service.write("doc", '{"a":1,"b":2}');
     await session.save();
     assert.equal(service.text("doc"), '{"a":2,"b":2}');
-    assert.equal(session.arrived.title, "Saved as version 3, with what someone else changed");
-    assert.deepEqual(pointers(session.arrived.changes), ["/b"]);
+    assert.equal(session.state.arrived.title, "Saved as version 3, with what someone else changed");
+    assert.deepEqual(pointers(session.state.arrived.changes), ["/b"]);
   });
 
   test("in another place: it can be merged before it is saved", async () => {
@@ -62,11 +62,11 @@ describe("somebody else saves", () => {
     session.edit('{"a":2,"b":1}');
     session.event("put", service.write("doc", '{"a":1,"b":2}'));
     session.mergeNow();
-    assert.equal(compact(session.base.tree), '{"a":1,"b":2}');
+    assert.equal(compact(session.state.base.tree), '{"a":1,"b":2}');
     assert.equal(session.text, '{\n  "a": 2,\n  "b": 2\n}');
     assert.deepEqual([session.edited, session.stale, service.writes], [true, false, 0]);
     await session.save();
-    assert.equal(session.arrived.title, "Saved as version 3, with what someone else changed");
+    assert.equal(session.state.arrived.title, "Saved as version 3, with what someone else changed");
   });
 
   test("the very same: there is nothing left to save", async () => {
@@ -74,7 +74,7 @@ describe("somebody else saves", () => {
     const { session } = await open("doc");
     session.edit('{"a":2}');
     session.event("put", service.write("doc", '{"a":2}'));
-    assert.deepEqual([session.edited, session.base.version, isKept("doc")], [false, "2", false]);
+    assert.deepEqual([session.edited, session.state.base.version, isKept("doc")], [false, "2", false]);
   });
 
   test("before the answer to what was saved has come: it is looked at after that", async () => {
@@ -88,8 +88,8 @@ describe("somebody else saves", () => {
     assert.equal(session.text, '{"a":2}');
     goOn();
     await saved;
-    assert.deepEqual([session.base.version, session.edited], ["3", false]);
-    assert.deepEqual(pointers(session.arrived.changes), ["/b"]);
+    assert.deepEqual([session.state.base.version, session.edited], ["3", false]);
+    assert.deepEqual(pointers(session.state.arrived.changes), ["/b"]);
   });
 
   test("while what was typed is on its way: what is typed meanwhile is merged, too", async () => {
@@ -138,7 +138,7 @@ describe("somebody else changes the same place", () => {
   test("nothing is written before all is decided", async () => {
     const { session, asked } = await inConflict();
     assert.equal(service.text("doc"), '{"a":3,"b":1,"c":3}');
-    assert.deepEqual(pointers(session.conflict.overlaps), ["/a"]);
+    assert.deepEqual(pointers(session.state.conflict.overlaps), ["/a"]);
     assert.deepEqual([session.settle(), asked.focus], [false, ["conflict"]]);
     const { writes } = service;
     await session.save();
@@ -156,7 +156,7 @@ describe("somebody else changes the same place", () => {
       assert.ok(session.settle());
       await session.save();
       assert.equal(service.text("doc"), `{"a":${value},"b":2,"c":3}`);
-      assert.deepEqual([session.conflict, session.edited], [null, false]);
+      assert.deepEqual([session.state.conflict, session.edited], [null, false]);
     });
   }
 
@@ -164,7 +164,7 @@ describe("somebody else changes the same place", () => {
     const { session } = await inConflict();
     session.choose("/a", "mine");
     session.event("put", service.write("doc", '{"a":3,"b":9}'));
-    assert.deepEqual(pointers(session.conflict.undecided), ["/b"]);
+    assert.deepEqual(pointers(session.state.conflict.undecided), ["/b"]);
     session.choose("/b", "theirs");
     session.settle();
     await session.save();
@@ -184,18 +184,18 @@ describe("somebody else changes the same place", () => {
     const { session } = await inConflict();
     session.choose("/a", "theirs");
     session.leaveConflict();
-    assert.deepEqual([session.conflict, session.text], [null, '{"a":2,"b":2}']);
+    assert.deepEqual([session.state.conflict, session.text], [null, '{"a":2,"b":2}']);
     session.mergeNow();
-    assert.deepEqual(session.conflict.undecided, []);
+    assert.deepEqual(session.state.conflict.undecided, []);
   });
 
   test("the page is closed: text, base and choices are there again", async () => {
     const { session } = await inConflict();
     session.choose("/a", "edit", "4");
-    session.keepDraftNow();
+    session.keeping.now();
     const { session: next } = await open("doc");
-    assert.deepEqual([next.text, next.base.version], ['{"a":2,"b":2}', "1"]);
-    assert.deepEqual(next.conflict.undecided, []);
+    assert.deepEqual([next.text, next.state.base.version], ['{"a":2,"b":2}', "1"]);
+    assert.deepEqual(next.state.conflict.undecided, []);
     next.settle();
     await next.save();
     assert.equal(service.text("doc"), '{"a":4,"b":2,"c":3}');
