@@ -45,7 +45,13 @@ const PAGE: &str = "index.html";
 
 const FILES: &[File] = &[
     file!("index.html", HTML),
-    file!("style.css", CSS),
+    file!("base.css", CSS),
+    file!("page.css", CSS),
+    file!("list.css", CSS),
+    file!("document.css", CSS),
+    file!("banners.css", CSS),
+    file!("editor.css", CSS),
+    file!("conflict.css", CSS),
     file!("icon.svg", SVG),
     file!("app.js", SCRIPT),
     file!("json.js", SCRIPT),

@@ -87,7 +87,7 @@ async fn a_copy_that_is_current_is_not_sent_again() {
 #[tokio::test]
 async fn head_says_what_get_would() {
     let api = Api::in_memory();
-    for path in ["/", "/console/style.css"] {
+    for path in ["/", "/console/base.css"] {
         let get = api.get(path).send().await;
         let head = api.call(Method::HEAD, path).send().await;
         assert_eq!(head.status.as_u16(), 200);
