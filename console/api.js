@@ -1,6 +1,6 @@
 // What the console asks of the service. Entries are {key, tree, version, revision, etag, modifiedAt}.
 
-import { MAX_DEPTH_LEVELS, compact, isWellFormed, parse } from "./json.js";
+import { compact, isWellFormed, MAX_DEPTH_LEVELS, parse } from "./json.js";
 import { urlOf } from "./place.js";
 
 /** An answer that says no: its status, its code, its sentence, and for 412 what stands (an entry or null). */
@@ -21,7 +21,11 @@ async function ask(path, options = {}) {
   let response;
   let text;
   try {
-    response = await fetch(urlOf(path), { cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MILLIS), ...options });
+    response = await fetch(urlOf(path), {
+      cache: "no-store",
+      signal: AbortSignal.timeout(PATIENCE_MILLIS),
+      ...options,
+    });
     text = await response.text();
   } catch {
     throw new Unreachable("The server cannot be reached.");
@@ -68,8 +72,10 @@ export function whyNoKey(key) {
   if (!isWellFormed(key)) return "The key has an unpaired surrogate.";
   const bytes = new TextEncoder().encode(key).length;
   if (bytes > 512) return `The key has ${bytes} bytes; 512 is the most.`;
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: it looks for them.
   if (/[\u0000-\u001f\u007f]/.test(key)) return "A key has no control characters.";
-  if (key.split("/").some((segment) => segment === "." || segment === "..")) return "No part of a key between slashes is . or ..";
+  if (key.split("/").some((segment) => segment === "." || segment === ".."))
+    return "No part of a key between slashes is . or ..";
   return undefined;
 }
 
@@ -112,7 +118,8 @@ export async function remove(key, etag) {
   try {
     return entryOf((await ask(pathOf(key), { method: "DELETE", headers: { "If-Match": etag } })).body);
   } catch (error) {
-    if (error instanceof Refused && error.status === 404) throw new Refused(412, error.code, error.message, null);
+    if (error instanceof Refused && error.status === 404)
+      throw new Refused(412, error.code, error.message, null);
     throw error;
   }
 }

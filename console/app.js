@@ -1,11 +1,11 @@
 // The page as a whole: what is open, the connection, the keyboard.
 
-import { Unreachable, put, whyNoKey } from "./api.js";
+import { put, Unreachable, whyNoKey } from "./api.js";
 import { DocumentView } from "./document.js";
 import { announce, h, refreshTimes } from "./dom.js";
 import { Drafts } from "./drafts.js";
 import { formatted } from "./json.js";
-import { ListView, hashOf } from "./list.js";
+import { hashOf, ListView } from "./list.js";
 import { urlOf } from "./place.js";
 import { Session } from "./session.js";
 import { Toast } from "./toast.js";
@@ -13,7 +13,12 @@ import { Watch } from "./watch.js";
 
 const byId = (id) => document.getElementById(id);
 const page = document.body;
-const STATUS = { connecting: "Connecting", connected: "Live", reconnecting: "Reconnecting", offline: "Offline" };
+const STATUS = {
+  connecting: "Connecting",
+  connected: "Live",
+  reconnecting: "Reconnecting",
+  offline: "Offline",
+};
 
 const toast = new Toast(byId("toast"));
 
@@ -51,7 +56,14 @@ const watch = new Watch({
     const before = element.dataset.status;
     element.dataset.status = status;
     byId("connection-words").textContent = STATUS[status];
-    if (status !== "connecting" && before !== "connecting") announce(status === "connected" ? "Connected again." : drafts.failed.size > 0 ? "The connection is lost." : "The connection is lost. What you type is kept.");
+    if (status !== "connecting" && before !== "connecting")
+      announce(
+        status === "connected"
+          ? "Connected again."
+          : drafts.failed.size > 0
+            ? "The connection is lost."
+            : "The connection is lost. What you type is kept.",
+      );
   },
 });
 
@@ -76,7 +88,7 @@ let listed = "";
 
 // What is watched: the list and the open entry.
 function watched() {
-  return [listed, session?.key ?? listed];
+  return [listed, session?.state.key ?? listed];
 }
 
 async function refreshSession() {
@@ -102,17 +114,18 @@ function keyOfHash() {
 /** Opens what the address names. */
 async function navigate(isFirst) {
   const asked = keyOfHash();
-  if (asked !== undefined && session !== null && asked.key === session.key) return;
+  if (asked !== undefined && session !== null && asked.key === session.state.key) return;
   view?.flush();
-  session?.keepDraftNow();
+  session?.keeping.now();
   if (session?.sending) leaving.add({ session, view });
-  const before = session?.key;
+  const before = session?.state.key;
   session = null;
   view = null;
   page.classList.toggle("has-open", asked !== undefined);
   list.show(asked?.key ?? null);
   document.title = asked === undefined ? "ifmatch" : `${asked.key ?? "New entry"} · ifmatch`;
-  const why = asked?.wrong ?? (asked?.key === undefined || asked.key === null ? undefined : whyNoKey(asked.key));
+  const why =
+    asked?.wrong ?? (asked?.key === undefined || asked.key === null ? undefined : whyNoKey(asked.key));
   if (asked === undefined || why !== undefined) {
     const hadFocus = byId("pane").contains(document.activeElement);
     showNothing(why);
@@ -124,11 +137,28 @@ async function navigate(isFirst) {
 
 function showNothing(why) {
   const words = why ?? "Choose an entry, or create one.";
-  byId("pane").replaceChildren(h("div", { className: "nothing" }, h("img", { src: urlOf("console/icon.svg"), alt: "", width: 48, height: 48 }), h("p", null, words), h("p", { className: "keys" }, h("kbd", null, "/"), " filters, ", h("kbd", null, "n"), " begins a new entry, ", h("kbd", null, "Ctrl+S"), " saves")));
+  byId("pane").replaceChildren(
+    h(
+      "div",
+      { className: "nothing" },
+      h("img", { src: urlOf("console/icon.svg"), alt: "", width: 48, height: 48 }),
+      h("p", null, words),
+      h(
+        "p",
+        { className: "keys" },
+        h("kbd", null, "/"),
+        " filters, ",
+        h("kbd", null, "n"),
+        " begins a new entry, ",
+        h("kbd", null, "Ctrl+S"),
+        " saves",
+      ),
+    ),
+  );
 }
 
 async function open(key, takeFocus) {
-  const left = key === null ? undefined : [...leaving].find((one) => one.session.key === key);
+  const left = key === null ? undefined : [...leaving].find((one) => one.session.state.key === key);
   if (left !== undefined) {
     leaving.delete(left);
     ({ session, view } = left);
@@ -181,7 +211,7 @@ async function open(key, takeFocus) {
   await mine.open();
   if (mine !== session) return;
   list.renderSoon();
-  if (takeFocus) shown.focus(mine.conflict === null ? undefined : "conflict");
+  if (takeFocus) shown.focus(mine.state.conflict === null ? undefined : "conflict");
 }
 
 /** What became of something that was being sent when it was left, unless all is well. */
@@ -190,16 +220,22 @@ function tellOfLeft(mine) {
   if (left === undefined) return;
   leaving.delete(left);
   list.renderSoon();
-  if (!mine.edited && mine.problem === null) return;
-  const name = mine.key ?? mine.typedKey;
-  const why = mine.problem?.message ?? "Someone else has changed it.";
-  toast.offer(mine.edited ? `${name} is not saved. ${why} Your text is kept.` : `${name}: ${why}`, "Open", () => {
-    location.hash = mine.key === null ? "#/new" : hashOf(mine.key);
-  });
+  if (!mine.edited && mine.state.problem === null) return;
+  const name = mine.state.key ?? mine.state.typedKey;
+  const why = mine.state.problem?.message ?? "Someone else has changed it.";
+  toast.offer(
+    mine.edited ? `${name} is not saved. ${why} Your text is kept.` : `${name}: ${why}`,
+    "Open",
+    () => {
+      location.hash = mine.state.key === null ? "#/new" : hashOf(mine.state.key);
+    },
+  );
 }
 
 async function undoDiscard(discarded, draft) {
-  const isHere = session === discarded || (session !== null && session.key === (draft.key === "" ? null : draft.key));
+  const isHere =
+    session === discarded ||
+    (session !== null && session.state.key === (draft.key === "" ? null : draft.key));
   const mine = isHere ? session : discarded;
   if (!isHere) {
     // The entry is not open any more: the draft goes back to where it is found when it is opened.
@@ -207,19 +243,15 @@ async function undoDiscard(discarded, draft) {
     location.hash = draft.key === "" ? "#/new" : hashOf(draft.key);
     return;
   }
-  if (mine.edited || mine.sending) {
-    mine.others.push({ ...draft, name: drafts.keep(draft), owner: "mine" });
-    view.render();
-    return;
-  }
-  mine.undoDiscard(draft);
-  view.editor.area.focus();
+  if (mine.undoDiscard(draft)) view.editor.area.focus();
 }
 
 function askToDelete(mine) {
   const dialog = byId("delete-dialog");
-  byId("delete-key").textContent = mine.key;
-  byId("delete-note").textContent = mine.edited ? "What you typed is kept as a draft in this browser." : "Others may be looking at it.";
+  byId("delete-key").textContent = mine.state.key;
+  byId("delete-note").textContent = mine.edited
+    ? "What you typed is kept as a draft in this browser."
+    : "Others may be looking at it.";
   byId("delete-confirm").onclick = async () => {
     dialog.close();
     const gone = await mine.remove();
@@ -243,11 +275,24 @@ async function bringBack(gone) {
     if (location.hash === from) location.hash = hashOf(gone.key);
   } catch (error) {
     // The notice goes away, and the value with it.
-    drafts.keep({ key: gone.key, etag: null, version: null, base: null, text: formatted(gone.tree), typedKey: "", conflict: false, choices: [] });
-    list.renderSoon();
-    toast.offer(`${gone.key} could not be brought back: ${error.message} Its value is kept as a draft.`, "Open", () => {
-      location.hash = hashOf(gone.key);
+    drafts.keep({
+      key: gone.key,
+      etag: null,
+      version: null,
+      base: null,
+      text: formatted(gone.tree),
+      typedKey: "",
+      conflict: false,
+      choices: [],
     });
+    list.renderSoon();
+    toast.offer(
+      `${gone.key} could not be brought back: ${error.message} Its value is kept as a draft.`,
+      "Open",
+      () => {
+        location.hash = hashOf(gone.key);
+      },
+    );
   }
 }
 
@@ -256,7 +301,7 @@ function onKey(event) {
   if ((event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase() === "s") {
     event.preventDefault();
     if (hasDialog) return;
-    if (session?.conflict) view.conflictView.tryFinish();
+    if (session?.state.conflict) view.conflictView.tryFinish();
     else session?.save();
     return;
   }
@@ -289,7 +334,7 @@ for (const event of ["pagehide", "visibilitychange"]) {
 }
 function keepAll() {
   view?.flush();
-  session?.keepDraftNow();
+  session?.keeping.now();
 }
 
 window.addEventListener("beforeunload", (event) => {

@@ -8,35 +8,70 @@ import { formatted, problemOf } from "./json.js";
 const LONGEST_SIDE = 20_000;
 
 export class ConflictView {
-  /** Shows session.conflict; finish() is called when all is chosen. */
+  /** Shows session.state.conflict; finish() is called when all is chosen. */
   constructor(session, finish) {
     this.session = session;
-    this.conflict = session.conflict;
+    this.conflict = session.state.conflict;
     this.finish = finish;
     const { overlaps, others, theirs } = this.conflict;
     const count = overlaps.length;
-    this.heading = h("h3", { tabIndex: -1 }, count === 1 ? "You both changed the same place" : `You both changed the same ${count} places`);
+    this.heading = h(
+      "h3",
+      { tabIndex: -1 },
+      count === 1 ? "You both changed the same place" : `You both changed the same ${count} places`,
+    );
     this.left = h("p", { className: "left", "aria-live": "polite" });
     this.done = button("Save merged", () => this.tryFinish(), { className: "primary" });
     this.items = overlaps.map((overlap, index) => new Choice(session, overlap, index));
-    const rest = others.length === 0 ? null : h("details", { className: "merged-in", open: others.length <= 4 }, h("summary", null, others.length === 1 ? "One more change of theirs merges by itself" : `${others.length} more changes of theirs merge by themselves`), changeList(others));
+    const rest =
+      others.length === 0
+        ? null
+        : h(
+            "details",
+            { className: "merged-in", open: others.length <= 4 },
+            h(
+              "summary",
+              null,
+              others.length === 1
+                ? "One more change of theirs merges by itself"
+                : `${others.length} more changes of theirs merge by themselves`,
+            ),
+            changeList(others),
+          );
     this.element = h(
       "section",
       { className: "conflict", "aria-label": "Conflict" },
-      h("div", { className: "conflict-scroll" },
+      h(
+        "div",
+        { className: "conflict-scroll" },
         this.heading,
-        h("p", { className: "lead" }, `Someone else saved version ${theirs.version} while you were editing. Nothing is lost: choose what stands.`),
+        h(
+          "p",
+          { className: "lead" },
+          `Someone else saved version ${theirs.version} while you were editing. Nothing is lost: choose what stands.`,
+        ),
         this.items.map((item) => item.element),
         rest,
       ),
-      h("footer", { className: "conflict-foot" }, this.left, h("div", { className: "actions" }, button("Back to my text", () => this.leave()), this.done)),
+      h(
+        "footer",
+        { className: "conflict-foot" },
+        this.left,
+        h(
+          "div",
+          { className: "actions" },
+          button("Back to my text", () => this.leave()),
+          this.done,
+        ),
+      ),
     );
   }
 
   render() {
     for (const item of this.items) item.render();
     const left = this.conflict.undecided.length;
-    const words = left === 0 ? "All decided." : left === 1 ? "One place to decide." : `${left} places to decide.`;
+    const words =
+      left === 0 ? "All decided." : left === 1 ? "One place to decide." : `${left} places to decide.`;
     if (this.left.textContent !== words) this.left.textContent = words;
     this.done.setAttribute("aria-disabled", String(left > 0));
   }
@@ -86,35 +121,66 @@ class Choice {
     Object.assign(this, { session, overlap, name: `overlap-${index}` });
     this.radios = {};
     const { base, theirs, mine, pointer } = overlap;
-    this.editor = new Editor({ label: `Own value for ${placeName(pointer)}, as JSON`, rows: 4, oninput: (text) => session.choose(pointer, "edit", text) });
-    this.outdated = h("p", { className: "outdated" }, "Theirs has changed since you wrote this. ", button("It still holds", () => this.pick("edit")));
+    this.editor = new Editor({
+      label: `Own value for ${placeName(pointer)}, as JSON`,
+      rows: 4,
+      oninput: (text) => session.choose(pointer, "edit", text),
+    });
+    this.outdated = h(
+      "p",
+      { className: "outdated" },
+      "Theirs has changed since you wrote this. ",
+      button("It still holds", () => this.pick("edit")),
+    );
     this.own = h("div", { className: "own" }, this.outdated, this.editor.element);
     this.element = h(
       "fieldset",
       { className: "overlap" },
       h("legend", null, h("code", { className: "pointer" }, placeName(pointer))),
-      h("p", { className: "before" }, h("span", { className: "label" }, "Before"), h("code", null, brief(base, 160))),
-      h("div", { className: "sides" }, this.side("theirs", "Theirs", theirs), this.side("mine", "Mine", mine)),
+      h(
+        "p",
+        { className: "before" },
+        h("span", { className: "label" }, "Before"),
+        h("code", null, brief(base, 160)),
+      ),
+      h(
+        "div",
+        { className: "sides" },
+        this.side("theirs", "Theirs", theirs),
+        this.side("mine", "Mine", mine),
+      ),
       h("div", { className: "edit-row" }, this.radio("edit", "Something else")),
       this.own,
     );
   }
 
   side(pick, title, tree) {
-    const value = tree === undefined ? h("p", { className: "absent" }, "removed") : h("pre", { className: "value", tabIndex: 0, role: "group", "aria-label": `${title}, value` }, shortened(tree));
+    const value =
+      tree === undefined
+        ? h("p", { className: "absent" }, "removed")
+        : h(
+            "pre",
+            { className: "value", tabIndex: 0, role: "group", "aria-label": `${title}, value` },
+            shortened(tree),
+          );
     return h("div", { className: `side ${pick}` }, this.radio(pick, title), value);
   }
 
   radio(pick, title) {
-    const radio = h("input", { type: "radio", name: this.name, value: pick, onchange: () => this.pick(pick) });
+    const radio = h("input", {
+      type: "radio",
+      name: this.name,
+      value: pick,
+      onchange: () => this.pick(pick),
+    });
     this.radios[pick] = radio;
     return h("label", { className: "pick" }, radio, h("span", null, title));
   }
 
   pick(pick) {
     const { pointer } = this.overlap;
-    const { text } = this.session.choices.get(pointer);
-    this.session.choose(pointer, pick, pick === "edit" ? text ?? this.start() : text);
+    const { text } = this.session.state.choices.get(pointer);
+    this.session.choose(pointer, pick, pick === "edit" ? (text ?? this.start()) : text);
     if (pick === "edit") this.editor.area.focus();
   }
 
@@ -124,7 +190,7 @@ class Choice {
   }
 
   render() {
-    const { pick, text, outdated } = this.session.choices.get(this.overlap.pointer);
+    const { pick, text, outdated } = this.session.state.choices.get(this.overlap.pointer);
     for (const [name, radio] of Object.entries(this.radios)) {
       radio.checked = name === pick;
       radio.closest("label").parentElement.classList.toggle("picked", name === pick);
@@ -138,7 +204,7 @@ class Choice {
   }
 
   focus() {
-    const { pick } = this.session.choices.get(this.overlap.pointer);
+    const { pick } = this.session.state.choices.get(this.overlap.pointer);
     if (pick === "edit" && this.outdated.hidden) this.editor.goToProblem();
     else if (pick === "edit") this.outdated.querySelector("button").focus();
     else this.radios.theirs.focus();

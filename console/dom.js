@@ -63,7 +63,9 @@ export function refreshTimes() {
 export function brief(tree, characters = 80) {
   if (tree === undefined) return "nothing";
   const text = compactStart(tree, characters + 1);
-  return text.length > characters ? `${text.slice(0, characters - 1).replace(/[\ud800-\udbff]$/, "")}…` : text;
+  return text.length > characters
+    ? `${text.slice(0, characters - 1).replace(/[\ud800-\udbff]$/, "")}…`
+    : text;
 }
 
 /** A pointer for people. */
@@ -73,17 +75,19 @@ export function placeName(pointer) {
 
 /** A list of changes: where, what was there, what is there. */
 export function changeList(changes) {
-  const shown = changes.slice(0, 20).map(({ pointer, from, to }) =>
-    h(
-      "li",
-      null,
-      h("code", { className: "pointer" }, placeName(pointer)),
-      " ",
-      from === undefined ? h("span", { className: "verb" }, "added") : h("del", null, brief(from, 48)),
-      " ",
-      to === undefined ? h("span", { className: "verb" }, "removed") : h("ins", null, brief(to, 48)),
-    ),
-  );
+  const shown = changes
+    .slice(0, 20)
+    .map(({ pointer, from, to }) =>
+      h(
+        "li",
+        null,
+        h("code", { className: "pointer" }, placeName(pointer)),
+        " ",
+        from === undefined ? h("span", { className: "verb" }, "added") : h("del", null, brief(from, 48)),
+        " ",
+        to === undefined ? h("span", { className: "verb" }, "removed") : h("ins", null, brief(to, 48)),
+      ),
+    );
   if (changes.length > 20) shown.push(h("li", null, `and ${changes.length - 20} more`));
   return h("ul", { className: "changes" }, shown);
 }
@@ -107,9 +111,12 @@ export class Slots {
       let known = this.shown.get(name);
       if (known?.signature !== signature) {
         const element = make();
-        const focused = known?.element.contains(document.activeElement) ? document.activeElement.textContent : undefined;
+        const focused = known?.element.contains(document.activeElement)
+          ? document.activeElement.textContent
+          : undefined;
         if (known !== undefined) known.element.replaceWith(element);
-        if (focused !== undefined) [...element.querySelectorAll("button")].find((one) => one.textContent === focused)?.focus();
+        if (focused !== undefined)
+          [...element.querySelectorAll("button")].find((one) => one.textContent === focused)?.focus();
         known = { signature, element };
         this.shown.set(name, known);
       }

@@ -91,7 +91,8 @@ export class Drafts {
   drop(name) {
     this.unkept.delete(name);
     this.failed.delete(name);
-    if (this.stored.has(name) || this.attempt(() => localStorage.getItem(name)) === NAME_ONLY) this.forget(name);
+    if (this.stored.has(name) || this.attempt(() => localStorage.getItem(name)) === NAME_ONLY)
+      this.forget(name);
     this.attempt(() => localStorage.removeItem(name));
     this.tell();
   }
@@ -145,7 +146,9 @@ export class Drafts {
 
   names() {
     const kept = this.attempt(() => Object.keys(localStorage)) ?? [];
-    return [...new Set([...kept, ...this.stored, ...this.unkept.keys()])].filter((name) => name.startsWith(PREFIX));
+    return [...new Set([...kept, ...this.stored, ...this.unkept.keys()])].filter((name) =>
+      name.startsWith(PREFIX),
+    );
   }
 
   /** A browser may refuse any use of its storage. */
@@ -179,7 +182,9 @@ function held(tab) {
       resolve(true);
       return new Promise(() => {});
     };
-    navigator.locks.request(LOCK + tab, { signal: AbortSignal.timeout(WAIT_MILLIS) }, hold).catch(() => resolve(false));
+    navigator.locks
+      .request(LOCK + tab, { signal: AbortSignal.timeout(WAIT_MILLIS) }, hold)
+      .catch(() => resolve(false));
   });
 }
 
@@ -191,5 +196,7 @@ function ownerAmong(open, tab) {
 async function openTabs() {
   if (navigator.locks === undefined) return undefined;
   const { held: locks } = await navigator.locks.query();
-  return new Set(locks.filter((lock) => lock.name.startsWith(LOCK)).map((lock) => lock.name.slice(LOCK.length)));
+  return new Set(
+    locks.filter((lock) => lock.name.startsWith(LOCK)).map((lock) => lock.name.slice(LOCK.length)),
+  );
 }

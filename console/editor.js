@@ -25,12 +25,28 @@ export class Editor {
   constructor({ label, rows, oninput, oninputlater }) {
     made += 1;
     const hint = `editor-hint-${made}`;
-    Object.assign(this, { oninput, oninputlater, places: [], problem: null, lines: 1, size: 0, timer: 0, since: undefined });
+    Object.assign(this, {
+      oninput,
+      oninputlater,
+      places: [],
+      problem: null,
+      lines: 1,
+      size: 0,
+      timer: 0,
+      since: undefined,
+    });
     this.gutter = h("pre", { className: "gutter", "aria-hidden": "true" }, "1");
     this.marks = h("div", { className: "marks", "aria-hidden": "true" });
     this.area = h("textarea", {
-      className: "code", spellcheck: false, autocomplete: "off", wrap: "off", rows: rows ?? 3,
-      "aria-label": label, "aria-describedby": hint, autocapitalize: "off", autocorrect: "off",
+      className: "code",
+      spellcheck: false,
+      autocomplete: "off",
+      wrap: "off",
+      rows: rows ?? 3,
+      "aria-label": label,
+      "aria-describedby": hint,
+      autocapitalize: "off",
+      autocorrect: "off",
       oninput: () => this.changed(),
       onblur: () => this.flush(),
       onscroll: () => this.follow(),
@@ -38,7 +54,12 @@ export class Editor {
       onpaste: (event) => this.paste(event),
     });
     this.status = h("p", { className: "editor-status", id: hint });
-    this.frame = h("div", { className: "editor-frame" }, this.gutter, h("div", { className: "editor-text" }, this.marks, this.area));
+    this.frame = h(
+      "div",
+      { className: "editor-frame" },
+      this.gutter,
+      h("div", { className: "editor-text" }, this.marks, this.area),
+    );
     this.element = h("div", { className: "editor" }, this.frame, this.status);
     new ResizeObserver(() => this.follow()).observe(this.frame);
   }
@@ -90,7 +111,8 @@ export class Editor {
   scrollTo(line) {
     const top = line * this.lineHeight();
     const { scrollTop, clientHeight } = this.area;
-    if (top < scrollTop || top > scrollTop + clientHeight - 2 * this.lineHeight()) this.area.scrollTop = top - clientHeight / 3;
+    if (top < scrollTop || top > scrollTop + clientHeight - 2 * this.lineHeight())
+      this.area.scrollTop = top - clientHeight / 3;
     this.follow();
   }
 
@@ -136,7 +158,15 @@ export class Editor {
 
   // A new line begins where the one above does. Tab is left to leave the field.
   key(event) {
-    if (event.key !== "Enter" || event.ctrlKey || event.metaKey || event.altKey || event.isComposing || this.isLarge) return;
+    if (
+      event.key !== "Enter" ||
+      event.ctrlKey ||
+      event.metaKey ||
+      event.altKey ||
+      event.isComposing ||
+      this.isLarge
+    )
+      return;
     const { value, selectionStart } = this.area;
     const before = value.slice(value.lastIndexOf("\n", selectionStart - 1) + 1, selectionStart);
     const indent = /^ */.exec(before)[0] + (/[[{]\s*$/.test(before) ? "  " : "");
@@ -198,11 +228,14 @@ export class Editor {
   number(scrollTop) {
     const height = this.lineHeight();
     const first = height > 0 ? Math.min(Math.floor(scrollTop / height), this.lines - 1) : 0;
-    const last = height > 0 ? Math.min(this.lines, first + Math.ceil(this.area.clientHeight / height) + 2) : 1;
+    const last =
+      height > 0 ? Math.min(this.lines, first + Math.ceil(this.area.clientHeight / height) + 2) : 1;
     const signature = `${first} ${last}`;
     if (signature !== this.numbered) {
       this.numbered = signature;
-      this.gutter.textContent = Array.from({ length: last - first }, (_, index) => first + index + 1).join("\n");
+      this.gutter.textContent = Array.from({ length: last - first }, (_, index) => first + index + 1).join(
+        "\n",
+      );
     }
     this.gutter.style.transform = `translateY(${first * height - scrollTop}px)`;
   }

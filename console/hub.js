@@ -40,7 +40,15 @@ export class Hub {
 
   /** Serves the tab at the other end of a port. */
   connect(port) {
-    const tab = { port, prefix: undefined, round: 0, isHidden: false, silentTicks: 0, isSeen: true, hasMissed: false };
+    const tab = {
+      port,
+      prefix: undefined,
+      round: 0,
+      isHidden: false,
+      silentTicks: 0,
+      isSeen: true,
+      hasMissed: false,
+    };
     this.tabs.add(tab);
     port.addEventListener("message", ({ data }) => this.receive(tab, data));
     // Not every browser says so when the other end is gone.
@@ -168,7 +176,8 @@ export class Hub {
     source.onerror = () => {
       if (this.source === source) this.fail();
     };
-    for (const kind of ["put", "delete"]) source.addEventListener(kind, (message) => this.dispatch(kind, message));
+    for (const kind of ["put", "delete"])
+      source.addEventListener(kind, (message) => this.dispatch(kind, message));
     source.addEventListener("reset", (message) => {
       this.id = message.lastEventId;
       this.reset();
@@ -245,7 +254,10 @@ function keyOf(data) {
 
 async function isThere() {
   try {
-    await fetch(urlOf("health/live"), { cache: "no-store", signal: AbortSignal.timeout(PULSE_PATIENCE_MILLIS) });
+    await fetch(urlOf("health/live"), {
+      cache: "no-store",
+      signal: AbortSignal.timeout(PULSE_PATIENCE_MILLIS),
+    });
     return true;
   } catch {
     return false;

@@ -59,9 +59,14 @@ export function problemOf(text) {
 
 const WHITE = /[ \t\n\r]*/y;
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: no string in JSON has them as they are.
 const PLAIN = /[^"\\\u0000-\u001f]*/y;
 const WORD = /[A-Za-z0-9_$.+-]+/y;
-const WORDS = new Map([["true", true], ["false", false], ["null", null]]);
+const WORDS = new Map([
+  ["true", true],
+  ["false", false],
+  ["null", null],
+]);
 const ESCAPES = { '"': '"', "\\": "\\", "/": "/", b: "\b", f: "\f", n: "\n", r: "\r", t: "\t" };
 
 class Reader {
@@ -74,7 +79,8 @@ class Reader {
     if (this.at === this.text.length) this.fail("the text is empty, and a JSON value is needed");
     const tree = this.value();
     this.skip();
-    if (this.at < this.text.length) this.fail(`nothing may follow the value, but ${shown(this.text, this.at)} does`);
+    if (this.at < this.text.length)
+      this.fail(`nothing may follow the value, but ${shown(this.text, this.at)} does`);
     return tree;
   }
 
@@ -87,10 +93,18 @@ class Reader {
     const word = this.take(WORD);
     if (WORDS.has(word)) return WORDS.get(word);
     this.at = start;
-    if (word === "") this.fail(first === undefined ? "the text ends where a value is expected" : `a value is expected, not ${shown(this.text, start)}`);
+    if (word === "")
+      this.fail(
+        first === undefined
+          ? "the text ends where a value is expected"
+          : `a value is expected, not ${shown(this.text, start)}`,
+      );
     const digits = this.take(NUMBER);
     this.at = start;
-    if (digits !== word) this.fail(/^[-+.0-9]/.test(word) ? `${word} is not a number in JSON` : `${word} is not a value in JSON`);
+    if (digits !== word)
+      this.fail(
+        /^[-+.0-9]/.test(word) ? `${word} is not a number in JSON` : `${word} is not a value in JSON`,
+      );
     this.at += digits.length;
     return new Digits(digits);
   }
@@ -126,7 +140,9 @@ class Reader {
       const name = this.string();
       if (this.isDistinct && members.has(name)) {
         this.at = start;
-        this.fail(`the member ${JSON.stringify(name)} is there twice in this object, and only one can be saved`);
+        this.fail(
+          `the member ${JSON.stringify(name)} is there twice in this object, and only one can be saved`,
+        );
       }
       this.skip();
       if (!this.eat(":")) this.fail("a colon is expected after the name of a member");
@@ -154,7 +170,8 @@ class Reader {
         this.at = start;
         this.fail("this string has no closing quote");
       }
-      if (this.text[this.at] !== "\\") this.fail("a line break or control character in a string must be written as an escape");
+      if (this.text[this.at] !== "\\")
+        this.fail("a line break or control character in a string must be written as an escape");
       string += this.escape();
     }
     if (!isWellFormed(string)) {
@@ -226,7 +243,8 @@ export function compact(tree) {
 /** As much of the compact text as makes this many characters, and perhaps more. The rest of a large tree is not looked at. */
 export function compactStart(tree, characters) {
   const isArray = Array.isArray(tree);
-  if (!isArray && !(tree instanceof Map)) return compact(typeof tree === "string" ? tree.slice(0, characters) : tree);
+  if (!isArray && !(tree instanceof Map))
+    return compact(typeof tree === "string" ? tree.slice(0, characters) : tree);
   let text = isArray ? "[" : "{";
   for (const [name, member] of isArray ? tree.entries() : tree) {
     if (text.length >= characters) return text;
@@ -364,7 +382,11 @@ export function child(pointer, name) {
 export function same(one, other) {
   if (one instanceof Digits) return other instanceof Digits && one.text === other.text;
   if (Array.isArray(one)) {
-    return Array.isArray(other) && one.length === other.length && one.every((item, index) => same(item, other[index]));
+    return (
+      Array.isArray(other) &&
+      one.length === other.length &&
+      one.every((item, index) => same(item, other[index]))
+    );
   }
   if (one instanceof Map) {
     if (!(other instanceof Map) || one.size !== other.size) return false;

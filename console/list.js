@@ -22,7 +22,18 @@ function compareKeys(one, other) {
 export class ListView {
   /** on.reading(prefix) hears of each list before it is asked for, on.loaded(since) when it is there, on.failed(error) if it does not come. */
   constructor({ place, unsaved, status, filter, drafts, on }) {
-    Object.assign(this, { place, unsaved, status, filter, drafts, on, items: [], next: null, prefix: "", open: null });
+    Object.assign(this, {
+      place,
+      unsaved,
+      status,
+      filter,
+      drafts,
+      on,
+      items: [],
+      next: null,
+      prefix: "",
+      open: null,
+    });
     Object.assign(this, { rows: new Map(), round: 0, heard: null, wanted: PAGE, state: "loading" });
     filter.addEventListener("input", () => {
       clearTimeout(this.pause);
@@ -81,7 +92,8 @@ export class ListView {
     this.loadingMore = false;
     this.render();
     const first = this.rows.get(this.items[length]?.key);
-    if (document.activeElement === this.more || document.activeElement === document.body) first?.firstChild.focus();
+    if (document.activeElement === this.more || document.activeElement === document.body)
+      first?.firstChild.focus();
   }
 
   // A page may have been read before a change of which the watch told first.
@@ -164,7 +176,8 @@ export class ListView {
       if (!keep.has(key)) row.remove();
     }
     this.rows = keep;
-    if (focusedKey !== undefined && document.activeElement === document.body) keep.get(focusedKey)?.firstChild.focus();
+    if (focusedKey !== undefined && document.activeElement === document.body)
+      keep.get(focusedKey)?.firstChild.focus();
     this.more.hidden = this.next === null || this.state !== "loaded";
     this.more.textContent = this.loadingMore ? "Loading…" : "Show more";
     this.renderUnsaved(draftKeys);
@@ -180,7 +193,20 @@ export class ListView {
     this.unsavedShown = signature;
     this.unsaved.hidden = keys.length === 0;
     const links = keys.map((key) =>
-      h("li", null, h("a", { href: key === "" ? "#/new" : hashOf(key), className: "row", "aria-current": key === this.open ? "true" : undefined }, h("span", { className: "row-key" }, key === "" ? "New entry" : key), h("span", { className: "row-meta" }, h("span", { className: "draft-mark" }, "draft")))),
+      h(
+        "li",
+        null,
+        h(
+          "a",
+          {
+            href: key === "" ? "#/new" : hashOf(key),
+            className: "row",
+            "aria-current": key === this.open ? "true" : undefined,
+          },
+          h("span", { className: "row-key" }, key === "" ? "New entry" : key),
+          h("span", { className: "row-meta" }, h("span", { className: "draft-mark" }, "draft")),
+        ),
+      ),
     );
     this.unsaved.replaceChildren(h("h2", { className: "list-title" }, "Not saved"), h("ul", null, links));
   }
@@ -192,7 +218,18 @@ export class ListView {
       { href: hashOf(item.key), className: "row", "aria-current": isOpen ? "true" : undefined },
       h("span", { className: "row-key" }, item.key),
       h("span", { className: "row-value" }, item.brief),
-      h("span", { className: "row-meta" }, h("span", null, h("span", { className: "visually-hidden" }, "version "), h("span", { "aria-hidden": "true" }, "v"), item.version), hasDraft ? h("span", { className: "draft-mark" }, "draft") : timeElement(item.modifiedAt)),
+      h(
+        "span",
+        { className: "row-meta" },
+        h(
+          "span",
+          null,
+          h("span", { className: "visually-hidden" }, "version "),
+          h("span", { "aria-hidden": "true" }, "v"),
+          item.version,
+        ),
+        hasDraft ? h("span", { className: "draft-mark" }, "draft") : timeElement(item.modifiedAt),
+      ),
     );
     const row = h("li", { className: item.fresh ? "fresh" : "" }, link);
     row.dataset.key = item.key;
@@ -204,14 +241,17 @@ export class ListView {
     let words = "";
     if (this.state === "loading") words = "Loading…";
     else if (this.state === "failed") words = this.problem;
-    else if (this.items.length === 0) words = this.prefix === "" ? "No entries yet." : `No key begins with “${this.prefix}”.`;
-    else words = `${this.items.length}${this.next === null ? "" : "+"} ${this.items.length === 1 && this.next === null ? "entry" : "entries"}`;
+    else if (this.items.length === 0)
+      words = this.prefix === "" ? "No entries yet." : `No key begins with “${this.prefix}”.`;
+    else
+      words = `${this.items.length}${this.next === null ? "" : "+"} ${this.items.length === 1 && this.next === null ? "entry" : "entries"}`;
     const signature = `${this.state} ${words}`;
     if (signature === this.statusShown) return;
     this.statusShown = signature;
     const parts = [h("span", null, words)];
     if (this.state === "failed") parts.push(button("Try again", () => this.load()));
-    if (this.state === "loaded" && this.items.length === 0 && this.prefix === "") parts.push(h("a", { className: "button primary", href: "#/new" }, "Create the first"));
+    if (this.state === "loaded" && this.items.length === 0 && this.prefix === "")
+      parts.push(h("a", { className: "button primary", href: "#/new" }, "Create the first"));
     this.status.replaceChildren(...parts);
     this.status.classList.toggle("is-empty", this.items.length === 0);
   }

@@ -12,14 +12,19 @@ export class Conflict {
   constructor({ base, mine, theirs, overlaps, choices }) {
     Object.assign(this, { base, mine, theirs, overlaps, choices, known: new Map() });
     for (const { pointer, ...values } of overlaps) {
-      const sides = compact([values.theirs, values.mine].map((value) => (value === undefined ? [] : [value])));
+      const sides = compact(
+        [values.theirs, values.mine].map((value) => (value === undefined ? [] : [value])),
+      );
       const choice = choices.get(pointer);
       if (choice?.sides === sides) continue;
       const isTyped = choice?.pick === "edit";
       choices.set(pointer, { pick: isTyped ? "edit" : null, text: choice?.text, sides, outdated: isTyped });
     }
     /** What they changed besides, which merges by itself. */
-    this.others = differences(mine, this.mergedAs((overlap) => overlap.mine));
+    this.others = differences(
+      mine,
+      this.mergedAs((overlap) => overlap.mine),
+    );
   }
 
   /** Sets what becomes of an overlap: "theirs", "mine" or "edit" with a text. */
@@ -38,7 +43,8 @@ export class Conflict {
 
   // Asked at each key anywhere in the conflict, so it is found out once a text.
   isJson(pointer, text) {
-    if (this.known.get(pointer)?.text !== text) this.known.set(pointer, { text, isJson: parseOrNothing(text) !== undefined });
+    if (this.known.get(pointer)?.text !== text)
+      this.known.set(pointer, { text, isJson: parseOrNothing(text) !== undefined });
     return this.known.get(pointer).isJson;
   }
 

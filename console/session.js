@@ -1,689 +1,423 @@
-// One entry while it is open: what was read, what was typed, what others did meanwhile, and how these
-// come together. Knows nothing of the page.
-//
-//   base      the entry that the text was made from; null for an entry that does not exist yet
-//   current   the entry as it stands, as far as known; null if there is none
-//   shown     the text of base, so that text !== shown tells that something was typed
-//   unknown   a value that was sent and never answered for
+// One entry while it is open: what was typed, what others do meanwhile, and how these come together. Knows
+// nothing of the page, which shows its state and is told when that changes.
 
-import { Refused, Unreachable, put, read, remove, whyNoKey } from "./api.js";
-import { check } from "./checker.js";
-import { SyntaxProblem, compact, formatted, parse, parseOrNothing, parseTyped, problemOf, same } from "./json.js";
-import { differences, merge } from "./merge.js";
-import { Conflict } from "./overlaps.js";
-
-/** From here on a draft is kept when typing pauses, and not at each key. */
-const LARGE_TEXT = 20_000;
-const PAUSE_MILLIS = 150;
+import { Refused, read, Unreachable } from "./api.js";
+import { Verdict } from "./checker.js";
+import { parseOrNothing, parseTyped, SyntaxProblem } from "./json.js";
+import { asMine, Keeping } from "./keeping.js";
+import { merge } from "./merge.js";
+import { Saving } from "./saving.js";
+import * as states from "./state.js";
 
 export class Session {
+  // What was typed in a large text is read when it is asked for.
+  #readText = null;
+  // A change that was heard of while it could not be looked at.
+  #heard = null;
   // How often something was learnt of the entry, and whether a change of it may have been missed.
-  learnt = 0;
-  isDoubted = false;
+  #learnt = 0;
+  #isDoubted = false;
 
   /**
    * A session for a key, or null for an entry that is still to be named. on.changed() asks to be shown
    * anew, on.say(sentence) to be read out, on.named(key), on.unreachable(), on.focus(what) are as they say.
    */
   constructor(key, drafts, on) {
-    Object.assign(this, { key, drafts, on, state: "loading", base: null, current: null, typed: "", later: null, shown: "" });
-    Object.assign(this, { typedKey: "", problem: null, arrived: null, restored: null, others: [], conflict: null });
-    Object.assign(this, { choices: new Map(), sending: false, saveAgain: false, unknown: undefined, revision: 0, heard: null, draftName: undefined, mergedIn: [] });
+    this.on = on;
+    /** What state.js says. Of a large text it may be behind: see `text`. */
+    this.state = states.loading(key);
+    this.keeping = new Keeping(drafts, () => this.latest());
+    this.saving = new Saving(this);
+    this.verdict = new Verdict(() => on.changed());
+  }
+
+  /** Goes over to another state, or to one with these changes. */
+  become(changes) {
+    this.state = { ...this.state, ...changes };
+  }
+
+  /** The state with all that was typed. */
+  latest() {
+    if (this.#readText !== null) {
+      this.become({ text: this.#readText() });
+      this.#readText = null;
+      queueMicrotask(() => {
+        this.keeping.soon();
+        this.on.changed();
+      });
+    }
+    return this.state;
   }
 
   /** What was typed. Of a large text it is fetched from where it is typed, when it is asked for. */
   get text() {
-    if (this.later !== null) {
-      this.text = this.later();
-      queueMicrotask(() => {
-        this.keepDraft();
-        this.on.changed();
-      });
-    }
-    return this.typed;
-  }
-
-  set text(text) {
-    this.later = null;
-    this.typed = text;
+    return this.latest().text;
   }
 
   /** Something was typed that nobody has looked at yet. */
   get hasMore() {
-    return this.later !== null;
+    return this.#readText !== null;
   }
 
+  /** There is something that is not saved. */
   get edited() {
-    return this.hasMore || this.text !== this.shown || (this.key === null && this.typedKey !== "");
+    return this.hasMore || states.isEdited(this.state);
   }
 
-  /** Somebody else's version stands. */
+  /** Somebody else's version is the current one. */
   get stale() {
-    return this.current !== null && this.current.etag !== this.base?.etag;
+    return states.isStale(this.state);
   }
 
+  /** The entry is gone. */
   get deleted() {
-    return this.base !== null && this.current === null;
+    return states.isDeleted(this.state);
+  }
+
+  /** Something was sent and is not answered yet. */
+  get sending() {
+    return this.saving.isUnderWay;
   }
 
   /** Where the text is not JSON, or null; undefined as long as that is not known. */
   get syntax() {
     if (this.hasMore) return undefined;
-    const { text } = this;
-    if (text === this.shown) return null;
-    if (this.checked?.text === text) return this.checked.problem;
-    if (text.length <= LARGE_TEXT) {
-      this.checked = { text, problem: problemOf(text) };
-      return this.checked.problem;
-    }
-    if (this.checking !== text) this.checkLater(text);
-    return undefined;
+    const { text, shown } = this.state;
+    return text === shown ? null : this.verdict.of(text);
   }
 
-  async checkLater(text) {
-    this.checking = text;
-    const problem = await check(text);
-    if (this.checking !== text) return;
-    this.checking = undefined;
-    this.checked = { text, problem };
-    this.on.changed();
-  }
-
+  /** Reads the entry, and takes up a draft of it. */
   async open() {
-    this.state = "loading";
-    this.problem = null;
+    this.become({ phase: "loading", problem: null });
     this.on.changed();
-    const draft = await this.findDraft();
+    const { key } = this.state;
+    const draft = await this.keeping.find(key);
     let entry = null;
     try {
-      if (this.key !== null) entry = await read(this.key);
+      if (key !== null) entry = await read(key);
     } catch (error) {
-      if (draft !== undefined) {
-        this.restore(draft, undefined);
-      } else {
-        this.state = "failed";
-      }
-      this.problem = this.problemOf(error);
+      if (draft === undefined) this.become({ phase: "failed" });
+      else this.#restore(draft, undefined);
+      this.become({ problem: this.problemOf(error) });
       this.on.changed();
       return;
     }
-    this.revision = Math.max(this.revision, entry?.revision ?? 0);
-    if (draft !== undefined) {
-      this.restore(draft, entry);
-    } else if (entry !== null) {
-      this.accept(entry);
-    } else {
-      this.state = this.key === null ? "open" : "missing";
-    }
+    this.become({ revision: Math.max(this.state.revision, entry?.revision ?? 0) });
+    if (draft !== undefined) this.#restore(draft, entry);
+    else if (entry !== null) this.become(states.accepted(this.state, entry));
+    else this.become({ phase: key === null ? "open" : "missing" });
     this.on.changed();
     this.catchUp();
   }
 
-  // Of several drafts, the latest that no other open tab may be at work on.
-  async findDraft() {
-    // What another session is sending becomes an entry, or is told.
-    const all = (await this.drafts.of(this.key ?? "")).filter((draft) => !this.drafts.sending.has(draft.name));
-    const draft = all.find((one) => one.owner === "mine" || one.owner === "left");
-    this.others = all.filter((one) => one !== draft);
-    return draft;
-  }
-
-  /** Other tabs have saved or discarded something. */
-  forgetGone() {
-    const there = this.others.filter((draft) => this.drafts.has(draft.name));
-    if (there.length === this.others.length) return;
-    this.others = there;
-    this.on.changed();
+  // Takes up a draft, beside the current entry; undefined if that is not known.
+  #restore(draft, entry) {
+    this.#readText = null;
+    this.become(states.restored(this.state, draft, entry));
+    this.keeping.takeUp(draft);
+    const taken = states.takenOver(this.state);
+    if (taken !== undefined) {
+      this.finish(taken);
+      return;
+    }
+    if (draft.conflict && this.stale) this.#bringTogether();
+    this.keeping.soon();
+    this.on.say("Your unsaved text was restored.");
   }
 
   /** Begins an entry under this key, which has none. */
   create() {
-    this.state = "open";
-    this.base = null;
+    this.become({ phase: "open", base: null });
     this.on.changed();
   }
 
-  accept(entry) {
-    this.state = "open";
-    this.base = entry;
-    this.current = entry;
-    this.shown = formatted(entry.tree);
-    this.text = this.shown;
-  }
-
-  /** Takes up a draft, beside the entry as it stands; undefined if that is not known. */
-  restore(draft, entry) {
-    this.state = "open";
-    this.base = draft.etag === null ? null : entryOfDraft(this.key, draft);
-    if (entry && entry.etag === this.base?.etag) this.base = entry;
-    this.shown = this.base === null ? "" : formatted(this.base.tree);
-    this.text = draft.text;
-    this.typedKey = draft.typedKey ?? "";
-    this.current = entry === undefined ? this.base : entry;
-    this.choices = new Map(draft.choices);
-    this.conflict = null;
-    this.restored = { at: draft.at, version: draft.version };
-    this.draftName = draft.owner === "open" || draft.owner === "unknown" ? undefined : draft.name;
-    if (this.tookOver()) return;
-    if (draft.conflict && this.stale) this.bringTogether();
-    this.keepDraft();
-    this.on.say("Your unsaved text was restored.");
-  }
-
-  /** Takes up another tab's draft in place of what is here, which is kept. */
-  takeOther(name) {
-    if (this.sending) return;
-    const draft = this.others.find((one) => one.name === name);
-    this.keepDraftNow();
-    const mine = this.edited ? { ...this.draft(), name: this.draftName, owner: "mine", at: new Date().toISOString() } : undefined;
-    this.others = this.others.filter((one) => one !== draft);
-    if (mine !== undefined) this.others.push(mine);
-    this.restore(draft, this.current);
-    this.on.changed();
-  }
-
-  /** Lets go of a draft of another tab. */
-  dropOther(name) {
-    const draft = this.others.find((one) => one.name === name);
-    this.others = this.others.filter((one) => one !== draft);
-    this.drafts.drop(name);
-    this.on.changed();
-  }
-
+  /** Takes what was typed. */
   edit(text) {
-    this.text = text;
-    this.startedTyping();
-    this.keepDraft();
+    this.#readText = null;
+    this.become({ ...states.typing(this.state), text });
+    this.keeping.soon();
     this.on.changed();
   }
 
   /** The same at a key in a large text, which read() tells: what takes long waits for a pause, when edit() is called. */
   editLater(read) {
-    const isFirst = this.later === null;
-    this.later = read;
+    const isFirst = !this.hasMore;
+    this.#readText = read;
     if (!isFirst) return;
-    this.startedTyping();
+    this.become(states.typing(this.state));
     this.on.changed();
   }
 
-  // What was said of the text as it was saved is not true of this one.
-  startedTyping() {
-    if (this.problem?.kind === "syntax") this.problem = null;
-    if (this.arrived?.saved) this.arrived = null;
-  }
-
+  /** Takes the key that was typed for a new entry. */
   name(typedKey) {
-    this.typedKey = typedKey;
-    if (this.problem?.kind === "key" || this.problem?.kind === "exists") this.problem = null;
-    this.keepDraft();
+    this.become(states.named(this.state, typedKey));
+    this.keeping.soon();
     this.on.changed();
   }
 
-  draft() {
-    const { base, current, text, typedKey, conflict } = this;
-    const from = base === null ? { etag: null, version: null, base: null } : { etag: base.etag, version: base.version, base: textOf(base) };
-    return { key: this.key ?? "", ...from, modifiedAt: base?.modifiedAt, text, typedKey, conflict: conflict !== null && current !== null, choices: [...this.choices] };
+  /** Takes back a notice: "restored" or "arrived". */
+  dismiss(what) {
+    this.become({ [what]: null });
+    this.on.changed();
   }
 
-  keepDraft() {
-    clearTimeout(this.pause);
-    if (this.text.length > LARGE_TEXT && this.edited) {
-      this.pause = setTimeout(() => this.keepDraftNow(), PAUSE_MILLIS);
-    } else {
-      this.keepDraftNow();
-    }
+  /** Takes up another draft in place of what is here, which is kept. */
+  takeOther(name) {
+    if (this.sending) return;
+    const draft = this.keeping.take(name);
+    this.keeping.offer();
+    this.#restore(draft, this.state.current);
+    this.on.changed();
   }
 
-  /** Keeps what was typed, or lets go of the draft if there is nothing that is not saved. */
-  keepDraftNow() {
-    clearTimeout(this.pause);
-    if (this.state !== "open") return;
-    if (this.text !== this.shown || this.edited) {
-      this.draftName = this.drafts.keep(this.draft(), this.draftName);
-    } else if (this.draftName !== undefined) {
-      this.drafts.drop(this.draftName);
-      this.draftName = undefined;
-    }
+  /** Offers another draft no more. */
+  leaveOther(name) {
+    this.keeping.take(name);
+    this.on.changed();
+  }
+
+  /** Lets go of another draft. */
+  dropOther(name) {
+    this.keeping.take(name);
+    this.keeping.drafts.drop(name);
+    this.on.changed();
+  }
+
+  /** Other tabs have saved or discarded something. */
+  forgetGone() {
+    if (this.keeping.forgetGone()) this.on.changed();
+  }
+
+  /** Lets go of what was typed. Returns the draft, for those who think better of it. */
+  discard() {
+    const draft = { ...asMine(this.latest()), name: undefined };
+    this.keeping.letGo();
+    this.become(states.discarded(this.state));
+    this.on.changed();
+    return draft;
+  }
+
+  /** Has a discarded draft back; if something was typed since, as one that is offered. Whether the text is that draft's. */
+  undoDiscard(draft) {
+    const isFree = !this.edited && !this.sending;
+    if (isFree) this.#restore(draft, this.state.current);
+    else this.keeping.add(draft);
+    this.on.changed();
+    return isFree;
   }
 
   /** A change that the watch tells of. */
   event(kind, entry) {
-    if (entry.key !== this.key) return;
-    if (this.sending || this.state === "loading") {
-      this.heard = { kind, entry };
+    if (entry.key !== this.state.key) return;
+    if (this.sending || this.state.phase === "loading") {
+      this.#heard = { kind, entry };
       return;
     }
-    if (entry.revision <= this.revision) return;
-    this.revision = entry.revision;
-    this.learnt += 1;
+    if (entry.revision <= this.state.revision) return;
+    this.become({ revision: entry.revision });
     this.learn(kind === "put" ? entry : null);
   }
 
+  /** Looks at what was heard of meanwhile. */
   catchUp() {
-    const { heard } = this;
-    this.heard = null;
+    const heard = this.#heard;
+    this.#heard = null;
     if (heard !== null) this.event(heard.kind, heard.entry);
-    if (!this.isDoubted || this.state === "failed") return;
+    if (!this.#isDoubted || this.state.phase === "failed") return;
     this.refresh().catch((error) => {
       if (!(error instanceof Unreachable)) throw error;
       this.on.unreachable();
     });
   }
 
+  /** What was heard of meanwhile is older than this revision. */
+  forgetHeard(revision) {
+    this.become({ revision: Math.max(this.state.revision, revision) });
+    this.#heard = null;
+  }
+
+  /** Takes the current entry, or null if there is none. */
   learn(now) {
-    this.current = now;
-    // Now it is known.
-    if (this.problem?.mayBeDeleted) this.problem = null;
-    if (this.state !== "open") {
-      if (now !== null) this.accept(now);
-    } else if (this.tookOver()) {
-      this.on.say(`Version ${now.version} is what you typed.`);
-    } else if (!this.edited) {
-      this.follow(now);
-    } else if (now === null) {
-      this.conflict = null;
-      this.on.say("This entry was deleted by someone else. Your text is kept.");
-    } else {
-      this.on.say(`Changed by someone else, now version ${now.version}. Your text is kept.`);
-      if (this.conflict !== null) this.bringTogether();
-    }
-    this.keepDraft();
+    this.#learnt += 1;
+    const { state, sentence } = states.learned(this.latest(), now);
+    this.become(state);
+    if (sentence !== undefined) this.on.say(sentence);
+    if (state.conflict !== null && this.stale) this.#bringTogether();
+    this.keeping.soon();
     this.on.changed();
   }
 
-  follow(now) {
-    if (now === null) {
-      this.on.say("This entry was deleted by someone else.");
+  /** Reads the current entry, because changes may have been missed. */
+  async refresh() {
+    const { key, phase, current } = this.state;
+    if (key === null) return;
+    if (phase === "failed") {
+      await this.open();
       return;
     }
-    const changes = this.base === null ? [] : differences(this.base.tree, now.tree);
-    this.accept(now);
-    this.arrived = { title: `Someone else saved version ${now.version}`, changes };
-    this.on.say(`Someone else saved version ${now.version}. ${placesInWords(changes)}`);
-  }
-
-  // What stands is what was typed, to the order of members: an answer was lost, or somebody had the same idea.
-  tookOver() {
-    if (!this.stale || !this.edited) return false;
-    const tree = parseOrNothing(this.text);
-    if (tree === undefined || compact(tree) !== textOf(this.current)) return false;
-    this.finish(this.current, this.text);
-    return true;
-  }
-
-  async save() {
-    if (this.sending) {
-      // Who saves again has typed more, and must not be left to believe that this is saved.
-      this.saveAgain = true;
+    // What is under way now may have been answered before the changes that were missed.
+    this.#isDoubted = this.sending || phase === "loading";
+    if (this.#isDoubted) return;
+    const learnt = this.#learnt;
+    const entry = await read(key, current?.etag);
+    // An answer that is older than what was learnt meanwhile says nothing.
+    if (this.sending || learnt !== this.#learnt) {
+      this.#isDoubted = true;
+      if (!this.sending) await this.refresh();
       return;
     }
-    if (this.conflict !== null || this.state !== "open") return;
-    if (this.key === null && !this.checkKey()) return;
-    let tree = this.treeOrProblem();
-    if (tree === undefined) return;
-    this.sending = true;
-    this.problem = null;
-    const { draftName } = this;
-    this.drafts.sending.add(draftName);
+    if (entry === undefined) return;
+    this.become({ revision: entry?.revision ?? 0 });
+    if (entry?.etag !== this.state.current?.etag) this.learn(entry);
+  }
+
+  /** The connection is lost. */
+  lost() {
+    if (this.state.problem?.kind !== "back") return;
+    this.become({ problem: { kind: "network", message: "The server cannot be reached." } });
     this.on.changed();
+  }
+
+  /** The connection is back: finds out what became of a write that was never answered. */
+  async back() {
+    const { phase, problem, unknown } = this.state;
+    if (phase === "failed") return this.open();
+    if (problem?.kind !== "network" || this.sending) return undefined;
+    const { text } = this;
+    const tree = parseOrNothing(text);
     try {
-      await this.send(tree);
+      if (unknown !== undefined && tree !== undefined && (await this.saving.settleUnknown(tree, text))) {
+        this.on.changed();
+        return undefined;
+      }
+      const message = "Connected again. Your text is kept, and not saved yet.";
+      this.become({ problem: this.edited ? { kind: "back", message } : null });
+      await this.refresh();
     } catch (error) {
-      this.fail(error, this.sent);
+      this.become({ problem: this.problemOf(error) });
     }
-    this.drafts.sending.delete(draftName);
-    this.sending = false;
     this.on.changed();
-    this.catchUp();
-    const { saveAgain } = this;
-    this.saveAgain = false;
-    if (saveAgain && this.edited && this.problem === null && !this.deleted) await this.save();
+    return undefined;
   }
 
-  checkKey() {
-    const why = whyNoKey(this.typedKey);
-    if (why === undefined) return true;
-    this.problem = { kind: "key", message: why };
-    this.on.changed();
-    this.on.focus("key");
-    return false;
+  /** What there is to say of a request that failed. */
+  problemOf(error) {
+    if (error instanceof Unreachable) {
+      this.on.unreachable();
+      return { kind: "network", message: error.message };
+    }
+    if (!(error instanceof Refused)) throw error;
+    return { kind: "refused", status: error.status, message: `The server says: ${error.message}` };
   }
 
+  /** The tree of the text; if it has none, that is said. */
   treeOrProblem() {
+    const { text } = this;
     try {
-      return parseTyped(this.text);
+      return parseTyped(text);
     } catch (problem) {
       if (!(problem instanceof SyntaxProblem)) throw problem;
-      this.checked = { text: this.text, problem };
-      this.problem = { kind: "syntax", message: `Not saved: ${problem.message}.` };
-      this.on.say(this.problem.message);
+      this.verdict.learn(text, problem);
+      this.become({ problem: { kind: "syntax", message: `Not saved: ${problem.message}.` } });
+      this.on.say(problem.message);
       this.on.changed();
       this.on.focus("syntax");
       return undefined;
     }
   }
 
-  async send(first) {
-    let tree = first;
-    if (this.unknown !== undefined && (await this.settleUnknown(tree))) return;
-    for (;;) {
-      const sentText = this.text;
-      if (this.isNothingNew(tree)) {
-        const { mergedIn } = this;
-        this.finish(this.base, sentText);
-        this.arrived = { title: `Version ${this.base.version} stands: there is nothing to save`, changes: mergedIn, saved: true };
-        this.on.say(this.arrived.title);
-        return;
-      }
-      this.sent = tree;
-      try {
-        this.saved(await put(this.key ?? this.typedKey, tree, this.base?.etag ?? null), sentText);
-        return;
-      } catch (error) {
-        if (!(error instanceof Refused) || error.status !== 412) throw error;
-        this.current = error.current;
-      }
-      if (this.key === null && !this.isMyCreation(tree)) {
-        this.refuseKey();
-        return;
-      }
-      if (this.current === null) {
-        this.on.say("Not saved: this entry was deleted by someone else. Your text is kept.");
-        this.on.focus("banner");
-        return;
-      }
-      this.revision = Math.max(this.revision, this.current.revision);
-      // Somebody may have gone on typing meanwhile.
-      if (this.text !== sentText) tree = this.treeOrProblem();
-      if (tree === undefined) return;
-      if (compact(tree) === textOf(this.current)) {
-        this.saved(this.current, this.text);
-        return;
-      }
-      const { merged, overlaps } = merge(this.base?.tree, tree, this.current.tree);
-      if (overlaps) {
-        this.meet(tree, overlaps);
-        return;
-      }
-      this.rebase(tree, merged);
-      tree = merged;
-    }
-  }
-
-  // A browser may send a request twice, and the second is refused because of the first.
-  isMyCreation(tree) {
-    const { current } = this;
-    return current !== null && current.version === "1" && compact(tree) === textOf(current);
-  }
-
-  // A new entry gets no key that is taken: nobody has changed anything that could be merged.
-  refuseKey() {
-    const { current, typedKey } = this;
-    this.current = null;
-    const message = current === null ? "Not created: somebody else was at work on this key. Try again." : `Not created: the key ${typedKey} exists already, as version ${current.version}.`;
-    this.problem = { kind: "exists", key: typedKey, entry: current, message };
-    this.on.say(`${message} Your text is kept.`);
-    this.on.changed();
-    this.on.focus("banner");
-  }
-
-  isNothingNew(tree) {
-    return this.base !== null && this.current?.etag === this.base.etag && compact(tree) === textOf(this.base);
-  }
-
-  // A write whose answer was lost may have been done. True if that settles what was to be saved now.
-  async settleUnknown(tree) {
-    const entry = await read(this.key ?? this.typedKey);
-    const arrived = entry !== null && entry.etag !== this.base?.etag && same(entry.tree, this.unknown);
-    this.unknown = undefined;
-    if (!arrived) return false;
-    this.revision = Math.max(this.revision, entry.revision);
-    const isAll = same(tree, entry.tree);
-    if (isAll) this.saved(entry, this.text);
-    else this.finish(entry, undefined);
-    return isAll;
-  }
-
-  saved(entry, sentText) {
-    const { mergedIn } = this;
-    this.finish(entry, sentText);
-    const title = mergedIn.length > 0 ? `Saved as version ${entry.version}, with what someone else changed` : `Saved as version ${entry.version}`;
-    this.arrived = { title, changes: mergedIn, saved: true };
-    this.on.say(`${title}. ${mergedIn.length > 0 ? placesInWords(mergedIn) : ""}`);
-  }
-
-  // An entry stands that was made from sentText. What was typed after that is kept as a change to it.
-  finish(entry, sentText) {
-    const created = this.key === null;
-    this.learnt += 1;
-    this.base = entry;
-    this.current = entry;
-    this.revision = Math.max(this.revision, entry.revision);
-    this.shown = formatted(entry.tree);
-    if (this.text === sentText) this.text = this.shown;
-    Object.assign(this, { key: entry.key, typedKey: "", unknown: undefined, restored: null, problem: null, arrived: null, conflict: null, mergedIn: [] });
-    this.choices.clear();
-    this.keepDraftNow();
-    if (created) this.on.named(entry.key);
-  }
-
-  fail(error, sent) {
-    this.problem = this.problemOf(error);
-    if (error instanceof Unreachable || error.status >= 500) this.unknown = sent;
-    this.keepDraftNow();
-    this.on.say(this.problem.message);
-  }
-
-  problemOf(error) {
-    if (error instanceof Unreachable) {
-      this.on.unreachable();
-      return { kind: "network", message: error.message };
-    }
-    if (error instanceof Refused) return { kind: "refused", status: error.status, message: `The server says: ${error.message}` };
-    throw error;
-  }
-
-  /** The connection is back: finds out what became of a write that was never answered. */
-  async back() {
-    if (this.state === "failed") return this.open();
-    if (this.problem?.kind !== "network" || this.sending) return undefined;
-    const tree = parseOrNothing(this.text);
-    try {
-      if (this.unknown !== undefined && tree !== undefined && (await this.settleUnknown(tree))) {
-        this.on.changed();
-        return undefined;
-      }
-      this.problem = this.edited ? { kind: "back", message: "Connected again. Your text is kept, and not saved yet." } : null;
-      await this.refresh();
-    } catch (error) {
-      this.problem = this.problemOf(error);
-    }
-    this.on.changed();
-    return undefined;
-  }
-
-  /** Reads the current entry, because changes may have been missed. */
-  async refresh() {
-    if (this.key === null) return;
-    if (this.state === "failed") {
-      await this.open();
-      return;
-    }
-    // What is under way now may have been answered before the changes that were missed.
-    this.isDoubted = this.sending || this.state === "loading";
-    if (this.isDoubted) return;
-    const { learnt } = this;
-    const entry = await read(this.key, this.current?.etag);
-    // An answer that is older than what was learnt meanwhile says nothing.
-    if (this.sending || learnt !== this.learnt) {
-      this.isDoubted = true;
-      if (!this.sending) await this.refresh();
-      return;
-    }
-    if (entry === undefined) return;
-    this.revision = entry?.revision ?? 0;
-    if (entry?.etag !== this.current?.etag) this.learn(entry);
-  }
-
-  /** The connection is lost. */
-  lost() {
-    if (this.problem?.kind !== "back") return;
-    this.problem = { kind: "network", message: "The server cannot be reached." };
-    this.on.changed();
-  }
-
-  /** Merges what stands into the text; overlaps are put to the user. */
+  /** Merges the current entry into the text; overlaps are put to the user. */
   mergeNow() {
     if (this.sending) return;
-    if (this.bringTogether()) this.on.say(`Merged, not saved yet. ${placesInWords(this.arrived.changes)}`);
+    if (this.#bringTogether()) {
+      this.on.say(`Merged, not saved yet. ${states.placesInWords(this.state.arrived.changes)}`);
+    }
     this.on.changed();
   }
 
-  bringTogether() {
+  #bringTogether() {
     const tree = this.treeOrProblem();
-    if (tree === undefined) return false;
-    const { merged, overlaps } = merge(this.base?.tree, tree, this.current.tree);
+    return tree !== undefined && this.mergeInto(tree) !== undefined;
+  }
+
+  /** Merges the current entry into the tree of the text. Returns what that makes, unless the user is to be asked. */
+  mergeInto(tree) {
+    const { base, current } = this.state;
+    const { merged, overlaps } = merge(base?.tree, tree, current.tree);
     if (overlaps) {
-      this.meet(tree, overlaps);
-      return false;
+      this.#meet(tree, overlaps);
+      return undefined;
     }
-    this.conflict = null;
-    this.rebase(tree, merged);
-    return true;
+    this.become(states.rebased(this.state, tree, merged));
+    this.keeping.now();
+    return merged;
   }
 
   // Each overlap is put to the user.
-  meet(mine, overlaps) {
-    const isNew = this.conflict === null;
-    this.conflict = new Conflict({ base: this.base?.tree, mine, theirs: this.current, overlaps, choices: this.choices });
-    this.keepDraftNow();
-    this.on.say(`You and someone else changed the same ${overlaps.length === 1 ? "place" : `${overlaps.length} places`}. Choose what stands.`);
+  #meet(mine, overlaps) {
+    const isNew = this.state.conflict === null;
+    this.become(states.met(this.state, mine, overlaps));
+    this.keeping.now();
+    const places = overlaps.length === 1 ? "place" : `${overlaps.length} places`;
+    this.on.say(`You and someone else changed the same ${places}. Choose what stands.`);
     if (isNew) this.on.focus("conflict");
   }
 
   /** Sets what becomes of an overlap: "theirs", "mine" or "edit" with a text. */
   choose(pointer, pick, text) {
-    this.conflict.choose(pointer, pick, text);
-    this.keepDraft();
+    this.state.conflict.choose(pointer, pick, text);
+    this.keeping.soon();
     this.on.changed();
   }
 
-  /** Puts the choices into the text, on top of what stands, if all are made. */
+  /** Puts the choices into the text, on top of the current entry, if all are made. */
   settle() {
-    if (this.conflict.undecided.length > 0) return false;
-    const { mine, merged } = this.conflict;
-    this.conflict = null;
-    this.choices.clear();
-    this.rebase(mine, merged);
+    const state = states.settled(this.state);
+    if (state === undefined) return false;
+    this.become(state);
+    this.keeping.now();
     this.on.changed();
     return true;
   }
 
   /** Back to the text as it was typed. The choices are kept. */
   leaveConflict() {
-    this.conflict = null;
-    this.keepDraftNow();
+    this.become({ conflict: null });
+    this.keeping.now();
     this.on.changed();
   }
 
-  // The text is now made from what stands. The draft moves to that tag.
-  rebase(mine, merged) {
-    const changes = differences(mine, merged);
-    this.base = this.current;
-    this.shown = formatted(this.base.tree);
-    this.text = formatted(merged);
-    this.mergedIn.push(...changes);
-    this.arrived = { title: `Version ${this.base.version} is merged in, not saved yet`, changes };
-    this.keepDraftNow();
-  }
-
-  /** Lets go of what was typed. Returns the draft, for those who think better of it. */
-  discard() {
-    const draft = { ...this.draft(), name: undefined, owner: "mine", at: new Date().toISOString() };
-    if (this.draftName !== undefined) this.drafts.drop(this.draftName);
-    Object.assign(this, { draftName: undefined, conflict: null, problem: null, restored: null, arrived: null, unknown: undefined, typedKey: "", mergedIn: [] });
-    this.choices = new Map();
-    if (this.current !== null) {
-      this.accept(this.current);
-    } else {
-      Object.assign(this, { base: null, text: "", shown: "", state: this.key === null ? "open" : "missing" });
-    }
-    this.on.changed();
-    return draft;
-  }
-
-  /** Has a discarded draft back. */
-  undoDiscard(draft) {
-    this.restore(draft, this.current);
-    this.on.changed();
+  /** Saves what was typed. */
+  save() {
+    return this.saving.save();
   }
 
   /** Saves the text as a new entry, now that the old one is gone. */
   async recreate() {
     if (this.sending) return;
-    this.base = null;
-    this.shown = "";
-    this.keepDraftNow();
+    this.become({ base: null, shown: "" });
+    this.keeping.now();
     await this.save();
   }
 
   /** Deletes the entry that is shown. Returns it, or nothing if that was not to be. */
-  async remove() {
-    if (this.sending) return undefined;
-    this.sending = true;
-    this.on.changed();
-    let gone;
-    try {
-      gone = await remove(this.key, this.base.etag);
-      this.revision = Math.max(this.revision, gone.revision);
-      this.heard = null;
-    } catch (error) {
-      this.failToRemove(error);
-    }
-    this.sending = false;
-    this.on.changed();
-    this.catchUp();
-    return gone;
+  remove() {
+    return this.saving.remove();
   }
 
-  failToRemove(error) {
-    if (error instanceof Refused && error.status === 412) {
-      this.sending = false;
-      if (error.current !== null) this.revision = error.current.revision;
-      this.learn(error.current);
-      // What is gone already needs no second banner.
-      const message = "Not deleted: it was changed by someone else meanwhile.";
-      this.problem = error.current === null ? null : { kind: "refused", message, noRetry: true };
-      return;
-    }
-    this.fail(error, undefined);
-    const message = error instanceof Unreachable ? DELETED_OR_NOT : `Not deleted: ${error.message}`;
-    this.problem = { kind: "refused", message, noRetry: true, mayBeDeleted: error instanceof Unreachable };
+  /** Takes an entry that was saved from sentText, and says so. */
+  saved(entry, sentText) {
+    const { state, sentence } = states.saved(this.latest(), entry, sentText);
+    this.finish(state);
+    this.on.say(sentence);
   }
-}
 
-/** The sentence for a delete that was not answered. */
-const DELETED_OR_NOT = "The server cannot be reached. Whether the entry was deleted is not known.";
-
-const texts = new WeakMap();
-
-/** The value of an entry as compact text. */
-function textOf(entry) {
-  if (!texts.has(entry.tree)) {
-    if (typeof entry.tree !== "object" || entry.tree === null) return compact(entry.tree);
-    texts.set(entry.tree, compact(entry.tree));
+  /** Goes over to a state in which an entry was saved. */
+  finish(state) {
+    const isCreated = this.state.key === null;
+    this.#learnt += 1;
+    this.become(state);
+    this.keeping.now();
+    if (isCreated) this.on.named(state.key);
   }
-  return texts.get(entry.tree);
-}
-
-function entryOfDraft(key, draft) {
-  return { key, etag: draft.etag, version: draft.version, revision: 0, modifiedAt: draft.modifiedAt, tree: parse(draft.base) };
-}
-
-/** Places as a sentence to be read out. */
-function placesInWords(changes) {
-  if (changes.length === 0) return "";
-  const names = changes.slice(0, 5).map((change) => change.pointer || "the whole value");
-  const rest = changes.length > 5 ? ` and ${changes.length - 5} more` : "";
-  return `Changed: ${names.join(", ")}${rest}.`;
 }

@@ -19,11 +19,12 @@ function database() {
 
 function open() {
   return new Promise((resolve, reject) => {
-    setTimeout(() => reject(new Error("The database does not open.")), PATIENCE_MILLIS);
+    const waiting = setTimeout(() => reject(new Error("The database does not open.")), PATIENCE_MILLIS);
     const request = indexedDB.open(DATABASE, 1);
     request.onupgradeneeded = () => request.result.createObjectStore(TABLE);
     request.onerror = () => reject(request.error);
     request.onsuccess = () => {
+      clearTimeout(waiting);
       // A browser may close it, when the user clears its data.
       request.result.onclose = () => {
         opening = undefined;

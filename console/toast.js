@@ -8,7 +8,8 @@ const STAY_MILLIS = 12_000;
 export class Toast {
   constructor(place) {
     Object.assign(this, { place, timer: 0 });
-    for (const event of ["pointerenter", "focusin"]) place.addEventListener(event, () => clearTimeout(this.timer));
+    for (const event of ["pointerenter", "focusin"])
+      place.addEventListener(event, () => clearTimeout(this.timer));
     for (const event of ["pointerleave", "focusout"]) place.addEventListener(event, () => this.leaveLater());
     // Nobody reads in a tab that is hidden.
     document.addEventListener("visibilitychange", () => this.leaveLater());
@@ -24,8 +25,18 @@ export class Toast {
       this.close();
       act();
     };
-    const actions = [label === undefined ? null : button(label, doIt), button("Dismiss", () => this.close(), { className: "quiet" })];
-    this.place.replaceChildren(h("div", { className: "toast-body" }, h("span", { className: "toast-words", title: words }, words), actions));
+    const actions = [
+      label === undefined ? null : button(label, doIt),
+      button("Dismiss", () => this.close(), { className: "quiet" }),
+    ];
+    this.place.replaceChildren(
+      h(
+        "div",
+        { className: "toast-body" },
+        h("span", { className: "toast-words", title: words }, words),
+        actions,
+      ),
+    );
     announce(words);
     this.leaveLater();
   }

@@ -1,7 +1,7 @@
 // What this tab hears of changes: its end of the stream that all tabs share.
 
 import { entryOf } from "./api.js";
-import { Hub, commonPrefix } from "./hub.js";
+import { commonPrefix, Hub } from "./hub.js";
 import { MAX_DEPTH_LEVELS, parse } from "./json.js";
 
 /** How long a tab gets changes after it was hidden. */
@@ -24,8 +24,21 @@ const PROTOCOL = 1;
  */
 export class Watch {
   constructor(on) {
-    Object.assign(this, { on, prefix: undefined, since: undefined, from: undefined, round: 0, isJoined: false });
-    Object.assign(this, { hasOwnHub: false, isHidden: false, delay: 0, suspectedAt: 0, suspecting: undefined });
+    Object.assign(this, {
+      on,
+      prefix: undefined,
+      since: undefined,
+      from: undefined,
+      round: 0,
+      isJoined: false,
+    });
+    Object.assign(this, {
+      hasOwnHub: false,
+      isHidden: false,
+      delay: 0,
+      suspectedAt: 0,
+      suspecting: undefined,
+    });
     this.connect();
     this.pinging = setInterval(() => this.ping(), PING_MILLIS);
     document.addEventListener("visibilitychange", () => this.visibility());
@@ -98,7 +111,10 @@ export class Watch {
 
   sharedPort() {
     try {
-      const worker = new SharedWorker(new URL("shared.js", import.meta.url), { type: "module", name: `ifmatch ${PROTOCOL}` });
+      const worker = new SharedWorker(new URL("shared.js", import.meta.url), {
+        type: "module",
+        name: `ifmatch ${PROTOCOL}`,
+      });
       worker.addEventListener("error", () => this.port === worker.port && this.useOwnHub());
       return worker.port;
     } catch {

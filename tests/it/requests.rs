@@ -192,7 +192,7 @@ async fn no_browser_takes_an_answer_for_something_else() {
         ("GET", "/watch"),
         ("GET", "/health/live"),
         ("GET", "/"),
-        ("GET", "/console/style.css"),
+        ("GET", "/console/base.css"),
         ("GET", "/docs"),
         ("GET", "/docs/swagger-ui.css"),
         ("GET", "/openapi.json"),

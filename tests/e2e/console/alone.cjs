@@ -1,5 +1,17 @@
 // One person at work: the list, the editor, the keyboard, drafts.
-const { Server, area, banner, becomes, finding, open, person, picture, retype, save, shown } = require("./support.cjs");
+const {
+  Server,
+  area,
+  banner,
+  becomes,
+  finding,
+  open,
+  person,
+  picture,
+  retype,
+  save,
+  shown,
+} = require("./support.cjs");
 
 const ODD_KEY = "users/ann bélanger/100% sure?#1 🦀";
 
@@ -9,22 +21,42 @@ async function list() {
   const page = await open(me, server);
   await shown("an empty store says so, and offers to create", page.locator("text=No entries yet."));
   await picture(page, "empty");
-  for (let index = 0; index < 130; index += 1) await server.put(`items/${String(index).padStart(3, "0")}`, `{"n":${index}}`);
+  for (let index = 0; index < 130; index += 1)
+    await server.put(`items/${String(index).padStart(3, "0")}`, `{"n":${index}}`);
   await server.put("doc/plan", '{"title":"Plan"}');
   const other = await open(me, server);
-  await becomes("a list is fetched in pages", async () => (await other.locator("#entries li").count()) === 50);
+  await becomes(
+    "a list is fetched in pages",
+    async () => (await other.locator("#entries li").count()) === 50,
+  );
   await other.locator(".more").click();
-  await becomes("more comes when asked for", async () => (await other.locator("#entries li").count()) === 100);
+  await becomes(
+    "more comes when asked for",
+    async () => (await other.locator("#entries li").count()) === 100,
+  );
   await other.locator(".more").click();
-  await becomes("the last page ends the list", async () => (await other.locator("#entries li").count()) === 131 && (await other.locator(".more").isHidden()));
+  await becomes(
+    "the last page ends the list",
+    async () =>
+      (await other.locator("#entries li").count()) === 131 && (await other.locator(".more").isHidden()),
+  );
   await other.locator("#filter").fill("items/00");
-  await becomes("the filter shows what begins so", async () => (await other.locator("#entries li").count()) === 10);
+  await becomes(
+    "the filter shows what begins so",
+    async () => (await other.locator("#entries li").count()) === 10,
+  );
   await server.put("items/00x", "1");
   await server.put("other", "1");
-  await shown("what others create appears, if it begins so", other.locator("#entries a", { hasText: "items/00x" }));
+  await shown(
+    "what others create appears, if it begins so",
+    other.locator("#entries a", { hasText: "items/00x" }),
+  );
   finding("and nothing else does", (await other.locator("#entries a", { hasText: "other" }).count()) === 0);
   await server.delete("items/00x");
-  await becomes("what others delete goes", async () => (await other.locator("#entries a", { hasText: "items/00x" }).count()) === 0);
+  await becomes(
+    "what others delete goes",
+    async () => (await other.locator("#entries a", { hasText: "items/00x" }).count()) === 0,
+  );
   await other.locator("#filter").fill("zzz");
   await shown("a filter without a match says so", other.locator("text=No key begins with “zzz”."));
   await picture(other, "no-match");
@@ -53,11 +85,15 @@ async function editing() {
   await shown("an edit is saved", banner(page, "Saved as version 2"));
   finding("digits survive an edit", (await server.text(path)).includes(kept.replace("1.0,", "1.00,")));
   await page.reload();
-  await becomes("a deep link opens it", async () => (await area(page).inputValue()).includes('"huge": 1e400'));
+  await becomes("a deep link opens it", async () =>
+    (await area(page).inputValue()).includes('"huge": 1e400'),
+  );
 
   await server.put("doc/plan", '{"title":"Plan","steps":["draft","review"],"budget":100.50}');
   await page.locator("#entries a", { hasText: "doc/plan" }).click();
-  await becomes("another is opened", async () => (await area(page).inputValue()).includes('"budget": 100.50'));
+  await becomes("another is opened", async () =>
+    (await area(page).inputValue()).includes('"budget": 100.50'),
+  );
   await page.goBack();
   await becomes("back goes back", async () => (await page.locator("h2.key").innerText()) === ODD_KEY);
   await page.goForward();
@@ -65,8 +101,15 @@ async function editing() {
   await becomes("its text is there", async () => (await area(page).inputValue()).includes("review"));
 
   await retype(page, '"review"', '"review" x');
-  await shown("a syntax error is told with its place", page.locator(".editor-status", { hasText: "Line 5, column 14: a comma or ] is expected" }));
-  finding("and marked there", (await page.locator(".marks mark").innerText()) === "x" && (await area(page).getAttribute("aria-invalid")) === "true");
+  await shown(
+    "a syntax error is told with its place",
+    page.locator(".editor-status", { hasText: "Line 5, column 14: a comma or ] is expected" }),
+  );
+  finding(
+    "and marked there",
+    (await page.locator(".marks mark").innerText()) === "x" &&
+      (await area(page).getAttribute("aria-invalid")) === "true",
+  );
   const mark = await page.locator(".marks mark").boundingBox();
   const box = await area(page).boundingBox();
   finding("in the fifth line", Math.abs(mark.y - box.y - 12 - 4 * 21) < 6);
@@ -88,12 +131,19 @@ async function editing() {
   await page.getByRole("button", { name: "Delete…" }).click();
   await picture(page, "delete");
   await page.keyboard.press("Escape");
-  finding("Escape closes the dialog, and nothing is deleted", (await page.locator("dialog[open]").count()) === 0 && (await server.status("doc/plan")) === 200);
+  finding(
+    "Escape closes the dialog, and nothing is deleted",
+    (await page.locator("dialog[open]").count()) === 0 && (await server.status("doc/plan")) === 200,
+  );
   await page.getByRole("button", { name: "Delete…" }).click();
   await page.getByRole("button", { name: "Delete", exact: true }).click();
   await becomes("an entry is deleted", async () => (await server.status("doc/plan")) === 404);
   await page.getByRole("button", { name: "Undo" }).click();
-  await becomes("and brought back", async () => (await server.status("doc/plan")) === 200 && (await page.locator("h2.key").innerText()) === "doc/plan");
+  await becomes(
+    "and brought back",
+    async () =>
+      (await server.status("doc/plan")) === 200 && (await page.locator("h2.key").innerText()) === "doc/plan",
+  );
 
   await page.goto(`${server.url}/#/kv/${encodeURIComponent("not/there")}`);
   await page.getByRole("button", { name: "Create it" }).click();
@@ -113,10 +163,14 @@ async function keyboard() {
   const me = await person();
   const page = await open(me, server);
   await page.keyboard.press("n");
-  await becomes("n begins an entry, in the field for its key", () => page.evaluate(() => document.activeElement.id === "new-key"));
+  await becomes("n begins an entry, in the field for its key", () =>
+    page.evaluate(() => document.activeElement.id === "new-key"),
+  );
   await page.keyboard.type("a/b");
   await page.keyboard.press("Control+s");
-  await becomes("an error leads into the text", () => page.evaluate(() => document.activeElement.matches("textarea")));
+  await becomes("an error leads into the text", () =>
+    page.evaluate(() => document.activeElement.matches("textarea")),
+  );
   await page.keyboard.type('{"x": [');
   await page.keyboard.press("Enter");
   await page.keyboard.type("1]}");
@@ -133,7 +187,11 @@ async function keyboard() {
   await page.keyboard.press("ArrowDown");
   await page.keyboard.press("ArrowDown");
   await page.keyboard.press("Enter");
-  await becomes("arrows and Enter open an entry, and its name has the focus", () => page.evaluate(() => document.activeElement.matches("h2.key") && document.activeElement.textContent === "a/c"));
+  await becomes("arrows and Enter open an entry, and its name has the focus", () =>
+    page.evaluate(
+      () => document.activeElement.matches("h2.key") && document.activeElement.textContent === "a/c",
+    ),
+  );
   const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
   finding("the focus can be seen", outline === "solid");
   await me.close();
@@ -147,13 +205,18 @@ async function drafts() {
   const page = await open(me, server, "#/kv/doc");
   await retype(page, '"a": 1', '"a": 2, not finished');
   await page.reload();
-  await shown("what was typed is there after a reload", banner(page, "Your unsaved text was restored, made from version 1"));
+  await shown(
+    "what was typed is there after a reload",
+    banner(page, "Your unsaved text was restored, made from version 1"),
+  );
   finding("to the letter", (await area(page).inputValue()).includes('"a": 2, not finished'));
   await picture(page, "restored");
   await shown("the list says that there is a draft", page.locator("#entries .draft-mark"));
   await page.goto(`${server.url}/#/`);
   await page.goto(`${server.url}/#/kv/doc`);
-  await becomes("and after going elsewhere", async () => (await area(page).inputValue()).includes("not finished"));
+  await becomes("and after going elsewhere", async () =>
+    (await area(page).inputValue()).includes("not finished"),
+  );
   await page.getByRole("button", { name: "Discard", exact: true }).click();
   await becomes("it can be discarded", async () => !(await area(page).inputValue()).includes("not finished"));
   await page.getByRole("button", { name: "Undo" }).click();
@@ -168,32 +231,46 @@ async function drafts() {
   await becomes("and back", async () => (await area(page).inputValue()).includes("not finished"));
   await retype(second, '"b": 1', '"b": 3');
   await page.reload();
-  await becomes("the first has its own", async () => (await area(page).inputValue()).includes("not finished"));
+  await becomes("the first has its own", async () =>
+    (await area(page).inputValue()).includes("not finished"),
+  );
   await second.reload();
   await becomes("the second has its own", async () => (await area(second).inputValue()).includes('"b": 3'));
   await page.close();
   await second.reload();
-  await shown("of a tab that was closed, the text is still there", banner(second, "There is other unsaved text"));
+  await shown(
+    "of a tab that was closed, the text is still there",
+    banner(second, "There is other unsaved text"),
+  );
   await banner(second, "There is other unsaved text").getByRole("button", { name: "Show it here" }).click();
   await becomes("and can be shown", async () => (await area(second).inputValue()).includes("not finished"));
-  finding("with what was here kept beside it", (await banner(second, "There is other unsaved text").innerText()).includes('"b": 3'));
+  finding(
+    "with what was here kept beside it",
+    (await banner(second, "There is other unsaved text").innerText()).includes('"b": 3'),
+  );
 
   await second.goto(`${server.url}/#/new`);
   await second.getByLabel("Key", { exact: true }).fill("half/named");
   await area(second).fill("[1,");
   await second.reload();
-  await becomes("an entry that is not created yet is kept, too", async () => (await area(second).inputValue()) === "[1," && (await second.locator("#new-key").inputValue()) === "half/named");
+  await becomes(
+    "an entry that is not created yet is kept, too",
+    async () =>
+      (await area(second).inputValue()) === "[1," &&
+      (await second.locator("#new-key").inputValue()) === "half/named",
+  );
 
   await second.goto(`${server.url}/#/`);
   await shown("and the list leads to it", second.locator("#unsaved a", { hasText: "New entry" }));
 
   const full = await open(me, server, "#/kv/doc", {
-    before: (one) => one.addInitScript(() => {
-      Storage.prototype.setItem = () => {
-        throw new DOMException("full", "QuotaExceededError");
-      };
-      IDBObjectStore.prototype.put = Storage.prototype.setItem;
-    }),
+    before: (one) =>
+      one.addInitScript(() => {
+        Storage.prototype.setItem = () => {
+          throw new DOMException("full", "QuotaExceededError");
+        };
+        IDBObjectStore.prototype.put = Storage.prototype.setItem;
+      }),
   });
   await area(full).fill("1");
   await shown("a browser that keeps no drafts is warned of", full.locator("#storage-warning"));

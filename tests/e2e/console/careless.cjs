@@ -1,5 +1,16 @@
 // What a careless or hurried user does, and what must not be lost by it without a word.
-const { Server, area, banner, becomes, finding, open, person, retype, save, shown } = require("./support.cjs");
+const {
+  Server,
+  area,
+  banner,
+  becomes,
+  finding,
+  open,
+  person,
+  retype,
+  save,
+  shown,
+} = require("./support.cjs");
 
 const newEntry = async (page, key, text) => {
   await page.getByLabel("Key", { exact: true }).fill(key);
@@ -18,27 +29,52 @@ async function repeatedMembers() {
     ['{"a":1,"\\u0061":2}', "Line 1, column 8", '"a"'],
   ]) {
     await area(page).fill(text);
-    await shown(`a repeated member is told with its place and name: ${text}`, page.locator(".editor-status.wrong", { hasText: `${place}: the member ${name} is there twice` }));
+    await shown(
+      `a repeated member is told with its place and name: ${text}`,
+      page.locator(".editor-status.wrong", { hasText: `${place}: the member ${name} is there twice` }),
+    );
     await save(page);
     await shown("it is not saved", banner(page, "Not saved: the member"));
     await page.getByRole("button", { name: "Format" }).click();
-    finding("nor formatted away", (await area(page).inputValue()) === text && (await server.text("doc")).includes('"value":{"x":0}'));
+    finding(
+      "nor formatted away",
+      (await area(page).inputValue()) === text && (await server.text("doc")).includes('"value":{"x":0}'),
+    );
   }
   for (const [text, words] of [
-    ["\ufeff1", "U+FEFF (a byte order mark)"], ["1 2", "nothing may follow the value, but 2 does"], ["1\u200b", "U+200B"], ['"\ud800"', "unpaired surrogate"], ['"\\udc00"', "unpaired surrogate"],
+    ["\ufeff1", "U+FEFF (a byte order mark)"],
+    ["1 2", "nothing may follow the value, but 2 does"],
+    ["1\u200b", "U+200B"],
+    ['"\ud800"', "unpaired surrogate"],
+    ['"\\udc00"', "unpaired surrogate"],
   ]) {
     await area(page).evaluate((one, value) => {
       one.value = value;
       one.dispatchEvent(new InputEvent("input"));
     }, text);
-    await shown(`what cannot be saved is told: ${JSON.stringify(text)}`, page.locator(".editor-status.wrong", { hasText: words }));
+    await shown(
+      `what cannot be saved is told: ${JSON.stringify(text)}`,
+      page.locator(".editor-status.wrong", { hasText: words }),
+    );
     await save(page);
     await shown("and is not saved", banner(page, "Not saved"));
   }
-  for (const text of ["1.0", "1", "1.00", "-0", "1e400", "12345678901234567890.10", '{"b":1,"a":2}', '{"a":2,"b":1}', '"\\u0000"']) {
+  for (const text of [
+    "1.0",
+    "1",
+    "1.00",
+    "-0",
+    "1e400",
+    "12345678901234567890.10",
+    '{"b":1,"a":2}',
+    '{"a":2,"b":1}',
+    '"\\u0000"',
+  ]) {
     await area(page).fill(text);
     await save(page);
-    await becomes(`what is typed is what is kept: ${text}`, async () => (await server.text("doc")).includes(`"value":${text},`));
+    await becomes(`what is typed is what is kept: ${text}`, async () =>
+      (await server.text("doc")).includes(`"value":${text},`),
+    );
   }
   await me.close();
   await server.kill();
@@ -53,21 +89,37 @@ async function takenKey() {
   await save(page);
   const told = banner(page, "the key taken exists already, as version 1");
   await shown("a key that is taken is told", told);
-  finding("and is no conflict", (await page.locator(".conflict").count()) === 0 && (await banner(page, "someone else").count()) === 0);
+  finding(
+    "and is no conflict",
+    (await page.locator(".conflict").count()) === 0 && (await banner(page, "someone else").count()) === 0,
+  );
   await told.getByRole("button", { name: "Choose another key" }).click();
   await page.keyboard.type("free");
   await becomes("the message goes when another key is typed", async () => (await told.count()) === 0);
   await save(page);
   await becomes("another key can be chosen", async () => (await server.value("free")).from === "me");
-  await becomes("and is what the page shows", async () => (await page.locator("h2.key").innerText()) === "free");
+  await becomes(
+    "and is what the page shows",
+    async () => (await page.locator("h2.key").innerText()) === "free",
+  );
 
   await page.goto(`${server.url}/#/new`);
   await newEntry(page, "taken", '{"from":"me again"}');
   await save(page);
   await told.getByRole("button", { name: "Open it" }).click();
-  await becomes("it can be opened", async () => (await page.locator("h2.key").innerText()) === "taken" && (await area(page).inputValue()).includes('"them"'));
+  await becomes(
+    "it can be opened",
+    async () =>
+      (await page.locator("h2.key").innerText()) === "taken" &&
+      (await area(page).inputValue()).includes('"them"'),
+  );
   await page.locator("#toast").getByRole("button", { name: "Back to it" }).click();
-  await becomes("and what was typed is kept", async () => (await area(page).inputValue()) === '{"from":"me again"}' && (await page.locator("#new-key").inputValue()) === "taken");
+  await becomes(
+    "and what was typed is kept",
+    async () =>
+      (await area(page).inputValue()) === '{"from":"me again"}' &&
+      (await page.locator("#new-key").inputValue()) === "taken",
+  );
   finding("nothing was overwritten", (await server.value("taken")).from === "them");
   await me.close();
   await server.kill();
@@ -76,7 +128,14 @@ async function takenKey() {
 /** Whether one of two elements covers a part of the other. */
 async function overlapOf(one, other) {
   const [a, b] = await Promise.all([one.boundingBox(), other.boundingBox()]);
-  return a !== null && b !== null && a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height;
+  return (
+    a !== null &&
+    b !== null &&
+    a.x < b.x + b.width &&
+    b.x < a.x + a.width &&
+    a.y < b.y + b.height &&
+    b.y < a.y + a.height
+  );
 }
 
 async function notices() {
@@ -90,11 +149,17 @@ async function notices() {
     await page.getByRole("button", { name: "Discard", exact: true }).click();
     await toast.waitFor();
   };
-  for (const [width, height] of [[1280, 800], [360, 740]]) {
+  for (const [width, height] of [
+    [1280, 800],
+    [360, 740],
+  ]) {
     await page.setViewportSize({ width, height });
     await discard();
     for (const what of [".doc-head", ".doc-body", ".editor-status"]) {
-      finding(`a notice does not cover ${what} at ${width} px`, !(await overlapOf(toast, page.locator(what).first())));
+      finding(
+        `a notice does not cover ${what} at ${width} px`,
+        !(await overlapOf(toast, page.locator(what).first())),
+      );
     }
     const box = await toast.boundingBox();
     finding(`it is within the page at ${width} px`, box.x >= 0 && box.x + box.width <= width);
@@ -114,11 +179,17 @@ async function notices() {
   await save(page);
   await banner(page, "Saved as version 2").waitFor();
   await retype(page, '"a": 3', '"a": 4');
-  await becomes("who goes on typing is not told that it is saved", async () => (await banner(page, "Saved as").count()) === 0);
+  await becomes(
+    "who goes on typing is not told that it is saved",
+    async () => (await banner(page, "Saved as").count()) === 0,
+  );
   await save(page);
   await banner(page, "Saved as version 3").waitFor();
   await page.clock.runFor(30_000);
-  await becomes("that it is saved is not told for ever", async () => (await banner(page, "Saved as").count()) === 0);
+  await becomes(
+    "that it is saved is not told for ever",
+    async () => (await banner(page, "Saved as").count()) === 0,
+  );
   await me.close();
   await server.kill();
 }
@@ -130,10 +201,14 @@ async function contradictions() {
   const page = await open(me, server, "#/kv/doc", { expectFailures: true });
   await area(page).waitFor();
   // Somebody is quicker to delete it.
-  await page.route("**/kv/doc", async (route) => {
-    await server.delete("doc");
-    await route.continue();
-  }, { times: 1 });
+  await page.route(
+    "**/kv/doc",
+    async (route) => {
+      await server.delete("doc");
+      await route.continue();
+    },
+    { times: 1 },
+  );
   await page.getByRole("button", { name: "Delete…" }).click();
   await page.getByRole("button", { name: "Delete", exact: true }).click();
   await shown("a deletion by somebody quicker is told", banner(page, "Deleted by someone else"));
@@ -141,24 +216,36 @@ async function contradictions() {
 
   await server.put("doc", '{"a":1}');
   await becomes("it is back", async () => (await area(page).inputValue()).includes('"a": 1'));
-  await page.route("**/kv/doc", async (route) => {
-    await route.fetch();
-    await route.abort("connectionreset");
-  }, { times: 1 });
+  await page.route(
+    "**/kv/doc",
+    async (route) => {
+      await route.fetch();
+      await route.abort("connectionreset");
+    },
+    { times: 1 },
+  );
   await page.getByRole("button", { name: "Delete…" }).click();
   await page.getByRole("button", { name: "Delete", exact: true }).click();
-  await becomes("a delete whose answer was lost is not told to have failed", async () => (await banner(page, "Not deleted").count()) === 0 && (await server.status("doc")) === 404 && (await banner(page, "Deleted").count()) === 1 && (await banner(page, "not known").count()) === 0);
+  await becomes(
+    "a delete whose answer was lost is not told to have failed",
+    async () =>
+      (await banner(page, "Not deleted").count()) === 0 &&
+      (await server.status("doc")) === 404 &&
+      (await banner(page, "Deleted").count()) === 1 &&
+      (await banner(page, "not known").count()) === 0,
+  );
   await page.close();
 
   // A browser that keeps nothing is not said to keep something.
   await server.put("doc", '{"a":1}');
   const full = await open(me, server, "#/kv/doc", {
     expectFailures: true,
-    before: (one) => one.addInitScript(() => {
-      Storage.prototype.setItem = IDBObjectStore.prototype.put = () => {
-        throw new DOMException("full", "QuotaExceededError");
-      };
-    }),
+    before: (one) =>
+      one.addInitScript(() => {
+        Storage.prototype.setItem = IDBObjectStore.prototype.put = () => {
+          throw new DOMException("full", "QuotaExceededError");
+        };
+      }),
   });
   await retype(full, '"a": 1', '"a": 2');
   await full.locator("#storage-warning").waitFor();
@@ -197,16 +284,25 @@ async function leftWhileSaving() {
   await server.put("other", '{"o":1}');
   const me = await person();
   const page = await open(me, server, "#/kv/doc", { expectFailures: true });
-  const go = (key) => page.evaluate((hash) => {
-    location.hash = hash;
-  }, `#/kv/${key}`);
+  const go = (key) =>
+    page.evaluate((hash) => {
+      location.hash = hash;
+    }, `#/kv/${key}`);
 
-  let write = await hold(page, (route) => route.fulfill({ status: 413, contentType: "application/json", body: '{"error":"value_too_large","message":"too large"}' }));
+  let write = await hold(page, (route) =>
+    route.fulfill({
+      status: 413,
+      contentType: "application/json",
+      body: '{"error":"value_too_large","message":"too large"}',
+    }),
+  );
   await retype(page, '"a": 1', '"a": 2');
   await save(page);
   await write.isThere;
   await go("other");
-  await becomes("another entry is opened while a save is under way", async () => (await area(page).inputValue()).includes('"o"'));
+  await becomes("another entry is opened while a save is under way", async () =>
+    (await area(page).inputValue()).includes('"o"'),
+  );
   write.letGo();
   await shown("that the save failed is told there", page.locator("#toast", { hasText: "doc is not saved" }));
   await page.locator("#toast").getByRole("button", { name: "Open" }).click();
@@ -219,12 +315,17 @@ async function leftWhileSaving() {
   await go("other");
   await becomes("away", async () => (await area(page).inputValue()).includes('"o"'));
   await go("doc");
-  await becomes("and back before it is saved", async () => (await area(page).inputValue()).includes('"a": 2'));
+  await becomes("and back before it is saved", async () =>
+    (await area(page).inputValue()).includes('"a": 2'),
+  );
   await retype(page, '"a": 2', '"a": 3');
   write.letGo();
   await becomes("it is saved", async () => (await server.value("doc")).a === 2);
   await page.unroute("**/kv/**");
-  await shown("what was typed meanwhile is an edit of that", page.locator(".chip.version", { hasText: "version 2" }));
+  await shown(
+    "what was typed meanwhile is an edit of that",
+    page.locator(".chip.version", { hasText: "version 2" }),
+  );
   await page.reload();
   await becomes("and its draft is kept", async () => (await area(page).inputValue()).includes('"a": 3'));
 
@@ -236,15 +337,26 @@ async function leftWhileSaving() {
   await save(page);
   await write.isThere;
   await go("other");
-  await becomes("somebody in a hurry leaves what is being created", async () => (await area(page).inputValue()).includes('"o"'));
+  await becomes("somebody in a hurry leaves what is being created", async () =>
+    (await area(page).inputValue()).includes('"o"'),
+  );
   await page.locator(".list-head a", { hasText: "New" }).click();
-  await becomes("for another new entry, which is empty", async () => (await page.locator("#new-key").inputValue()) === "" && (await area(page).inputValue()) === "");
+  await becomes(
+    "for another new entry, which is empty",
+    async () =>
+      (await page.locator("#new-key").inputValue()) === "" && (await area(page).inputValue()) === "",
+  );
   await go("other");
-  await becomes("an entry is left while it is created", async () => (await area(page).inputValue()).includes('"o"'));
+  await becomes("an entry is left while it is created", async () =>
+    (await area(page).inputValue()).includes('"o"'),
+  );
   write.letGo();
   await becomes("it is created", async () => (await server.status("made")) === 200);
   await page.waitForSelector("#entries a:has-text('made')");
-  finding("and the address names what is open", page.url().endsWith("#/kv/other") && (await page.locator("h2.key").innerText()) === "other");
+  finding(
+    "and the address names what is open",
+    page.url().endsWith("#/kv/other") && (await page.locator("h2.key").innerText()) === "other",
+  );
   await page.unroute("**/kv/**");
   await me.close();
   await server.kill();
@@ -261,10 +373,21 @@ async function savedTwice() {
   await write.isThere;
   await retype(page, '"a": 2', '"a": 3');
   await save(page);
-  finding("what is on its way cannot be discarded", await page.getByRole("button", { name: "Discard", exact: true }).isDisabled());
+  finding(
+    "what is on its way cannot be discarded",
+    await page.getByRole("button", { name: "Discard", exact: true }).isDisabled(),
+  );
   write.letGo();
-  await becomes("who saves again while a save is under way has all of it saved", async () => (await server.value("doc")).a === 3);
-  await becomes("and is told so", async () => (await banner(page, "Saved as version 3").count()) === 1 && (await page.locator(".chip.edited").count()) === 0);
+  await becomes(
+    "who saves again while a save is under way has all of it saved",
+    async () => (await server.value("doc")).a === 3,
+  );
+  await becomes(
+    "and is told so",
+    async () =>
+      (await banner(page, "Saved as version 3").count()) === 1 &&
+      (await page.locator(".chip.edited").count()) === 0,
+  );
   await me.close();
   await server.kill();
 }
@@ -281,10 +404,15 @@ async function undoElsewhere() {
     await page.evaluate((hash) => {
       location.hash = hash;
     }, `#/kv/${key}`);
-    await becomes(`${key} is opened`, async () => (await page.locator("h2.key").innerText()) === key && (await area(page).count()) === 1);
+    await becomes(
+      `${key} is opened`,
+      async () => (await page.locator("h2.key").innerText()) === key && (await area(page).count()) === 1,
+    );
   }
   await page.locator("#toast").getByRole("button", { name: "Undo" }).click();
-  await becomes("a discarded text comes back where one has come back to", async () => (await area(page).inputValue()).includes('"a": 2'));
+  await becomes("a discarded text comes back where one has come back to", async () =>
+    (await area(page).inputValue()).includes('"a": 2'),
+  );
 
   await page.getByRole("button", { name: "Discard", exact: true }).click();
   await page.getByRole("button", { name: "Delete…" }).click();
@@ -292,7 +420,10 @@ async function undoElsewhere() {
   await page.locator("#toast", { hasText: "doc was deleted" }).waitFor();
   await server.put("doc", '"somebody else"');
   await page.locator("#toast").getByRole("button", { name: "Undo" }).click();
-  await shown("what cannot be brought back is told", page.locator("#toast", { hasText: "could not be brought back" }));
+  await shown(
+    "what cannot be brought back is told",
+    page.locator("#toast", { hasText: "could not be brought back" }),
+  );
   await page.locator("#toast").getByRole("button", { name: "Open" }).click();
   await becomes("and kept as a draft", async () => (await area(page).inputValue()).includes('"a": 1'));
   finding("beside what is there now", (await server.value("doc")) === "somebody else");
@@ -300,4 +431,12 @@ async function undoElsewhere() {
   await server.kill();
 }
 
-module.exports = { repeatedMembers, takenKey, notices, contradictions, leftWhileSaving, savedTwice, undoElsewhere };
+module.exports = {
+  repeatedMembers,
+  takenKey,
+  notices,
+  contradictions,
+  leftWhileSaving,
+  savedTwice,
+  undoElsewhere,
+};

@@ -1,5 +1,19 @@
 // Servers that die, answers that are lost, refusals.
-const { Server, alone, area, banner, becomes, connected, finding, open, person, picture, retype, save, shown } = require("./support.cjs");
+const {
+  Server,
+  alone,
+  area,
+  banner,
+  becomes,
+  connected,
+  finding,
+  open,
+  person,
+  picture,
+  retype,
+  save,
+  shown,
+} = require("./support.cjs");
 
 async function killed() {
   const server = await Server.start();
@@ -27,7 +41,12 @@ async function killed() {
   await server.put("doc", '{"a":2,"b":4}');
   await server.put("new", "1");
   await connected(page);
-  await becomes("what changed meanwhile is there", async () => (await area(page).inputValue()).includes('"b": 4') && (await page.locator("#entries a", { hasText: "new" }).count()) === 1);
+  await becomes(
+    "what changed meanwhile is there",
+    async () =>
+      (await area(page).inputValue()).includes('"b": 4') &&
+      (await page.locator("#entries a", { hasText: "new" }).count()) === 1,
+  );
   await server.kill("SIGTERM");
   await page.locator("#connection[data-status=reconnecting]").waitFor();
   await server.again();
@@ -50,7 +69,9 @@ async function stalled() {
   server.process.kill("SIGCONT");
   await server.put("doc", '{"a":2}');
   await connected(page);
-  await becomes("and is there again with what was changed meanwhile", async () => (await area(page).inputValue()).includes('"a": 2'));
+  await becomes("and is there again with what was changed meanwhile", async () =>
+    (await area(page).inputValue()).includes('"a": 2'),
+  );
   await me.close();
   await server.kill();
 }
@@ -74,13 +95,24 @@ async function lostAnswer() {
   await loseAnswer(page);
   await retype(page, '"a": 1', '"a": 2');
   await save(page);
-  await becomes("a save whose answer was lost is found to be done", async () => (await page.locator(".chip.version").innerText()) === "version 2" && (await page.locator(".chip.edited").count()) === 0);
+  await becomes(
+    "a save whose answer was lost is found to be done",
+    async () =>
+      (await page.locator(".chip.version").innerText()) === "version 2" &&
+      (await page.locator(".chip.edited").count()) === 0,
+  );
   finding("and done once", JSON.parse(await server.text("doc")).version === 2);
 
   // The same without the watch, which would tell.
   const blind = await open(me, server, "#/kv/doc", { expectFailures: true, before: alone });
   await becomes("a second page", async () => (await area(blind).inputValue()).includes('"a": 2'));
-  await blind.route("**/watch?**", (route) => route.fulfill({ status: 503, contentType: "application/json", body: '{"error":"unavailable","message":"too many watchers"}' }));
+  await blind.route("**/watch?**", (route) =>
+    route.fulfill({
+      status: 503,
+      contentType: "application/json",
+      body: '{"error":"unavailable","message":"too many watchers"}',
+    }),
+  );
   await blind.evaluate(() => {
     window.dispatchEvent(new Event("online"));
   });
@@ -104,15 +136,28 @@ async function refusals() {
   await server.put("doc", "1");
   const me = await person();
   let refusal;
-  const answer = (route) => (refusal !== undefined && route.request().method() === "PUT" ? route.fulfill(refusal) : route.continue());
-  const page = await open(me, server, "#/kv/doc", { expectFailures: true, before: (one) => one.route("**/kv/doc", answer) });
+  const answer = (route) =>
+    refusal !== undefined && route.request().method() === "PUT" ? route.fulfill(refusal) : route.continue();
+  const page = await open(me, server, "#/kv/doc", {
+    expectFailures: true,
+    before: (one) => one.route("**/kv/doc", answer),
+  });
   await area(page).fill(JSON.stringify("x".repeat(200)));
   await save(page);
   await shown("the server's own words are shown (413)", banner(page, "The server says: "));
   finding("and the text stays", (await area(page).inputValue()).length === 202);
   await area(page).fill("2");
-  for (const [status, error] of [[503, "unavailable"], [500, "io"], [428, "precondition_required"], [400, "invalid_json"]]) {
-    refusal = { status, contentType: "application/json", body: JSON.stringify({ error, message: `said with ${status}` }) };
+  for (const [status, error] of [
+    [503, "unavailable"],
+    [500, "io"],
+    [428, "precondition_required"],
+    [400, "invalid_json"],
+  ]) {
+    refusal = {
+      status,
+      contentType: "application/json",
+      body: JSON.stringify({ error, message: `said with ${status}` }),
+    };
     await save(page);
     await shown(`the server's own words are shown (${status})`, banner(page, `said with ${status}`));
   }
@@ -128,9 +173,21 @@ async function offline() {
   await server.put("doc", "1");
   const me = await person();
   const first = await me.newPage();
-  await first.route("**/kv?**", (route) => route.fulfill({ status: 503, contentType: "application/json", body: '{"error":"unavailable","message":"too busy"}' }), { times: 1 });
+  await first.route(
+    "**/kv?**",
+    (route) =>
+      route.fulfill({
+        status: 503,
+        contentType: "application/json",
+        body: '{"error":"unavailable","message":"too busy"}',
+      }),
+    { times: 1 },
+  );
   await first.goto(`${server.url}/`);
-  await shown("a list that does not come at first comes by itself", first.locator("#entries a", { hasText: "doc" }));
+  await shown(
+    "a list that does not come at first comes by itself",
+    first.locator("#entries a", { hasText: "doc" }),
+  );
   await first.close();
   const page = await open(me, server, "#/kv/doc", { expectFailures: true });
   await me.setOffline(true);
@@ -141,7 +198,10 @@ async function offline() {
   await page.goto("about:blank");
   await me.setOffline(false);
   await page.goto(`${server.url}/#/kv/doc`);
-  await becomes("and what was typed is there afterwards", async () => (await area(page).inputValue()) === "2");
+  await becomes(
+    "and what was typed is there afterwards",
+    async () => (await area(page).inputValue()) === "2",
+  );
   finding("and was not saved", (await server.value("doc")) === 1);
   await me.close();
   await server.kill();
@@ -152,22 +212,35 @@ async function slow() {
   await server.put("doc", '{"a":1,"b":1}');
   const me = await person();
   const page = await open(me, server, "#/kv/doc");
-  await page.route("**/kv/doc", async (route) => {
-    await retype(page, '"b": 1', '"b": 2');
-    await route.continue();
-  }, { times: 1 });
+  await page.route(
+    "**/kv/doc",
+    async (route) => {
+      await retype(page, '"b": 1', '"b": 2');
+      await route.continue();
+    },
+    { times: 1 },
+  );
   await retype(page, '"a": 1', '"a": 2');
   await save(page);
   await shown("what is saved is what was there", banner(page, "Saved as version 2"));
-  finding("what is typed meanwhile stays", (await area(page).inputValue()).includes('"b": 2') && (await server.value("doc")).b === 1);
+  finding(
+    "what is typed meanwhile stays",
+    (await area(page).inputValue()).includes('"b": 2') && (await server.value("doc")).b === 1,
+  );
   finding("as an edit", (await page.locator(".chip.edited").count()) === 1);
-  await page.route("**/kv/doc", async (route) => {
-    await server.put("doc", '{"a":2,"b":1,"c":1}');
-    await retype(page, '"a": 2', '"a": 4');
-    await route.continue();
-  }, { times: 1 });
+  await page.route(
+    "**/kv/doc",
+    async (route) => {
+      await server.put("doc", '{"a":2,"b":1,"c":1}');
+      await retype(page, '"a": 2', '"a": 4');
+      await route.continue();
+    },
+    { times: 1 },
+  );
   await save(page);
-  await becomes("what is typed before a refusal is merged, too", async () => (await server.text("doc")).includes('"value":{"a":4,"b":2,"c":1}'));
+  await becomes("what is typed before a refusal is merged, too", async () =>
+    (await server.text("doc")).includes('"value":{"a":4,"b":2,"c":1}'),
+  );
   await me.close();
   await server.kill();
 }
@@ -177,10 +250,11 @@ async function hidden() {
   await server.put("doc", "1");
   const me = await person();
   const page = await open(me, server, "#/kv/doc", { before: alone });
-  const hide = (state) => page.evaluate((value) => {
-    Object.defineProperty(document, "visibilityState", { value, configurable: true });
-    document.dispatchEvent(new Event("visibilitychange"));
-  }, state);
+  const hide = (state) =>
+    page.evaluate((value) => {
+      Object.defineProperty(document, "visibilityState", { value, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }, state);
   const closed = page.waitForEvent("requestfailed", (request) => request.url().includes("/watch"));
   await hide("hidden");
   await closed;

@@ -34,7 +34,8 @@ async function worked(page, act) {
 }
 
 /** Until what was changed can be seen. */
-const frame = (page) => page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve))));
+const frame = (page) =>
+  page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve))));
 
 async function typeInTheMiddle(page, locator) {
   // A page that is behind another draws once a second.
@@ -54,10 +55,12 @@ async function typeInTheMiddle(page, locator) {
 }
 
 /** Makes pauses longer, so that one who types on a busy machine does not pause at each key; or as they were. */
-const stretchPauses = (page, factor) => page.evaluate((times) => {
-  window.plainTimeout ??= window.setTimeout;
-  window.setTimeout = (act, millis = 0) => window.plainTimeout(act, millis >= 100 ? times * millis : millis);
-}, factor);
+const stretchPauses = (page, factor) =>
+  page.evaluate((times) => {
+    window.plainTimeout ??= window.setTimeout;
+    window.setTimeout = (act, millis = 0) =>
+      window.plainTimeout(act, millis >= 100 ? times * millis : millis);
+  }, factor);
 
 const perKey = ({ work }) => Math.round(work / KEYS);
 
@@ -72,27 +75,41 @@ async function large() {
     await page.evaluate(() => {
       location.hash = "#/kv/large";
     });
-    await page.waitForFunction(() => document.querySelector(".doc-body > .editor .code")?.value.length > 1_000_000);
+    await page.waitForFunction(
+      () => document.querySelector(".doc-body > .editor .code")?.value.length > 1_000_000,
+    );
   });
   const text = await area(page).inputValue();
 
   const bare = await me.newPage();
-  await bare.setContent('<textarea wrap="off" spellcheck="false" style="width: 900px; height: 600px; font: 13px/21px monospace; white-space: pre"></textarea>');
+  await bare.setContent(
+    '<textarea wrap="off" spellcheck="false" style="width: 900px; height: 600px; font: 13px/21px monospace; white-space: pre"></textarea>',
+  );
   await bare.bringToFront();
-  const shownBare = await worked(bare, () => bare.locator("textarea").evaluate((one, value) => {
-    one.value = value;
-  }, text));
+  const shownBare = await worked(bare, () =>
+    bare.locator("textarea").evaluate((one, value) => {
+      one.value = value;
+    }, text),
+  );
   const lines = text.split("\n").length;
-  console.error(`1 MiB in ${lines} lines: opened in ${JSON.stringify(opened)}, a bare text area in ${JSON.stringify(shownBare)}`);
+  console.error(
+    `1 MiB in ${lines} lines: opened in ${JSON.stringify(opened)}, a bare text area in ${JSON.stringify(shownBare)}`,
+  );
   finding(`1 MiB is shown in lines that a browser can bear: ${lines}`, lines < 20_000);
-  finding(`it opens with at most 1 s of work more than a bare text area: ${opened.work} and ${shownBare.work} ms`, opened.work < shownBare.work + 1_000);
+  finding(
+    `it opens with at most 1 s of work more than a bare text area: ${opened.work} and ${shownBare.work} ms`,
+    opened.work < shownBare.work + 1_000,
+  );
 
   await stretchPauses(page, 100);
   const typed = await typeInTheMiddle(page, area(page));
   await stretchPauses(page, 1);
   const typedBare = await typeInTheMiddle(bare, bare.locator("textarea"));
   console.error(`${KEYS} keys: ${JSON.stringify(typed)}, in a bare text area ${JSON.stringify(typedBare)}`);
-  finding(`a key costs at most 40 ms more than in a bare text area: ${perKey(typed)} and ${perKey(typedBare)} ms`, perKey(typed) < perKey(typedBare) + 40);
+  finding(
+    `a key costs at most 40 ms more than in a bare text area: ${perKey(typed)} and ${perKey(typedBare)} ms`,
+    perKey(typed) < perKey(typedBare) + 40,
+  );
   await bare.close();
   await page.bringToFront();
 
@@ -104,11 +121,16 @@ async function large() {
   finding(`which costs less than 400 ms: ${paused.work}`, paused.work < 400);
   await page.keyboard.press("Backspace");
   await page.keyboard.press('"');
-  await shown("a problem, too, with its place", page.locator(".editor-status.wrong", { hasText: /^Line \d+, column \d+: / }));
+  await shown(
+    "a problem, too, with its place",
+    page.locator(".editor-status.wrong", { hasText: /^Line \d+, column \d+: / }),
+  );
   await page.keyboard.press("Backspace");
 
   // A draft larger than what localStorage would take with its siblings.
-  await becomes("its draft is kept", () => page.evaluate(() => Object.keys(localStorage).some((name) => name.endsWith(":large"))));
+  await becomes("its draft is kept", () =>
+    page.evaluate(() => Object.keys(localStorage).some((name) => name.endsWith(":large"))),
+  );
   const before = await area(page).inputValue();
   await page.reload();
   await shown("and restored", banner(page, "Your unsaved text was restored"));
@@ -121,10 +143,16 @@ async function large() {
   });
   finding(`in less than 1.5 s of work: ${saved.work} ms`, saved.work < 1_500);
   const keys = "x".repeat(KEYS);
-  finding("with what was typed, and every other character as it was", (await server.text("large")).replace(keys, "").includes(`"value":${largeValue()}`));
+  finding(
+    "with what was typed, and every other character as it was",
+    (await server.text("large")).replace(keys, "").includes(`"value":${largeValue()}`),
+  );
 
   await typeInTheMiddle(page, area(page));
-  const theirs = (await server.text("large")).replace(/^.*?"value":/s, "").replace(/,"version":.*$/s, "").replace('"member-0":{"name":"name 0"', '"member-0":{"name":"theirs"');
+  const theirs = (await server.text("large"))
+    .replace(/^.*?"value":/s, "")
+    .replace(/,"version":.*$/s, "")
+    .replace('"member-0":{"name":"name 0"', '"member-0":{"name":"theirs"');
   await server.put("large", theirs);
   await banner(page, "Changed by someone else").waitFor();
   const merged = await worked(page, async () => {
@@ -144,19 +172,29 @@ async function large() {
     one.dispatchEvent(new ClipboardEvent("paste", { clipboardData, cancelable: true, bubbles: true }));
   }, manyLines);
   const pasted = await area(page).inputValue();
-  finding(`${manyLines.split("\n").length} lines that are pasted become ${pasted.split("\n").length}, which say the same`, pasted.split("\n").length < 20_000 && JSON.stringify(JSON.parse(pasted)) === JSON.stringify(JSON.parse(manyLines)));
+  finding(
+    `${manyLines.split("\n").length} lines that are pasted become ${pasted.split("\n").length}, which say the same`,
+    pasted.split("\n").length < 20_000 &&
+      JSON.stringify(JSON.parse(pasted)) === JSON.stringify(JSON.parse(manyLines)),
+  );
 
   // The last key before the page goes.
   const unsaved = await area(page).inputValue();
   await page.keyboard.press("z");
   await page.reload();
-  await becomes("a key just before a reload is not lost", async () => (await area(page).inputValue()).length === unsaved.length + 1);
+  await becomes(
+    "a key just before a reload is not lost",
+    async () => (await area(page).inputValue()).length === unsaved.length + 1,
+  );
   await area(page).focus();
   await page.keyboard.press("y");
   await page.evaluate(() => document.querySelector("h1 a").click());
   await page.waitForSelector(".nothing");
   await page.goBack();
-  await becomes("nor one just before one goes elsewhere", async () => (await area(page).inputValue()).length === unsaved.length + 2);
+  await becomes(
+    "nor one just before one goes elsewhere",
+    async () => (await area(page).inputValue()).length === unsaved.length + 2,
+  );
   await me.close();
   await server.kill();
 }

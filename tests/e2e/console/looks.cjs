@@ -1,18 +1,36 @@
 // What it looks like in sizes and colours, and what a screen reader finds.
 const fs = require("node:fs");
-const { Server, area, banner, finding, open, overlap, person, picture, retype, save } = require("./support.cjs");
+const {
+  Server,
+  area,
+  banner,
+  finding,
+  open,
+  overlap,
+  person,
+  picture,
+  retype,
+  save,
+} = require("./support.cjs");
 
 const AXE = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
 async function violations(page) {
   await page.evaluate(AXE);
   const { violations: found } = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
-  return found.map((one) => `${one.id}: ${one.nodes.slice(0, 3).map((node) => node.target.join(" ")).join(", ")}`);
+  return found.map(
+    (one) =>
+      `${one.id}: ${one.nodes
+        .slice(0, 3)
+        .map((node) => node.target.join(" "))
+        .join(", ")}`,
+  );
 }
 
 async function looks() {
   const server = await Server.start();
-  for (let index = 0; index < 60; index += 1) await server.put(`team/member-${index}`, `{"name":"Member ${index}","active":true}`);
+  for (let index = 0; index < 60; index += 1)
+    await server.put(`team/member-${index}`, `{"name":"Member ${index}","active":true}`);
   const PLAN = '{"title":"Plan","budget":100.00,"owner":"ann"}';
   for (const colorScheme of ["light", "dark"]) {
     const me = await person({ colorScheme });
@@ -20,7 +38,12 @@ async function looks() {
     const look = async (state) => {
       const found = await violations(page);
       finding(`${state}, ${colorScheme}: nothing that axe objects to ${found}`, found.length === 0);
-      for (const [width, height] of [[360, 740], [768, 1024], [1280, 800], [1920, 1080]]) {
+      for (const [width, height] of [
+        [360, 740],
+        [768, 1024],
+        [1280, 800],
+        [1920, 1080],
+      ]) {
         await page.setViewportSize({ width, height });
         if (width === 360) {
           const wide = await page.evaluate(() => document.documentElement.scrollWidth);

@@ -1,7 +1,14 @@
 // Runs the stories. One that breaks off does not keep the others from being told.
 const { asked, complaints, end, finding, launch } = require("./support.cjs");
 
-const stories = { ...require("./alone.cjs"), ...require("./together.cjs"), ...require("./failures.cjs"), ...require("./looks.cjs"), ...require("./large.cjs"), ...require("./careless.cjs") };
+const stories = {
+  ...require("./alone.cjs"),
+  ...require("./together.cjs"),
+  ...require("./failures.cjs"),
+  ...require("./looks.cjs"),
+  ...require("./large.cjs"),
+  ...require("./careless.cjs"),
+};
 const only = process.env.STORY;
 
 Object.assign(stories, require("./tabs.cjs"));

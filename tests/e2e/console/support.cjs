@@ -29,7 +29,9 @@ class Server {
   }
 
   async run(listen) {
-    this.process = spawn(ifmatch, ["--listen", listen, "--data", this.data, ...this.flags], { stdio: ["ignore", "pipe", "inherit"] });
+    this.process = spawn(ifmatch, ["--listen", listen, "--data", this.data, ...this.flags], {
+      stdio: ["ignore", "pipe", "inherit"],
+    });
     running.add(this.process);
     const [line] = await once(this.process.stdout, "data");
     this.url = String(line).trim().split(" ").pop();
@@ -76,8 +78,13 @@ async function launch() {
   browser = await chromium.launch({
     executablePath: "/usr/bin/chromium",
     args: [
-      "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-      "--disable-background-networking", "--disable-component-update", "--disable-sync",
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
       // A name that is not one of the machine's own.
       "--host-resolver-rules=MAP console.test 127.0.0.1",
     ],
@@ -86,7 +93,11 @@ async function launch() {
 
 /** Somebody with a browser of their own. */
 async function person(options = {}) {
-  const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, reducedMotion: "reduce", ...options });
+  const context = await browser.newContext({
+    viewport: { width: 1280, height: 800 },
+    reducedMotion: "reduce",
+    ...options,
+  });
   context.setDefaultTimeout(PATIENCE);
   return context;
 }
@@ -94,11 +105,14 @@ async function person(options = {}) {
 /** A page on the console. expectFailures: the browser may say that requests failed, because they will. */
 async function open(context, server, hash = "", { expectFailures = false, before } = {}) {
   const page = await context.newPage();
-  page.on("request", (request) => asked.add(new URL(request.url()).host === new URL(server.url).host ? "own" : request.url()));
+  page.on("request", (request) =>
+    asked.add(new URL(request.url()).host === new URL(server.url).host ? "own" : request.url()),
+  );
   page.on("console", (line) => {
     const isFailure = /^Failed to load resource/.test(line.text());
     const isRefusal = isFailure && /\b(412|404)\b/.test(line.text());
-    if (["error", "warning"].includes(line.type()) && !isRefusal && !(isFailure && expectFailures)) complaints.push(`${hash}: ${line.text()}`);
+    if (["error", "warning"].includes(line.type()) && !isRefusal && !(isFailure && expectFailures))
+      complaints.push(`${hash}: ${line.text()}`);
   });
   page.on("pageerror", (error) => complaints.push(`${hash}: ${error.stack}`));
   if (before) await before(page);
@@ -108,15 +122,17 @@ async function open(context, server, hash = "", { expectFailures = false, before
 }
 
 /** Has a page, before it is opened, hold a stream of its own: what a shared worker asks for is hidden from a story. */
-const alone = (page) => page.addInitScript(() => {
-  delete window.SharedWorker;
-});
+const alone = (page) =>
+  page.addInitScript(() => {
+    delete window.SharedWorker;
+  });
 
 const connected = (page) => page.waitForSelector("#connection[data-status=connected]", { timeout: PATIENCE });
 const area = (page) => page.locator(".doc-body > .editor .code");
 const banner = (page, words) => page.locator(".banners .banner", { hasText: words });
 const save = (page) => page.keyboard.press("Control+s");
-const overlap = (page, pointer) => page.locator(".overlap", { has: page.locator("legend", { hasText: new RegExp(`^${pointer}$`) }) });
+const overlap = (page, pointer) =>
+  page.locator(".overlap", { has: page.locator("legend", { hasText: new RegExp(`^${pointer}$`) }) });
 
 /** Replaces a part of the text as somebody who types would. */
 async function retype(page, from, to) {
@@ -143,7 +159,12 @@ async function becomes(what, holds) {
 
 /** Waits until it can be seen; if it never can, tells what can instead. */
 const shown = (what, locator) =>
-  becomes(what, async () => (await locator.first().isVisible()) || (await locator.page().locator(".banners, .nothing, .placeholder").allInnerTexts()).join(" | "));
+  becomes(
+    what,
+    async () =>
+      (await locator.first().isVisible()) ||
+      (await locator.page().locator(".banners, .nothing, .placeholder").allInnerTexts()).join(" | "),
+  );
 
 async function picture(page, name) {
   await page.screenshot({ path: path.join(pictures, `${name}.png`) });
@@ -154,4 +175,25 @@ async function end() {
   for (const one of running) one.kill("SIGKILL");
 }
 
-module.exports = { Server, PATIENCE, alone, area, asked, banner, becomes, complaints, connected, end, finding, launch, open, overlap, person, picture, pictures, retype, save, shown };
+module.exports = {
+  Server,
+  PATIENCE,
+  alone,
+  area,
+  asked,
+  banner,
+  becomes,
+  complaints,
+  connected,
+  end,
+  finding,
+  launch,
+  open,
+  overlap,
+  person,
+  picture,
+  pictures,
+  retype,
+  save,
+  shown,
+};

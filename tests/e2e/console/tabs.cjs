@@ -23,12 +23,21 @@ class Relay {
     const { hostname, port } = new URL(server.url);
     relay.listener = http.createServer((request, response) => {
       relay.asked.push(request.url);
-      const up = http.request({ hostname, port, path: request.url, method: request.method, headers: { ...request.headers, host: request.headers.host.replace(NAME, "127.0.0.1") } }, (answer) => {
-        response.writeHead(answer.statusCode, answer.headers);
-        response.flushHeaders();
-        answer.pipe(response);
-        answer.on("error", () => response.destroy());
-      });
+      const up = http.request(
+        {
+          hostname,
+          port,
+          path: request.url,
+          method: request.method,
+          headers: { ...request.headers, host: request.headers.host.replace(NAME, "127.0.0.1") },
+        },
+        (answer) => {
+          response.writeHead(answer.statusCode, answer.headers);
+          response.flushHeaders();
+          answer.pipe(response);
+          answer.on("error", () => response.destroy());
+        },
+      );
       up.on("error", () => response.destroy());
       if (request.url.startsWith("/watch")) {
         relay.opened += 1;
@@ -54,14 +63,29 @@ class Relay {
 }
 
 const pause = (millis) => new Promise((resolve) => setTimeout(resolve, millis));
-const row = (page, key) => page.locator("#entries li").filter({ has: page.locator(".row-key", { hasText: new RegExp(`^${key}$`) }) });
-const rows = (page) => page.locator("#entries li").evaluateAll((all) => all.map((one) => `${one.querySelector(".row-key").textContent} ${one.querySelector(".row-meta > span").textContent.match(/v(\d+)/)?.[1]}`));
+const row = (page, key) =>
+  page.locator("#entries li").filter({ has: page.locator(".row-key", { hasText: new RegExp(`^${key}$`) }) });
+const rows = (page) =>
+  page
+    .locator("#entries li")
+    .evaluateAll((all) =>
+      all.map(
+        (one) =>
+          `${one.querySelector(".row-key").textContent} ${one.querySelector(".row-meta > span").textContent.match(/v(\d+)/)?.[1]}`,
+      ),
+    );
 
 /** Writes a key, and tells how long it took until all of these pages showed that. */
 async function changeShown(server, pages, key) {
   const { version } = await server.put(key, `"${Math.random()}"`);
   const begun = performance.now();
-  await Promise.all(pages.map((page) => row(page, key).filter({ hasText: `v${version}` }).waitFor()));
+  await Promise.all(
+    pages.map((page) =>
+      row(page, key)
+        .filter({ hasText: `v${version}` })
+        .waitFor(),
+    ),
+  );
   return Math.round(performance.now() - begun);
 }
 
@@ -96,18 +120,31 @@ async function tenTabs() {
   await becomes("they share one stream", () => relay.streams.size === 1 || [...relay.streams].join());
   const connections = await relay.connections();
   finding(`and there are connections left: ${connections} of 6 are open`, connections <= 6);
-  finding("each says that it is live", (await Promise.all(pages.map((page) => page.locator("#connection").innerText()))).every((words) => words.includes("Live")));
+  finding(
+    "each says that it is live",
+    (await Promise.all(pages.map((page) => page.locator("#connection").innerText()))).every((words) =>
+      words.includes("Live"),
+    ),
+  );
 
   // The process of one of them has the stream, most likely that of the first.
   const { opened } = relay;
   while (relay.opened === opened && pages.length > 3) {
     await crash(pages.shift());
-    await inTime("a tab has crashed: the others go on", CHANGE_MILLIS * pace, changeShown(server, pages, "b/1"));
+    await inTime(
+      "a tab has crashed: the others go on",
+      CHANGE_MILLIS * pace,
+      changeShown(server, pages, "b/1"),
+    );
   }
   finding("also when the stream went with it", relay.opened > opened);
   while (pages.length > 2) {
     await pages.shift().close();
-    await inTime("a tab is closed: the others go on", CHANGE_MILLIS * pace, changeShown(server, pages, "a/2"));
+    await inTime(
+      "a tab is closed: the others go on",
+      CHANGE_MILLIS * pace,
+      changeShown(server, pages, "a/2"),
+    );
   }
   await becomes("and there is one stream again", () => relay.streams.size === 1 || [...relay.streams].join());
   await me.close();
@@ -134,12 +171,16 @@ async function tabsApart() {
   await first.locator("#filter").fill("a/");
   await becomes("a filter narrows the stream", () => [...relay.streams].join().includes("prefix=a%2F"));
   const second = (await openTab(me, relay, "#/kv/a/1")).page;
-  await becomes("another tab widens it", () => relay.streams.size === 1 && ![...relay.streams].join().includes("prefix"));
+  await becomes(
+    "another tab widens it",
+    () => relay.streams.size === 1 && ![...relay.streams].join().includes("prefix"),
+  );
   await second.locator("#filter").fill("b/");
   // Changes from now on, at every moment of what the tabs do.
   let writing = true;
   const written = (async () => {
-    for (let index = 0; writing; index += 1) await server.put(["a/1", "b/1", `a/${index}`, `b/${index}`][index % 4], `${index}`);
+    for (let index = 0; writing; index += 1)
+      await server.put(["a/1", "b/1", `a/${index}`, `b/${index}`][index % 4], `${index}`);
   })();
   const third = (await openTab(me, relay, "#/kv/b/1")).page;
   for (const filter of ["a/", "b", "", "a/1"]) {
@@ -150,7 +191,11 @@ async function tabsApart() {
   const fourth = (await openTab(me, relay, "#/kv/a/1")).page;
   writing = false;
   await written;
-  for (const [name, page, prefix] of [["first", first, "a/"], ["third", third, "a/1"], ["fourth", fourth, ""]]) {
+  for (const [name, page, prefix] of [
+    ["first", first, "a/"],
+    ["third", third, "a/1"],
+    ["fourth", fourth, ""],
+  ]) {
     await becomes(`the ${name} tab shows what there is`, async () => {
       const { items } = await (await fetch(`${server.url}/kv?prefix=${prefix}`)).json();
       const here = await rows(page);
@@ -160,15 +205,31 @@ async function tabsApart() {
       return here.join() === there.join() || `${here} and not ${there}`;
     });
   }
-  for (const [page, key] of [[third, "b/1"], [fourth, "a/1"]]) {
-    await becomes(`the open entry ${key} as well`, async () => (await area(page).inputValue()) === JSON.stringify(await server.value(key)));
+  for (const [page, key] of [
+    [third, "b/1"],
+    [fourth, "a/1"],
+  ]) {
+    await becomes(
+      `the open entry ${key} as well`,
+      async () => (await area(page).inputValue()) === JSON.stringify(await server.value(key)),
+    );
   }
   await server.kill();
-  await becomes("a lost connection is told in each tab", async () => (await first.locator("#connection").innerText()).includes("Reconnecting") && (await fourth.locator("#connection").innerText()).includes("Reconnecting"));
+  await becomes(
+    "a lost connection is told in each tab",
+    async () =>
+      (await first.locator("#connection").innerText()).includes("Reconnecting") &&
+      (await fourth.locator("#connection").innerText()).includes("Reconnecting"),
+  );
   await server.again();
   // The service has begun anew and does not know the point any more.
   await server.put("a/0", '"again"');
-  await becomes("and what was missed is in each", async () => (await row(first, "a/0").innerText()).includes("again") && (await row(fourth, "a/0").innerText()).includes("again"));
+  await becomes(
+    "and what was missed is in each",
+    async () =>
+      (await row(first, "a/0").innerText()).includes("again") &&
+      (await row(fourth, "a/0").innerText()).includes("again"),
+  );
   finding("by one stream", relay.streams.size === 1);
   await me.close();
   relay.end();
@@ -195,7 +256,10 @@ async function hiddenTabs() {
   await hide(pages[1], "hidden");
   await pause(HIDDEN_MILLIS);
   await server.put("doc", "2");
-  await becomes("one of them is seen, and told of a change", async () => (await area(pages[2]).inputValue()) === "2");
+  await becomes(
+    "one of them is seen, and told of a change",
+    async () => (await area(pages[2]).inputValue()) === "2",
+  );
   finding("the others are not", (await area(pages[0]).inputValue()) === "1" && relay.streams.size === 1);
   await hide(pages[2], "hidden");
   await becomes("all are hidden: there is no stream", () => relay.streams.size === 0);
@@ -206,7 +270,10 @@ async function hiddenTabs() {
   await server.put("new", "1");
   for (const [index, page] of pages.entries()) {
     await hide(page, "visible");
-    await becomes(`tab ${index} is seen again, and has what it missed`, async () => (await area(page).inputValue()) === "3" && (await row(page, "new").count()) === 1);
+    await becomes(
+      `tab ${index} is seen again, and has what it missed`,
+      async () => (await area(page).inputValue()) === "3" && (await row(page, "new").count()) === 1,
+    );
   }
   finding("with one stream for all", relay.streams.size === 1);
   await me.close();
@@ -222,9 +289,13 @@ async function insecure() {
   relay.url = relay.url.replace("127.0.0.1", NAME);
   const me = await person();
   const [first, second] = [await open(me, relay, "#/kv/doc"), await open(me, relay, "#/kv/doc")];
-  finding("a page from another host over HTTP has no locks", await first.evaluate(() => !window.isSecureContext && navigator.locks === undefined));
+  finding(
+    "a page from another host over HTTP has no locks",
+    await first.evaluate(() => !window.isSecureContext && navigator.locks === undefined),
+  );
   await server.put("doc", "2");
-  for (const page of [first, second]) await becomes("and is live", async () => (await area(page).inputValue()) === "2");
+  for (const page of [first, second])
+    await becomes("and is live", async () => (await area(page).inputValue()) === "2");
   finding("by the same stream", relay.streams.size === 1);
   await me.close();
   relay.end();
@@ -236,15 +307,44 @@ async function noSharedWorker() {
   await server.put("doc", '{"a":1}');
   const relay = await Relay.start(server);
   for (const [what, script] of [
-    ["has no shared workers", () => { delete window.SharedWorker; }],
-    ["does not allow them", () => { window.SharedWorker = class { constructor() { throw new DOMException("no", "SecurityError"); } }; }],
-    ["does not start them", () => { const Real = window.SharedWorker; window.SharedWorker = class extends Real { constructor(_, options) { super("/console/there-is-none.js", options); } }; }],
+    [
+      "has no shared workers",
+      () => {
+        delete window.SharedWorker;
+      },
+    ],
+    [
+      "does not allow them",
+      () => {
+        window.SharedWorker = class {
+          constructor() {
+            throw new DOMException("no", "SecurityError");
+          }
+        };
+      },
+    ],
+    [
+      "does not start them",
+      () => {
+        const Real = window.SharedWorker;
+        window.SharedWorker = class extends Real {
+          constructor(_, options) {
+            super("/console/there-is-none.js", options);
+          }
+        };
+      },
+    ],
   ]) {
     const me = await person();
-    const page = await open(me, relay, "#/kv/doc", { expectFailures: true, before: (one) => one.addInitScript(script) });
+    const page = await open(me, relay, "#/kv/doc", {
+      expectFailures: true,
+      before: (one) => one.addInitScript(script),
+    });
     const now = Math.random();
     await server.put("doc", `{"a":${now}}`);
-    await becomes(`a browser that ${what} has a stream of its own`, async () => (await area(page).inputValue()).includes(String(now)));
+    await becomes(`a browser that ${what} has a stream of its own`, async () =>
+      (await area(page).inputValue()).includes(String(now)),
+    );
     await retype(page, String(now), "2");
     await save(page);
     await becomes("and saves", async () => (await server.value("doc")).a === 2);

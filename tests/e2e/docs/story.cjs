@@ -8,8 +8,13 @@ const finding = (what, holds) => console.log(holds ? "ok" : "not ok", what);
   const browser = await chromium.launch({
     executablePath: "/usr/bin/chromium",
     args: [
-      "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-      "--disable-background-networking", "--disable-component-update", "--disable-sync",
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
     ],
   });
   const page = await browser.newPage();
@@ -32,7 +37,10 @@ const finding = (what, holds) => console.log(holds ? "ok" : "not ok", what);
 
   await page.screenshot({ path: `${work}/docs.png` });
   const others = asked.filter((one) => !one.startsWith(`${url}/`) && !one.startsWith("data:"));
-  finding(`it asked no other host, in ${asked.length} requests ${others}`, asked.length > 5 && others.length === 0);
+  finding(
+    `it asked no other host, in ${asked.length} requests ${others}`,
+    asked.length > 5 && others.length === 0,
+  );
   finding(`the browser has no complaint ${complaints}`, complaints.length === 0);
   await browser.close();
 })().catch((error) => {

@@ -22,9 +22,14 @@ function finding(what, holds) {
 
 async function serve(listen, ...flags) {
   const data = path.join(fs.mkdtempSync(path.join(work, "data-")), "data.json");
-  const process = spawn(ifmatch, ["--listen", listen, "--data", data, ...flags], { stdio: ["ignore", "pipe", "inherit"] });
+  const process = spawn(ifmatch, ["--listen", listen, "--data", data, ...flags], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
   running.push(process);
-  const line = await Promise.race([once(process.stdout, "data"), once(process, "exit").then(() => undefined)]);
+  const line = await Promise.race([
+    once(process.stdout, "data"),
+    once(process, "exit").then(() => undefined),
+  ]);
   if (line === undefined) return undefined;
   const url = new URL(String(line[0]).trim().split(" ").pop());
   const headers = { "Content-Type": "application/json" };
@@ -93,9 +98,24 @@ async function onACarelessService(browser) {
     request.resume();
     response.writeHead(request.url === "/kv/absent" ? 404 : 200).end('"secret"');
   });
-  const read = await attacked(browser, `http://evil.example:${own.address().port}`, `http://127.0.0.1:${careless.address().port}`);
-  finding(`the page reads from a careless service ${Object.keys(read).length}`, "fetch cors omit" in read && "XMLHttpRequest" in read);
-  const ways = ["PUT application/json", "DELETE application/json", "PATCH application/merge-patch+json", "POST application/json", "POST text/plain", "POST multipart/form-data", "POST application/x-www-form-urlencoded"];
+  const read = await attacked(
+    browser,
+    `http://evil.example:${own.address().port}`,
+    `http://127.0.0.1:${careless.address().port}`,
+  );
+  finding(
+    `the page reads from a careless service ${Object.keys(read).length}`,
+    "fetch cors omit" in read && "XMLHttpRequest" in read,
+  );
+  const ways = [
+    "PUT application/json",
+    "DELETE application/json",
+    "PATCH application/merge-patch+json",
+    "POST application/json",
+    "POST text/plain",
+    "POST multipart/form-data",
+    "POST application/x-www-form-urlencoded",
+  ];
   const missing = ways.filter((way) => !written.has(way));
   finding(`and writes to it in every way ${missing}`, missing.length === 0);
   careless.close();
@@ -130,7 +150,13 @@ async function theConsoleWorks(browser) {
     const page = await context.newPage();
     await page.goto(`http://${host}:${port}/`);
     const connected = page.waitForSelector("#connection[data-status=connected]");
-    finding(`the console is live on ${host}`, await connected.then(() => true, () => false));
+    finding(
+      `the console is live on ${host}`,
+      await connected.then(
+        () => true,
+        () => false,
+      ),
+    );
     const statuses = await page.evaluate(async () => {
       const headers = { "Content-Type": "application/json" };
       const ask = async (method, path, body) => (await fetch(path, { method, headers, body })).status;
@@ -145,7 +171,13 @@ async function theConsoleWorks(browser) {
     finding(`and its page reads and writes there ${statuses}`, statuses === "200 201 200 200 200");
     await page.goto(`http://${host}:${port}/docs`);
     const docs = page.waitForSelector(".swagger-ui .info");
-    finding(`the documents are shown on ${host}`, await docs.then(() => true, () => false));
+    finding(
+      `the documents are shown on ${host}`,
+      await docs.then(
+        () => true,
+        () => false,
+      ),
+    );
     await context.close();
   }
 }
@@ -154,8 +186,13 @@ async function theConsoleWorks(browser) {
   const browser = await chromium.launch({
     executablePath: "/usr/bin/chromium",
     args: [
-      "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-      "--disable-background-networking", "--disable-component-update", "--disable-sync",
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
       `--host-resolver-rules=MAP evil.example 127.0.0.1, MAP ${REBOUND} 127.0.0.1, MAP ${ALLOWED} 127.0.0.1`,
     ],
   });

@@ -12,13 +12,19 @@ const finding = (what, holds) => console.log(holds ? "ok" : "not ok", "eventsour
 let server;
 
 async function start(listen) {
-  server = spawn(binary, ["--listen", listen, "--data", `${folder}/data.json`], { stdio: ["ignore", "pipe", "ignore"] });
+  server = spawn(binary, ["--listen", listen, "--data", `${folder}/data.json`], {
+    stdio: ["ignore", "pipe", "ignore"],
+  });
   for await (const line of createInterface(server.stdout)) return line.split(" ").pop();
 }
 
 async function ask(url, method, body) {
   const headers = { "Content-Type": "application/json" };
-  const answer = await fetch(url, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  const answer = await fetch(url, {
+    method,
+    headers,
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
   if (!answer.ok) throw new Error(`${method} ${url}: ${answer.status}`);
   return { etag: answer.headers.get("etag"), ...(await answer.json()) };
 }
@@ -46,13 +52,16 @@ async function write(url, rounds, expected) {
   let url = await start("127.0.0.1:0");
   const { hostname, port } = new URL(url);
   let broken = 0;
-  let open = [];
+  const open = [];
   // Lets so many bytes through, then breaks the connection.
   let allowance = 6000;
   const proxy = net.createServer((from) => {
     const to = net.connect(Number(port), hostname);
     open.push(from, to);
-    const end = () => (from.destroy(), to.destroy());
+    const end = () => {
+      from.destroy();
+      to.destroy();
+    };
     for (const side of [from, to]) side.on("error", end).on("close", end);
     from.pipe(to);
     let left = allowance;
@@ -75,39 +84,51 @@ async function write(url, rounds, expected) {
   let listed = list.revision;
   let ended = () => {};
   let listedAgain = () => {};
-  const source = new EventSource(`http://127.0.0.1:${proxy.address().port}/watch?since=${list.etag.replaceAll('"', "")}`);
+  const source = new EventSource(
+    `http://127.0.0.1:${proxy.address().port}/watch?since=${list.etag.replaceAll('"', "")}`,
+  );
   // What comes after a reset waits until the list is there.
   let turn = Promise.resolve();
   const inTurn = (work) => (event) => (turn = turn.then(() => work(event)));
-  source.addEventListener("reset", inTurn(async () => {
-    resets += 1;
-    const again = await ask(`${url}/kv`, "GET");
-    known.clear();
-    for (const entry of again.items) known.set(entry.key, entry);
-    listed = again.revision;
-    listedAgain();
-  }));
+  source.addEventListener(
+    "reset",
+    inTurn(async () => {
+      resets += 1;
+      const again = await ask(`${url}/kv`, "GET");
+      known.clear();
+      for (const entry of again.items) known.set(entry.key, entry);
+      listed = again.revision;
+      listedAgain();
+    }),
+  );
   for (const name of ["put", "delete"]) {
-    source.addEventListener(name, inTurn((event) => {
-      const entry = JSON.parse(event.data);
-      if (entry.revision <= listed) return;
-      told.push(`${entry.revision} ${entry.key}`);
-      if (name === "put") known.set(entry.key, entry);
-      else known.delete(entry.key);
-      if (entry.key === "end") ended();
-    }));
+    source.addEventListener(
+      name,
+      inTurn((event) => {
+        const entry = JSON.parse(event.data);
+        if (entry.revision <= listed) return;
+        told.push(`${entry.revision} ${entry.key}`);
+        if (name === "put") known.set(entry.key, entry);
+        else known.delete(entry.key);
+        if (entry.key === "end") ended();
+      }),
+    );
   }
   const end = () => new Promise((resolve) => (ended = resolve));
-  const holds = async () => isDeepStrictEqual(
-    [...known.values()].sort((a, b) => (a.key < b.key ? -1 : 1)),
-    (await ask(`${url}/kv`, "GET")).items,
-  );
+  const holds = async () =>
+    isDeepStrictEqual(
+      [...known.values()].sort((a, b) => (a.key < b.key ? -1 : 1)),
+      (await ask(`${url}/kv`, "GET")).items,
+    );
 
   let expected = [];
   let over = end();
   await write(url, 200, expected);
   await over;
-  finding(`${expected.length} changes over ${broken + 1} connections: each once, in order`, isDeepStrictEqual(told, expected) && broken > 5);
+  finding(
+    `${expected.length} changes over ${broken + 1} connections: each once, in order`,
+    isDeepStrictEqual(told, expected) && broken > 5,
+  );
   finding("what it knows is what is there", (await holds()) && resets === 0);
 
   allowance = Infinity;

@@ -1,16 +1,16 @@
 // The story, told through a client that hey-api made.
 
-import { isDeepStrictEqual } from 'node:util';
-import { deleteEntry, getEntry, listEntries, patchEntry, putEntry, transact } from './client';
-import type { Entry, Error as Failure } from './client';
-import { client } from './client/client.gen';
+import { isDeepStrictEqual } from "node:util";
+import type { Entry, Error as Failure } from "./client";
+import { deleteEntry, getEntry, listEntries, patchEntry, putEntry, transact } from "./client";
+import { client } from "./client/client.gen";
 
-const key = 'doc/plan';
+const key = "doc/plan";
 const path = { key };
-const plan = { title: 'Plan', budget: 100 };
+const plan = { title: "Plan", budget: 100 };
 
 function step(what: string, holds: boolean): void {
-  console.log(holds ? 'ok' : 'not ok', what);
+  console.log(holds ? "ok" : "not ok", what);
 }
 
 async function main(): Promise<void> {
@@ -18,90 +18,93 @@ async function main(): Promise<void> {
 
   const created = await putEntry({ path, body: plan });
   const first: Entry = created.data!;
-  step('create: 201, version 1', created.response?.status === 201 && first.version === 1 && first.key === key);
+  step(
+    "create: 201, version 1",
+    created.response?.status === 201 && first.version === 1 && first.key === key,
+  );
 
   const read = await getEntry({ path });
-  step('read: the same entry', isDeepStrictEqual(read.data, first) && isDeepStrictEqual(first.value, plan));
+  step("read: the same entry", isDeepStrictEqual(read.data, first) && isDeepStrictEqual(first.value, plan));
 
   const raised = { ...plan, budget: 120 };
-  const replaced = await putEntry({ path, body: raised, headers: { 'If-Match': first.etag } });
+  const replaced = await putEntry({ path, body: raised, headers: { "If-Match": first.etag } });
   const second: Entry = replaced.data!;
-  step('replace with the tag: 200, version 2', replaced.response?.status === 200 && second.version === 2);
+  step("replace with the tag: 200, version 2", replaced.response?.status === 200 && second.version === 2);
 
-  const stale = await putEntry({ path, body: plan, headers: { 'If-Match': first.etag } });
+  const stale = await putEntry({ path, body: plan, headers: { "If-Match": first.etag } });
   const failure: Failure = stale.error!;
   step(
-    'replace with the stale tag: 412, typed',
-    stale.response?.status === 412 && failure.error === 'precondition_failed',
+    "replace with the stale tag: 412, typed",
+    stale.response?.status === 412 && failure.error === "precondition_failed",
   );
   const current: Entry | null | undefined = failure.current;
   step(
-    'the 412 shows the current entry',
+    "the 412 shows the current entry",
     isDeepStrictEqual(current, second) && isDeepStrictEqual(current?.value, raised),
   );
 
-  const exists = await putEntry({ path, body: plan, headers: { 'If-None-Match': '*' } });
+  const exists = await putEntry({ path, body: plan, headers: { "If-None-Match": "*" } });
   step(
-    'create only: 412, the current entry',
+    "create only: 412, the current entry",
     exists.response?.status === 412 && isDeepStrictEqual(exists.error?.current, second),
   );
 
   const patched = await patchEntry({
     path,
-    body: { budget: null, owner: 'Ann' },
-    headers: { 'If-Match': second.etag },
+    body: { budget: null, owner: "Ann" },
+    headers: { "If-Match": second.etag },
   });
   const third: Entry = patched.data!;
   step(
-    'patch: version 3',
-    third.version === 3 && isDeepStrictEqual(third.value, { title: 'Plan', owner: 'Ann' }),
+    "patch: version 3",
+    third.version === 3 && isDeepStrictEqual(third.value, { title: "Plan", owner: "Ann" }),
   );
 
   const both = await transact({
     body: {
       operations: [
-        { op: 'put', key: 'doc/other', value: [1, null] },
-        { op: 'check', key: 'doc/absent', if_none_match: '*' },
+        { op: "put", key: "doc/other", value: [1, null] },
+        { op: "check", key: "doc/absent", if_none_match: "*" },
       ],
     },
   });
   const results: (Entry | null)[] = both.data!.results;
   step(
-    'transaction: an entry, and null for the absent key',
+    "transaction: an entry, and null for the absent key",
     results.length === 2 && isDeepStrictEqual(results[0]?.value, [1, null]) && results[1] === null,
   );
 
   const failed = await transact({
     body: {
       operations: [
-        { op: 'check', key, if_match: first.etag },
-        { op: 'check', key: 'doc/absent', if_match: '*' },
+        { op: "check", key, if_match: first.etag },
+        { op: "check", key: "doc/absent", if_match: "*" },
       ],
     },
   });
   const shown: (Entry | null)[] | undefined = failed.error?.failed?.map((operation) => operation.current);
   step(
-    'a transaction that does not hold: 412, both operations, an entry and null',
+    "a transaction that does not hold: 412, both operations, an entry and null",
     failed.response?.status === 412 && isDeepStrictEqual(shown, [third, null]),
   );
 
-  const deleted = await deleteEntry({ path, headers: { 'If-Match': third.etag } });
-  step('delete with the newest tag', isDeepStrictEqual(deleted.data, third));
+  const deleted = await deleteEntry({ path, headers: { "If-Match": third.etag } });
+  step("delete with the newest tag", isDeepStrictEqual(deleted.data, third));
 
   const gone = await getEntry({ path });
-  step('read: 404, typed', gone.response?.status === 404 && gone.error?.error === 'not_found');
+  step("read: 404, typed", gone.response?.status === 404 && gone.error?.error === "not_found");
 
-  const lost = await putEntry({ path, body: plan, headers: { 'If-Match': third.etag } });
+  const lost = await putEntry({ path, body: plan, headers: { "If-Match": third.etag } });
   step(
-    'replace what is gone: 412, current is null',
+    "replace what is gone: 412, current is null",
     lost.response?.status === 412 && lost.error?.current === null,
   );
 
   // This client takes null for a body that is not there, so null itself stands in an object.
   const kinds: Record<string, unknown> = {
     object: { a: { b: [1, null] }, c: null },
-    'empty object': {},
-    array: [1, 'two', null, {}],
+    "empty object": {},
+    array: [1, "two", null, {}],
     string: 'schön "quoted" \u2028',
     number: Number.MAX_SAFE_INTEGER,
     fraction: -0.25,
@@ -116,11 +119,11 @@ async function main(): Promise<void> {
     );
   }
 
-  const page = await listEntries({ query: { prefix: 'kinds/', limit: 3 } });
+  const page = await listEntries({ query: { prefix: "kinds/", limit: 3 } });
   const next: string | null = page.data!.next;
-  step('list: a page of entries', page.data!.items.length === 3 && next === page.data!.items[2]!.key);
-  const rest = await listEntries({ query: { prefix: 'kinds/', after: next! } });
-  step('list: the rest, next is null', rest.data!.items.length === 4 && rest.data!.next === null);
+  step("list: a page of entries", page.data!.items.length === 3 && next === page.data!.items[2]!.key);
+  const rest = await listEntries({ query: { prefix: "kinds/", after: next! } });
+  step("list: the rest, next is null", rest.data!.items.length === 4 && rest.data!.next === null);
 }
 
 void main();

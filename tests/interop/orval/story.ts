@@ -1,98 +1,103 @@
 // The story, told through a client that orval made.
 
-import { isDeepStrictEqual } from 'node:util';
-import { deleteEntry, getEntry, listEntries, patchEntry, putEntry, transact } from './client';
-import type { Entry, Value } from './client';
+import { isDeepStrictEqual } from "node:util";
+import type { Entry, Value } from "./client";
+import { deleteEntry, getEntry, listEntries, patchEntry, putEntry, transact } from "./client";
 
-const key = 'doc/plan';
+const key = "doc/plan";
 // This client puts a key into the path as it is.
 const at = encodeURIComponent(key);
-const plan = { title: 'Plan', budget: 100 };
+const plan = { title: "Plan", budget: 100 };
 
 function step(what: string, holds: boolean): void {
-  console.log(holds ? 'ok' : 'not ok', what);
+  console.log(holds ? "ok" : "not ok", what);
 }
 
 async function main(): Promise<void> {
   const created = await putEntry(at, plan);
   if (created.status !== 201) throw new Error(`${created.status}`);
   const first: Entry = created.data;
-  step('create: 201, version 1', first.version === 1 && first.key === key);
+  step("create: 201, version 1", first.version === 1 && first.key === key);
 
   const read = await getEntry(at);
-  step('read: the same entry', isDeepStrictEqual(read.data, first) && isDeepStrictEqual(first.value, plan));
+  step("read: the same entry", isDeepStrictEqual(read.data, first) && isDeepStrictEqual(first.value, plan));
 
   const raised = { ...plan, budget: 120 };
-  const replaced = await putEntry(at, raised, { 'If-Match': first.etag });
+  const replaced = await putEntry(at, raised, { "If-Match": first.etag });
   if (replaced.status !== 200) throw new Error(`${replaced.status}`);
   const second: Entry = replaced.data;
-  step('replace with the tag: 200, version 2', second.version === 2);
+  step("replace with the tag: 200, version 2", second.version === 2);
 
-  const stale = await putEntry(at, plan, { 'If-Match': first.etag });
+  const stale = await putEntry(at, plan, { "If-Match": first.etag });
   if (stale.status !== 412) throw new Error(`${stale.status}`);
-  step('replace with the stale tag: 412, typed', stale.data.error === 'precondition_failed');
+  step("replace with the stale tag: 412, typed", stale.data.error === "precondition_failed");
   const current: Entry | null | undefined = stale.data.current;
   step(
-    'the 412 shows the current entry',
+    "the 412 shows the current entry",
     isDeepStrictEqual(current, second) && isDeepStrictEqual(current?.value, raised),
   );
 
-  const exists = await putEntry(at, plan, { 'If-None-Match': '*' });
+  const exists = await putEntry(at, plan, { "If-None-Match": "*" });
   step(
-    'create only: 412, the current entry',
+    "create only: 412, the current entry",
     exists.status === 412 && isDeepStrictEqual(exists.data.current, second),
   );
 
   // Of an operation that takes several media types this client names none.
-  const mergePatch = { headers: { 'Content-Type': 'application/merge-patch+json' } };
-  const patched = await patchEntry(at, { budget: null, owner: 'Ann' }, { 'If-Match': second.etag }, mergePatch);
+  const mergePatch = { headers: { "Content-Type": "application/merge-patch+json" } };
+  const patched = await patchEntry(
+    at,
+    { budget: null, owner: "Ann" },
+    { "If-Match": second.etag },
+    mergePatch,
+  );
   if (patched.status !== 200) throw new Error(`${patched.status}`);
   const third: Entry = patched.data;
   step(
-    'patch: version 3',
-    third.version === 3 && isDeepStrictEqual(third.value, { title: 'Plan', owner: 'Ann' }),
+    "patch: version 3",
+    third.version === 3 && isDeepStrictEqual(third.value, { title: "Plan", owner: "Ann" }),
   );
 
   const both = await transact({
     operations: [
-      { op: 'put', key: 'doc/other', value: [1, null] },
-      { op: 'check', key: 'doc/absent', if_none_match: '*' },
+      { op: "put", key: "doc/other", value: [1, null] },
+      { op: "check", key: "doc/absent", if_none_match: "*" },
     ],
   });
   if (both.status !== 200) throw new Error(`${both.status}`);
   const results: (Entry | null)[] = both.data.results;
   step(
-    'transaction: an entry, and null for the absent key',
+    "transaction: an entry, and null for the absent key",
     results.length === 2 && isDeepStrictEqual(results[0]?.value, [1, null]) && results[1] === null,
   );
 
   const failed = await transact({
     operations: [
-      { op: 'check', key, if_match: first.etag },
-      { op: 'check', key: 'doc/absent', if_match: '*' },
+      { op: "check", key, if_match: first.etag },
+      { op: "check", key: "doc/absent", if_match: "*" },
     ],
   });
   if (failed.status !== 412) throw new Error(`${failed.status}`);
   const shown: (Entry | null)[] | undefined = failed.data.failed?.map((operation) => operation.current);
   step(
-    'a transaction that does not hold: 412, both operations, an entry and null',
+    "a transaction that does not hold: 412, both operations, an entry and null",
     isDeepStrictEqual(shown, [third, null]),
   );
 
-  const deleted = await deleteEntry(at, { 'If-Match': third.etag });
-  step('delete with the newest tag', deleted.status === 200 && isDeepStrictEqual(deleted.data, third));
+  const deleted = await deleteEntry(at, { "If-Match": third.etag });
+  step("delete with the newest tag", deleted.status === 200 && isDeepStrictEqual(deleted.data, third));
 
   const gone = await getEntry(at);
-  step('read: 404, typed', gone.status === 404 && gone.data.error === 'not_found');
+  step("read: 404, typed", gone.status === 404 && gone.data.error === "not_found");
 
-  const lost = await putEntry(at, plan, { 'If-Match': third.etag });
-  step('replace what is gone: 412, current is null', lost.status === 412 && lost.data.current === null);
+  const lost = await putEntry(at, plan, { "If-Match": third.etag });
+  step("replace what is gone: 412, current is null", lost.status === 412 && lost.data.current === null);
 
   // To the types of this client, a value is never null.
   const kinds: Record<string, unknown> = {
     object: { a: { b: [1, null] }, c: null },
-    'empty object': {},
-    array: [1, 'two', null, {}],
+    "empty object": {},
+    array: [1, "two", null, {}],
     string: 'schön "quoted" \u2028',
     number: Number.MAX_SAFE_INTEGER,
     fraction: -0.25,
@@ -104,17 +109,19 @@ async function main(): Promise<void> {
     const read = await getEntry(encodeURIComponent(`kinds/${name}`));
     step(
       `a value of the kind ${name}`,
-      read.status === 200 && isDeepStrictEqual(read.data, written.data) && isDeepStrictEqual(read.data.value, value),
+      read.status === 200 &&
+        isDeepStrictEqual(read.data, written.data) &&
+        isDeepStrictEqual(read.data.value, value),
     );
   }
 
-  const page = await listEntries({ prefix: 'kinds/', limit: 3 });
+  const page = await listEntries({ prefix: "kinds/", limit: 3 });
   if (page.status !== 200) throw new Error(`${page.status}`);
   const next: string | null = page.data.next;
-  step('list: a page of entries', page.data.items.length === 3 && next === page.data.items[2]!.key);
-  const rest = await listEntries({ prefix: 'kinds/', after: next! });
+  step("list: a page of entries", page.data.items.length === 3 && next === page.data.items[2]!.key);
+  const rest = await listEntries({ prefix: "kinds/", after: next! });
   step(
-    'list: the rest, next is null',
+    "list: the rest, next is null",
     rest.status === 200 && rest.data.items.length === 5 && rest.data.next === null,
   );
 }

@@ -1,0 +1,160 @@
+// What the console asks of the service, and what it makes of the answers.
+
+import assert from "node:assert/strict";
+import { beforeEach, describe, test } from "node:test";
+import { list, put, Refused, read, remove, Unreachable, whyNoKey } from "../api.js";
+import { compact, parse } from "../json.js";
+import { FakeService, pathIn } from "./service.js";
+
+let service;
+beforeEach(() => {
+  service = new FakeService();
+});
+
+describe("a write", () => {
+  test("names the version that it replaces, and keeps every digit", async () => {
+    const { etag } = service.write("doc", "1");
+    const entry = await put("doc", parse('{"n":1.00}'), etag);
+    const [{ method, path, headers, body }] = service.requests;
+    assert.deepEqual([method, path, body], ["PUT", "/kv/doc", '{"n":1.00}']);
+    assert.deepEqual(headers, { "Content-Type": "application/json", "If-Match": etag });
+    assert.deepEqual([entry.key, compact(entry.tree), entry.version], ["doc", '{"n":1.00}', "2"]);
+    assert.equal(entry.etag, service.etag("doc"));
+  });
+
+  test("of a new entry never replaces one", async () => {
+    await put("doc", parse("1"), null);
+    assert.equal(service.requests[0].headers["If-None-Match"], "*");
+    await assert.rejects(put("doc", parse("2"), null), { status: 412, code: "precondition_failed" });
+    assert.equal(service.text("doc"), "1");
+  });
+
+  test("that comes too late is refused with what is there now", async () => {
+    const { etag } = service.write("doc", "1");
+    service.write("doc", "2");
+    await assert.rejects(put("doc", parse("3"), etag), (error) => {
+      assert.ok(error instanceof Refused);
+      assert.deepEqual([error.status, error.current.version, compact(error.current.tree)], [412, "2", "2"]);
+      return true;
+    });
+    service.delete("doc");
+    await assert.rejects(put("doc", parse("3"), etag), { status: 412, current: null });
+  });
+
+  test("that is not answered may have been done", async () => {
+    service.cut("answers");
+    await assert.rejects(put("doc", parse("1"), null), Unreachable);
+    assert.equal(service.text("doc"), "1");
+  });
+});
+
+describe("a read", () => {
+  test("gives the entry, or null if there is none", async () => {
+    service.write("doc", "[1]");
+    assert.equal(compact((await read("doc")).tree), "[1]");
+    assert.equal(await read("other"), null);
+  });
+
+  test("gives undefined if the version is still the one that is known", async () => {
+    const { etag } = service.write("doc", "1");
+    assert.equal(await read("doc", etag), undefined);
+    service.write("doc", "2");
+    assert.equal((await read("doc", etag)).version, "2");
+  });
+
+  test("asks the service and no cache, and does not wait for ever", async () => {
+    service.write("doc", "1");
+    let asked;
+    const { fetch } = globalThis;
+    globalThis.fetch = (path, options) => {
+      asked = options;
+      return fetch(path, options);
+    };
+    await read("doc");
+    assert.equal(asked.cache, "no-store");
+    assert.ok(asked.signal instanceof AbortSignal);
+  });
+
+  test("takes a value that is as deep as the service allows", async () => {
+    service.write("doc", "[".repeat(128) + "]".repeat(128));
+    assert.equal((await read("doc")).key, "doc");
+  });
+
+  test("does not take the page of a proxy for an entry", async () => {
+    globalThis.fetch = async () => new Response("<html>", { status: 200 });
+    await assert.rejects(read("doc"), { status: 200, code: "unknown" });
+    globalThis.fetch = async () => new Response("<html>", { status: 502 });
+    await assert.rejects(read("doc"), { status: 502, message: "The server answered with status 502." });
+  });
+});
+
+describe("a delete", () => {
+  test("names the version that it deletes", async () => {
+    const { etag } = service.write("doc", "1");
+    service.write("doc", "2");
+    await assert.rejects(remove("doc", etag), { status: 412 });
+    assert.equal(service.text("doc"), "2");
+    assert.equal((await remove("doc", service.etag("doc"))).version, "2");
+    assert.equal(service.text("doc"), undefined);
+  });
+
+  test("of what is gone already is refused, with nothing there", async () => {
+    await assert.rejects(remove("doc", '"1-aa"'), { status: 412, current: null });
+  });
+});
+
+describe("the path of a key", () => {
+  for (const [key, path] of [
+    ["doc/plan", "/kv/doc/plan"],
+    ["a b?c#d%é", "/kv/a%20b%3Fc%23d%25%C3%A9"],
+    // Something on the way might fold two slashes into one.
+    ["a//b", "/kv/a%2F%2Fb"],
+    ["/a/", "/kv/%2Fa%2F"],
+  ]) {
+    test(`${key} is ${path}`, async () => {
+      service.write(key, "1");
+      assert.equal((await read(key)).key, key);
+      assert.equal(service.requests[0].path, path);
+    });
+  }
+});
+
+describe("a key", () => {
+  const keys = ["a", "a/b", "a b", "...", "a/.b", "é".repeat(256), "🦀".repeat(128), "/", "a//b"];
+  for (const key of keys) {
+    test(`${key.slice(0, 10)} is one`, () => assert.equal(whyNoKey(key), undefined));
+  }
+
+  for (const [key, why] of [
+    ["", /is needed/],
+    ["a".repeat(513), /513 bytes; 512/],
+    ["é".repeat(257), /514 bytes; 512/],
+    ["a\u0000", /control characters/],
+    ["a\u007f", /control characters/],
+    ["a\n", /control characters/],
+    ["..", /\. or \.\./],
+    ["a/./b", /\. or \.\./],
+    ["a/..", /\. or \.\./],
+    ["\ud800", /surrogate/],
+  ]) {
+    test(`${JSON.stringify(key.slice(0, 10))} is none`, () => assert.match(whyNoKey(key), why));
+  }
+});
+
+test("a list begins where it is told to, and says from where a watch goes on", async () => {
+  let asked;
+  globalThis.fetch = async (url) => {
+    asked = pathIn(url);
+    const entry = '{"key":"a/b","value":1.0,"version":3,"revision":7,"etag":"\\"3-aa\\"","modified_at":"t"}';
+    const headers = { ETag: 'W/"9-00ff"' };
+    return new Response(`{"items":[${entry}],"revision":9,"next":"a/b"}`, { headers });
+  };
+  const page = await list("a/", "a/a", 50);
+  assert.equal(asked, "/kv?limit=50&prefix=a%2F&after=a%2Fa");
+  assert.deepEqual([page.next, page.revision, page.since], ["a/b", 9, "9-00ff"]);
+  const [{ tree, ...entry }] = page.items;
+  assert.equal(compact(tree), "1.0");
+  assert.deepEqual(entry, { key: "a/b", version: "3", revision: 7, etag: '"3-aa"', modifiedAt: "t" });
+  await list("", null, 50);
+  assert.equal(asked, "/kv?limit=50");
+});

@@ -1,0 +1,150 @@
+// Takes the place of the service: entries in memory that speak as the contract says, on a line that can be cut.
+
+import { compact, parse } from "../json.js";
+import { urlOf } from "../place.js";
+
+const MODIFIED_AT = "2026-01-02T03:04:05.678Z";
+
+/** The path of the service's that a URL names, which must be one of its own. */
+export function pathIn(url) {
+  const root = urlOf("");
+  if (!url.startsWith(root)) throw new Error(`${url} is not below ${root}`);
+  return `/${url.slice(root.length)}`;
+}
+
+export class FakeService {
+  /** What was asked for: {method, path, headers, body}. */
+  requests = [];
+  /** How many of them were looked at, though the answer may be held back or lost. */
+  answers = 0;
+  #entries = new Map();
+  #revision = 0;
+  #cut = null;
+  #gates = { requests: null, answers: null };
+  #refusal = null;
+
+  constructor() {
+    globalThis.fetch = (url, options) => this.#fetch(pathIn(url), options);
+  }
+
+  /** Somebody writes an entry. Returns it as the watch tells of it. */
+  write(key, text) {
+    this.#revision += 1;
+    const version = (this.#entries.get(key)?.version ?? 0) + 1;
+    const revision = this.#revision;
+    const entry = {
+      key,
+      text,
+      version,
+      revision,
+      etag: `"${version}-${String(revision).padStart(16, "0")}"`,
+    };
+    this.#entries.set(key, entry);
+    return this.#told(entry);
+  }
+
+  /** Somebody deletes an entry. */
+  delete(key) {
+    const entry = this.#entries.get(key);
+    this.#entries.delete(key);
+    this.#revision += 1;
+    return this.#told({ ...entry, revision: this.#revision });
+  }
+
+  /** The value as text, or undefined. */
+  text(key) {
+    return this.#entries.get(key)?.text;
+  }
+
+  etag(key) {
+    return this.#entries.get(key).etag;
+  }
+
+  /** How many writes were asked for. */
+  get writes() {
+    return this.requests.filter(({ method }) => method !== "GET").length;
+  }
+
+  /** Cuts the line before "requests" or before "answers", or lets all through again (null). */
+  cut(what) {
+    this.#cut = what;
+  }
+
+  /** Answers the next write with a status that is no answer to the question. */
+  refuse(status, code, message) {
+    this.#refusal = { status, body: JSON.stringify({ error: code, message }) };
+  }
+
+  /** Holds requests or answers back from now on. Returns what lets them go on. */
+  hold(what = "requests") {
+    let release;
+    this.#gates[what] = new Promise((resolve) => {
+      release = resolve;
+    });
+    return () => {
+      this.#gates[what] = null;
+      release();
+    };
+  }
+
+  async #fetch(path, { method = "GET", headers = {}, body }) {
+    this.requests.push({ method, path, headers, body });
+    await this.#gates.requests;
+    if (this.#cut === "requests") throw new TypeError("Failed to fetch");
+    const {
+      status,
+      etag,
+      body: text,
+    } = this.#answer(method, decodeURIComponent(path.slice(4)), headers, body);
+    this.answers += 1;
+    await this.#gates.answers;
+    if (this.#cut === "answers") throw new TypeError("Failed to fetch");
+    return new Response(status === 304 ? null : text, {
+      status,
+      headers: etag === undefined ? {} : { ETag: etag },
+    });
+  }
+
+  #answer(method, key, headers, body) {
+    const entry = this.#entries.get(key);
+    if (method === "GET") {
+      if (entry === undefined) return this.#refused(404, "not_found", "key does not exist");
+      if (headers["If-None-Match"] === entry.etag) return { status: 304, etag: entry.etag };
+      return this.#shown(200, entry);
+    }
+    if (this.#refusal !== null) {
+      const refusal = this.#refusal;
+      this.#refusal = null;
+      return refusal;
+    }
+    if (method === "DELETE" && entry === undefined)
+      return this.#refused(404, "not_found", "key does not exist");
+    const isWanted =
+      headers["If-None-Match"] === "*" ? entry === undefined : headers["If-Match"] === entry?.etag;
+    if (!isWanted) return this.#refused(412, "precondition_failed", "it has changed", entry ?? null);
+    if (method === "DELETE") {
+      this.delete(key);
+      return this.#shown(200, entry);
+    }
+    this.write(key, compact(parse(body)));
+    return this.#shown(entry === undefined ? 201 : 200, this.#entries.get(key));
+  }
+
+  #refused(status, error, message, current) {
+    const shown = current === undefined ? "" : `,"current":${current === null ? null : this.#json(current)}`;
+    return { status, body: `{"error":"${error}","message":"${message}"${shown}}` };
+  }
+
+  #shown(status, entry) {
+    return { status, etag: entry.etag, body: this.#json(entry) };
+  }
+
+  #json({ key, text, version, revision, etag }) {
+    const stamps = `"version":${version},"revision":${revision},"etag":${JSON.stringify(etag)}`;
+    return `{"key":${JSON.stringify(key)},"value":${text},${stamps},"modified_at":"${MODIFIED_AT}"}`;
+  }
+
+  #told({ key, text, version, revision, etag }) {
+    return { key, tree: parse(text), version: String(version), revision, etag, modifiedAt: MODIFIED_AT };
+  }
+}
