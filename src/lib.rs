@@ -87,6 +87,8 @@ pub mod storage;
 mod workers;
 pub mod service;
 #[cfg(feature = "server")]
+mod url;
+#[cfg(feature = "server")]
 pub mod api;
 #[cfg(feature = "cli")]
 pub mod config;

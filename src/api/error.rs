@@ -9,10 +9,10 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::extract::PATCH_TYPES;
 use super::message;
 use super::pieces::{BUILT_MAX_BYTES, LongText, text_bytes};
 use super::reply::{self, NO_STORE};
+use super::state::PATCH_TYPES;
 use crate::error::{Error, FailedOperation, StoreError};
 use crate::json::SyntaxError;
 use crate::model::{Entry, Key, KeyError};

@@ -15,10 +15,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
-use super::Shared;
 use super::conditional;
+use super::deadline::Deadline;
 use super::error::ApiError;
-use super::observe::Deadline;
+use super::state::{KEY_PATH, Shared};
 use crate::admission::{Admission, InFlight};
 use crate::model::{Bookmark, BookmarkError, Filter, Key, LIST_MAX_LIMIT, Range, Value};
 use crate::patch::{Patch, PatchError};
@@ -34,13 +34,8 @@ const JSON: &str = "application/json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 /// RFC 6902.
 const JSON_PATCH: &str = "application/json-patch+json";
-/// What `Accept-Patch` lists.
-pub const PATCH_TYPES: &str =
-    "application/merge-patch+json, application/json-patch+json, application/json";
 /// Where an event-stream client has come to (WHATWG HTML §9.2.4).
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// The path that keys follow.
-pub const KEY_PATH: &str = "/kv/";
 
 /// The key in the path of a request that has no query.
 pub struct KeyInPath(pub Key);

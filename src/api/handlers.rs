@@ -5,14 +5,15 @@ use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 
 use super::client::Client;
+use super::deadline::Deadline;
 use super::error::{self, ApiError};
 use super::extract::{
     Conditions, KeyInPath, NoQuery, PatchInBody, RangeInQuery, ValueInBody, Watched,
 };
-use super::observe::Deadline;
 use super::prefer::{Shown, Wait};
+use super::state::Shared;
 use super::transaction::TransactionInBody;
-use super::{Shared, listing, reply, watch};
+use super::{listing, reply, watch};
 use crate::error::Error;
 
 pub async fn read(

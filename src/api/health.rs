@@ -6,9 +6,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::Shared;
 use super::extract::NoQuery;
 use super::reply::NO_STORE;
+use super::state::Shared;
 use crate::model::Revision;
 
 /// Whether a path is that of a probe, which is answered whatever it calls the service.

@@ -1,25 +1,23 @@
 //! What happens around every request: it has an id, ends in time and is logged.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderName, HeaderValue, Method, Request, Uri, header};
+use axum::http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 use tower::Service;
 use tower_http::request_id::{MakeRequestId, RequestId};
 
-use super::Limits;
+use super::deadline::Deadline;
 use super::error::{ApiError, Cause, Refusal};
 use super::hosts::AllowedHosts;
 use super::prefer::Wait;
+use super::state::Limits;
 
 /// What a request is called by, in its header or that of its answer.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -29,27 +27,6 @@ const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
 /// How often a line tells how many requests were refused.
 const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(10);
-
-/// When the time of a write is over. (That of a read is looked after by [`Observe`] alone.)
-#[derive(Debug, Clone, Copy)]
-pub struct Deadline(pub Instant);
-
-impl<S: Sync> FromRequestParts<S> for Deadline {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self::of(&parts.extensions))
-    }
-}
-
-impl Deadline {
-    /// As [`Observe`] has noted it.
-    pub fn of(extensions: &Extensions) -> Self {
-        let noted = extensions.get().copied();
-        // Without `Observe` around the routes there is no limit to go by; nothing is put off then.
-        noted.unwrap_or_else(|| Self(Instant::now()))
-    }
-}
 
 /// Numbers requests, behind a token of this process. A random id for each would cost a system
 /// call for each.

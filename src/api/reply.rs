@@ -5,27 +5,19 @@ use std::time::SystemTime;
 use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 
-use super::extract::KEY_PATH;
 use super::pieces::{BUILT_MAX_BYTES, LongText, text_bytes};
 use super::prefer::{self, Shown};
+use super::state::KEY_PATH;
 use crate::model::{EntityTag, Entry, Key, Position, Record, Revision};
 use crate::service::{Reading, Service, Transacted};
+use crate::url::encoded;
 
 /// What must not be kept: errors, health, the outcome of a transaction.
 pub const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// How many headers an answer that shows an entry has at the most, those of the server included.
 const ENTRY_HEADERS: usize = 8;
-/// What a key's bytes are percent-encoded to in a URL: all but the unreserved (RFC 3986 §2.3),
-/// and `/`, which separates segments in a key as in a path.
-const ENCODED_IN_KEY: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'/');
 
 /// 200 with the entry, or 304 with the same headers.
 pub async fn reading(service: &Service, reading: Reading<Entry, Entry>) -> Response {
@@ -160,5 +152,5 @@ fn location_of(key: &Key, uri: &Uri) -> String {
         0 => "./".to_owned(),
         levels => "../".repeat(levels),
     };
-    format!("{up}{}", utf8_percent_encode(key.as_str(), ENCODED_IN_KEY))
+    format!("{up}{}", encoded(key.as_str()))
 }

@@ -24,8 +24,10 @@ use tower::Service as _;
 
 use super::client::{Client, Clock, Connection, TICK};
 use super::connections::{Capacity, Connections, Place};
+use super::hosts::AllowedHosts;
+use super::router::{Api, full_api, overload_api};
 use super::socket::Socket;
-use super::{AllowedHosts, Api, Limits, full_api, overload_api};
+use super::state::Limits;
 use crate::error::StoreError;
 use crate::service::Service;
 

@@ -3,45 +3,21 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{CONTENT_TYPE, HeaderValue, IF_MATCH, IF_NONE_MATCH, LOCATION};
 use reqwest::redirect::Policy;
 use reqwest::{Method, RequestBuilder, Response};
-use serde::{Deserialize, Serialize};
 
 use super::arguments::Server;
+use super::entry::Entry;
 use super::failure::{Failure, Refusal};
-use crate::model::{Key, Value};
+use crate::model::Key;
+use crate::url::encoded;
 
 /// How long it may take to reach the service.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the service may be silent within an answer. A watcher hears from it every 15 seconds.
 const READ_TIMEOUT: Duration = Duration::from_secs(45);
-/// What stands for itself in a key's place in a URL (RFC 3986 §2.3), and the slash.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'/');
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
-
-/// An entry as the service shows it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Entry {
-    /// Its name.
-    pub key: Key,
-    /// Its value.
-    pub value: Value,
-    /// How often it was written since its creation.
-    pub version: u64,
-    /// The commit that wrote it.
-    pub revision: u64,
-    /// Its entity tag, quotes included.
-    pub etag: String,
-    /// When it was written, as RFC 3339 writes it.
-    pub modified_at: String,
-}
 
 /// What must hold of a key before it may be written.
 #[derive(Debug, Clone)]
@@ -101,7 +77,7 @@ impl Client {
 
     /// A request about an entry.
     pub fn on_entry(&self, method: Method, key: &Key) -> RequestBuilder {
-        let mut name = encoded(key.as_str());
+        let mut name = encoded(key.as_str()).to_string();
         if key.as_str().split('/').any(str::is_empty) {
             // Some proxies make one of two slashes.
             name = name.replace('/', "%2F");
@@ -200,9 +176,4 @@ impl Client {
             reason: format!("the answer is none of ifmatch: {error}"),
         }
     }
-}
-
-/// A text as it may stand in a path or a query.
-fn encoded(text: &str) -> String {
-    utf8_percent_encode(text, ENCODED).to_string()
 }

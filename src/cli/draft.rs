@@ -4,7 +4,7 @@
 use serde_json::Value as Tree;
 use thiserror::Error;
 
-use super::output::pretty;
+use super::text::pretty;
 use crate::json;
 use crate::merge::{Overlap, merge_with};
 use crate::model::random_token;

@@ -19,12 +19,14 @@ use serde_json::{Value as Tree, json};
 use tokio::process::Command;
 
 use super::arguments::Edit;
-use super::client::{Client, Entry, Precondition};
+use super::client::{Client, Precondition};
 use super::draft::{self, Draft, Unreadable};
+use super::entry::Entry;
 use super::failure::Failure;
 use super::interrupt::{Interrupt, Interrupts};
 use super::kept::Kept;
-use super::output::{Output, note, quoted, shown};
+use super::output::{Output, note};
+use super::text::{quoted, shown};
 use super::write::{warn_of_odd_key, written};
 use crate::merge::{merge, merge_with};
 use crate::model::Key;

@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::client::Entry;
-use super::interrupt::Interrupt;
-use super::output::{quoted, shown};
+use super::entry::Entry;
+use super::interrupt::{Interrupt, SignalError};
+use super::text::{quoted, shown};
 use crate::model::Key;
 
 /// Why a command failed.
@@ -105,6 +105,12 @@ pub enum Failure {
     /// Both sides of an edit changed the same, and nobody has chosen.
     #[error("what overlaps was not settled")]
     Unsettled,
+}
+
+impl From<SignalError> for Failure {
+    fn from(error: SignalError) -> Self {
+        Self::Input(error.to_string())
+    }
 }
 
 impl Failure {

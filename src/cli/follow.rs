@@ -10,9 +10,11 @@ use sse_stream::{Sse, SseByteStream};
 use tokio::time::sleep;
 
 use super::arguments::Watch;
-use super::client::{Client, Entry};
+use super::client::Client;
+use super::entry::Entry;
 use super::failure::Failure;
-use super::output::{MOMENT_COLUMNS, Output, moment, note, padded, shown};
+use super::output::{Output, note};
+use super::text::{MOMENT_COLUMNS, moment, padded, shown};
 
 /// How long to wait before coming again, unless the service says otherwise.
 const RETRY: Duration = Duration::from_secs(1);

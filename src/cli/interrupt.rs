@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::future::poll_fn;
+use std::io;
 use std::process::ExitCode;
 use std::task::Poll;
 
+use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-
-use super::failure::Failure;
 
 /// A signal that asks for the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,20 +42,29 @@ impl fmt::Display for Interrupt {
     }
 }
 
+/// A signal cannot be waited for.
+#[derive(Debug, Error)]
+#[error("{interrupt} cannot be waited for: {error}")]
+pub struct SignalError {
+    interrupt: Interrupt,
+    error: io::Error,
+}
+
 /// Some of them, which from its creation on do not end the process.
 #[derive(Debug)]
 pub struct Interrupts(Vec<(Interrupt, Signal)>);
 
 impl Interrupts {
-    pub fn of(these: &[Interrupt]) -> Result<Self, Failure> {
+    pub fn of(these: &[Interrupt]) -> Result<Self, SignalError> {
         let signals = these.iter().map(|interrupt| {
             let kind = match interrupt {
                 Interrupt::CtrlC => SignalKind::interrupt(),
                 Interrupt::Terminate => SignalKind::terminate(),
                 Interrupt::HangUp => SignalKind::hangup(),
             };
-            let signal = signal(kind).map_err(|error| {
-                Failure::Input(format!("{interrupt} cannot be waited for: {error}"))
+            let signal = signal(kind).map_err(|error| SignalError {
+                interrupt: *interrupt,
+                error,
             })?;
             Ok((*interrupt, signal))
         });

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
-use super::client::Entry;
+use super::entry::Entry;
 use super::failure::Failure;
 use crate::model::Key;
 

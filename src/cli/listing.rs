@@ -7,9 +7,11 @@ use serde::Deserialize;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::arguments::Ls;
-use super::client::{Client, Entry};
+use super::client::Client;
+use super::entry::Entry;
 use super::failure::Failure;
-use super::output::{MOMENT_COLUMNS, Output, moment, padded, shown};
+use super::output::Output;
+use super::text::{MOMENT_COLUMNS, moment, padded, shown};
 
 /// After how many entries `ls` decides how wide its columns are.
 const ROWS_MEASURED: usize = 200;

@@ -17,12 +17,14 @@ mod arguments;
 mod client;
 mod draft;
 mod edit;
+mod entry;
 mod failure;
 mod follow;
 mod interrupt;
 mod kept;
 mod listing;
 mod output;
+mod text;
 mod transfer;
 mod write;
 
@@ -32,7 +34,8 @@ use std::process::ExitCode;
 pub use self::arguments::{Arguments, Request, Server, Task};
 use self::client::Client;
 use self::failure::Failure;
-use self::output::{Output, shown_lines};
+use self::output::Output;
+use self::text::shown_lines;
 
 /// Does what `request` asks for at `server`.
 pub async fn run(server: Server, request: Request) -> ExitCode {

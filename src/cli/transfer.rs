@@ -30,7 +30,8 @@ use super::client::{Client, JSON, Precondition};
 use super::failure::Failure;
 use super::interrupt::{Interrupt, Interrupts};
 use super::listing::Listing;
-use super::output::{Output, note, shown};
+use super::output::{Output, note};
+use super::text::shown;
 use crate::json::{self, MAX_DEPTH_LEVELS};
 use crate::model::{Key, Value};
 

@@ -16,9 +16,11 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value as Tree;
 
 use super::arguments::{Get, Input, Patch, Put, Rm};
-use super::client::{Client, Entry, JSON, Precondition};
+use super::client::{Client, JSON, Precondition};
+use super::entry::Entry;
 use super::failure::Failure;
-use super::output::{Output, note, quoted, shown, warn};
+use super::output::{Output, note, warn};
+use super::text::{quoted, shown};
 use crate::json::{self, MAX_DEPTH_LEVELS};
 use crate::model::{Key, Value};
 

@@ -6,11 +6,11 @@ use axum::extract::{FromRequest, Request};
 use axum::http::header;
 
 use self::read::{ReadError, read};
-use super::Shared;
 use super::conditional;
+use super::deadline::Deadline;
 use super::error::ApiError;
 use super::extract::read_json;
-use super::observe::Deadline;
+use super::state::Shared;
 use crate::admission::Admission;
 use crate::service::{TRANSACTION_MAX_VALUES, Transaction};
 
