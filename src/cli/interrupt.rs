@@ -54,9 +54,8 @@ impl Interrupts {
                 Interrupt::Terminate => SignalKind::terminate(),
                 Interrupt::HangUp => SignalKind::hangup(),
             };
-            let signal = signal(kind).map_err(|error| {
-                Failure::Input(format!("{interrupt} cannot be waited for: {error}"))
-            })?;
+            let signal = signal(kind)
+                .map_err(|error| Failure::Input(format!("cannot wait for {interrupt}: {error}")))?;
             Ok((*interrupt, signal))
         });
         signals.collect::<Result<_, _>>().map(Self)
