@@ -14,13 +14,12 @@ use crate::storage::file::{Journaling, Settings};
 
 /// An HTTP key-value service in which nobody's update gets lost.
 ///
-/// Every value has a version and an entity tag; a write that names a stale one in If-Match gets
-/// 412 with the entry as it stands. Everything acknowledged is in one data file that survives a
-/// power cut.
+/// Every value has a version and an entity tag. A write that names an outdated tag in If-Match is
+/// refused with 412 and the current entry. Every acknowledged write survives a power cut.
 #[derive(Debug, Clone, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Config {
-    /// Where to listen; port 0 takes a free one, which the first line printed names
+    /// Address to listen on; with port 0 the first line of output names the port
     #[arg(
         long,
         env = "IFMATCH_LISTEN",
@@ -29,9 +28,9 @@ pub struct Config {
     )]
     pub listen: String,
 
-    /// A host name or address by which clients may ask for this service, besides loopback and where it
-    /// listens; repeat it, or separate several by commas. Beyond loopback every host is answered unless
-    /// some are named here
+    /// A host name or address that clients may use for this service, besides loopback and the listen
+    /// address; repeat it, or separate several with commas. If the service listens beyond loopback, it
+    /// answers for any host unless you name some here
     #[arg(
         long,
         env = "IFMATCH_ALLOWED_HOST",
@@ -40,7 +39,7 @@ pub struct Config {
     )]
     pub allowed_host: Vec<HostName>,
 
-    /// The data file; it is created by the first write
+    /// The data file; the first write creates it
     #[arg(
         long,
         env = "IFMATCH_DATA",
@@ -49,56 +48,57 @@ pub struct Config {
     )]
     pub data: PathBuf,
 
-    /// How large the data file is when commits begin to go to a journal beside it: a number of
-    /// bytes, or `never`
+    /// The size of the data file, in bytes, above which commits go to a journal beside it; `0` for
+    /// always, or `never`
     #[arg(long, env = "IFMATCH_JOURNAL_ABOVE", value_name = "BYTES",
           default_value = "1048576", value_parser = journal_above)]
     pub journal_above: Journaling,
 
-    /// How many bytes of recent changes all watchers together keep in memory
+    /// Memory for recent changes, in bytes, shared by all watchers
     #[arg(long, env = "IFMATCH_WATCH_BUFFER", value_name = "BYTES",
           default_value_t = DEFAULT_WATCH_BUFFER_BYTES)]
     pub watch_buffer: usize,
 
-    /// The largest value taken, in bytes of its JSON text
+    /// The largest value accepted, in bytes of its JSON text
     #[arg(long, env = "IFMATCH_MAX_VALUE_BYTES", value_name = "BYTES",
           default_value_t = DEFAULT_MAX_VALUE_BYTES as u32, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_value_bytes: u32,
 
-    /// How many bytes of requests may be under way at once, in the whole process; past that a request is
-    /// told 503. One request always has room
+    /// How many bytes of requests may be in progress at once, in the whole process; further requests
+    /// get 503. A single request is always accepted
     #[arg(long, env = "IFMATCH_MAX_IN_FLIGHT_BYTES", value_name = "BYTES",
           default_value_t = DEFAULT_MAX_IN_FLIGHT_BYTES)]
     pub max_in_flight_bytes: usize,
 
-    /// Answer 428 to a write that does not rule out a lost update: one without an entity tag in If-Match
-    /// and without If-None-Match: *
+    /// Refuse with 428 every write that could lose somebody's update: one that has neither an entity tag
+    /// in If-Match nor If-None-Match: *
     #[arg(long, env = "IFMATCH_REQUIRE_PRECONDITIONS",
           value_parser = clap::builder::BoolishValueParser::new())]
     pub require_preconditions: bool,
 
-    /// How long a client may take to send the header of a request, or leave a connection idle
+    /// How long a client may take to send a request's header, and how long a connection may be idle
     #[arg(long, env = "IFMATCH_HEADER_TIMEOUT", value_name = "TIME", default_value = "30s",
           value_parser = duration)]
     pub header_timeout: Duration,
 
-    /// How long a request may take, its body included; in the same time a reader must take 64 KiB of its
-    /// answer
+    /// How long a request may take, including its body; within the same time a client must read 64 KiB
+    /// of the response
     #[arg(long, env = "IFMATCH_REQUEST_TIMEOUT", value_name = "TIME", default_value = "30s",
           value_parser = duration)]
     pub request_timeout: Duration,
 
-    /// How many connections are served at once, if the limit of open files allows it; more are told 503
+    /// How many connections are served at once, if the limit on open files allows it; more get 503
     #[arg(long, env = "IFMATCH_MAX_CONNECTIONS", value_name = "COUNT", default_value_t = 10_000,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connections: u32,
 
-    /// Within what time the process ends after SIGINT or SIGTERM; requests under way have four fifths of it
+    /// The process ends within this time after SIGINT or SIGTERM; requests in progress get four fifths
+    /// of it
     #[arg(long, env = "IFMATCH_SHUTDOWN_GRACE", value_name = "TIME", default_value = "10s",
           value_parser = duration)]
     pub shutdown_grace: Duration,
 
-    /// How log lines look, which go to standard error; `RUST_LOG` says which (default: info)
+    /// The format of the log, on standard error; `RUST_LOG` sets its level (default: info)
     #[arg(
         long,
         env = "IFMATCH_LOG_FORMAT",
@@ -160,16 +160,16 @@ fn journal_above(text: &str) -> Result<Journaling, String> {
     }
     match text.parse() {
         Ok(bytes) => Ok(Journaling::Above { bytes }),
-        Err(error) => Err(format!("{error}; write a number of bytes, or never")),
+        Err(error) => Err(format!("{error}; give a number of bytes, or never")),
     }
 }
 
 /// `30s`, `1m 30s`, `500ms`; never nothing, which would refuse everything.
 fn duration(text: &str) -> Result<Duration, String> {
     let duration = humantime::parse_duration(text)
-        .map_err(|error| format!("{error}; write for instance 30s or 500ms"))?;
+        .map_err(|error| format!("{error}; give a time such as 30s or 500ms"))?;
     if duration.is_zero() {
-        return Err("it must be longer than nothing".to_owned());
+        return Err("it must be longer than zero".to_owned());
     }
     Ok(duration)
 }

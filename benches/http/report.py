@@ -110,7 +110,7 @@ def row_of_rounds(title, rounds, target):
 
 
 def ratios(measures):
-    yield "| compared | figure | target | held |"
+    yield "| compared | figure | target | met |"
     yield "| --- | ---: | ---: | --- |"
     titles = {(server, load): title for server, load, title in ROWS}
     for figure, ours, theirs, connections, target in RATIOS:

@@ -15,25 +15,27 @@ use crate::model::{Bookmark, BookmarkError, Key};
 /// Where a service is unless something else is said.
 const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
 /// Why `rm` with neither flag does nothing.
-const RM_NEEDS: &str = "rm deletes only what you have seen, and nothing was deleted: use --if-match TAG \
-     (`ifmatch get KEY` shows the value and its tag), or --force to delete whatever is there";
+const RM_NEEDS: &str = "nothing was deleted, because rm needs --if-match TAG or --force: `ifmatch get KEY` \
+     shows the value and its tag; --force deletes the entry whatever its value is";
 
 /// An HTTP key-value service in which nobody's update gets lost, and its command line.
 ///
-/// Without a command it serves. The commands talk to a service: `ifmatch edit KEY` opens an entry in
-/// your editor, merges what others have saved meanwhile, and shows both sides of what overlaps.
+/// Without a command it starts the service. The other commands are its clients: `ifmatch edit KEY`
+/// opens an entry in your editor, merges your changes with those that others saved in the meantime, and
+/// shows both sides of each conflict.
 ///
-/// No command overwrites or deletes a value that you have not seen, unless --force says so.
+/// No command overwrites or deletes a value that you have not seen, unless you pass --force,
+/// --if-match '*' or `import --replace`.
 ///
-/// Exit codes: 0 done, 1 an error, 2 the command was not understood, 3 the key is not there, 4 a
-/// conflict with somebody else's change, 128 and its number if a signal ended it.
+/// Exit codes: 0 success, 1 error, 2 wrong usage, 3 the key does not exist, 4 conflict with somebody
+/// else's change, 128 + n ended by signal n.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
 
-    /// The service that a command talks to
+    /// The URL of the service
     #[arg(
         long,
         global = true,
@@ -50,7 +52,7 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve, which is also what happens without a command
+    /// Start the service; this is the default
     Serve(Config),
     #[command(flatten)]
     Ask(Request),
@@ -61,19 +63,19 @@ enum Command {
 pub enum Request {
     /// Show an entry
     Get(Get),
-    /// Create an entry, or replace the one that you have seen
+    /// Create an entry, or replace the version that you have seen
     Put(Put),
-    /// Change a part of an entry
+    /// Change part of an entry
     Patch(Patch),
-    /// Delete the entry that you have seen
+    /// Delete the version of an entry that you have seen
     Rm(Rm),
     /// List the entries
     Ls(Ls),
     /// Show changes as they happen
     Watch(Watch),
-    /// Edit an entry in $VISUAL or $EDITOR, together with others
+    /// Edit an entry in $VISUAL or $EDITOR and merge it with what others save
     Edit(Edit),
-    /// Write the entries, as they stand at one moment, to a file that `import` takes
+    /// Write a consistent copy of the entries, which `import` can read
     Export(Export),
     /// Create the entries of an export
     Import(Import),
@@ -130,7 +132,7 @@ impl Arguments {
         {
             let flag = flag.as_str().replace('_', "-");
             return misplaced(format!(
-                "--{flag} is of `serve`: it stands after that, or without a command"
+                "--{flag} is an option of `serve`; put it after `serve`, or give no command"
             ));
         }
         match command {
@@ -140,13 +142,13 @@ impl Arguments {
             Some(Command::Ask(request)) => {
                 let is_no_server = |why| {
                     // Not the text itself, which may have a password.
-                    let what = format!("--server cannot be used: {why}");
+                    let what = format!("--server is not valid: {why}");
                     clap::Error::raw(ErrorKind::ValueValidation, what)
                 };
                 Ok(Task::Ask(server.parse().map_err(is_no_server)?, request))
             }
             _ if is_typed("server") => {
-                misplaced("--server is for the commands that talk to a service".to_owned())
+                misplaced("--server is an option of the client commands, not of `serve`".to_owned())
             }
             Some(Command::Serve(config)) => Ok(Task::Serve(Box::new(config))),
             None => Ok(Task::Serve(Box::new(config))),
@@ -216,9 +218,8 @@ impl FromStr for Tag {
         }
         if has_weak_tag(text) {
             return Err(
-                "it is a weak tag (W/), and a weak tag never matches. A proxy that compresses answers \
-                 makes them weak in the ETag header; use the tag that `ifmatch get KEY` shows, which is \
-                 the entry's `etag`"
+                "a weak tag (W/…) never matches. A proxy that compresses responses makes the tag in the \
+                 ETag header weak; use the entry's own `etag`, which `ifmatch get KEY` shows"
                     .to_owned(),
             );
         }
@@ -259,66 +260,66 @@ pub struct Get {
 /// JSON that comes from an argument, a file or standard input.
 #[derive(Debug, Args)]
 pub struct Input {
-    /// The JSON itself; without it, or as `-`, and without --file it is read from standard input
+    /// The JSON itself; without it and without --file, or as `-`, it is read from standard input
     #[arg(value_name = "JSON", allow_negative_numbers = true)]
     pub text: Option<String>,
-    /// Read it from a file; `-` is standard input
+    /// Read the JSON from a file; `-` is standard input
     #[arg(long, short, value_name = "FILE", conflicts_with = "text")]
     pub file: Option<PathBuf>,
 }
 
-/// Create an entry, or replace the one that you have seen.
+/// Create an entry, or replace the version that you have seen.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Without --if-match and --force it only creates, and refuses a key that exists. JSON that \
-                  has a member twice, or nothing in it, is refused."
+    after_help = "Without --if-match and --force it only creates, and refuses a key that exists. It refuses \
+                  JSON that is empty or has a duplicate member."
 )]
 pub struct Put {
     /// The key of the entry
     pub key: Key,
     #[command(flatten)]
     pub input: Input,
-    /// Only replace the entry that has this entity tag, which `get` shows; `*` is whatever is there
+    /// Replace the entry only if it has this entity tag, which `get` shows; `*` is any existing entry
     #[arg(long, value_name = "TAG")]
     pub if_match: Option<Tag>,
-    /// Only create: replace nothing
+    /// Only create, never replace
     #[arg(long, conflicts_with = "if_match")]
     pub create: bool,
-    /// Create, or replace whatever is there, seen or not
+    /// Create the entry, or replace it whatever its value is, even if you have not seen it
     #[arg(long, conflicts_with_all = ["if_match", "create"])]
     pub force: bool,
 }
 
-/// Change a part of an entry.
+/// Change part of an entry.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "An array is a JSON Patch (RFC 6902), anything else a merge patch (RFC 7396). A merge \
-                  patch that would replace the whole value, because one of the two is not an object, \
-                  needs --if-match."
+    after_help = "An array is a JSON Patch (RFC 6902), anything else is a merge patch (RFC 7396). If the \
+                  merge patch or the current value is not an object, the patch would replace the whole \
+                  value, and needs --if-match."
 )]
 pub struct Patch {
     /// The key of the entry
     pub key: Key,
     #[command(flatten)]
     pub input: Input,
-    /// Only change the entry that has this entity tag
+    /// Change the entry only if it has this entity tag, which `get` shows
     #[arg(long, value_name = "TAG")]
     pub if_match: Option<Tag>,
 }
 
-/// Delete the entry that you have seen.
+/// Delete the version of an entry that you have seen.
 #[derive(Debug, Args)]
 #[command(
     override_usage = "ifmatch rm [OPTIONS] <--if-match <TAG>|--force> <KEY>",
-    after_help = "It deletes one key. A prefix is not one."
+    after_help = "It deletes one key. It does not delete all keys with a prefix."
 )]
 pub struct Rm {
     /// The key of the entry
     pub key: Key,
-    /// Only delete the entry that has this entity tag, which `get` shows
+    /// Delete the entry only if it has this entity tag, which `get` shows
     #[arg(long, value_name = "TAG")]
     pub if_match: Option<Tag>,
-    /// Delete whatever is there, seen or not
+    /// Delete the entry whatever its value is, even if you have not seen it
     #[arg(long, conflicts_with = "if_match")]
     pub force: bool,
 }
@@ -326,7 +327,7 @@ pub struct Rm {
 /// List the entries.
 #[derive(Debug, Args)]
 pub struct Ls {
-    /// Only keys that begin so
+    /// Only keys with this prefix
     #[arg(default_value = "")]
     pub prefix: String,
 }
@@ -334,13 +335,13 @@ pub struct Ls {
 /// Show changes as they happen.
 #[derive(Debug, Args)]
 pub struct Watch {
-    /// Only keys that begin so
+    /// Only keys with this prefix
     #[arg(default_value = "")]
     pub prefix: String,
     /// Only this key
     #[arg(long, conflicts_with = "prefix")]
     pub key: Option<Key>,
-    /// From after an event: its `id`, or the `etag` header of a list
+    /// Start after this event: its `id`, or the `ETag` header of a list
     #[arg(long, value_name = "ID", value_parser = since)]
     pub since: Option<Bookmark>,
 }
@@ -350,25 +351,25 @@ pub struct Watch {
 pub struct Edit {
     /// The key of the entry
     pub key: Key,
-    /// Create the entry if it is not there
+    /// Create the entry if it does not exist
     #[arg(long)]
     pub create: bool,
-    /// Go on with the text that an earlier edit has kept in this file
+    /// Continue with the text that an earlier edit kept in this file
     #[arg(long, value_name = "FILE", conflicts_with = "create")]
     pub resume: Option<PathBuf>,
 }
 
-/// Write the entries to a file.
+/// Write a consistent copy of the entries, which `import` can read.
 #[derive(Debug, Args)]
 pub struct Export {
-    /// Only keys that begin so
+    /// Only keys with this prefix
     #[arg(default_value = "")]
     pub prefix: String,
-    /// Where to; without it, or as `-`, standard output. The file is there only when it is whole. One
-    /// that exists is replaced only if it is an export with the same prefix
+    /// The file to write; without it, or as `-`, standard output. The file appears only when it is
+    /// complete. An existing file is replaced only if it is an export with the same prefix
     #[arg(long, short, value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// Replace the file whatever it is, also if there is no entry to export
+    /// Replace the file whatever it contains, even if there is no entry to export
     #[arg(long, requires = "file")]
     pub force: bool,
 }
@@ -378,7 +379,7 @@ pub struct Export {
 pub struct Import {
     /// The export; without it, or as `-`, standard input
     pub file: Option<PathBuf>,
-    /// Replace entries that have another value, too; what changes while it is at work is left alone
+    /// Also replace entries that have another value, except those that change during the import
     #[arg(long)]
     pub replace: bool,
 }

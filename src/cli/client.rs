@@ -35,7 +35,7 @@ impl Precondition {
     pub fn unchanged(entry: &Entry) -> Result<Self, Failure> {
         HeaderValue::from_str(&entry.etag)
             .map(Self::Match)
-            .map_err(|_| Failure::Input(format!("{:?} is no entity tag", entry.etag)))
+            .map_err(|_| Failure::Input(format!("{:?} is not an entity tag", entry.etag)))
     }
 
     /// Adds it to a request.
@@ -173,7 +173,7 @@ impl Client {
     pub fn not_ifmatch(&self, error: &dyn Display) -> Failure {
         Failure::Unreachable {
             server: self.server.name(),
-            reason: format!("the answer is none of ifmatch: {error}"),
+            reason: format!("the response is not from ifmatch: {error}"),
         }
     }
 }

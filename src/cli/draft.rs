@@ -93,7 +93,7 @@ impl Draft {
             let marks = [MINE, BASE, BETWEEN, THEIRS];
             if let Some(mark) = marks.iter().find(|mark| line.starts_with(**mark)) {
                 return Err(Unreadable {
-                    what: format!("{mark} marks a place that is not settled"),
+                    what: format!("{mark} marks an unresolved conflict"),
                     line: number + 1,
                     column: 1,
                 });
@@ -350,7 +350,7 @@ mod tests {
         assert_eq!(text, expected);
         assert_eq!(
             value(&text),
-            Err("<<<<<<< marks a place that is not settled, at line 4 column 1".to_owned())
+            Err("<<<<<<< marks an unresolved conflict, at line 4 column 1".to_owned())
         );
     }
 

@@ -1,13 +1,13 @@
-//! `edit`: an entry in the user's editor, together with others who edit it too.
+//! `edit`: an entry in the user's editor, merged with what others save in the meantime.
 //!
-//! | the entry meanwhile | what happens |
+//! | the entry in the meantime | what happens |
 //! | --- | --- |
-//! | is as it was | it is written |
-//! | has changed elsewhere | both changes are put together and written |
+//! | is unchanged | the text is written |
+//! | has changed in other places | both changes are merged and written |
 //! | has changed in the same place | the editor opens again, with both sides marked |
 //!
-//! Whatever goes wrong, what was typed is kept in a file, and its name is told with the command that
-//! goes on with it.
+//! If anything goes wrong, the text is kept in a file, and the message names the file and the command
+//! to continue.
 
 use std::env;
 use std::io::{self, IsTerminal as _};
@@ -86,8 +86,8 @@ pub async fn edit(client: &Client, edit: &Edit, output: &Output) -> Result<(), F
 fn tell_of_others(key: &Key) {
     for path in Kept::others(key) {
         note(&format!(
-            "The text of another edit of this key, ended early or open elsewhere, is in {}. To go on \
-             with it: --resume {}",
+            "The text of another edit of this key, which ended early or is still open, is in {}. To \
+             continue it: --resume {}",
             path.display(),
             quoted(&path.to_string_lossy())
         ));
@@ -160,7 +160,7 @@ impl Session<'_> {
                     match self.save(mine).await? {
                         Attempt::Ended(end) => return Ok(end),
                         Attempt::Overlapping(overlaps) => {
-                            note("Somebody else has changed the same; opening the editor again.");
+                            note("Somebody else changed the same place; opening the editor again.");
                             draft = overlaps.marked.clone();
                             unsettled = Some(overlaps);
                         }
@@ -188,7 +188,7 @@ impl Session<'_> {
             }
             self.keep(&before.text())?;
         }
-        let emptied = "nothing was left of the text, and nothing is written".to_owned();
+        let emptied = "the text is empty; nothing was written".to_owned();
         Err(Failure::Input(emptied))
     }
 
@@ -198,10 +198,10 @@ impl Session<'_> {
                 warn_of_odd_key(&entry);
                 return output.done("saved", &entry).map_err(written);
             }
-            End::Same => note("Nothing is written: what stands says the same already."),
+            End::Same => note("Nothing was written: the current value is already the same."),
             End::Unchanged => note(
-                "Nothing was changed, and nothing is written. (An editor with a window of its own has \
-                 to be told to wait: `code --wait`.)",
+                "You changed nothing, and nothing was written. (An editor with a window of its own needs \
+                 an option to wait: VISUAL='code --wait'.)",
             ),
         }
         match &self.base {
@@ -235,7 +235,7 @@ impl Session<'_> {
             match merge(sides[0], sides[1], sides[2]) {
                 Ok(Some(merged)) => {
                     note(&format!(
-                        "Put together with {}.",
+                        "Merged with {}.",
                         name(theirs.as_ref(), "its deletion")
                     ));
                     mine = merged;
@@ -329,8 +329,9 @@ impl Session<'_> {
             signal = self.endings.next() => return Err(Failure::Interrupted { signal }),
             status = shell.status() => status,
         };
-        let status =
-            status.map_err(|error| Failure::Input(format!("no shell for the editor: {error}")))?;
+        let status = status.map_err(|error| {
+            Failure::Input(format!("cannot start a shell for the editor: {error}"))
+        })?;
         if status.success() {
             Ok(())
         } else {
@@ -368,16 +369,16 @@ fn first_draft(key: &Key, base: Option<&Entry>) -> Draft {
         Some(entry) => Draft::new(
             &[
                 format!(
-                    "{key}, version {}. To save, save the file and leave the editor;",
+                    "{key}, version {}. To save, save the file and close the editor;",
                     entry.version
                 ),
-                "to leave the entry as it is, change nothing or empty the file.".to_owned(),
+                "to leave the entry unchanged, change nothing or empty the file.".to_owned(),
             ],
             draft::written(&entry.value.to_tree()),
         ),
         None => Draft::new(
             &[format!(
-                "{key} is new. Write any JSON value; change nothing to create nothing."
+                "{key} is new. Write any JSON value; to create nothing, change nothing."
             )],
             draft::written(&json!({})),
         ),
@@ -392,10 +393,10 @@ fn resumed_draft(key: &Key, base: Option<&Entry>, text: &str) -> Draft {
     // The remark of the first text is not what was typed.
     first_draft(key, base).edited(text).below(&[
         format!(
-            "{}, the text of an earlier edit, made {made_from}. It is saved when you leave the",
+            "{}, the text of an earlier edit, made {made_from}. It is saved when you close the",
             shown(key.as_str())
         ),
-        "editor, also without a change; to save nothing, empty the file.".to_owned(),
+        "editor, even if you change nothing; to save nothing, empty the file.".to_owned(),
     ])
 }
 
@@ -416,9 +417,10 @@ fn remark(places: &[String], theirs: &str) -> [String; 2] {
         .collect();
     [
         format!(
-            "You and somebody else ({theirs}) have changed the same: {}.",
+            "You and somebody else ({theirs}) both changed {}.",
             places.join(", ")
         ),
-        "Leave in each place what is to stand, and take away the rest with the marks.".to_owned(),
+        "In each place, keep what is to be saved, and delete the rest and the marker lines."
+            .to_owned(),
     ]
 }

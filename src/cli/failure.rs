@@ -26,7 +26,8 @@ pub enum Failure {
     },
     /// The answer to a write did not come, or not whole.
     #[error(
-        "{server}: {reason}\nWhether it was written is not known: read it before you write it again"
+        "{server}: {reason}\nIt is not known whether the write was applied: read the entry before you write \
+         again"
     )]
     Unknown {
         /// Where the service should be.
@@ -35,7 +36,7 @@ pub enum Failure {
         reason: String,
     },
     /// It was written, but could not be told.
-    #[error("{0}\nIt was written all the same")]
+    #[error("{0}\nIt was written; only the output failed")]
     Written(Box<Failure>),
     /// The service refused.
     #[error("{}", .0.sentence())]
@@ -69,19 +70,19 @@ pub enum Failure {
     #[error("{0}")]
     Input(String),
     /// Some of what was to be created is there with another value.
-    #[error("{count} {} there already, with another value", if *count == 1 { "key is" } else { "keys are" })]
+    #[error("{count} {} with another value and {} left unchanged: --replace replaces {}", if *count == 1 { "key exists" } else { "keys exist" }, if *count == 1 { "was" } else { "were" }, if *count == 1 { "it" } else { "them" })]
     There {
         /// How many.
         count: usize,
     },
     /// Some of what was to be replaced has changed while that was done.
-    #[error("{count} {} changed meanwhile and left alone: run it again to replace {}", if *count == 1 { "key was" } else { "keys were" }, if *count == 1 { "it" } else { "them" })]
+    #[error("{count} {} changed during the import and {} left unchanged: run the import again to replace {}", if *count == 1 { "key was" } else { "keys were" }, if *count == 1 { "was" } else { "were" }, if *count == 1 { "it" } else { "them" })]
     Changed {
         /// How many.
         count: usize,
     },
     /// An import stopped in the middle.
-    #[error("{}{failure}\n{done} of {all} were written{}", key.as_ref().map_or_else(String::new, |key| format!("{}: ", shown(key.as_str()))), if key.is_none() { "; run it again for the rest" } else { "" })]
+    #[error("{}{failure}\n{done} of {all} entries were written{}", key.as_ref().map_or_else(String::new, |key| format!("{}: ", shown(key.as_str()))), if key.is_none() { "; run the import again for the rest" } else { "" })]
     Broken {
         /// At which entry, if it was because of one.
         key: Option<Key>,
@@ -93,7 +94,7 @@ pub enum Failure {
         all: u64,
     },
     /// An edit came to nothing; the text is kept.
-    #[error("{failure}\nThe text is kept in {}\nTo go on with it: {resume}", path.display())]
+    #[error("{failure}\nThe text is kept in {}\nTo continue: {resume}", path.display())]
     Kept {
         /// Why.
         failure: Box<Failure>,
@@ -103,7 +104,7 @@ pub enum Failure {
         resume: String,
     },
     /// Both sides of an edit changed the same, and nobody has chosen.
-    #[error("what overlaps was not settled")]
+    #[error("conflicts left unresolved; nothing was written")]
     Unsettled,
 }
 
@@ -168,9 +169,8 @@ fn unseen(key: &Key, refusal: &Refusal) -> String {
     let current = refusal.body.as_ref().and_then(|body| body.current.as_ref());
     let version = current.map_or_else(String::new, |entry| format!(" (version {})", entry.version));
     format!(
-        "{key} exists{version}, and nothing says that you have seen it: nothing is written\n`ifmatch get \
-         {}` shows its value and its tag. To replace that: --if-match TAG. To replace whatever is there: \
-         --force. (--create only creates.)",
+        "{key} already exists{version}; nothing was written\nTo replace it, pass the tag that `ifmatch get \
+         {}` shows: --if-match TAG. To replace it whatever its value is: --force",
         quoted(&key)
     )
 }
@@ -254,17 +254,24 @@ impl Refusal {
         else {
             let status = self.status;
             return match &self.location {
-                Some(location) => format!("it has moved ({status}): --server may be {location}"),
-                None => format!("the answer has status {status} and is none of ifmatch"),
+                Some(location) => format!(
+                    "the server redirects ({status}) to {location}; if that is the service, give its URL in \
+                     --server"
+                ),
+                None => format!("the response (status {status}) is not from ifmatch"),
             };
         };
         match (self.status, current) {
             (412, Some(Entry { version, etag, .. })) => {
-                format!("conflict: version {version} stands, etag {etag}")
+                format!("conflict: version {version} is current, etag {etag}; nothing was changed")
             }
-            (412, None) => "conflict: the key is not there".to_owned(),
-            (428, _) => "this service takes no write without the tag of what it replaces: use \
+            (412, None) => "conflict: the key does not exist; nothing was changed".to_owned(),
+            (428, _) => "nothing was changed, because this service requires the entry's tag: pass \
                          --if-match TAG with the tag that `ifmatch get KEY` shows"
+                .to_owned(),
+            (504, _) => "the request timed out while the write was being made durable; it may be applied, \
+                         even after a read that does not show it: read the entry, and repeat the write with \
+                         --if-match TAG"
                 .to_owned(),
             _ => message.clone(),
         }

@@ -43,10 +43,10 @@ pub async fn watch(client: &Client, watch: &Watch, output: &Output) -> Result<()
     };
     // Who cannot connect at all is told so; from then on it only comes again.
     let mut events = follower.connect().await?;
-    note("Watching; Ctrl-C ends it.");
+    note("Watching; press Ctrl-C to stop.");
     loop {
         follower.follow(events).await?;
-        note("The connection is lost; connecting again.");
+        note("Connection lost; reconnecting.");
         events = loop {
             sleep(follower.retry).await;
             match follower.connect().await {
@@ -57,7 +57,7 @@ pub async fn watch(client: &Client, watch: &Watch, output: &Output) -> Result<()
                 Err(failure) => return Err(failure),
             }
         };
-        note("Connected again.");
+        note("Reconnected.");
     }
 }
 
@@ -84,7 +84,7 @@ impl Follower<'_> {
         let response = self.client.ask(request).await?;
         let kind = response.headers().get(CONTENT_TYPE);
         if kind.is_none_or(|kind| !kind.as_bytes().starts_with(EVENT_STREAM)) {
-            return Err(self.client.not_ifmatch(&"it is no event stream"));
+            return Err(self.client.not_ifmatch(&"it is not an event stream"));
         }
         Ok(response)
     }
@@ -122,7 +122,7 @@ impl Follower<'_> {
             return self.output.json(&Told { event, id, entry });
         }
         let Some(entry) = entry else {
-            let missed = "reset: changes were missed that are not known any more; list again";
+            let missed = "reset: some changes were missed and are no longer available; list again";
             return self.output.line(&style(missed).yellow().to_string());
         };
         let what = match event {

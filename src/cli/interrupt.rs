@@ -44,7 +44,7 @@ impl fmt::Display for Interrupt {
 
 /// A signal cannot be waited for.
 #[derive(Debug, Error)]
-#[error("{interrupt} cannot be waited for: {error}")]
+#[error("cannot wait for {interrupt}: {error}")]
 pub struct SignalError {
     interrupt: Interrupt,
     error: io::Error,

@@ -58,14 +58,14 @@ impl Kept {
         let beside = beside(path);
         let base = read_base(&beside).map_err(|error| {
             Failure::Input(format!(
-                "{}: {error}\nWithout it nobody knows which version the text was made from; nothing is \
-                 written",
+                "{}: {error}\nWithout this file it is not known which version the text is based on; \
+                 nothing was written",
                 beside.display()
             ))
         })?;
         if base.key != *key {
             return Err(Failure::Input(format!(
-                "the text in {} is of the key {}; nothing is written",
+                "the text in {} belongs to the key {}; nothing was written",
                 path.display(),
                 base.key.as_str()
             )));

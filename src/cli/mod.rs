@@ -2,16 +2,16 @@
 //!
 //! | exit code | meaning |
 //! | --- | --- |
-//! | 0 | done |
-//! | 1 | an error; nothing was changed unless the message says that it was, or may have been |
-//! | 2 | the command was not understood |
-//! | 3 | the key is not there |
-//! | 4 | a conflict: somebody else's change stands, and was left as it is |
-//! | 128 and a signal's number | `edit` or `import` was ended by that signal and says what was done |
+//! | 0 | success |
+//! | 1 | error; nothing was changed, unless the message says that something was or may have been |
+//! | 2 | wrong usage |
+//! | 3 | the key does not exist |
+//! | 4 | conflict: somebody else's change was left unchanged |
+//! | 128 + n | `edit` or `import` was ended by signal n and says what it kept or wrote |
 //!
-//! What a command has to say goes to standard output, for a terminal in words and otherwise as JSON;
-//! why one failed goes to standard error. Beneath stand [`crate::merge`] and [`crate::json`]; of the
-//! service itself a client knows only what it answers.
+//! Results go to standard output, as words on a terminal and as JSON anywhere else; errors go to
+//! standard error. It uses [`crate::merge`] and [`crate::json`], and knows the service only by its
+//! responses.
 
 mod arguments;
 mod client;

@@ -193,7 +193,7 @@ impl Replaced {
 
 fn left_as_it_was(path: &Path, reason: &str) -> Failure {
     Failure::Input(format!(
-        "{}: {reason}; it was left as it was\nTo replace it all the same: --force",
+        "{}: {reason}; it was left unchanged\nTo replace it anyway: --force",
         path.display()
     ))
 }
@@ -264,7 +264,7 @@ pub async fn import(client: &Client, import: &Import, output: &Output) -> Result
     };
     let text = text.map_err(|error| Failure::file(name, error))?;
     let items = read(&text).map_err(|reason| {
-        Failure::Input(format!("{}: {reason}; nothing is written", name.display()))
+        Failure::Input(format!("{}: {reason}; nothing was written", name.display()))
     })?;
     drop(text);
     let all = items.len() as u64;
@@ -339,7 +339,7 @@ async fn write_all(
             signal = interrupts.next() => {
                 if has_stopped.replace(true) {
                     let server = client.server_name();
-                    let reason = format!("interrupted by {signal} before it could stop");
+                    let reason = format!("interrupted again, by {signal}, before the last responses came");
                     return Ok(Some((None, Failure::Unknown { server, reason })));
                 }
                 stopped = Some((None, Failure::Interrupted { signal }));
@@ -409,17 +409,17 @@ fn tell(report: &Report, output: &Output) -> Result<(), Failure> {
         return output.json(report);
     }
     for key in &report.same {
-        output.line(&format!("there already, the same: {}", shown(key.as_str())))?;
+        output.line(&format!("unchanged: {}", shown(key.as_str())))?;
     }
     for key in &report.there {
         output.line(&format!(
-            "there already, left as it is: {}",
+            "exists with another value, left unchanged: {}",
             shown(key.as_str())
         ))?;
     }
     for key in report.changed.iter().flatten() {
         output.line(&format!(
-            "changed meanwhile, left as it is: {}",
+            "changed during the import, left unchanged: {}",
             shown(key.as_str())
         ))?;
     }
@@ -444,11 +444,11 @@ fn read(text: &str) -> Result<Vec<Item>, String> {
         Some(Head { export }) if export.format <= FORMAT => {}
         Some(Head { export }) => {
             return Err(format!(
-                "it has format {}, and {FORMAT} is the newest known",
+                "it has format {}, and the newest format supported is {FORMAT}",
                 export.format
             ));
         }
-        None => return Err("it does not begin as an export does".to_owned()),
+        None => return Err("it does not begin with the first line of an export".to_owned()),
     }
     let mut items: Vec<Item> = Vec::new();
     let mut keys = HashSet::new();
@@ -462,7 +462,7 @@ fn read(text: &str) -> Result<Vec<Item>, String> {
             }
             Ok(item) => {
                 return Err(format!(
-                    "line {number}: the key {} is there twice",
+                    "line {number}: duplicate key {}",
                     shown(item.key.as_str())
                 ));
             }
@@ -470,21 +470,23 @@ fn read(text: &str) -> Result<Vec<Item>, String> {
                 Ok(Tail { end }) if end.entries == items.len() as u64 => {
                     return match lines.next() {
                         None => Ok(items),
-                        Some((_, number)) => Err(format!("line {number} follows its end")),
+                        Some((_, number)) => {
+                            Err(format!("line {number} comes after the end of the export"))
+                        }
                     };
                 }
                 Ok(Tail { end }) => {
                     return Err(format!(
-                        "it has {} and should have {}",
+                        "it has {}, and its last line says {}",
                         counted(items.len() as u64),
                         end.entries
                     ));
                 }
-                Err(_) => return Err(format!("line {number} is no entry: {error}")),
+                Err(_) => return Err(format!("line {number} is not an entry: {error}")),
             },
         }
     }
-    Err("it was cut off: its last line is not there".to_owned())
+    Err("it was cut off: its last line is missing".to_owned())
 }
 
 /// What is wrong with an entry that can be read: an object in it has a member twice, of which one

@@ -164,9 +164,9 @@ async fn merged(
 ) -> Result<Response, Failure> {
     let replaces = |what: &str| {
         Failure::Input(format!(
-            "{what} is not an object, so this merge patch would replace the whole value; nothing is \
-             written\nTo replace what you have seen: --if-match TAG (`ifmatch get {}` shows the tag). \
-             To change a part of an array: a JSON Patch",
+            "{what} is not an object, so this merge patch would replace the whole value; nothing was \
+             written\nTo replace the value, pass --if-match TAG (`ifmatch get {}` shows the tag). To \
+             change part of an array, use a JSON Patch",
             quoted(&shown(key.as_str()))
         ))
     };
@@ -227,11 +227,11 @@ fn read(input: Input) -> Result<(Vec<u8>, Tree), Failure> {
         (None, None) => from_stdin()?,
     };
     if json.iter().all(u8::is_ascii_whitespace) {
-        let empty = format!("{source}: there is nothing in it; nothing is written");
+        let empty = format!("{source}: it is empty; nothing was written");
         return Err(Failure::Input(empty));
     }
     let tree = json::parse_distinct_within(&json, INPUT_MAX_DEPTH_LEVELS)
-        .map_err(|error| Failure::Input(format!("{source}: {error}; nothing is written")))?;
+        .map_err(|error| Failure::Input(format!("{source}: {error}; nothing was written")))?;
     Ok((json, tree))
 }
 
@@ -244,7 +244,7 @@ fn from_stdin() -> Result<(String, Vec<u8>), Failure> {
     let name = "standard input";
     let mut json = Vec::new();
     if io::stdin().is_terminal() {
-        note("Type the JSON; Ctrl-D ends it.");
+        note("Type the JSON, then press Ctrl-D.");
     }
     let read = io::stdin().read_to_end(&mut json);
     read.map_err(|error| Failure::file(Path::new(name), error))?;

@@ -251,7 +251,7 @@ async fn an_answer_that_is_none_of_ifmatch_is_an_error() {
         let ran = ask(&address, arguments).await;
         ran.assert_code(1);
         assert!(
-            ran.stderr.contains("none of ifmatch"),
+            ran.stderr.contains("not from ifmatch"),
             "{arguments:?}: {ran:?}"
         );
         assert!(!ran.stdout.contains("end"), "{arguments:?}: {ran:?}");

@@ -96,7 +96,7 @@ async fn what_both_have_changed_is_marked_and_one_chooses() {
         edited.ran.assert_code(0);
         let seen = &edited.seen[1];
         for part in [
-            "// You and somebody else (version 2) have changed the same: /a, /b.",
+            "// You and somebody else (version 2) both changed /a, /b.",
             "<<<<<<< mine\n  \"a\": \"mine\",\n||||||| before: version 1\n  \"a\": 1,\n=======\n  \"a\": \"theirs\",\n>>>>>>> theirs: version 2\n",
             "=======\n  // nothing\n>>>>>>>",
         ] {
@@ -135,7 +135,7 @@ async fn an_overlap_that_is_left_is_a_conflict_and_both_sides_are_kept() {
         let edited = cli.edit(&["a"], &[conflict, broken, end]).await;
         assert_ne!(edited.ran.code, 0);
         assert!(
-            first_line(&edited.seen[2]).contains("marks a place"),
+            first_line(&edited.seen[2]).contains("marks an unresolved conflict"),
             "{edited:?}"
         );
         assert!(cli.kept_texts()[0].contains("\"mine\""), "{edited:?}");

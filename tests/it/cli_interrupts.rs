@@ -22,7 +22,7 @@ async fn with(key: &str, value: &str) -> Cli {
 /// Runs the command that a failed edit says goes on with its text, with an editor of these steps.
 async fn resume(cli: &Cli, failed: &Ran, steps: &[&str]) -> Ran {
     let last = failed.stderr.lines().last().unwrap();
-    let command = last.strip_prefix("To go on with it: ifmatch ").expect(last);
+    let command = last.strip_prefix("To continue: ifmatch ").expect(last);
     assert!(command.starts_with("edit --resume "), "{command}");
     let script = Script::of(steps);
     let mut shell = Command::new("sh");
@@ -198,8 +198,8 @@ async fn an_import_that_a_signal_ends_says_how_far_it_was() {
         assert!(created < 1000, "{ran:?}");
         for part in [
             name,
-            &format!("{created} of 1000 were written"),
-            "run it again",
+            &format!("{created} of 1000 entries were written"),
+            "run the import again",
         ] {
             assert!(ran.stderr.contains(part), "{part}: {ran:?}");
         }

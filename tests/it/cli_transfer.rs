@@ -118,7 +118,7 @@ async fn what_is_no_whole_export_is_refused_and_nothing_written() {
         (format!("{head}\n{a}\n{b}\n"), "cut off"),
         (format!("{head}\n{a}\n{}", &b[..20]), "line 3"),
         (format!("{head}\n{a}\n{end}\n"), "1 entry"),
-        (format!("{head}\n{a}\n{a}\n{end}\n"), "twice"),
+        (format!("{head}\n{a}\n{a}\n{end}\n"), "duplicate key a"),
         (format!("{head}\n{a}\n{b}\n{end}\n{b}\n"), "line 5"),
         (format!("{head}\n{a}\n[]\n{end}\n"), "line 3"),
         (
@@ -133,7 +133,7 @@ async fn what_is_no_whole_export_is_refused_and_nothing_written() {
         let ran = to.run_with_input(&["import"], &bad).await;
         ran.assert_code(1);
         assert!(ran.stderr.contains(reason), "{reason}: {ran:?}");
-        assert!(ran.stderr.contains("nothing is written"), "{ran:?}");
+        assert!(ran.stderr.contains("nothing was written"), "{ran:?}");
     }
     assert_eq!(contents(&to).await, []);
     // What editors and other systems do to line ends is no harm.
@@ -156,7 +156,7 @@ async fn an_import_that_stops_says_where_and_can_be_run_again() {
     let ran = to.run_with_input(&["import"], &export).await;
     ran.assert_code(1);
     assert!(
-        ran.stderr.contains("ifmatch: b: ") && ran.stderr.contains("of 3 were written"),
+        ran.stderr.contains("ifmatch: b: ") && ran.stderr.contains("of 3 entries were written"),
         "{ran:?}"
     );
     let mended = export.replace(&large, "2");
@@ -255,7 +255,7 @@ async fn an_export_replaces_only_an_export_of_the_same_prefix() {
         let before = read(name);
         let ran = cli.run(&[&["export"], arguments].concat()).await;
         ran.assert_code(1);
-        for part in [name, reason, "left as it was", "--force"] {
+        for part in [name, reason, "left unchanged", "--force"] {
             assert!(ran.stderr.contains(part), "{part}: {ran:?}");
         }
         assert_eq!(read(name), before);
@@ -306,7 +306,7 @@ async fn a_member_that_is_there_twice_is_not_imported() {
     let export = "{\"export\":{\"format\":1,\"prefix\":\"\"}}\n{\"key\":\"a\",\"value\":{\"x\":1,\"x\":2}}\n{\"end\":{\"entries\":1,\"revision\":1}}\n";
     let ran = cli.run_with_input(&["import"], export).await;
     ran.assert_code(1);
-    for part in ["line 2", "\"x\" is there twice", "nothing is written"] {
+    for part in ["line 2", "\"x\" is there twice", "nothing was written"] {
         assert!(ran.stderr.contains(part), "{ran:?}");
     }
     cli.run(&["get", "a"]).await.assert_code(3);

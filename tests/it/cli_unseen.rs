@@ -36,10 +36,10 @@ async fn put_without_a_flag_creates_and_replaces_nothing() {
         assert_eq!(created.assert_code(0).json()["version"], 1);
         let refused = cli.run(&["put", "doc/a", "2"]).await;
         let parts = [
-            "doc/a exists",
+            "doc/a already exists",
             "version 1",
             "--if-match",
-            "--create",
+            "nothing was written",
             "--force",
             "ifmatch get doc/a",
         ];
@@ -200,7 +200,7 @@ async fn a_merge_patch_does_not_replace_a_whole_value_unseen() {
         let parts = [
             "replace the whole value",
             "--if-match",
-            "nothing is written",
+            "nothing was written",
         ];
         assert_left(&cli, &ran, 1, &parts, [key, value]).await;
         // Who has seen it may.
@@ -218,20 +218,20 @@ async fn what_a_broken_pipe_leaves_is_not_stored() {
     let cli = Cli::start().await;
     std::fs::write(cli.folder.path().join("empty"), " \n").unwrap();
     for (arguments, source) in [
-        (&["put", "a", "-"][..], "standard input: there is nothing"),
-        (&["put", "a"], "standard input: there is nothing"),
-        (&["put", "a", "--force"], "standard input: there is nothing"),
-        (&["put", "a", "--file", "empty"], "empty: there is nothing"),
-        (&["put", "a", ""], "the JSON: there is nothing"),
-        (&["patch", "a"], "standard input: there is nothing"),
+        (&["put", "a", "-"][..], "standard input: it is empty"),
+        (&["put", "a"], "standard input: it is empty"),
+        (&["put", "a", "--force"], "standard input: it is empty"),
+        (&["put", "a", "--file", "empty"], "empty: it is empty"),
+        (&["put", "a", ""], "the JSON: it is empty"),
+        (&["patch", "a"], "standard input: it is empty"),
     ] {
         let ran = cli.run_with_input(arguments, "").await;
-        assert_left(&cli, &ran, 1, &[source, "nothing is written"], ["a", ""]).await;
+        assert_left(&cli, &ran, 1, &[source, "nothing was written"], ["a", ""]).await;
     }
     let cut = cli
         .run_with_input(&["put", "a", "-"], "{\"x\": [1,\n 2")
         .await;
-    let parts = ["standard input: ", "line 2", "nothing is written"];
+    let parts = ["standard input: ", "line 2", "nothing was written"];
     assert_left(&cli, &cut, 1, &parts, ["a", ""]).await;
 }
 
@@ -245,7 +245,7 @@ async fn a_member_that_is_there_twice_is_refused() {
         &["patch", "a", r#"[{"op":"add","path":"/x","x":1,"x":2}]"#],
     ] {
         let ran = cli.run(arguments).await;
-        let parts = ["\"x\" is there twice", "line 1", "nothing is written"];
+        let parts = ["\"x\" is there twice", "line 1", "nothing was written"];
         assert_left(&cli, &ran, 1, &parts, ["a", "{}"]).await;
     }
     // As deep as the service takes it.
@@ -309,7 +309,42 @@ async fn an_import_leaves_alone_what_changes_while_it_replaces() {
         "created": 0, "replaced": 0, "same": [], "there": [], "changed": ["changed", "deleted"],
     });
     assert_eq!(ran.assert_code(4).json(), report);
-    for part in ["2 keys were changed meanwhile", "run it again"] {
+    for part in [
+        "2 keys were changed during the import",
+        "run the import again",
+    ] {
         assert!(ran.stderr.contains(part), "{part}: {ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_service_refuses_is_said_in_the_flags_of_the_command_line() {
+    for (status, error, parts) in [
+        (
+            412,
+            "precondition_failed",
+            ["version 2", "nothing was changed"],
+        ),
+        (
+            428,
+            "precondition_required",
+            ["--if-match TAG", "nothing was changed"],
+        ),
+        (504, "outcome_unknown", ["--if-match TAG", "may be applied"]),
+    ] {
+        let body = json!({"error": error, "message": "send If-Match", "current": entry_after(2)});
+        let status = StatusCode::from_u16(status).unwrap();
+        let answer = (status, axum::Json(body));
+        let router = axum::Router::new().fallback(any(move || async move { answer }));
+        let mut command = bare_command(BINARY);
+        command
+            .args(["put", "a", "1", "--if-match", "*"])
+            .env("IFMATCH_SERVER", other_server(router).await);
+        let ran = finish(command).await;
+        assert_ne!(ran.code, 0, "{ran:?}");
+        for part in parts {
+            assert!(ran.stderr.contains(part), "{part}: {ran:?}");
+        }
+        assert!(!ran.stderr.contains("If-Match"), "{ran:?}");
     }
 }

@@ -109,8 +109,9 @@ async function change(key: string, edit: (value: unknown) => unknown) {
     const { data: entry, error } = await client.GET("/kv/{key}", { params: { path: { key } } });
     if (!entry) throw error;
     const params = { path: { key }, header: { "If-Match": entry.etag } };
-    const answer = await client.PUT("/kv/{key}", { params, body: edit(entry.value) });
-    if (answer.response.status !== 412) return answer;
+    const written = await client.PUT("/kv/{key}", { params, body: edit(entry.value) });
+    if (written.data) return written.data;
+    if (written.response.status !== 412) throw written.error;
   }
 }
 
