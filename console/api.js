@@ -72,7 +72,7 @@ export function whyNoKey(key) {
   if (!isWellFormed(key)) return "The key has an unpaired surrogate.";
   const bytes = new TextEncoder().encode(key).length;
   if (bytes > 512) return `The key has ${bytes} bytes; 512 is the most.`;
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: it looks for them.
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: the expression looks for control characters.
   if (/[\u0000-\u001f\u007f]/.test(key)) return "A key has no control characters.";
   if (key.split("/").some((segment) => segment === "." || segment === ".."))
     return "No part of a key between slashes is . or ..";

@@ -116,7 +116,7 @@ async function navigate(isFirst) {
   const asked = keyOfHash();
   if (asked !== undefined && session !== null && asked.key === session.state.key) return;
   view?.flush();
-  session?.keeping.now();
+  session?.keeper.keepNow();
   if (session?.sending) leaving.add({ session, view });
   const before = session?.state.key;
   session = null;
@@ -334,7 +334,7 @@ for (const event of ["pagehide", "visibilitychange"]) {
 }
 function keepAll() {
   view?.flush();
-  session?.keeping.now();
+  session?.keeper.keepNow();
 }
 
 window.addEventListener("beforeunload", (event) => {

@@ -1,21 +1,21 @@
-// Whether a text is JSON. Of a large text that is found out beside the page: a worker reads it, and typing goes on.
+// Checks whether a text is JSON. A worker checks large texts, so that typing is not blocked.
 
 import { problemOf } from "./json.js";
 
-/** From here on a text is large: what takes long waits for a pause. In UTF-16 units. */
+/** A longer text is large: slow work on it waits for a pause in typing. In UTF-16 units. */
 export const LARGE_TEXT = 20_000;
 
-/** What is known of the text that was asked about last. */
+/** The result for the latest text. */
 export class Verdict {
   #known;
   #asked;
 
-  /** onKnown() is called when more is known of a large text than there was when it was asked about. */
+  /** onKnown() is called when the result for a large text arrives. */
   constructor(onKnown) {
     this.onKnown = onKnown;
   }
 
-  /** Why a typed text cannot be saved, or null; undefined as long as that is not known. */
+  /** Why a typed text cannot be saved, or null; undefined while that is not known. */
   of(text) {
     if (this.#known?.text === text) return this.#known.problem;
     if (text.length <= LARGE_TEXT) {
@@ -26,7 +26,7 @@ export class Verdict {
     return undefined;
   }
 
-  /** This was found out elsewhere. */
+  /** Sets the result for a text. */
   learn(text, problem) {
     this.#known = { text, problem };
   }

@@ -276,7 +276,7 @@ export class DocumentView {
   }
 
   whereKept() {
-    if (this.session.keeping.drafts.failed.size > 0)
+    if (this.session.keeper.drafts.failed.size > 0)
       return "Keep this page open: your text is nowhere else. It can be saved when the server is there again.";
     return "Your text is kept in this browser. It can be saved when the server is there again.";
   }
@@ -322,7 +322,7 @@ export class DocumentView {
       details:
         base === null
           ? `It is ${brief(current.tree)}.`
-          : `Your text was made from version ${base.version}. Saving merges both.`,
+          : `Your text was made from version ${base.version}. Saver merges both.`,
       actions: [["Merge now", () => this.mergeNow()]],
     });
   }
@@ -349,7 +349,7 @@ export class DocumentView {
 
   otherSlots() {
     const { session } = this;
-    return session.keeping.others.map((draft) =>
+    return session.keeper.others.map((draft) =>
       banner(
         `other ${draft.name}`,
         "info",

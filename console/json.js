@@ -59,7 +59,7 @@ export function problemOf(text) {
 
 const WHITE = /[ \t\n\r]*/y;
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: no string in JSON has them as they are.
+// biome-ignore lint/suspicious/noControlCharactersInRegex: JSON strings must not contain them unescaped.
 const PLAIN = /[^"\\\u0000-\u001f]*/y;
 const WORD = /[A-Za-z0-9_$.+-]+/y;
 const WORDS = new Map([

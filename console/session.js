@@ -1,21 +1,22 @@
-// One entry while it is open: what was typed, what others do meanwhile, and how these come together. Knows
-// nothing of the page, which shows its state and is told when that changes.
+// An open entry: combines what the user types with what others do. It does not know the page, which shows the state
+// and is notified of changes.
 
 import { Refused, read, Unreachable } from "./api.js";
 import { Verdict } from "./checker.js";
+import { asMine, DraftKeeper } from "./draft-keeper.js";
 import { parseOrNothing, parseTyped, SyntaxProblem } from "./json.js";
-import { asMine, Keeping } from "./keeping.js";
 import { merge } from "./merge.js";
-import { Saving } from "./saving.js";
+import { Saver } from "./saver.js";
 import * as states from "./state.js";
 
 export class Session {
-  // What was typed in a large text is read when it is asked for.
+  // Reads the text from the editor, if that has text that was not read yet.
   #readText = null;
-  // A change that was heard of while it could not be looked at.
+  // The latest event that arrived during a request.
   #heard = null;
-  // How often something was learnt of the entry, and whether a change of it may have been missed.
+  // Counts the updates of the entry.
   #learnt = 0;
+  // Whether a change may have been missed.
   #isDoubted = false;
 
   /**
@@ -24,189 +25,189 @@ export class Session {
    */
   constructor(key, drafts, on) {
     this.on = on;
-    /** What state.js says. Of a large text it may be behind: see `text`. */
+    /** See state.js. Its text may be outdated while a large text is edited: see latest(). */
     this.state = states.loading(key);
-    this.keeping = new Keeping(drafts, () => this.latest());
-    this.saving = new Saving(this);
+    this.keeper = new DraftKeeper(drafts, () => this.latest());
+    this.saver = new Saver(this);
     this.verdict = new Verdict(() => on.changed());
   }
 
-  /** Goes over to another state, or to one with these changes. */
-  become(changes) {
+  /** Changes the state. */
+  setState(changes) {
     this.state = { ...this.state, ...changes };
   }
 
-  /** The state with all that was typed. */
+  /** The state with the latest text from the editor. */
   latest() {
     if (this.#readText !== null) {
-      this.become({ text: this.#readText() });
+      this.setState({ text: this.#readText() });
       this.#readText = null;
       queueMicrotask(() => {
-        this.keeping.soon();
+        this.keeper.keepSoon();
         this.on.changed();
       });
     }
     return this.state;
   }
 
-  /** What was typed. Of a large text it is fetched from where it is typed, when it is asked for. */
+  /** The latest text from the editor. */
   get text() {
     return this.latest().text;
   }
 
-  /** Something was typed that nobody has looked at yet. */
+  /** Whether the editor has text that was not read yet. */
   get hasMore() {
     return this.#readText !== null;
   }
 
-  /** There is something that is not saved. */
+  /** Whether there are unsaved changes. */
   get edited() {
     return this.hasMore || states.isEdited(this.state);
   }
 
-  /** Somebody else's version is the current one. */
+  /** Whether somebody else has saved a newer entry. */
   get stale() {
     return states.isStale(this.state);
   }
 
-  /** The entry is gone. */
+  /** Whether the entry was deleted. */
   get deleted() {
     return states.isDeleted(this.state);
   }
 
-  /** Something was sent and is not answered yet. */
+  /** Whether a request is waiting for its response. */
   get sending() {
-    return this.saving.isUnderWay;
+    return this.saver.isBusy;
   }
 
-  /** Where the text is not JSON, or null; undefined as long as that is not known. */
+  /** Why the text is not JSON, or null; undefined while that is not known. */
   get syntax() {
     if (this.hasMore) return undefined;
     const { text, shown } = this.state;
     return text === shown ? null : this.verdict.of(text);
   }
 
-  /** Reads the entry, and takes up a draft of it. */
+  /** Reads the entry, and restores a draft of it. */
   async open() {
-    this.become({ phase: "loading", problem: null });
+    this.setState({ phase: "loading", problem: null });
     this.on.changed();
     const { key } = this.state;
-    const draft = await this.keeping.find(key);
+    const draft = await this.keeper.find(key);
     let entry = null;
     try {
       if (key !== null) entry = await read(key);
     } catch (error) {
-      if (draft === undefined) this.become({ phase: "failed" });
+      if (draft === undefined) this.setState({ phase: "failed" });
       else this.#restore(draft, undefined);
-      this.become({ problem: this.problemOf(error) });
+      this.setState({ problem: this.problemOf(error) });
       this.on.changed();
       return;
     }
-    this.become({ revision: Math.max(this.state.revision, entry?.revision ?? 0) });
+    this.setState({ revision: Math.max(this.state.revision, entry?.revision ?? 0) });
     if (draft !== undefined) this.#restore(draft, entry);
-    else if (entry !== null) this.become(states.accepted(this.state, entry));
-    else this.become({ phase: key === null ? "open" : "missing" });
+    else if (entry !== null) this.setState(states.accepted(this.state, entry));
+    else this.setState({ phase: key === null ? "open" : "missing" });
     this.on.changed();
     this.catchUp();
   }
 
-  // Takes up a draft, beside the current entry; undefined if that is not known.
+  // Restores a draft. `entry` is the current one, undefined if that is unknown.
   #restore(draft, entry) {
     this.#readText = null;
-    this.become(states.restored(this.state, draft, entry));
-    this.keeping.takeUp(draft);
-    const taken = states.takenOver(this.state);
+    this.setState(states.restored(this.state, draft, entry));
+    this.keeper.continueWith(draft);
+    const taken = states.alreadySaved(this.state);
     if (taken !== undefined) {
       this.finish(taken);
       return;
     }
     if (draft.conflict && this.stale) this.#bringTogether();
-    this.keeping.soon();
+    this.keeper.keepSoon();
     this.on.say("Your unsaved text was restored.");
   }
 
-  /** Begins an entry under this key, which has none. */
+  /** Starts a new entry under the missing key. */
   create() {
-    this.become({ phase: "open", base: null });
+    this.setState({ phase: "open", base: null });
     this.on.changed();
   }
 
-  /** Takes what was typed. */
+  /** Sets the text. */
   edit(text) {
     this.#readText = null;
-    this.become({ ...states.typing(this.state), text });
-    this.keeping.soon();
+    this.setState({ ...states.typingStarted(this.state), text });
+    this.keeper.keepSoon();
     this.on.changed();
   }
 
-  /** The same at a key in a large text, which read() tells: what takes long waits for a pause, when edit() is called. */
+  /** Called at each keystroke in a large text: read() returns the text. When typing pauses, edit() is called. */
   editLater(read) {
     const isFirst = !this.hasMore;
     this.#readText = read;
     if (!isFirst) return;
-    this.become(states.typing(this.state));
+    this.setState(states.typingStarted(this.state));
     this.on.changed();
   }
 
-  /** Takes the key that was typed for a new entry. */
+  /** Sets the key of a new entry. */
   name(typedKey) {
-    this.become(states.named(this.state, typedKey));
-    this.keeping.soon();
+    this.setState(states.keyTyped(this.state, typedKey));
+    this.keeper.keepSoon();
     this.on.changed();
   }
 
-  /** Takes back a notice: "restored" or "arrived". */
+  /** Removes a notice: "restored" or "arrived". */
   dismiss(what) {
-    this.become({ [what]: null });
+    this.setState({ [what]: null });
     this.on.changed();
   }
 
-  /** Takes up another draft in place of what is here, which is kept. */
+  /** Restores another draft. The unsaved changes are kept as a draft. */
   takeOther(name) {
     if (this.sending) return;
-    const draft = this.keeping.take(name);
-    this.keeping.offer();
+    const draft = this.keeper.takeOther(name);
+    this.keeper.offerOwn();
     this.#restore(draft, this.state.current);
     this.on.changed();
   }
 
-  /** Offers another draft no more. */
+  /** Stops offering another draft. */
   leaveOther(name) {
-    this.keeping.take(name);
+    this.keeper.takeOther(name);
     this.on.changed();
   }
 
-  /** Lets go of another draft. */
+  /** Drops another draft. */
   dropOther(name) {
-    this.keeping.take(name);
-    this.keeping.drafts.drop(name);
+    this.keeper.takeOther(name);
+    this.keeper.drafts.drop(name);
     this.on.changed();
   }
 
-  /** Other tabs have saved or discarded something. */
+  /** Stops offering drafts that other tabs have saved or discarded. */
   forgetGone() {
-    if (this.keeping.forgetGone()) this.on.changed();
+    if (this.keeper.forgetGone()) this.on.changed();
   }
 
-  /** Lets go of what was typed. Returns the draft, for those who think better of it. */
+  /** Discards the unsaved changes. Returns them as a draft for undoDiscard(). */
   discard() {
     const draft = { ...asMine(this.latest()), name: undefined };
-    this.keeping.letGo();
-    this.become(states.discarded(this.state));
+    this.keeper.drop();
+    this.setState(states.discarded(this.state));
     this.on.changed();
     return draft;
   }
 
-  /** Has a discarded draft back; if something was typed since, as one that is offered. Whether the text is that draft's. */
+  /** Restores a discarded draft, or only offers it if more was typed since. Returns whether it was restored. */
   undoDiscard(draft) {
     const isFree = !this.edited && !this.sending;
     if (isFree) this.#restore(draft, this.state.current);
-    else this.keeping.add(draft);
+    else this.keeper.addOther(draft);
     this.on.changed();
     return isFree;
   }
 
-  /** A change that the watch tells of. */
+  /** Handles an event of the watch. */
   event(kind, entry) {
     if (entry.key !== this.state.key) return;
     if (this.sending || this.state.phase === "loading") {
@@ -214,11 +215,11 @@ export class Session {
       return;
     }
     if (entry.revision <= this.state.revision) return;
-    this.become({ revision: entry.revision });
+    this.setState({ revision: entry.revision });
     this.learn(kind === "put" ? entry : null);
   }
 
-  /** Looks at what was heard of meanwhile. */
+  /** Handles what arrived during a request. */
   catchUp() {
     const heard = this.#heard;
     this.#heard = null;
@@ -230,20 +231,20 @@ export class Session {
     });
   }
 
-  /** What was heard of meanwhile is older than this revision. */
+  /** Ignores what arrived during a request that led to this revision. */
   forgetHeard(revision) {
-    this.become({ revision: Math.max(this.state.revision, revision) });
+    this.setState({ revision: Math.max(this.state.revision, revision) });
     this.#heard = null;
   }
 
-  /** Takes the current entry, or null if there is none. */
+  /** Updates the current entry; null if it was deleted. */
   learn(now) {
     this.#learnt += 1;
     const { state, sentence } = states.learned(this.latest(), now);
-    this.become(state);
+    this.setState(state);
     if (sentence !== undefined) this.on.say(sentence);
     if (state.conflict !== null && this.stale) this.#bringTogether();
-    this.keeping.soon();
+    this.keeper.keepSoon();
     this.on.changed();
   }
 
@@ -255,30 +256,30 @@ export class Session {
       await this.open();
       return;
     }
-    // What is under way now may have been answered before the changes that were missed.
+    // The response to the request under way may be older than the missed changes.
     this.#isDoubted = this.sending || phase === "loading";
     if (this.#isDoubted) return;
     const learnt = this.#learnt;
     const entry = await read(key, current?.etag);
-    // An answer that is older than what was learnt meanwhile says nothing.
+    // The response may be older than an update that arrived meanwhile.
     if (this.sending || learnt !== this.#learnt) {
       this.#isDoubted = true;
       if (!this.sending) await this.refresh();
       return;
     }
     if (entry === undefined) return;
-    this.become({ revision: entry?.revision ?? 0 });
+    this.setState({ revision: entry?.revision ?? 0 });
     if (entry?.etag !== this.state.current?.etag) this.learn(entry);
   }
 
   /** The connection is lost. */
   lost() {
     if (this.state.problem?.kind !== "back") return;
-    this.become({ problem: { kind: "network", message: "The server cannot be reached." } });
+    this.setState({ problem: { kind: "network", message: "The server cannot be reached." } });
     this.on.changed();
   }
 
-  /** The connection is back: finds out what became of a write that was never answered. */
+  /** The connection is back: finds out whether a save without a response was applied. */
   async back() {
     const { phase, problem, unknown } = this.state;
     if (phase === "failed") return this.open();
@@ -286,21 +287,21 @@ export class Session {
     const { text } = this;
     const tree = parseOrNothing(text);
     try {
-      if (unknown !== undefined && tree !== undefined && (await this.saving.settleUnknown(tree, text))) {
+      if (unknown !== undefined && tree !== undefined && (await this.saver.settleUnknown(tree, text))) {
         this.on.changed();
         return undefined;
       }
       const message = "Connected again. Your text is kept, and not saved yet.";
-      this.become({ problem: this.edited ? { kind: "back", message } : null });
+      this.setState({ problem: this.edited ? { kind: "back", message } : null });
       await this.refresh();
     } catch (error) {
-      this.become({ problem: this.problemOf(error) });
+      this.setState({ problem: this.problemOf(error) });
     }
     this.on.changed();
     return undefined;
   }
 
-  /** What there is to say of a request that failed. */
+  /** The problem to show for a failed request. */
   problemOf(error) {
     if (error instanceof Unreachable) {
       this.on.unreachable();
@@ -310,7 +311,7 @@ export class Session {
     return { kind: "refused", status: error.status, message: `The server says: ${error.message}` };
   }
 
-  /** The tree of the text; if it has none, that is said. */
+  /** The parsed text. If it is not JSON, shows the problem and returns undefined. */
   treeOrProblem() {
     const { text } = this;
     try {
@@ -318,7 +319,7 @@ export class Session {
     } catch (problem) {
       if (!(problem instanceof SyntaxProblem)) throw problem;
       this.verdict.learn(text, problem);
-      this.become({ problem: { kind: "syntax", message: `Not saved: ${problem.message}.` } });
+      this.setState({ problem: { kind: "syntax", message: `Not saved: ${problem.message}.` } });
       this.on.say(problem.message);
       this.on.changed();
       this.on.focus("syntax");
@@ -326,7 +327,7 @@ export class Session {
     }
   }
 
-  /** Merges the current entry into the text; overlaps are put to the user. */
+  /** Merges the current entry into the text, or shows the conflict. */
   mergeNow() {
     if (this.sending) return;
     if (this.#bringTogether()) {
@@ -340,7 +341,7 @@ export class Session {
     return tree !== undefined && this.mergeInto(tree) !== undefined;
   }
 
-  /** Merges the current entry into the tree of the text. Returns what that makes, unless the user is to be asked. */
+  /** Merges the current entry into the parsed text. Returns the merged tree, or undefined if there is a conflict. */
   mergeInto(tree) {
     const { base, current } = this.state;
     const { merged, overlaps } = merge(base?.tree, tree, current.tree);
@@ -348,76 +349,75 @@ export class Session {
       this.#meet(tree, overlaps);
       return undefined;
     }
-    this.become(states.rebased(this.state, tree, merged));
-    this.keeping.now();
+    this.setState(states.rebased(this.state, tree, merged));
+    this.keeper.keepNow();
     return merged;
   }
 
-  // Each overlap is put to the user.
   #meet(mine, overlaps) {
     const isNew = this.state.conflict === null;
-    this.become(states.met(this.state, mine, overlaps));
-    this.keeping.now();
+    this.setState(states.inConflict(this.state, mine, overlaps));
+    this.keeper.keepNow();
     const places = overlaps.length === 1 ? "place" : `${overlaps.length} places`;
     this.on.say(`You and someone else changed the same ${places}. Choose what stands.`);
     if (isNew) this.on.focus("conflict");
   }
 
-  /** Sets what becomes of an overlap: "theirs", "mine" or "edit" with a text. */
+  /** Resolves an overlap: "theirs", "mine", or "edit" with a text. */
   choose(pointer, pick, text) {
     this.state.conflict.choose(pointer, pick, text);
-    this.keeping.soon();
+    this.keeper.keepSoon();
     this.on.changed();
   }
 
-  /** Puts the choices into the text, on top of the current entry, if all are made. */
+  /** Applies the choices to the text. Returns whether every overlap was decided. */
   settle() {
     const state = states.settled(this.state);
     if (state === undefined) return false;
-    this.become(state);
-    this.keeping.now();
+    this.setState(state);
+    this.keeper.keepNow();
     this.on.changed();
     return true;
   }
 
-  /** Back to the text as it was typed. The choices are kept. */
+  /** Closes the conflict and shows the text. The choices are kept. */
   leaveConflict() {
-    this.become({ conflict: null });
-    this.keeping.now();
+    this.setState({ conflict: null });
+    this.keeper.keepNow();
     this.on.changed();
   }
 
-  /** Saves what was typed. */
+  /** Saves the text. */
   save() {
-    return this.saving.save();
+    return this.saver.save();
   }
 
-  /** Saves the text as a new entry, now that the old one is gone. */
+  /** Saves the text as a new entry, after the old one was deleted. */
   async recreate() {
     if (this.sending) return;
-    this.become({ base: null, shown: "" });
-    this.keeping.now();
+    this.setState({ base: null, shown: "" });
+    this.keeper.keepNow();
     await this.save();
   }
 
-  /** Deletes the entry that is shown. Returns it, or nothing if that was not to be. */
+  /** Deletes the entry. Returns it, or undefined if that failed. */
   remove() {
-    return this.saving.remove();
+    return this.saver.remove();
   }
 
-  /** Takes an entry that was saved from sentText, and says so. */
+  /** Shows that sentText was saved as `entry`. */
   saved(entry, sentText) {
     const { state, sentence } = states.saved(this.latest(), entry, sentText);
     this.finish(state);
     this.on.say(sentence);
   }
 
-  /** Goes over to a state in which an entry was saved. */
+  /** Sets a state in which the entry was saved. */
   finish(state) {
     const isCreated = this.state.key === null;
     this.#learnt += 1;
-    this.become(state);
-    this.keeping.now();
+    this.setState(state);
+    this.keeper.keepNow();
     if (isCreated) this.on.named(state.key);
   }
 }

@@ -1,46 +1,57 @@
-// What is known of an entry while it is open. Each function here makes a new state of an old one, or tells
-// something about it, and changes nothing.
+// The state of an open entry. The functions here are pure: they answer questions about a state or return a new one.
 //
 //   phase     "loading", "open", "missing" (there is no entry under the key) or "failed" (it could not be read)
 //   key       null for an entry that is still to be named
-//   base      the entry that the text was made from; null for an entry that does not exist yet
+//   base      the entry that the text is based on; null for an entry that does not exist yet
 //   current   the current entry, as far as known; null if there is none
-//   revision  the newest that is known of
+//   revision  the newest revision seen
 //   text      what was typed
-//   shown     the text of base, so that text !== shown tells that something was typed
+//   shown     the formatted text of base; text differs from it if something was typed
 //   typedKey  the key that was typed for a new entry
-//   unknown   a value that was sent and never answered for
+//   unknown   a value that was sent without getting an answer; undefined if there is none
 //   problem   what went wrong, {kind, message, …}, or null
-//   arrived   what came in or was saved, {title, changes, saved}, or null
-//   restored  the draft that the text is from, {at, version}, or null
-//   conflict  what both sides changed, as long as the user is asked about it, or null
-//   choices   what the user chose, by pointer: it outlives the conflict
-//   mergedIn  what others changed in the text since it was last saved
+//   arrived   what was received or saved last, {title, changes, saved}, or null
+//   restored  where the text comes from if it was restored from a draft, {at, version}, or null
+//   conflict  the Conflict that is shown to the user, or null
+//   choices   the choices of the user by pointer; they are kept when the conflict is closed
+//   mergedIn  changes of others that were merged into the text since the last save
 
 import { compact, formatted, parse, parseOrNothing } from "./json.js";
 import { differences } from "./merge.js";
 import { Conflict } from "./overlaps.js";
 
-/** The state of an entry that is about to be read. */
+/** The initial state, before the entry is read. */
 export function loading(key) {
   return {
-    ...{ phase: "loading", key, base: null, current: null, revision: 0, text: "", shown: "", typedKey: "" },
-    ...{ unknown: undefined, problem: null, arrived: null, restored: null, conflict: null },
-    ...{ choices: new Map(), mergedIn: [] },
+    phase: "loading",
+    key,
+    base: null,
+    current: null,
+    revision: 0,
+    text: "",
+    shown: "",
+    typedKey: "",
+    unknown: undefined,
+    problem: null,
+    arrived: null,
+    restored: null,
+    conflict: null,
+    choices: new Map(),
+    mergedIn: [],
   };
 }
 
-/** Whether there is something that is not saved. */
+/** Whether there are unsaved changes. */
 export function isEdited({ text, shown, key, typedKey }) {
   return text !== shown || (key === null && typedKey !== "");
 }
 
-/** Whether the current entry is one that somebody else saved since. */
+/** Whether somebody else has saved a newer entry than base. */
 export function isStale({ base, current }) {
   return current !== null && current.etag !== base?.etag;
 }
 
-/** Whether the entry that the text was made from is gone. */
+/** Whether the entry was deleted. */
 export function isDeleted({ base, current }) {
   return base !== null && current === null;
 }
@@ -50,18 +61,18 @@ export function isNothingNew({ base, current }, tree) {
   return base !== null && current?.etag === base.etag && compact(tree) === textOf(base);
 }
 
-/** Whether the current entry is this value, to the order of members. */
+/** Whether this is the current value, with members in the same order. */
 export function isCurrent({ current }, tree) {
   return current !== null && compact(tree) === textOf(current);
 }
 
-/** The state with an entry in place of all that was typed. */
+/** Shows an entry in place of the text. */
 export function accepted(state, entry) {
   const text = formatted(entry.tree);
   return { ...state, phase: "open", base: entry, current: entry, shown: text, text };
 }
 
-/** The state after a draft was taken up beside the current entry; undefined if that is not known. */
+/** Restores a draft. `entry` is the current one, null if there is none, undefined if that is unknown. */
 export function restored(state, draft, entry) {
   const read = draft.etag === null ? null : entryOfDraft(state.key, draft);
   const base = entry && entry.etag === read?.etag ? entry : read;
@@ -79,7 +90,7 @@ export function restored(state, draft, entry) {
   };
 }
 
-/** The draft that is to be kept of a state. */
+/** The draft to store for a state. */
 export function draftOf({ key, base, current, text, typedKey, conflict, choices }) {
   const from =
     base === null
@@ -87,13 +98,18 @@ export function draftOf({ key, base, current, text, typedKey, conflict, choices 
       : { etag: base.etag, version: base.version, base: textOf(base) };
   const isConflict = conflict !== null && current !== null;
   return {
-    ...{ key: key ?? "", ...from, modifiedAt: base?.modifiedAt },
-    ...{ text, typedKey, conflict: isConflict, choices: [...choices] },
+    key: key ?? "",
+    ...from,
+    modifiedAt: base?.modifiedAt,
+    text,
+    typedKey,
+    conflict: isConflict,
+    choices: [...choices],
   };
 }
 
-/** The state once typing has begun: what was said of the text as it was saved is not true of this one. */
-export function typing(state) {
+/** Clears the messages about the text as it was before typing. */
+export function typingStarted(state) {
   return {
     ...state,
     problem: state.problem?.kind === "syntax" ? null : state.problem,
@@ -101,19 +117,19 @@ export function typing(state) {
   };
 }
 
-/** The state after a key was typed for a new entry. */
-export function named(state, typedKey) {
+/** Sets the key of a new entry. */
+export function keyTyped(state, typedKey) {
   const isOver = state.problem?.kind === "key" || state.problem?.kind === "exists";
   return { ...state, typedKey, problem: isOver ? null : state.problem };
 }
 
-/** The state after news of the current entry, or null if there is none, and a sentence about it: {state, sentence}. */
+/** Updates the current entry; null if it was deleted. Returns {state, sentence}, the sentence for screen readers. */
 export function learned(before, now) {
-  // Now it is known.
+  // Now it is known whether it was deleted.
   const problem = before.problem?.mayBeDeleted ? null : before.problem;
   const state = { ...before, current: now, problem };
   if (state.phase !== "open") return { state: now === null ? state : accepted(state, now) };
-  const taken = takenOver(state);
+  const taken = alreadySaved(state);
   if (taken !== undefined) return { state: taken, sentence: `Version ${now.version} is what you typed.` };
   if (!isEdited(state)) return followed(state, now);
   if (now === null) {
@@ -123,7 +139,7 @@ export function learned(before, now) {
   return { state, sentence: `Changed by someone else, now version ${now.version}. Your text is kept.` };
 }
 
-// Nothing was typed: what is shown is the current entry.
+// Without unsaved changes, the current entry is shown.
 function followed(state, now) {
   if (now === null) return { state, sentence: "This entry was deleted by someone else." };
   const changes = state.base === null ? [] : differences(state.base.tree, now.tree);
@@ -133,17 +149,17 @@ function followed(state, now) {
 }
 
 /**
- * The state if the current entry is what was typed, to the order of members; otherwise undefined. An answer was
- * lost, or somebody had the same idea.
+ * The saved state if the current entry is what was typed, otherwise undefined. That happens when a response was
+ * lost, or when somebody else made the same change.
  */
-export function takenOver(state) {
+export function alreadySaved(state) {
   if (!isStale(state) || !isEdited(state)) return undefined;
   const tree = parseOrNothing(state.text);
   if (tree === undefined || !isCurrent(state, tree)) return undefined;
   return finished(state, state.current, state.text);
 }
 
-/** The state with an entry that was made from sentText. What was typed after that is kept as a change to it. */
+/** The state after sentText was saved as `entry`. What was typed since is an unsaved change. */
 export function finished(state, entry, sentText) {
   const shown = formatted(entry.tree);
   return {
@@ -157,7 +173,7 @@ export function finished(state, entry, sentText) {
   };
 }
 
-/** The same, and what there is to say of it: {state, sentence}. */
+/** The same with a message: {state, sentence}. */
 export function saved(state, entry, sentText) {
   const { mergedIn: changes } = state;
   const isMerged = changes.length > 0;
@@ -167,14 +183,14 @@ export function saved(state, entry, sentText) {
   return { state: { ...finished(state, entry, sentText), arrived }, sentence };
 }
 
-/** The state if saving would change nothing. */
+/** The state after a save that had nothing to change. */
 export function unchanged(state) {
   const title = `Version ${state.base.version} stands: there is nothing to save`;
   const arrived = { title, changes: state.mergedIn, saved: true };
   return { ...finished(state, state.base, state.text), arrived };
 }
 
-/** The state after what others changed was merged with mine: the text is now made from the current entry. */
+/** Replaces the text by the merged value. Its base is now the current entry. */
 export function rebased(state, mine, merged) {
   const { current: base } = state;
   const changes = differences(mine, merged);
@@ -190,22 +206,22 @@ export function rebased(state, mine, merged) {
   };
 }
 
-/** The state in which the user is asked about each overlap of mine and the current entry. */
-export function met(state, mine, overlaps) {
+/** Shows the overlaps of mine and the current entry to the user. */
+export function inConflict(state, mine, overlaps) {
   const choices = new Map(state.choices);
   const { base, current: theirs } = state;
   return { ...state, choices, conflict: new Conflict({ base: base?.tree, mine, theirs, overlaps, choices }) };
 }
 
-/** The state with the choices in the text, on top of the current entry; undefined unless all are made. */
+/** Applies the choices to the text. Undefined if some overlap is undecided. */
 export function settled(state) {
   const { conflict } = state;
   if (conflict.undecided.length > 0) return undefined;
   return { ...rebased(state, conflict.mine, conflict.merged), choices: new Map() };
 }
 
-/** The state after a new entry was refused, because its key has an entry already, or had one a moment ago (null). */
-export function taken(state, entry) {
+/** A new entry was refused because its key exists; `entry` is null if it was deleted again since. */
+export function keyTaken(state, entry) {
   const { typedKey: key } = state;
   const message =
     entry === null
@@ -214,7 +230,7 @@ export function taken(state, entry) {
   return { ...state, current: null, problem: { kind: "exists", key, entry, message } };
 }
 
-/** The state without what was typed. */
+/** Discards the unsaved changes. */
 export function discarded(state) {
   const { key, current, revision } = state;
   const clean = { ...loading(key), current, revision };
@@ -238,7 +254,7 @@ function entryOfDraft(key, draft) {
   return { key, etag, version, revision: 0, modifiedAt, tree: parse(draft.base) };
 }
 
-/** Places as a sentence to be read out. */
+/** The places of changes as a sentence for screen readers. */
 export function placesInWords(changes) {
   if (changes.length === 0) return "";
   const names = changes.slice(0, 5).map((change) => change.pointer || "the whole value");

@@ -1,4 +1,4 @@
-// What the console asks of the service, and what it makes of the answers.
+// The requests that the console sends, and how it reads the responses.
 
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
@@ -12,7 +12,7 @@ beforeEach(() => {
 });
 
 describe("a write", () => {
-  test("names the version that it replaces, and keeps every digit", async () => {
+  test("sends the ETag of the version it replaces, and every digit of the value", async () => {
     const { etag } = service.write("doc", "1");
     const entry = await put("doc", parse('{"n":1.00}'), etag);
     const [{ method, path, headers, body }] = service.requests;
@@ -22,14 +22,14 @@ describe("a write", () => {
     assert.equal(entry.etag, service.etag("doc"));
   });
 
-  test("of a new entry never replaces one", async () => {
+  test("of a new entry never replaces an existing one", async () => {
     await put("doc", parse("1"), null);
     assert.equal(service.requests[0].headers["If-None-Match"], "*");
     await assert.rejects(put("doc", parse("2"), null), { status: 412, code: "precondition_failed" });
     assert.equal(service.text("doc"), "1");
   });
 
-  test("that comes too late is refused with what is there now", async () => {
+  test("with an outdated ETag is refused and shows the current entry", async () => {
     const { etag } = service.write("doc", "1");
     service.write("doc", "2");
     await assert.rejects(put("doc", parse("3"), etag), (error) => {
@@ -41,7 +41,7 @@ describe("a write", () => {
     await assert.rejects(put("doc", parse("3"), etag), { status: 412, current: null });
   });
 
-  test("that is not answered may have been done", async () => {
+  test("without an answer is Unreachable, even if it was applied", async () => {
     service.cut("answers");
     await assert.rejects(put("doc", parse("1"), null), Unreachable);
     assert.equal(service.text("doc"), "1");
@@ -49,20 +49,20 @@ describe("a write", () => {
 });
 
 describe("a read", () => {
-  test("gives the entry, or null if there is none", async () => {
+  test("returns the entry, or null if there is none", async () => {
     service.write("doc", "[1]");
     assert.equal(compact((await read("doc")).tree), "[1]");
     assert.equal(await read("other"), null);
   });
 
-  test("gives undefined if the version is still the one that is known", async () => {
+  test("returns undefined if the known version is still current", async () => {
     const { etag } = service.write("doc", "1");
     assert.equal(await read("doc", etag), undefined);
     service.write("doc", "2");
     assert.equal((await read("doc", etag)).version, "2");
   });
 
-  test("asks the service and no cache, and does not wait for ever", async () => {
+  test("bypasses the cache and has a timeout", async () => {
     service.write("doc", "1");
     let asked;
     const { fetch } = globalThis;
@@ -75,12 +75,12 @@ describe("a read", () => {
     assert.ok(asked.signal instanceof AbortSignal);
   });
 
-  test("takes a value that is as deep as the service allows", async () => {
+  test("accepts a value of the maximum depth", async () => {
     service.write("doc", "[".repeat(128) + "]".repeat(128));
     assert.equal((await read("doc")).key, "doc");
   });
 
-  test("does not take the page of a proxy for an entry", async () => {
+  test("does not mistake an HTML page of a proxy for an entry", async () => {
     globalThis.fetch = async () => new Response("<html>", { status: 200 });
     await assert.rejects(read("doc"), { status: 200, code: "unknown" });
     globalThis.fetch = async () => new Response("<html>", { status: 502 });
@@ -89,7 +89,7 @@ describe("a read", () => {
 });
 
 describe("a delete", () => {
-  test("names the version that it deletes", async () => {
+  test("sends the ETag of the version it deletes", async () => {
     const { etag } = service.write("doc", "1");
     service.write("doc", "2");
     await assert.rejects(remove("doc", etag), { status: 412 });
@@ -98,7 +98,7 @@ describe("a delete", () => {
     assert.equal(service.text("doc"), undefined);
   });
 
-  test("of what is gone already is refused, with nothing there", async () => {
+  test("of an absent key is refused with current null", async () => {
     await assert.rejects(remove("doc", '"1-aa"'), { status: 412, current: null });
   });
 });
@@ -107,7 +107,7 @@ describe("the path of a key", () => {
   for (const [key, path] of [
     ["doc/plan", "/kv/doc/plan"],
     ["a b?c#d%é", "/kv/a%20b%3Fc%23d%25%C3%A9"],
-    // Something on the way might fold two slashes into one.
+    // A proxy might merge repeated slashes.
     ["a//b", "/kv/a%2F%2Fb"],
     ["/a/", "/kv/%2Fa%2F"],
   ]) {
@@ -122,7 +122,7 @@ describe("the path of a key", () => {
 describe("a key", () => {
   const keys = ["a", "a/b", "a b", "...", "a/.b", "é".repeat(256), "🦀".repeat(128), "/", "a//b"];
   for (const key of keys) {
-    test(`${key.slice(0, 10)} is one`, () => assert.equal(whyNoKey(key), undefined));
+    test(`${key.slice(0, 10)} is valid`, () => assert.equal(whyNoKey(key), undefined));
   }
 
   for (const [key, why] of [
@@ -137,11 +137,11 @@ describe("a key", () => {
     ["a/..", /\. or \.\./],
     ["\ud800", /surrogate/],
   ]) {
-    test(`${JSON.stringify(key.slice(0, 10))} is none`, () => assert.match(whyNoKey(key), why));
+    test(`${JSON.stringify(key.slice(0, 10))} is not valid`, () => assert.match(whyNoKey(key), why));
   }
 });
 
-test("a list begins where it is told to, and says from where a watch goes on", async () => {
+test("a list starts after the given key, and says where a watch can start", async () => {
   let asked;
   globalThis.fetch = async (url) => {
     asked = pathIn(url);

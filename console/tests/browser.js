@@ -1,9 +1,9 @@
-// As much of a browser as the modules need that have no page: its storage, and the locks of its tabs.
+// Fakes of the browser APIs that the tested modules use: storage, locks and IndexedDB.
 
-/** Something that has no end: what a tab holds as long as it is open. */
+/** A promise that never settles: a tab holds its lock as long as it is open. */
 const forever = () => new Promise(() => {});
 
-/** Takes the place of localStorage. It can be full. */
+/** A localStorage or sessionStorage that can be full. */
 export class FakeStorage {
   #isFull = () => false;
 
@@ -20,13 +20,13 @@ export class FakeStorage {
     delete this[name];
   }
 
-  /** Keeps nothing new from now on, or does so again. */
+  /** Makes setItem fail from now on, or work again. */
   fill(isFull) {
     this.#isFull = () => isFull;
   }
 }
 
-/** Takes the place of navigator.locks, as far as each lock is held by one tab until that is closed. */
+/** navigator.locks, with exclusive locks that are held until their tab is closed. */
 export class FakeLocks {
   #held = new Set();
 
@@ -37,7 +37,7 @@ export class FakeLocks {
       return forever();
     }
     return new Promise((_, reject) => {
-      // The timer of a signal does not keep node from ending.
+      // The timer of AbortSignal.timeout does not keep node running.
       const waiting = setInterval(() => {}, 1_000);
       signal.addEventListener("abort", () => {
         clearInterval(waiting);
@@ -56,7 +56,7 @@ export class FakeLocks {
   }
 }
 
-/** Takes the place of indexedDB, with as much of it as store.js uses. It can refuse to keep anything. */
+/** The part of indexedDB that store.js uses. It can be broken, so that every transaction is aborted. */
 export class FakeDatabase {
   table = new Map();
   isBroken = false;
@@ -86,7 +86,7 @@ export class FakeDatabase {
   }
 }
 
-/** A browser with nothing in it. */
+/** Sets up a browser with empty storage. */
 export function newBrowser() {
   const browser = { localStorage: new FakeStorage(), locks: new FakeLocks() };
   setGlobal("window", new EventTarget());
@@ -95,13 +95,13 @@ export function newBrowser() {
   return browser;
 }
 
-/** The next tab that is opened, empty or as a copy of another. */
+/** Opens a tab, with empty or with given session storage. */
 export function newTab(sessionStorage = new FakeStorage()) {
   setGlobal("sessionStorage", sessionStorage);
   return sessionStorage;
 }
 
-/** Sets what modules find in a browser, also where node has one of its own. */
+/** Defines a global, even if node has its own. */
 export function setGlobal(name, value) {
   Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
 }

@@ -1,4 +1,4 @@
-// What is known of a text while it is typed.
+// Whether a text is JSON, while it is being typed.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -7,7 +7,7 @@ import { LARGE_TEXT, Verdict } from "../checker.js";
 
 const large = (end) => `["${"x".repeat(LARGE_TEXT)}"${end}`;
 
-/** A verdict, and a promise of the next time that it knows more. */
+/** A verdict, and a function that waits until it knows more. */
 function newVerdict() {
   let known;
   const verdict = new Verdict(() => known());
@@ -18,13 +18,13 @@ function newVerdict() {
   return { verdict, next };
 }
 
-test("a small text is known at once", () => {
+test("a small text is checked at once", () => {
   const { verdict } = newVerdict();
   assert.equal(verdict.of("[1]"), null);
   assert.equal(verdict.of("[1").column, 3);
 });
 
-test("a large text is known later", async () => {
+test("a large text is checked in the background", async () => {
   const { verdict, next } = newVerdict();
   const known = next();
   assert.equal(verdict.of(large("")), undefined);
@@ -32,7 +32,7 @@ test("a large text is known later", async () => {
   assert.equal(verdict.of(large("")).reason, "a comma or ] is expected");
 });
 
-test("what is known of an older text is not told once there is a newer one", async () => {
+test("a result for an outdated text is ignored", async () => {
   let told = 0;
   const verdict = new Verdict(() => {
     told += 1;
@@ -45,7 +45,7 @@ test("what is known of an older text is not told once there is a newer one", asy
   assert.equal(verdict.of(large("]")), null);
 });
 
-test("what was found out elsewhere is not asked again", () => {
+test("a result that is already known is not computed again", () => {
   const { verdict } = newVerdict();
   verdict.learn(large("]"), null);
   assert.equal(verdict.of(large("]")), null);

@@ -1,4 +1,4 @@
-// Where what was typed is kept until it is saved.
+// Unsaved text is kept in the browser until it is saved or discarded.
 
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
@@ -20,7 +20,7 @@ beforeEach(() => {
   database.isBroken = false;
 });
 
-/** The drafts of one more tab, and what it was told of trouble. */
+/** Opens a tab; `troubles` collects what onTrouble was called with. */
 async function openTab(sessionStorage) {
   const storage = newTab(sessionStorage);
   const troubles = [];
@@ -35,13 +35,13 @@ const closeTab = ({ drafts }) => browser.locks.release(`ifmatch:tab:${drafts.tab
 async function until(holds) {
   const end = Date.now() + 10_000;
   while (!holds()) {
-    assert.ok(Date.now() < end, "it does not come true");
+    assert.ok(Date.now() < end, "timed out");
     await sleep(1);
   }
 }
 
 describe("a draft", () => {
-  test("is found again under its key, and under no other", async () => {
+  test("is found under its key only", async () => {
     const { drafts } = await openTab();
     drafts.keep(draftOf("doc/a:b", "[1]"));
     const [found] = await drafts.of("doc/a:b");
@@ -50,7 +50,7 @@ describe("a draft", () => {
     assert.deepEqual([...drafts.keys()], ["doc/a:b"]);
   });
 
-  test("takes the place of the one that it replaces", async () => {
+  test("replaces the previous draft of its tab", async () => {
     const { drafts } = await openTab();
     const first = drafts.keep(draftOf("a", "[1]"));
     assert.equal(drafts.keep(draftOf("a", "[1, 2]"), first), first);
@@ -60,7 +60,7 @@ describe("a draft", () => {
     assert.deepEqual(textsOf(await drafts.of("a")), ["[1, 2, 3]"]);
   });
 
-  test("is gone once it is dropped", async () => {
+  test("is gone after drop", async () => {
     const { drafts } = await openTab();
     const name = drafts.keep(draftOf("a", "[1]"));
     drafts.drop(name);
@@ -69,21 +69,21 @@ describe("a draft", () => {
     assert.equal(drafts.keys().size, 0);
   });
 
-  test("of a new entry has no key and no tag", async () => {
+  test("of a new entry has an empty key", async () => {
     const { drafts } = await openTab();
     drafts.keep({ ...draftOf("", "[1]", null), base: null });
     assert.deepEqual(textsOf(await drafts.of("")), ["[1]"]);
     assert.deepEqual([...drafts.keys()], [""]);
   });
 
-  test("that is damaged is passed over", async () => {
+  test("that is damaged is skipped", async () => {
     const { drafts } = await openTab();
     const name = drafts.keep(draftOf("a", "[1]"));
     browser.localStorage.setItem(name, "{oops");
     assert.deepEqual(await drafts.of("a"), []);
   });
 
-  test("is told from what other pages keep", async () => {
+  test("is not confused with other data in localStorage", async () => {
     browser.localStorage.setItem("theme", "dark");
     const { drafts } = await openTab();
     assert.equal(drafts.keys().size, 0);
@@ -91,7 +91,7 @@ describe("a draft", () => {
 });
 
 describe("two tabs", () => {
-  test("do not write over each other's drafts of the same version", async () => {
+  test("keep separate drafts of the same version", async () => {
     const one = await openTab();
     const other = await openTab();
     one.drafts.keep(draftOf("a", "mine"));
@@ -102,7 +102,7 @@ describe("two tabs", () => {
     assert.deepEqual([found[0].owner, found[1].owner], ["open", "mine"]);
   });
 
-  test("do not go on with each other's drafts", async () => {
+  test("do not reuse each other's names", async () => {
     const one = await openTab();
     const other = await openTab();
     const name = one.drafts.keep(draftOf("a", "mine"));
@@ -110,13 +110,13 @@ describe("two tabs", () => {
     assert.deepEqual(textsOf(await one.drafts.of("a")), ["taken over"]);
   });
 
-  test("have two names, though one is a copy of the other", async () => {
+  test("have different names, even if one was duplicated from the other", async () => {
     const one = await openTab();
     const copy = await openTab(Object.assign(new FakeStorage(), one.storage));
     assert.notEqual(copy.drafts.tab, one.drafts.tab);
   });
 
-  test("leave what a closed one had typed to the next", async () => {
+  test("can take over the draft of a closed tab", async () => {
     const one = await openTab();
     one.drafts.keep(draftOf("a", "left"));
     closeTab(one);
@@ -124,7 +124,7 @@ describe("two tabs", () => {
     assert.equal((await other.drafts.of("a"))[0].owner, "left");
   });
 
-  test("cannot know about each other where the browser has no locks", async () => {
+  test("do not know whether the other is open in a browser without locks", async () => {
     const one = await openTab();
     one.drafts.keep(draftOf("a", "[1]"));
     setGlobal("navigator", {});
@@ -132,7 +132,7 @@ describe("two tabs", () => {
     assert.equal((await other.drafts.of("a"))[0].owner, "unknown");
   });
 
-  test("after a reload a tab has its name, and its drafts, again", async () => {
+  test("keep their name and drafts over a reload", async () => {
     const before = await openTab();
     before.drafts.keep(draftOf("a", "[1]"));
     closeTab(before);
@@ -142,7 +142,7 @@ describe("two tabs", () => {
 });
 
 describe("a large draft", () => {
-  test("is kept in the database, and its name where other tabs see it", async () => {
+  test("is kept in IndexedDB, and its name in localStorage", async () => {
     const one = await openTab();
     const name = one.drafts.keep(draftOf("a", LARGE));
     assert.deepEqual(textsOf(await one.drafts.of("a")), [LARGE]);
@@ -155,7 +155,7 @@ describe("a large draft", () => {
     assert.equal(browser.localStorage.getItem(name), null);
   });
 
-  test("that has become small is kept once", async () => {
+  test("that has become small is removed from IndexedDB", async () => {
     const { drafts } = await openTab();
     const name = drafts.keep(draftOf("a", LARGE));
     await until(() => drafts.unkept.size === 0);
@@ -164,7 +164,7 @@ describe("a large draft", () => {
     assert.deepEqual(textsOf(await drafts.of("a")), ["[1]"]);
   });
 
-  test("is kept before the one that it replaces is dropped", async () => {
+  test("is stored before the draft it replaces is dropped", async () => {
     const { drafts } = await openTab();
     const first = drafts.keep(draftOf("a", "[1]"));
     const moved = drafts.keep(draftOf("a", LARGE, '"2-bb"'), first);
@@ -174,8 +174,8 @@ describe("a large draft", () => {
   });
 });
 
-describe("a browser that does not keep drafts", () => {
-  test("keeps small ones in the database, as long as only localStorage is full", async () => {
+describe("when storage is full", () => {
+  test("small drafts go to IndexedDB if only localStorage is full", async () => {
     const { drafts, troubles } = await openTab();
     browser.localStorage.fill(true);
     drafts.keep(draftOf("a", "[1]"));
@@ -184,7 +184,7 @@ describe("a browser that does not keep drafts", () => {
     assert.ok(!troubles.includes(true));
   });
 
-  test("is told of, and the draft lasts as long as the page", async () => {
+  test("the user is warned, and the draft is kept in memory", async () => {
     const { drafts, troubles } = await openTab();
     browser.localStorage.fill(true);
     database.isBroken = true;
@@ -198,7 +198,7 @@ describe("a browser that does not keep drafts", () => {
     assert.equal(drafts.unkept.size, 0);
   });
 
-  test("keeps the old draft if the new one cannot be kept", async () => {
+  test("the old draft is kept if the new one cannot be stored", async () => {
     const { drafts } = await openTab();
     const first = drafts.keep(draftOf("a", "[1]"));
     database.isBroken = true;

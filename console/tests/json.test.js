@@ -1,4 +1,4 @@
-// JSON as the console reads, shows and sends it.
+// How the console parses, formats and compares JSON.
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
@@ -21,7 +21,7 @@ import {
 
 const nested = (levels) => "[".repeat(levels) + "]".repeat(levels);
 
-describe("what a text says survives", () => {
+describe("parsing and printing keep", () => {
   const texts = [
     "12345678901234567890123.4500",
     "1e400",
@@ -44,26 +44,26 @@ describe("what a text says survives", () => {
     '{"":{"":[]}}',
   ];
   for (const text of texts) {
-    test(`${text} on one line, over several, and as an editor shows it`, () => {
+    test(`${text} in every format`, () => {
       assert.equal(compact(parse(text)), text);
       assert.equal(compact(parse(pretty(parse(text)))), text);
       assert.equal(compact(parse(formatted(parse(text)))), text);
     });
   }
 
-  test("a pair of escapes is one character", () => assert.equal(parse('"\\ud83e\\udd80"'), "🦀"));
+  test("a surrogate pair of escapes as one character", () => assert.equal(parse('"\\ud83e\\udd80"'), "🦀"));
 
   test("every short escape", () =>
     assert.equal(parse('"\\"\\\\\\/\\b\\f\\n\\r\\t\\u0041"'), '"\\/\b\f\n\r\tA'));
 
-  test("128 levels, as the service takes them", () => assert.equal(compact(parse(nested(128))), nested(128)));
+  test("128 levels of nesting", () => assert.equal(compact(parse(nested(128))), nested(128)));
 
-  test("of a repeated member the last value, in the place of the first", () => {
+  test("the last value of a repeated member, at the position of the first", () => {
     assert.equal(compact(parse('{"a":1,"b":2,"\\u0061":3}')), '{"a":3,"b":2}');
   });
 });
 
-describe("what is not JSON is refused, with its place", () => {
+describe("invalid JSON is refused with line and column", () => {
   const refused = [
     ["", 1, 1],
     ['{\n  "a": tru\n}', 2, 8],
@@ -113,19 +113,19 @@ describe("what is not JSON is refused, with its place", () => {
     });
   }
 
-  test("a character that cannot be seen is named", () => {
+  test("an invisible character is named", () => {
     assert.match(problemOf("\ufeff1").reason, /U\+FEFF \(a byte order mark\)/);
     assert.match(problemOf("1\u0000").reason, /U\+0000/);
     assert.match(problemOf("1 \u200b").reason, /U\+200B/);
     assert.match(problemOf("1 2").reason, /but 2 does/);
   });
 
-  test("the offset is where an editor puts the caret, in UTF-16 units", () => {
+  test("the offset for the caret is in UTF-16 units", () => {
     assert.equal(problemOf('["🦀" x]').offset, 6);
   });
 });
 
-describe("a repeated member that somebody typed is a problem, because one of the two would be lost", () => {
+describe("a repeated member is a problem in typed text, because one value would be lost", () => {
   const typed = [
     ['{"x":1,"x":2}', 8, "x"],
     ['[{"a":{"b":1,"\\u0062":2}}]', 14, "b"],
@@ -140,7 +140,7 @@ describe("a repeated member that somebody typed is a problem, because one of the
     });
   }
 
-  test("the same name in two objects is none", () => {
+  test("the same name in two objects is no problem", () => {
     for (const text of ['[{"a":1},{"a":1}]', '{"a":{"a":1},"b":{"a":1}}']) {
       assert.equal(problemOf(text), null);
       assert.equal(compact(parseTyped(text)), text);
@@ -148,14 +148,14 @@ describe("a repeated member that somebody typed is a problem, because one of the
   });
 });
 
-describe("the text that an editor shows", () => {
-  test("is indented by two", () => {
+describe("the text in the editor", () => {
+  test("is indented by two spaces", () => {
     const text = '{\n  "a": [\n    1,\n    {}\n  ],\n  "b": []\n}';
     assert.equal(pretty(parse('{"a":[1,{}],"b":[]}')), text);
     assert.equal(formatted(parse('{"a":[1,{}],"b":[]}')), text);
   });
 
-  test("has few lines if the value is large, most of them not long, and says the same", () => {
+  test("of a large value has few lines, and they are not long", () => {
     const items = Array.from({ length: 20_000 }, (_, index) => `{"n":${index}.0,"a":[1,"é🦀",{}]}`);
     const table = `[${items.join(",")},"${"x".repeat(1_000)}",{"o":{"a":[]}}]`;
     const text = formatted(parse(table));
@@ -165,7 +165,7 @@ describe("the text that an editor shows", () => {
     assert.equal(compact(parse(text)), table);
   });
 
-  test("tells where each member is, for the marks behind it", () => {
+  test("comes with the lines of each member", () => {
     const tree = parse('{"a":{"b":[1,2],"c/d":3},"e~":{}}');
     const { text, places } = prettyWithPlaces(tree);
     assert.equal(text, pretty(tree));
@@ -179,8 +179,8 @@ describe("the text that an editor shows", () => {
   });
 });
 
-describe("a value in little room", () => {
-  test("fits on one line, or does not", () => {
+describe("a shortened value", () => {
+  test("is on one line if that fits", () => {
     const tree = parse('{"a":[1,"x"],"b":null}');
     const line = '{"a": [1, "x"], "b": null}';
     assert.equal(onOneLine(tree, line.length), line);
@@ -188,7 +188,7 @@ describe("a value in little room", () => {
     assert.equal(onOneLine("x".repeat(50), 20), undefined);
   });
 
-  test("begins as the whole does", () => {
+  test("starts like the whole value", () => {
     for (const text of ['{"a":[1,"xyz"],"b":null}', "[[],{},[1]]", "12345", "null"]) {
       for (let characters = 1; characters <= text.length; characters += 1) {
         const start = compactStart(parse(text), characters);
@@ -198,13 +198,13 @@ describe("a value in little room", () => {
     }
   });
 
-  test("is not looked at beyond that", () => {
+  test("is made without printing the rest", () => {
     const tree = parse(`[${"1,".repeat(100_000)}1]`);
     assert.ok(compactStart(tree, 20).length < 40);
   });
 });
 
-test("numbers are the same by their digits, objects whatever the order of members", () => {
+test("numbers are compared by their digits, objects without the order of members", () => {
   assert.ok(same(parse('{"a":1,"b":[2]}'), parse('{"b":[2],"a":1}')));
   for (const [one, other] of [
     ["1", "1.0"],
@@ -222,7 +222,7 @@ test("numbers are the same by their digits, objects whatever the order of member
   }
 });
 
-test("a pointer escapes what RFC 6901 escapes", () => assert.equal(child("/a", "b~/c"), "/a/b~0~1c"));
+test("a JSON Pointer escapes ~ and /", () => assert.equal(child("/a", "b~/c"), "/a/b~0~1c"));
 
 test("an unpaired surrogate is found", () => {
   for (const text of ["\ud800", "\udc00", "a\udc00\ud800", "\ud83ex\udd80"]) assert.ok(!isWellFormed(text));

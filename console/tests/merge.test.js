@@ -1,4 +1,4 @@
-// The merge, held to the vectors that the service's is held to, and what it is told by.
+// The merge, tested with the same vectors as that of the service.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
@@ -10,7 +10,7 @@ const vectors = parse(readFileSync(new URL("../../tests/vectors/merge.json", imp
 const text = (tree) => (tree === undefined ? "absent" : compact(tree));
 
 describe("every vector of the merge", () => {
-  test("is there", () => assert.ok(vectors.length > 40));
+  test("is read", () => assert.ok(vectors.length > 40));
 
   for (const vector of vectors) {
     test(vector.get("what"), () => {
@@ -26,19 +26,19 @@ describe("every vector of the merge", () => {
   }
 });
 
-test("an overlap shows what each side made of the place", () => {
+test("an overlap has the values of all three sides", () => {
   const { overlaps } = merge(parse('{"a":1}'), parse('{"a":2}'), parse("{}"));
   const [{ pointer, base, mine, theirs }] = overlaps;
   assert.deepEqual([pointer, compact(base), compact(mine), theirs], ["/a", "1", "2", undefined]);
 });
 
-test("what is chosen takes the place of an overlap; nothing leaves it out", () => {
+test("a choice replaces an overlap, and undefined removes it", () => {
   const [base, mine, theirs] = ['{"a":1,"b":1}', '{"a":2,"b":2}', '{"a":3,"b":3}'].map((one) => parse(one));
   const merged = mergeWith(base, mine, theirs, ({ pointer, mine }) => (pointer === "/a" ? mine : undefined));
   assert.equal(compact(merged), '{"a":2}');
 });
 
-test("differences are told by pointer, as far down as both are objects", () => {
+test("differences are listed by pointer", () => {
   const found = differences(parse('{"a":{"x":1,"y":[2]},"b":1}'), parse('{"a":{"x":1,"y":[3]},"c":1}'));
   const told = found.map(({ pointer, from, to }) => [pointer, text(from), text(to)]);
   assert.deepEqual(told, [

@@ -1,4 +1,4 @@
-// What a test of a session begins with: a browser, a service, and an entry that is opened.
+// Set-up for the tests of a session: a browser, a service, and an open entry.
 
 import { Drafts } from "../drafts.js";
 import { Session } from "../session.js";
@@ -7,14 +7,14 @@ import { FakeService } from "./service.js";
 
 globalThis.indexedDB = new FakeDatabase();
 
-/** A browser and a service with nothing in them, and the drafts of the first tab. */
+/** An empty browser, an empty service, and the drafts of the first tab. */
 export async function begin() {
   newBrowser();
   const service = new FakeService();
   return { service, drafts: await openTab() };
 }
 
-/** The drafts of one more tab. */
+/** Opens another tab. Returns its drafts. */
 export async function openTab() {
   newTab();
   const drafts = new Drafts(() => {});
@@ -22,7 +22,7 @@ export async function openTab() {
   return drafts;
 }
 
-/** Opens a key, or null for a new entry. What the page was asked for is in `asked`. */
+/** Opens a key, or null for a new entry. `asked` collects the calls that the page gets. */
 export async function open(key, drafts) {
   const asked = { said: [], named: [], focus: [], unreachable: 0 };
   const session = new Session(key, drafts, {

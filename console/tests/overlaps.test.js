@@ -1,4 +1,4 @@
-// What is chosen where two people changed the same place.
+// Resolving places that two people changed.
 
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
@@ -6,7 +6,7 @@ import { compact, parse } from "../json.js";
 import { merge } from "../merge.js";
 import { Conflict } from "../overlaps.js";
 
-/** Mine and theirs made of base, all as texts. The choices may be left from before. */
+/** The conflict of mine and theirs, both made from base. The choices may be those of an earlier conflict. */
 function conflictOf(base, mine, theirs, choices = new Map()) {
   const [from, own, other] = [base, mine, theirs].map((text) => parse(text));
   const { overlaps } = merge(from, own, other);
@@ -20,7 +20,7 @@ const MINE = '{"a":2,"b":2,"c":1}';
 const THEIRS = '{"a":3,"b":3,"c":3}';
 
 describe("a conflict", () => {
-  test("leaves each overlap open until something is chosen", () => {
+  test("is undecided until each overlap has a choice", () => {
     const conflict = conflictOf(BASE, MINE, THEIRS);
     assert.deepEqual(pointers(conflict.undecided), ["/a", "/b"]);
     conflict.choose("/a", "mine");
@@ -30,11 +30,11 @@ describe("a conflict", () => {
     assert.equal(compact(conflict.merged), '{"a":2,"b":3,"c":3}');
   });
 
-  test("tells what merges by itself besides", () => {
+  test("lists the other changes, which merge by themselves", () => {
     assert.deepEqual(pointers(conflictOf(BASE, MINE, THEIRS).others), ["/c"]);
   });
 
-  test("takes a text of one's own once it is JSON", () => {
+  test("accepts a custom value once it is valid JSON", () => {
     const conflict = conflictOf(BASE, MINE, THEIRS);
     conflict.choose("/b", "theirs");
     conflict.choose("/a", "edit", "[4,");
@@ -46,7 +46,7 @@ describe("a conflict", () => {
     assert.equal(compact(conflict.merged), '{"a":[4.0],"b":3,"c":3}');
   });
 
-  test("keeps that text when another side is looked at", () => {
+  test("remembers the custom value while another side is chosen", () => {
     const conflict = conflictOf(BASE, MINE, THEIRS);
     conflict.choose("/a", "edit", "4");
     conflict.choose("/a", "mine");
@@ -54,15 +54,15 @@ describe("a conflict", () => {
     assert.equal(conflict.choices.get("/a").text, "4");
   });
 
-  test("leaves a place out that the chosen side removed", () => {
+  test("removes a member that the chosen side removed", () => {
     const conflict = conflictOf('{"a":1,"b":1}', '{"a":2,"b":1}', '{"b":1}');
     conflict.choose("/a", "theirs");
     assert.equal(compact(conflict.merged), '{"b":1}');
   });
 });
 
-describe("when they save once more", () => {
-  test("what was chosen between the same two sides is kept", () => {
+describe("when they save again", () => {
+  test("a choice is kept if both sides are unchanged", () => {
     const { choices } = conflictOf(BASE, MINE, THEIRS);
     const before = conflictOf(BASE, MINE, THEIRS, choices);
     before.choose("/a", "mine");
@@ -72,7 +72,7 @@ describe("when they save once more", () => {
     assert.equal(choices.get("/a").pick, "mine");
   });
 
-  test("a text of one's own is kept, and has to be confirmed", () => {
+  test("a custom value is kept but must be confirmed", () => {
     const before = conflictOf(BASE, MINE, THEIRS);
     before.choose("/a", "theirs");
     before.choose("/b", "edit", "5");
@@ -84,7 +84,7 @@ describe("when they save once more", () => {
     assert.equal(compact(after.merged), '{"a":3,"b":5,"c":1}');
   });
 
-  test("a place that they removed is not taken for one that they set to null", () => {
+  test("a removed member and a member set to null are different sides", () => {
     const before = conflictOf('{"a":1}', '{"a":2}', "{}");
     before.choose("/a", "theirs");
     const after = conflictOf('{"a":1}', '{"a":2}', '{"a":null}', before.choices);

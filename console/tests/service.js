@@ -1,4 +1,4 @@
-// Takes the place of the service: entries in memory that speak as the contract says, on a line that can be cut.
+// A fake of the service: entries in memory, responses as the contract says, and a connection that can fail.
 
 import { compact, parse } from "../json.js";
 import { urlOf } from "../place.js";
@@ -13,9 +13,9 @@ export function pathIn(url) {
 }
 
 export class FakeService {
-  /** What was asked for: {method, path, headers, body}. */
+  /** All requests: {method, path, headers, body}. */
   requests = [];
-  /** How many of them were looked at, though the answer may be held back or lost. */
+  /** How many of them were processed, even if the response is delayed or lost. */
   answers = 0;
   #entries = new Map();
   #revision = 0;
@@ -27,7 +27,7 @@ export class FakeService {
     globalThis.fetch = (url, options) => this.#fetch(pathIn(url), options);
   }
 
-  /** Somebody writes an entry. Returns it as the watch tells of it. */
+  /** Somebody else writes an entry. Returns it as a watch event has it. */
   write(key, text) {
     this.#revision += 1;
     const version = (this.#entries.get(key)?.version ?? 0) + 1;
@@ -43,7 +43,7 @@ export class FakeService {
     return this.#told(entry);
   }
 
-  /** Somebody deletes an entry. */
+  /** Somebody else deletes an entry. Returns it as a watch event has it. */
   delete(key) {
     const entry = this.#entries.get(key);
     this.#entries.delete(key);
@@ -60,22 +60,22 @@ export class FakeService {
     return this.#entries.get(key).etag;
   }
 
-  /** How many writes were asked for. */
+  /** The number of write requests. */
   get writes() {
     return this.requests.filter(({ method }) => method !== "GET").length;
   }
 
-  /** Cuts the line before "requests" or before "answers", or lets all through again (null). */
+  /** Loses all "requests" or all "answers" from now on; null restores the connection. */
   cut(what) {
     this.#cut = what;
   }
 
-  /** Answers the next write with a status that is no answer to the question. */
+  /** Refuses the next write with this error. */
   refuse(status, code, message) {
     this.#refusal = { status, body: JSON.stringify({ error: code, message }) };
   }
 
-  /** Holds requests or answers back from now on. Returns what lets them go on. */
+  /** Delays requests or answers from now on, until the returned function is called. */
   hold(what = "requests") {
     let release;
     this.#gates[what] = new Promise((resolve) => {

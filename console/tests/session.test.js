@@ -1,5 +1,5 @@
-// One entry while it is open. What a person typed must never be lost, whatever happens to the service, the
-// line and the page. What others do meanwhile is in together.test.js.
+// An open entry: what a person typed must not be lost, whatever happens to the service, the connection or the page.
+// Two people at the same entry are in together.test.js.
 
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
@@ -14,11 +14,11 @@ beforeEach(async () => {
 
 const open = (key, among = drafts) => openWith(key, among);
 
-/** Whether anything is kept for a key. */
+/** Whether there is a draft for a key. */
 const isKept = (key) => drafts.keys().has(key);
 
 describe("opening", () => {
-  test("shows the entry over several lines, not edited", async () => {
+  test("shows the formatted entry, not edited", async () => {
     service.write("doc", '{"a":1.0}');
     const { session } = await open("doc");
     assert.deepEqual(
@@ -28,7 +28,7 @@ describe("opening", () => {
     assert.equal(session.state.base.version, "1");
   });
 
-  test("of a key that has no entry says so, until it is created", async () => {
+  test("a key without an entry offers to create it", async () => {
     const { session } = await open("doc");
     assert.equal(session.state.phase, "missing");
     session.create();
@@ -37,7 +37,7 @@ describe("opening", () => {
     assert.equal(service.text("doc"), "1");
   });
 
-  test("fails while the service is not there, and works once it is", async () => {
+  test("fails without the service, and succeeds when it is back", async () => {
     service.write("doc", "1");
     service.cut("requests");
     const { session, asked } = await open("doc");
@@ -52,7 +52,7 @@ describe("opening", () => {
 });
 
 describe("saving", () => {
-  test("replaces the version that was read, and lets go of the draft", async () => {
+  test("replaces the version that was read, and drops the draft", async () => {
     const { etag } = service.write("doc", "1");
     const { session, asked } = await open("doc");
     session.edit("[1.00]");
@@ -68,7 +68,7 @@ describe("saving", () => {
     assert.ok(asked.said.at(-1).startsWith("Saved as version 2."));
   });
 
-  test("is not done with a text that is not JSON", async () => {
+  test("refuses text that is not JSON", async () => {
     service.write("doc", "1");
     const { session, asked } = await open("doc");
     session.edit("{");
@@ -79,7 +79,7 @@ describe("saving", () => {
     assert.deepEqual([session.state.problem, session.syntax], [null, null]);
   });
 
-  test("is not done if nothing has changed, which is said", async () => {
+  test("sends nothing if nothing has changed, and says so", async () => {
     service.write("doc", '{"a":1}');
     const { session } = await open("doc");
     session.edit('{"a": 1}');
@@ -88,7 +88,7 @@ describe("saving", () => {
     assert.deepEqual([session.edited, session.state.arrived.saved], [false, true]);
   });
 
-  test("leaves alone what is typed meanwhile: it is a change to what was saved", async () => {
+  test("keeps what is typed meanwhile as an unsaved change", async () => {
     service.write("doc", "1");
     const { session } = await open("doc");
     session.edit("2");
@@ -102,7 +102,7 @@ describe("saving", () => {
     assert.ok(isKept("doc"));
   });
 
-  test("asked for again meanwhile saves what was typed meanwhile", async () => {
+  test("again before the first save is answered saves what was typed meanwhile", async () => {
     service.write("doc", "1");
     const { session } = await open("doc");
     session.edit("2");
@@ -115,7 +115,7 @@ describe("saving", () => {
     assert.deepEqual([service.text("doc"), session.edited, service.writes], ["3", false, 2]);
   });
 
-  test("takes a large text that nobody has looked at yet", async () => {
+  test("includes the last keystrokes in a large text", async () => {
     const text = JSON.stringify("x".repeat(50_000));
     service.write("doc", "1");
     const { session } = await open("doc");
@@ -128,7 +128,7 @@ describe("saving", () => {
 });
 
 describe("a new entry", () => {
-  test("needs a key that is one", async () => {
+  test("needs a valid key", async () => {
     const { session, asked } = await open(null);
     session.edit("1");
     session.name("a/../b");
@@ -141,7 +141,7 @@ describe("a new entry", () => {
     assert.equal(drafts.keys().size, 0);
   });
 
-  test("never takes the place of one that exists", async () => {
+  test("never replaces an existing one", async () => {
     service.write("taken", '"theirs"');
     const { session } = await open(null);
     session.name("taken");
@@ -155,7 +155,7 @@ describe("a new entry", () => {
     assert.equal(service.text("free"), '"mine"');
   });
 
-  test("that a browser has sent twice is not refused because of itself", async () => {
+  test("is accepted if the browser sent the request twice", async () => {
     const { session } = await open(null);
     session.name("doc");
     session.edit("1");
@@ -168,8 +168,8 @@ describe("a new entry", () => {
   });
 });
 
-describe("no answer comes", () => {
-  test("though it was done: that is found out, and nothing is written twice", async () => {
+describe("when a save is not answered", () => {
+  test("but was applied, it is recognised and not sent again", async () => {
     service.write("doc", "1");
     const { session, asked } = await open("doc");
     session.edit("2");
@@ -183,7 +183,7 @@ describe("no answer comes", () => {
     assert.equal(service.writes, 1);
   });
 
-  test("and it was not done: the text is kept, and saved when that is asked for", async () => {
+  test("and was not applied, the text is kept and can be saved later", async () => {
     service.write("doc", "1");
     const { session } = await open("doc");
     session.edit("2");
@@ -198,7 +198,7 @@ describe("no answer comes", () => {
     assert.deepEqual([service.text("doc"), session.state.problem, session.edited], ["2", null, false]);
   });
 
-  test("though it was done, and more was typed: that is saved on top of it", async () => {
+  test("but was applied, what was typed since is saved on top of it", async () => {
     service.write("doc", '{"a":1}');
     const { session } = await open("doc");
     session.edit('{"a":2}');
@@ -210,7 +210,7 @@ describe("no answer comes", () => {
     assert.deepEqual([service.text("doc"), session.state.conflict, session.edited], ['{"a":3}', null, false]);
   });
 
-  test("though it was done, and more was typed: that stays a change to it", async () => {
+  test("but was applied, what was typed since stays an unsaved change", async () => {
     service.write("doc", "1");
     const { session } = await open("doc");
     session.edit("2");
@@ -223,7 +223,7 @@ describe("no answer comes", () => {
     assert.equal(service.text("doc"), "2");
   });
 
-  test("and more is typed while that is found out: it is not taken for saved", async () => {
+  test("text typed while the outcome is being checked stays unsaved", async () => {
     for (const isSaved of [true, false]) {
       const key = `doc/${isSaved}`;
       service.write(key, "1");
@@ -241,7 +241,7 @@ describe("no answer comes", () => {
     }
   });
 
-  test("and more is typed while it is saved again: that is saved, or not taken for saved", async () => {
+  test("text typed while it is saved again is saved or stays unsaved", async () => {
     for (const isSaved of [true, false]) {
       const key = `doc/${isSaved}`;
       service.write(key, "1");
@@ -260,7 +260,7 @@ describe("no answer comes", () => {
     }
   });
 
-  test("and it was not done: another order of members is not taken for saved", async () => {
+  test("and was not applied, a new order of members is not reported as saved", async () => {
     service.write("doc", '{"a":1,"b":2}');
     const { session } = await open("doc");
     session.edit('{"b":2,"a":1}');
@@ -273,7 +273,7 @@ describe("no answer comes", () => {
     assert.equal(service.text("doc"), '{"b":2,"a":1}');
   });
 
-  test("and what the service says no to is not taken for done", async () => {
+  test("or is refused, it is not reported as saved", async () => {
     service.write("doc", "1");
     const { session } = await open("doc");
     session.edit("2");
@@ -286,8 +286,8 @@ describe("no answer comes", () => {
   });
 });
 
-describe("changes that may have been missed", () => {
-  test("are read", async () => {
+describe("after a gap in the watch", () => {
+  test("the entry is read again", async () => {
     service.write("doc", "1");
     const { session } = await open("doc");
     service.write("doc", "2");
@@ -298,7 +298,7 @@ describe("changes that may have been missed", () => {
     assert.ok(session.deleted);
   });
 
-  test("are read again if the answer is older than what was heard of meanwhile", async () => {
+  test("a response older than a later event is ignored", async () => {
     service.write("doc", "1");
     const { session } = await open("doc");
     service.write("doc", "2");
@@ -311,7 +311,7 @@ describe("changes that may have been missed", () => {
     assert.deepEqual([session.text, session.state.base.version], ["3", "3"]);
   });
 
-  test("while something is being saved are read after that", async () => {
+  test("during a save the entry is read after the save", async () => {
     service.write("doc", "1");
     const { session, asked } = await open("doc");
     session.edit("2");
@@ -327,7 +327,7 @@ describe("changes that may have been missed", () => {
 });
 
 describe("a draft", () => {
-  test("is there again, and is merged with what others saved meanwhile", async () => {
+  test("is restored and merged with what others saved meanwhile", async () => {
     service.write("doc", '{"a":1,"b":1}');
     const { session } = await open("doc");
     session.edit('{"a":2,"b":1}');
@@ -340,7 +340,7 @@ describe("a draft", () => {
     assert.equal(isKept("doc"), false);
   });
 
-  test("is there again without the service, too", async () => {
+  test("is restored even without the service", async () => {
     service.write("doc", "1");
     const { session } = await open("doc");
     session.edit("2");
@@ -349,7 +349,7 @@ describe("a draft", () => {
     assert.deepEqual([next.state.phase, next.text, next.state.problem.kind], ["open", "2", "network"]);
   });
 
-  test("is let go of when what was typed is what is there", async () => {
+  test("is dropped when the text is the same as the saved value", async () => {
     service.write("doc", "1");
     const { session } = await open("doc");
     session.edit("2");
@@ -361,7 +361,7 @@ describe("a draft", () => {
     assert.deepEqual([next.edited, next.state.restored, isKept("doc")], [false, null, false]);
   });
 
-  test("is let go of when it is discarded, and can be had back", async () => {
+  test("is dropped by discard, which can be undone", async () => {
     service.write("doc", "1");
     const { session } = await open("doc");
     session.edit("2");
@@ -371,35 +371,35 @@ describe("a draft", () => {
     assert.deepEqual([session.text, session.edited, isKept("doc")], ["2", true, true]);
   });
 
-  test("of another tab is offered, and the one that is here is kept", async () => {
+  test("of another tab is offered, and taking it keeps the own one", async () => {
     service.write("doc", "1");
     const { session: there } = await open("doc", await openTab());
     there.edit('"there"');
     const { session } = await open("doc");
-    assert.deepEqual([session.text, session.keeping.others.length], ["1", 1]);
+    assert.deepEqual([session.text, session.keeper.others.length], ["1", 1]);
     session.edit('"here"');
-    session.takeOther(session.keeping.others[0].name);
+    session.takeOther(session.keeper.others[0].name);
     assert.equal(session.text, '"there"');
     assert.deepEqual(
-      session.keeping.others.map((draft) => draft.text),
+      session.keeper.others.map((draft) => draft.text),
       ['"here"'],
     );
-    session.dropOther(session.keeping.others[0].name);
-    assert.deepEqual(session.keeping.others, []);
+    session.dropOther(session.keeper.others[0].name);
+    assert.deepEqual(session.keeper.others, []);
   });
 
-  test("of another tab stays that tab's when it is taken up", async () => {
+  test("of another tab is copied, not moved, while that tab is open", async () => {
     service.write("doc", "1");
     const { session: there } = await open("doc", await openTab());
     there.edit('"there"');
     const { session } = await open("doc");
-    const [{ name }] = session.keeping.others;
+    const [{ name }] = session.keeper.others;
     session.takeOther(name);
     session.edit('"here"');
     assert.ok(drafts.has(name));
   });
 
-  test("is not taken up while it is being saved", async () => {
+  test("is not restored while it is being saved", async () => {
     service.write("doc", "1");
     const { session } = await open("doc");
     session.edit("2");
@@ -412,29 +412,29 @@ describe("a draft", () => {
     goOn();
     await saved;
     const { session: next } = await opening;
-    assert.deepEqual([next.text, next.state.restored, next.keeping.others], ["2", null, []]);
+    assert.deepEqual([next.text, next.state.restored, next.keeper.others], ["2", null, []]);
   });
 
-  test("of another tab that has saved it is not offered any more", async () => {
+  test("of another tab is no longer offered after that tab saved it", async () => {
     service.write("doc", "1");
     const { session: there } = await open("doc", await openTab());
     there.edit('"there"');
     const { session } = await open("doc");
     await there.save();
     session.forgetGone();
-    assert.deepEqual(session.keeping.others, []);
+    assert.deepEqual(session.keeper.others, []);
   });
 });
 
 describe("deleting", () => {
-  test("deletes the version that is shown", async () => {
+  test("deletes only the version that is shown", async () => {
     const { etag } = service.write("doc", "1");
     const { session } = await open("doc");
     const gone = await session.remove();
     assert.deepEqual([gone.etag, service.text("doc")], [etag, undefined]);
   });
 
-  test("is not taken for what somebody else has done", async () => {
+  test("is not reported as done by someone else", async () => {
     service.write("doc", "1");
     const { session, asked } = await open("doc");
     const deletion = { ...session.state.base, revision: 2 };
@@ -446,7 +446,7 @@ describe("deleting", () => {
     assert.deepEqual([asked.said, session.deleted], [[], false]);
   });
 
-  test("does not delete what somebody else has changed meanwhile", async () => {
+  test("does not delete an entry that somebody else changed meanwhile", async () => {
     service.write("doc", "1");
     const { session } = await open("doc");
     service.write("doc", "2");
@@ -455,7 +455,7 @@ describe("deleting", () => {
     assert.equal(session.state.problem.message, "Not deleted: it was changed by someone else meanwhile.");
   });
 
-  test("without an answer: it is not claimed to be done or not to be", async () => {
+  test("without an answer says that the outcome is unknown", async () => {
     service.write("doc", "1");
     const { session } = await open("doc");
     service.cut("answers");

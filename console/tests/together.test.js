@@ -1,4 +1,4 @@
-// One entry while it is open, and somebody else at the same entry: nobody's changes must be lost.
+// An open entry that somebody else changes, too: nobody's changes must be lost.
 
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
@@ -14,11 +14,11 @@ beforeEach(async () => {
 
 const open = (key, among = drafts) => openWith(key, among);
 
-/** Whether anything is kept for a key. */
+/** Whether there is a draft for a key. */
 const isKept = (key) => drafts.keys().has(key);
 
 describe("somebody else saves", () => {
-  test("what is not being edited follows, with what changed", async () => {
+  test("an entry that is not being edited is updated, with a list of changes", async () => {
     service.write("doc", '{"a":1,"b":1}');
     const { session, asked } = await open("doc");
     session.event("put", service.write("doc", '{"a":1,"b":2}'));
@@ -28,7 +28,7 @@ describe("somebody else saves", () => {
     assert.equal(session.edited, false);
   });
 
-  test("what is being edited stays, and is known to be made from an older version", async () => {
+  test("an entry that is being edited keeps its text and is marked as stale", async () => {
     service.write("doc", '{"a":1}');
     const { session } = await open("doc");
     session.edit('{"a":2}');
@@ -36,7 +36,7 @@ describe("somebody else saves", () => {
     assert.deepEqual([session.text, session.stale, session.state.base.version], ['{"a":2}', true, "1"]);
   });
 
-  test("news that is older than what is known says nothing", async () => {
+  test("an outdated event is ignored", async () => {
     const first = service.write("doc", "1");
     service.write("doc", "2");
     const { session } = await open("doc");
@@ -45,7 +45,7 @@ describe("somebody else saves", () => {
     assert.deepEqual([session.text, session.state.base.version], ["2", "2"]);
   });
 
-  test("in another place: saving keeps both changes", async () => {
+  test("in another place, and saving keeps both changes", async () => {
     service.write("doc", '{"a":1,"b":1}');
     const { session } = await open("doc");
     session.edit('{"a":2,"b":1}');
@@ -56,7 +56,7 @@ describe("somebody else saves", () => {
     assert.deepEqual(pointers(session.state.arrived.changes), ["/b"]);
   });
 
-  test("in another place: it can be merged before it is saved", async () => {
+  test("in another place, and it can be merged without saving", async () => {
     service.write("doc", '{"a":1,"b":1}');
     const { session } = await open("doc");
     session.edit('{"a":2,"b":1}');
@@ -69,7 +69,7 @@ describe("somebody else saves", () => {
     assert.equal(session.state.arrived.title, "Saved as version 3, with what someone else changed");
   });
 
-  test("the very same: there is nothing left to save", async () => {
+  test("the same value, and nothing is left to save", async () => {
     service.write("doc", '{"a":1}');
     const { session } = await open("doc");
     session.edit('{"a":2}');
@@ -77,7 +77,7 @@ describe("somebody else saves", () => {
     assert.deepEqual([session.edited, session.state.base.version, isKept("doc")], [false, "2", false]);
   });
 
-  test("before the answer to what was saved has come: it is looked at after that", async () => {
+  test("before the own save is answered, and the event is handled after that", async () => {
     service.write("doc", '{"a":1}');
     const { session } = await open("doc");
     session.edit('{"a":2}');
@@ -92,7 +92,7 @@ describe("somebody else saves", () => {
     assert.deepEqual(pointers(session.state.arrived.changes), ["/b"]);
   });
 
-  test("while what was typed is on its way: what is typed meanwhile is merged, too", async () => {
+  test("before the own save arrives, and text typed meanwhile is merged, too", async () => {
     service.write("doc", '{"a":1,"b":1}');
     const { session } = await open("doc");
     session.edit('{"a":2,"b":1}');
@@ -106,7 +106,7 @@ describe("somebody else saves", () => {
     assert.equal(session.edited, false);
   });
 
-  test("again and again: no change of anybody is lost", async () => {
+  test("again and again, and no change is lost", async () => {
     service.write("doc", "{}");
     const { session } = await open("doc");
     session.edit('{"mine":1}');
@@ -135,7 +135,7 @@ describe("somebody else changes the same place", () => {
     return opened;
   }
 
-  test("nothing is written before all is decided", async () => {
+  test("nothing is written before every overlap is decided", async () => {
     const { session, asked } = await inConflict();
     assert.equal(service.text("doc"), '{"a":3,"b":1,"c":3}');
     assert.deepEqual(pointers(session.state.conflict.overlaps), ["/a"]);
@@ -150,7 +150,7 @@ describe("somebody else changes the same place", () => {
     ["theirs", undefined, "3"],
     ["edit", "4", "4"],
   ]) {
-    test(`${pick}: it is what is saved, with all else that both changed`, async () => {
+    test(`${pick} is saved, with all other changes of both`, async () => {
       const { session } = await inConflict();
       session.choose("/a", pick, text);
       assert.ok(session.settle());
@@ -160,7 +160,7 @@ describe("somebody else changes the same place", () => {
     });
   }
 
-  test("they save once more while one chooses: only what that touches is asked again", async () => {
+  test("they save again meanwhile, and only the affected choices are open again", async () => {
     const { session } = await inConflict();
     session.choose("/a", "mine");
     session.event("put", service.write("doc", '{"a":3,"b":9}'));
@@ -171,7 +171,7 @@ describe("somebody else changes the same place", () => {
     assert.equal(service.text("doc"), '{"a":2,"b":9}');
   });
 
-  test("they save once more in another place: the choice holds", async () => {
+  test("they save again in another place, and the choice is kept", async () => {
     const { session } = await inConflict();
     session.choose("/a", "mine");
     session.settle();
@@ -180,7 +180,7 @@ describe("somebody else changes the same place", () => {
     assert.equal(service.text("doc"), '{"a":2,"b":2,"c":9}');
   });
 
-  test("one goes back to the text: it is as it was typed", async () => {
+  test("going back shows the text as it was typed", async () => {
     const { session } = await inConflict();
     session.choose("/a", "theirs");
     session.leaveConflict();
@@ -189,10 +189,10 @@ describe("somebody else changes the same place", () => {
     assert.deepEqual(session.state.conflict.undecided, []);
   });
 
-  test("the page is closed: text, base and choices are there again", async () => {
+  test("text, base and choices survive closing the page", async () => {
     const { session } = await inConflict();
     session.choose("/a", "edit", "4");
-    session.keeping.now();
+    session.keeper.keepNow();
     const { session: next } = await open("doc");
     assert.deepEqual([next.text, next.state.base.version], ['{"a":2,"b":2}', "1"]);
     assert.deepEqual(next.state.conflict.undecided, []);
@@ -203,7 +203,7 @@ describe("somebody else changes the same place", () => {
 });
 
 describe("somebody else deletes", () => {
-  test("the text is kept, and nothing is created that was not asked for", async () => {
+  test("the text is kept, and saving does not create the entry again", async () => {
     service.write("doc", "1");
     const { session, asked } = await open("doc");
     session.edit("2");
@@ -216,7 +216,7 @@ describe("somebody else deletes", () => {
     assert.deepEqual([service.text("doc"), session.deleted, session.edited], ["2", false, false]);
   });
 
-  test("that is said of an entry that is only looked at, too", async () => {
+  test("an entry that is not being edited says so, too", async () => {
     service.write("doc", "1");
     const { session, asked } = await open("doc");
     session.event("delete", service.delete("doc"));

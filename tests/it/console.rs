@@ -14,7 +14,7 @@ fn names() -> BTreeSet<String> {
     let files = fs::read_dir(folder).unwrap();
     files
         .map(|file| file.unwrap().file_name().into_string().unwrap())
-        // The unit tests, which are no part of the page.
+        // The unit tests are not part of the page.
         .filter(|name| name != "tests")
         .collect()
 }

@@ -1,15 +1,15 @@
-// How an open entry is written and deleted: what is sent, what becomes of an answer, and of one that never comes.
+// Saves and deletes an open entry, and handles refusals and lost responses.
 
 import { put, Refused, read, remove, Unreachable, whyNoKey } from "./api.js";
 import { same } from "./json.js";
-import { finished, isCurrent, isNothingNew, taken, unchanged } from "./state.js";
+import { finished, isCurrent, isNothingNew, keyTaken, unchanged } from "./state.js";
 
-/** The sentence for a delete that was not answered. */
+/** The message for a delete that was not answered. */
 const DELETED_OR_NOT = "The server cannot be reached. Whether the entry was deleted is not known.";
 
-export class Saving {
-  /** Whether something was sent and is not answered yet. */
-  isUnderWay = false;
+export class Saver {
+  /** Whether a request is waiting for its response. */
+  isBusy = false;
   #again = false;
   #sent = undefined;
 
@@ -17,11 +17,11 @@ export class Saving {
     this.session = session;
   }
 
-  /** Saves what was typed, with what others saved merged in. */
+  /** Saves the text, merged with what others have saved. */
   async save() {
     const { session } = this;
-    if (this.isUnderWay) {
-      // Who saves again has typed more, and must not be left to believe that this is saved.
+    if (this.isBusy) {
+      // Saving again means that more was typed, and that must be saved, too.
       this.#again = true;
       return;
     }
@@ -40,18 +40,18 @@ export class Saving {
     const { session } = this;
     const message = whyNoKey(session.state.typedKey);
     if (message === undefined) return true;
-    session.become({ problem: { kind: "key", message } });
+    session.setState({ problem: { kind: "key", message } });
     session.on.changed();
     session.on.focus("key");
     return false;
   }
 
-  // Other sessions leave the draft alone meanwhile: it becomes an entry, or this one tells what became of it.
+  // Other sessions do not restore the draft meanwhile.
   async #sendDraft(tree) {
     const { session } = this;
-    const { drafts, name } = session.keeping;
-    this.isUnderWay = true;
-    session.become({ problem: null });
+    const { drafts, name } = session.keeper;
+    this.isBusy = true;
+    session.setState({ problem: null });
     drafts.sending.add(name);
     session.on.changed();
     try {
@@ -60,7 +60,7 @@ export class Saving {
       this.#fail(error, this.#sent);
     }
     drafts.sending.delete(name);
-    this.isUnderWay = false;
+    this.isBusy = false;
     session.on.changed();
     session.catchUp();
   }
@@ -69,12 +69,12 @@ export class Saving {
     const { session } = this;
     const { text } = session;
     if (session.state.unknown !== undefined && (await this.settleUnknown(first, text))) return;
-    // Somebody may have gone on typing meanwhile.
+    // The user may have typed more meanwhile.
     let tree = session.text === text ? first : session.treeOrProblem();
     while (tree !== undefined) tree = await this.#attempt(tree);
   }
 
-  // Sends the tree of the text. Returns what is to be sent next, if others were first and it can be merged.
+  // Sends the tree of the text. Returns the merged tree to send next, if somebody else saved first.
   async #attempt(tree) {
     const { session } = this;
     const state = session.latest();
@@ -90,7 +90,7 @@ export class Saving {
       return undefined;
     } catch (error) {
       if (!(error instanceof Refused) || error.status !== 412) throw error;
-      session.become({ current: error.current });
+      session.setState({ current: error.current });
     }
     return this.#overtaken(tree, state.text);
   }
@@ -107,8 +107,8 @@ export class Saving {
       session.on.focus("banner");
       return undefined;
     }
-    session.become({ revision: Math.max(revision, current.revision) });
-    // Somebody may have gone on typing meanwhile.
+    session.setState({ revision: Math.max(revision, current.revision) });
+    // The user may have typed more meanwhile.
     const tree = session.text === sentText ? sent : session.treeOrProblem();
     if (tree === undefined) return undefined;
     if (isCurrent(session.state, tree)) {
@@ -118,31 +118,31 @@ export class Saving {
     return session.mergeInto(tree);
   }
 
-  // A browser may send a request twice, and the second is refused because of the first.
+  // A browser may send a request twice, and the second one is refused.
   #isMyCreation(tree) {
     const { state } = this.session;
     return state.current?.version === "1" && isCurrent(state, tree);
   }
 
-  // A new entry gets no key that is taken: nobody has changed anything that could be merged.
+  // A new entry must not replace an existing one, and there is nothing to merge.
   #refuseKey() {
     const { session } = this;
-    session.become(taken(session.latest(), session.state.current));
+    session.setState(keyTaken(session.latest(), session.state.current));
     session.on.say(`${session.state.problem.message} Your text is kept.`);
     session.on.changed();
     session.on.focus("banner");
   }
 
   /**
-   * Finds out whether a write whose answer was lost was done. True if that settles what is to be saved: a tree,
-   * and the text that it is of.
+   * Finds out whether a save without a response was applied. Returns whether that was all there is to save: a tree
+   * and its text.
    */
   async settleUnknown(tree, text) {
     const { session } = this;
     const { key, typedKey } = session.state;
     const entry = await read(key ?? typedKey);
     const { base, unknown } = session.state;
-    session.become({ unknown: undefined });
+    session.setState({ unknown: undefined });
     if (entry === null || entry.etag === base?.etag || !same(entry.tree, unknown)) return false;
     const isAll = same(tree, entry.tree);
     if (isAll) session.saved(entry, text);
@@ -154,16 +154,16 @@ export class Saving {
     const { session } = this;
     const problem = session.problemOf(error);
     const isUnknown = error instanceof Unreachable || error.status >= 500;
-    session.become(isUnknown ? { problem, unknown: sent } : { problem });
-    session.keeping.now();
+    session.setState(isUnknown ? { problem, unknown: sent } : { problem });
+    session.keeper.keepNow();
     session.on.say(problem.message);
   }
 
-  /** Deletes the entry that is shown. Returns it, or nothing if that was not to be. */
+  /** Deletes the entry. Returns it, or undefined if that failed. */
   async remove() {
     const { session } = this;
-    if (this.isUnderWay) return undefined;
-    this.isUnderWay = true;
+    if (this.isBusy) return undefined;
+    this.isBusy = true;
     session.on.changed();
     let gone;
     try {
@@ -172,7 +172,7 @@ export class Saving {
     } catch (error) {
       this.#failToRemove(error);
     }
-    this.isUnderWay = false;
+    this.isBusy = false;
     session.on.changed();
     session.catchUp();
     return gone;
@@ -181,12 +181,12 @@ export class Saving {
   #failToRemove(error) {
     const { session } = this;
     if (error instanceof Refused && error.status === 412) {
-      this.isUnderWay = false;
-      if (error.current !== null) session.become({ revision: error.current.revision });
+      this.isBusy = false;
+      if (error.current !== null) session.setState({ revision: error.current.revision });
       session.learn(error.current);
-      // What is gone already needs no second banner.
+      // There is already a banner that says it was deleted.
       const message = "Not deleted: it was changed by someone else meanwhile.";
-      session.become({
+      session.setState({
         problem: error.current === null ? null : { kind: "refused", message, noRetry: true },
       });
       return;
@@ -194,6 +194,6 @@ export class Saving {
     this.#fail(error, undefined);
     const isUnknown = error instanceof Unreachable;
     const message = isUnknown ? DELETED_OR_NOT : `Not deleted: ${error.message}`;
-    session.become({ problem: { kind: "refused", message, noRetry: true, mayBeDeleted: isUnknown } });
+    session.setState({ problem: { kind: "refused", message, noRetry: true, mayBeDeleted: isUnknown } });
   }
 }

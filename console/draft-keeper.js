@@ -1,85 +1,85 @@
-// The draft of an open entry: kept while there is something that is not saved, and let go of after that.
+// Stores the draft of an open entry while it has unsaved changes, and knows the other drafts of the entry.
 
 import { LARGE_TEXT } from "./checker.js";
 import { draftOf, isEdited } from "./state.js";
 
-/** How long typing in a large text has to pause before its draft is kept. */
+/** The draft of a large text is stored after a pause in typing of this length. */
 const PAUSE_MILLIS = 150;
 
-export class Keeping {
-  /** The name of the draft that is kept, if there is one. */
+export class DraftKeeper {
+  /** The name of the stored draft, if there is one. */
   name = undefined;
-  /** Other drafts of the entry, which are offered. */
+  /** Other drafts of the entry, which are offered to the user. */
   others = [];
   #pause = 0;
 
-  /** read() gives the state as it is when it is to be kept. */
+  /** read() returns the current state. */
   constructor(drafts, read) {
     this.drafts = drafts;
     this.read = read;
   }
 
-  /** Finds the drafts of a key, null for new entries. Returns the latest that no other open tab may be at work on, if there is one. */
+  /** Finds the drafts of a key, null for new entries. Returns the latest that no other open tab may be using. */
   async find(key) {
-    // What another session is sending becomes an entry, or is told.
+    // A draft that is being saved is the business of the session that saves it.
     const all = (await this.drafts.of(key ?? "")).filter((draft) => !this.drafts.sending.has(draft.name));
     const found = all.find((draft) => draft.owner === "mine" || draft.owner === "left");
     this.others = all.filter((draft) => draft !== found);
     return found;
   }
 
-  /** What is kept from now on takes the place of this draft, unless another tab may still be at work on it. */
-  takeUp({ owner, name }) {
+  /** Continues this draft, or a copy of it if another tab may still be using it. */
+  continueWith({ owner, name }) {
     this.name = owner === "open" || owner === "unknown" ? undefined : name;
   }
 
-  /** Keeps the draft, that of a large text when typing pauses. */
-  soon() {
+  /** Stores the draft now, or that of a large text when typing pauses. */
+  keepSoon() {
     clearTimeout(this.#pause);
     const state = this.read();
     if (state.text.length > LARGE_TEXT && isEdited(state)) {
-      this.#pause = setTimeout(() => this.now(), PAUSE_MILLIS);
+      this.#pause = setTimeout(() => this.keepNow(), PAUSE_MILLIS);
     } else {
-      this.now();
+      this.keepNow();
     }
   }
 
-  /** Keeps the draft, or lets go of it if there is nothing that is not saved. */
-  now() {
+  /** Stores the draft, or drops it if there are no unsaved changes. */
+  keepNow() {
     clearTimeout(this.#pause);
     const state = this.read();
     if (state.phase !== "open") return;
     if (isEdited(state)) this.name = this.drafts.keep(draftOf(state), this.name);
-    else this.letGo();
+    else this.drop();
   }
 
-  /** Lets go of the draft, if there is one. */
-  letGo() {
+  /** Drops the draft, if there is one. */
+  drop() {
     if (this.name !== undefined) this.drafts.drop(this.name);
     this.name = undefined;
   }
 
-  /** What is here as one of the drafts that are offered, if there is something that is not saved. */
-  offer() {
-    this.now();
+  /** Adds the unsaved changes to the other drafts. */
+  offerOwn() {
+    this.keepNow();
     const state = this.read();
     if (!isEdited(state)) return;
     this.others = [...this.others, { ...asMine(state), name: this.name }];
   }
 
-  /** Keeps a draft that was let go of, and offers it. */
-  add(draft) {
+  /** Stores a discarded draft again, as one of the others. */
+  addOther(draft) {
     this.others = [...this.others, { ...draft, name: this.drafts.keep(draft), owner: "mine" }];
   }
 
-  /** Takes a draft from those that are offered. It is still kept. */
-  take(name) {
+  /** Removes a draft from the others, without dropping it. Returns it. */
+  takeOther(name) {
     const draft = this.others.find((one) => one.name === name);
     this.others = this.others.filter((one) => one !== draft);
     return draft;
   }
 
-  /** Offers no more what other tabs have saved or discarded. Whether there was such a draft. */
+  /** Removes the drafts that other tabs have saved or discarded. Returns whether there was one. */
   forgetGone() {
     const there = this.others.filter((draft) => this.drafts.has(draft.name));
     const hasGone = there.length < this.others.length;
@@ -88,7 +88,7 @@ export class Keeping {
   }
 }
 
-/** The draft of a state as it would be found again. */
+/** The draft of a state, in the form in which Drafts finds it. */
 export function asMine(state) {
   return { ...draftOf(state), owner: "mine", at: new Date().toISOString() };
 }
