@@ -3,7 +3,7 @@
 import { compact, isWellFormed, MAX_DEPTH_LEVELS, parse } from "./json.js";
 import { urlOf } from "./place.js";
 
-/** An answer that says no: its status, its code, its sentence, and for 412 what stands (an entry or null). */
+/** An answer that says no: its status, its code, its sentence, and for 412 the current entry or null. */
 export class Refused extends Error {
   constructor(status, code, message, current) {
     super(message);

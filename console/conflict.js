@@ -48,7 +48,7 @@ export class ConflictView {
         h(
           "p",
           { className: "lead" },
-          `Someone else saved version ${theirs.version} while you were editing. Nothing is lost: choose what stands.`,
+          `Someone else saved version ${theirs.version} while you were editing. Nothing is lost: choose which side to keep.`,
         ),
         this.items.map((item) => item.element),
         rest,

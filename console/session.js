@@ -359,7 +359,7 @@ export class Session {
     this.setState(states.inConflict(this.state, mine, overlaps));
     this.keeper.keepNow();
     const places = overlaps.length === 1 ? "place" : `${overlaps.length} places`;
-    this.on.say(`You and someone else changed the same ${places}. Choose what stands.`);
+    this.on.say(`You and someone else changed the same ${places}. Choose which side to keep.`);
     if (isNew) this.on.focus("conflict");
   }
 
