@@ -84,6 +84,7 @@ pub mod precondition;
 pub mod error;
 pub mod admission;
 pub mod storage;
+mod token;
 mod workers;
 pub mod service;
 #[cfg(feature = "server")]

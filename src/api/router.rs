@@ -13,8 +13,8 @@ use super::hosts::AllowedHosts;
 use super::observe::{NumberRequests, Observe};
 use super::state::{Limits, Shared};
 use super::{handlers, health};
-use crate::model::random_token;
 use crate::service::Service;
+use crate::token::random_token;
 
 /// The service as a router, to be served alone or below a path of another program's router
 /// ([`Router::nest_service`]); the page at `/` needs the slash behind that path.

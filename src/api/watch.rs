@@ -22,7 +22,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use super::pieces::{PIECE_BYTES, append_part};
 use crate::error::StoreError;
 use crate::model::{Bookmark, Event, EventKind};
-use crate::storage::{Changes, Start, Watching};
+use crate::storage::{Changes, SharedEvent, Start, Watching};
 
 /// How often a watcher hears something even if nothing happens.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -78,7 +78,7 @@ struct Told<D> {
 
 /// The log may drop it at any time.
 struct LongEvent {
-    event: Weak<Event>,
+    event: Weak<SharedEvent>,
     /// How much of its text was sent.
     sent: usize,
 }
@@ -108,11 +108,11 @@ impl<D: Future<Output = ()>> Told<D> {
                 return self.next_piece(&event, 0);
             }
             let history = Arc::clone(&self.history);
-            event.shown(|event| event_text(event, history))
+            event.rendering(|event| event_text(event, history))
         }))
     }
 
-    fn next_piece(&mut self, event: &Arc<Event>, sent: usize) -> Bytes {
+    fn next_piece(&mut self, event: &Arc<SharedEvent>, sent: usize) -> Bytes {
         let (mut head, mut tail) = (Vec::new(), Vec::new());
         write_head(event, Arc::clone(&self.history), &mut head);
         write_tail(event, &mut tail);
@@ -142,8 +142,8 @@ fn beginning(watching: &Watching) -> String {
     format!("retry: {RETRY_MILLIS}\nid: {position}\n{reset}\n")
 }
 
-fn event_text(event: &Event, history: Arc<str>) -> Vec<u8> {
-    let mut text = Vec::with_capacity(event.text_bytes());
+fn event_text(event: &SharedEvent, history: Arc<str>) -> Vec<u8> {
+    let mut text = Vec::with_capacity(event.rendering_bytes());
     write_head(event, history, &mut text);
     text.extend_from_slice(event.entry.record.value.as_json().as_bytes());
     write_tail(event, &mut text);

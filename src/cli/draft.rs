@@ -7,7 +7,7 @@ use thiserror::Error;
 use super::text::pretty;
 use crate::json;
 use crate::merge::{Overlap, merge_with};
-use crate::model::random_token;
+use crate::token::random_token;
 
 const COMMENT: &str = "//";
 const MINE: &str = "<<<<<<<";

@@ -7,9 +7,9 @@ use futures_util::StreamExt as _;
 
 use super::{Reading, Service};
 use crate::error::{Error, StoreError};
-use crate::model::{Bookmark, Entry, Event, Filter, Key, Position, Range};
+use crate::model::{Bookmark, Entry, Filter, Key, Position, Range};
 use crate::precondition::{Preconditions, Tags};
-use crate::storage::{Changes, Snapshot, Start, Watching};
+use crate::storage::{Changes, SharedEvent, Snapshot, Start, Watching};
 
 impl Service {
     /// The changes that `filter` lets through, after `since` or from now on.
@@ -106,7 +106,7 @@ impl Service {
         &self,
         changes: &mut dyn Changes,
         end: Pin<&mut impl Future<Output = ()>>,
-    ) -> Option<Arc<Event>> {
+    ) -> Option<Arc<SharedEvent>> {
         tokio::select! {
             biased;
             event = changes.next() => event,

@@ -13,7 +13,8 @@ use super::lease::{Lease, Leases};
 use super::table::{Staged, Table};
 use super::{Committed, Snapshot, Status, Store, Watching};
 use crate::error::{CommitError, StoreError};
-use crate::model::{Bookmark, ChangeSet, Entry, Filter, Key, Record, random_token};
+use crate::model::{Bookmark, ChangeSet, Entry, Filter, Key, Record};
+use crate::token::random_token;
 
 /// A [`Store`] in memory alone. Nothing in it is durable.
 #[derive(Debug)]

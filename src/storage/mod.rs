@@ -6,6 +6,7 @@ pub mod feed;
 pub mod file;
 pub mod lease;
 pub mod memory;
+mod shared_event;
 pub mod table;
 
 use std::sync::Arc;
@@ -16,9 +17,10 @@ use futures_util::Stream;
 use tokio::time::Instant;
 
 use self::lease::Lease;
+pub use self::shared_event::SharedEvent;
 use crate::error::{CommitError, StoreError};
 use crate::model::{
-    Bookmark, ChangeSet, Entry, Event, Filter, Key, Page, Position, Range, Record, Revision,
+    Bookmark, ChangeSet, Entry, Filter, Key, Page, Position, Range, Record, Revision,
 };
 
 /// How long after its deadline a commit is waited for that has been begun.
@@ -118,7 +120,7 @@ pub enum Start {
 
 /// The changes that a watcher is told of. They end when the store is closed, and when the watcher
 /// has fallen so far behind that what it has not seen yet has been dropped.
-pub trait Changes: Stream<Item = Arc<Event>> + Send + Unpin {
+pub trait Changes: Stream<Item = Arc<SharedEvent>> + Send + Unpin {
     /// How far it has come: past every change that it was told of, and past those that do not
     /// concern it.
     fn position(&self) -> Bookmark;

@@ -391,9 +391,10 @@ impl Staged {
             let count = told.len();
             let events = told.into_iter().enumerate();
             self.events
-                .extend(events.map(|(index, (kind, key, record))| {
-                    let cursor = Cursor::after_change(revision, index, count);
-                    Event::new(cursor, kind, Entry { key, record })
+                .extend(events.map(|(index, (kind, key, record))| Event {
+                    cursor: Cursor::after_change(revision, index, count),
+                    kind,
+                    entry: Entry { key, record },
                 }));
         }
         let revision = self.revision;

@@ -11,7 +11,7 @@ use super::{committed, delete, everything, got, key, put};
 use crate::model::{
     Bookmark, Cursor, Entry, Event, EventKind, Expected, Filter, Key, Range, Record, Revision,
 };
-use crate::storage::{Start, Store, Watching};
+use crate::storage::{SharedEvent, Start, Store, Watching};
 
 fn all() -> Filter {
     Filter::Prefix(String::new())
@@ -22,12 +22,12 @@ async fn watch(store: &dyn Store, filter: Filter, since: Option<&Bookmark>) -> W
 }
 
 /// The next event, which must come.
-async fn next(watching: &mut Watching) -> Option<Arc<Event>> {
+async fn next(watching: &mut Watching) -> Option<Arc<SharedEvent>> {
     let next = tokio::time::timeout(Duration::from_secs(20), watching.changes.next());
     next.await.expect("an event comes")
 }
 
-async fn take(watching: &mut Watching, count: usize) -> Vec<Arc<Event>> {
+async fn take(watching: &mut Watching, count: usize) -> Vec<Arc<SharedEvent>> {
     let mut events = Vec::new();
     while events.len() < count {
         events.push(next(watching).await.expect("it does not end"));
@@ -322,7 +322,7 @@ pub async fn what_is_too_much_for_one_moment_is_told_in_order_all_the_same(store
     let since = after(&first, &watchers[0]);
     let mut resumed = watch(&*store, all(), Some(&since)).await;
     let mut anew = watch(&*store, all(), Some(&start)).await;
-    let versions = |events: &[Arc<Event>]| -> Vec<_> {
+    let versions = |events: &[Arc<SharedEvent>]| -> Vec<_> {
         let versions = events.iter().map(|event| event.entry.record.version);
         versions.collect()
     };

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::model::{Cursor, Event, Filter};
+use crate::storage::shared_event::SharedEvent;
 
 /// The most ranges that are held at once. Together they take 1 KiB.
 const RANGES_MAX: usize = 64;
@@ -24,7 +25,7 @@ pub type Number = u64;
 #[derive(Debug)]
 pub struct EventLog {
     /// Ascending.
-    events: VecDeque<Arc<Event>>,
+    events: VecDeque<Arc<SharedEvent>>,
     /// The number of the oldest of them.
     first: Number,
     bytes: usize,
@@ -49,7 +50,7 @@ pub struct Dispatched {
 #[derive(Debug)]
 pub enum Found {
     /// This is it.
-    Event(Arc<Event>),
+    Event(Arc<SharedEvent>),
     /// There is none.
     Nothing,
     /// None so far, up to this point; there is more to look at.
@@ -92,7 +93,8 @@ impl EventLog {
     pub fn add(&mut self, events: Vec<Event>, published: Cursor) {
         let mut added_bytes = 0;
         for event in events {
-            added_bytes += event.bytes();
+            let event = SharedEvent::from(event);
+            added_bytes += event.memory_bytes();
             self.events.push_back(Arc::new(event));
         }
         self.bytes += added_bytes;
@@ -105,7 +107,7 @@ impl EventLog {
             && (self.oldest_is_dispatched() || self.bytes > undispatched_limit)
             && let Some(oldest) = self.events.pop_front()
         {
-            self.bytes -= oldest.bytes();
+            self.bytes -= oldest.memory_bytes();
             self.forgotten = oldest.cursor;
             self.first += 1;
         }
@@ -130,7 +132,7 @@ impl EventLog {
     }
 
     /// The events that are to be dispatched, and the number of the first.
-    pub fn take_news(&mut self) -> (Number, Vec<Arc<Event>>) {
+    pub fn take_news(&mut self) -> (Number, Vec<Arc<SharedEvent>>) {
         let now = self.now();
         let Some(dispatched) = self.dispatched.replace(now) else {
             return (now.next, Vec::new());
@@ -147,7 +149,7 @@ impl EventLog {
         }
     }
 
-    fn get(&self, number: Number) -> Option<&Arc<Event>> {
+    fn get(&self, number: Number) -> Option<&Arc<SharedEvent>> {
         let index = number.checked_sub(self.first)?;
         self.events.get(index_of(index))
     }
@@ -181,7 +183,7 @@ impl EventLog {
             next = number + 1;
             let event = self.get(number);
             if let Some(event) = event.filter(|event| filter.matches(&event.entry.key)) {
-                bytes += event.text_bytes();
+                bytes += event.rendering_bytes();
                 if bytes >= max_bytes {
                     break;
                 }
@@ -274,7 +276,11 @@ mod tests {
         let value = Value::from_json(text.as_bytes()).unwrap();
         let record = Record::new(&key, value, 1, revision, Timestamp::from_millis(0)).into();
         let cursor = Cursor::after(revision);
-        Event::new(cursor, EventKind::Put, Entry { key, record })
+        Event {
+            cursor,
+            kind: EventKind::Put,
+            entry: Entry { key, record },
+        }
     }
 
     fn add(log: &mut EventLog, revision: u64, key: &str, bytes: usize) {

@@ -26,6 +26,7 @@ use tokio::time::{Instant, sleep_until};
 
 use self::event_log::{EventLog, Found, Ranges};
 use self::subscribers::{Queue, Subscribers};
+use super::shared_event::SharedEvent;
 use super::{Changes, Start, Watching};
 use crate::model::{Bookmark, Cursor, Event, Filter, Revision};
 
@@ -202,9 +203,12 @@ struct Watcher {
 }
 
 impl Stream for Watcher {
-    type Item = Arc<Event>;
+    type Item = Arc<SharedEvent>;
 
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Arc<Event>>> {
+    fn poll_next(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Arc<SharedEvent>>> {
         let mut waiting = self.queue.lock();
         if !waiting.ranges.is_empty() {
             let log = self.shared.log.lock();
@@ -279,8 +283,11 @@ mod tests {
         let now = Timestamp::from_millis(0);
         let record = Arc::new(Record::new(&key, value, 1, revision, now));
         let kept = Arc::downgrade(&record);
-        let entry = Entry { key, record };
-        let event = Event::new(Cursor::after(revision), EventKind::Put, entry);
+        let event = Event {
+            cursor: Cursor::after(revision),
+            kind: EventKind::Put,
+            entry: Entry { key, record },
+        };
         feed.publish(vec![event], revision);
         kept
     }

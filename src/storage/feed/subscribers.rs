@@ -7,7 +7,8 @@ use std::task::Waker;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::event_log::{EventLog, Number, Ranges};
-use crate::model::{Cursor, Event, Filter, Key};
+use crate::model::{Cursor, Filter, Key};
+use crate::storage::shared_event::SharedEvent;
 
 /// Who waits, to be found by the key of an event.
 #[derive(Debug, Default)]
@@ -63,7 +64,7 @@ impl Subscribers {
     }
 
     /// Sorts an event by whom it concerns, and adds those who had nothing waiting to `due`.
-    pub fn sort(&mut self, number: Number, event: &Event, due: &mut VecDeque<Filter>) {
+    pub fn sort(&mut self, number: Number, event: &SharedEvent, due: &mut VecDeque<Filter>) {
         let key = &event.entry.key;
         if let Some(group) = self.by_key.get_mut(key)
             && group.add(number, event)
@@ -114,10 +115,10 @@ impl Group {
     }
 
     /// Whether it had nothing before.
-    fn add(&mut self, number: Number, event: &Event) -> bool {
+    fn add(&mut self, number: Number, event: &SharedEvent) -> bool {
         let had_nothing = self.sorted.is_empty();
         self.sorted.push(number..number + 1);
-        self.sorted_bytes = self.sorted_bytes.saturating_add(event.text_bytes());
+        self.sorted_bytes = self.sorted_bytes.saturating_add(event.rendering_bytes());
         had_nothing
     }
 

@@ -1,11 +1,11 @@
-//! Which journal belongs to which data file: both name the same id. Pure.
+//! Which journal belongs to which data file: both name the same id.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, Error as _};
 
-use crate::model::random_token;
+use crate::token::random_token;
 
 /// How many hexadecimal digits an id has.
 const DIGITS: usize = 16;

@@ -46,7 +46,8 @@ use super::lease::Lease;
 use super::table::{Staged, Table, TableSnapshot};
 use super::{Committed, OUTCOME_WAIT, Snapshot, Status, Store, Watching};
 use crate::error::{CommitError, StoreError};
-use crate::model::{Bookmark, ChangeSet, Entry, Filter, Key, Record, random_token};
+use crate::model::{Bookmark, ChangeSet, Entry, Filter, Key, Record};
+use crate::token::random_token;
 
 /// How large the data file is, in bytes, above which commits are appended to a journal.
 pub const DEFAULT_JOURNAL_ABOVE_BYTES: u64 = 1024 * 1024;

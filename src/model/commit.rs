@@ -1,13 +1,67 @@
-//! What one commit does.
+//! What one commit does, and what it requires.
 
 use std::collections::HashSet;
 
 use thiserror::Error;
 
-use super::{Change, Key, Operation};
+use super::entry::Record;
+use super::key::Key;
+use super::position::Revision;
+use super::value::Value;
 
+/// The most operations that a transaction may have.
+pub const TRANSACTION_MAX_OPERATIONS: usize = 128;
 /// What stands in memory for a change besides its key and value, roughly, in bytes.
 const CHANGE_REST_BYTES: usize = 256;
+
+/// What a commit requires of a key before it may change it. Any engine can compare each of these
+/// in one step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// Whatever is there, also nothing.
+    Any,
+    /// Some record.
+    Present,
+    /// No record.
+    Absent,
+    /// The record that this commit wrote.
+    At(Revision),
+}
+
+impl Expected {
+    /// Whether `current` is as required.
+    #[must_use]
+    pub fn is_met_by(self, current: Option<&Record>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Present => current.is_some(),
+            Self::Absent => current.is_none(),
+            Self::At(revision) => current.is_some_and(|record| record.revision == revision),
+        }
+    }
+}
+
+/// What a change does to its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// Creates or replaces the record.
+    Put(Value),
+    /// Removes the record. There must be one.
+    Delete,
+    /// Leaves it as it is.
+    Check,
+}
+
+/// One key's part of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Which key.
+    pub key: Key,
+    /// What must hold of it at the moment of the commit.
+    pub expected: Expected,
+    /// What is done to it.
+    pub operation: Operation,
+}
 
 /// The changes of one commit. Each key is in them at most once, so that a commit cannot overwrite what it
 /// has itself written.
@@ -70,7 +124,7 @@ impl IntoIterator for ChangeSet {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Expected;
+    use crate::model::Timestamp;
 
     #[test]
     fn a_key_that_is_there_twice_is_refused_by_name() {
@@ -82,5 +136,26 @@ mod tests {
         assert!(ChangeSet::new(vec![change("a"), change("b")]).is_ok());
         let repeated = ChangeSet::new(vec![change("a"), change("b"), change("a")]).unwrap_err();
         assert_eq!(repeated.to_string(), "the key \"a\" is there twice");
+    }
+
+    #[test]
+    fn an_expectation_is_met_or_not() {
+        let key = "a".parse().unwrap();
+        let value = Value::from_json(b"1").unwrap();
+        let current = Record::new(&key, value, 3, 7, Timestamp::from_millis(0));
+        for (expected, met_by_current, met_by_none) in [
+            (Expected::Any, true, true),
+            (Expected::Present, true, false),
+            (Expected::Absent, false, true),
+            (Expected::At(7), true, false),
+            (Expected::At(6), false, false),
+        ] {
+            assert_eq!(
+                expected.is_met_by(Some(&current)),
+                met_by_current,
+                "{expected:?}"
+            );
+            assert_eq!(expected.is_met_by(None), met_by_none, "{expected:?}");
+        }
     }
 }

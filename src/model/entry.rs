@@ -1,0 +1,204 @@
+//! Records and entries: a value with what the store knows of it.
+
+use std::io::Write as _;
+use std::sync::Arc;
+
+use serde::ser::{Serialize, SerializeStruct as _, Serializer};
+use sha2::{Digest as _, Sha256};
+
+use super::etag::EntityTag;
+use super::key::Key;
+use super::position::{Revision, Version};
+use super::timestamp::Timestamp;
+use super::value::Value;
+
+/// What a store holds for a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The JSON value.
+    pub value: Value,
+    /// How often the key was written since its creation.
+    pub version: Version,
+    /// The commit that wrote it.
+    pub revision: Revision,
+    /// When that was.
+    pub modified_at: Timestamp,
+    digest: u64,
+}
+
+impl Record {
+    /// The record of `key`, its tag computed once, here: the first 64 bits of a SHA-256 over key,
+    /// revision and value, so that a tag never comes back for another state.
+    #[must_use]
+    pub fn new(
+        key: &Key,
+        value: Value,
+        version: Version,
+        revision: Revision,
+        modified_at: Timestamp,
+    ) -> Self {
+        let mut hash = Sha256::new();
+        // The length keeps apart what would otherwise run into one another.
+        hash.update((key.as_str().len() as u64).to_le_bytes());
+        hash.update(key.as_str());
+        hash.update(revision.to_le_bytes());
+        hash.update(value.as_json());
+        let mut digest = [0; size_of::<u64>()];
+        digest.copy_from_slice(&hash.finalize()[..size_of::<u64>()]);
+        Self {
+            value,
+            version,
+            revision,
+            modified_at,
+            digest: u64::from_be_bytes(digest),
+        }
+    }
+
+    /// The entity tag of this state of the key.
+    #[must_use]
+    pub fn etag(&self) -> EntityTag {
+        EntityTag::of_record(self.version, self.digest)
+    }
+
+    /// The same state as watchers are told of its end.
+    #[must_use]
+    pub fn deleted_at(&self, revision: Revision) -> Self {
+        Self {
+            revision,
+            ..self.clone()
+        }
+    }
+
+    /// Appends `,"version":…,"revision":…`. Every answer, and every entry on disk, has them and the
+    /// moment: with the formatter the three take 1,000 instructions more each time.
+    pub fn write_numbers(&self, text: &mut Vec<u8>) {
+        let mut digits = itoa::Buffer::new();
+        text.extend_from_slice(br#","version":"#);
+        text.extend_from_slice(digits.format(self.version).as_bytes());
+        text.extend_from_slice(br#","revision":"#);
+        text.extend_from_slice(digits.format(self.revision).as_bytes());
+    }
+
+    /// Appends `,"modified_at":"…"}`.
+    ///
+    /// # Panics
+    /// Never: writing to memory does not fail.
+    pub fn write_moment(&self, text: &mut Vec<u8>) {
+        text.extend_from_slice(br#","modified_at":""#);
+        write!(text, "{}", self.modified_at).expect("memory takes it");
+        text.extend_from_slice(br#""}"#);
+    }
+}
+
+/// A key with its record: the one shape in which an entry is ever shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub key: Key,
+    /// Its state.
+    pub record: Arc<Record>,
+}
+
+impl Entry {
+    /// Appends the JSON text that it is shown as, byte for byte what serializing it comes to, for
+    /// who has made the record's tag already. Answers that show an entry are most of the traffic;
+    /// serializing takes some 900 instructions more of about 23,000 for a GET.
+    ///
+    /// # Panics
+    /// Never: writing to memory does not fail.
+    pub fn write_json(&self, etag: &EntityTag, text: &mut Vec<u8>) {
+        self.write_json_head(text);
+        text.extend_from_slice(self.record.value.as_json().as_bytes());
+        self.write_json_tail(etag, text);
+    }
+
+    /// Appends what comes before the value in that text.
+    ///
+    /// # Panics
+    /// Never: writing to memory does not fail.
+    #[inline]
+    pub fn write_json_head(&self, text: &mut Vec<u8>) {
+        text.extend_from_slice(br#"{"key":"#);
+        serde_json::to_writer(&mut *text, &self.key).expect("memory takes it");
+        text.extend_from_slice(br#","value":"#);
+    }
+
+    /// Appends what comes after the value in that text.
+    #[inline]
+    pub fn write_json_tail(&self, etag: &EntityTag, text: &mut Vec<u8>) {
+        let record = &*self.record;
+        record.write_numbers(text);
+        text.extend_from_slice(br#","etag":"\""#);
+        text.extend_from_slice(etag.opaque().as_bytes());
+        text.extend_from_slice(br#"\"""#);
+        record.write_moment(text);
+    }
+}
+
+impl Serialize for Entry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut entry = serializer.serialize_struct("Entry", 6)?;
+        entry.serialize_field("key", &self.key)?;
+        entry.serialize_field("value", &self.record.value)?;
+        entry.serialize_field("version", &self.record.version)?;
+        entry.serialize_field("revision", &self.record.revision)?;
+        entry.serialize_field("etag", self.record.etag().as_str())?;
+        entry.serialize_field("modified_at", &self.record.modified_at)?;
+        entry.end()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(key: &str, revision: Revision, value: &str) -> Record {
+        let key = key.parse().unwrap();
+        let value = Value::from_json(value.as_bytes()).unwrap();
+        Record::new(&key, value, 3, revision, Timestamp::from_millis(0))
+    }
+
+    #[test]
+    fn a_tag_is_the_version_and_sixteen_hex_digits() {
+        let tag = record("a", 1, "1").etag();
+        let (version, digest) = tag.opaque().split_once('-').unwrap();
+        assert_eq!(version, "3");
+        assert_eq!(digest.len(), 16);
+        assert!(
+            digest
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        );
+        assert_eq!(tag.as_str(), format!("\"{}\"", tag.opaque()));
+    }
+
+    #[test]
+    fn another_key_revision_or_value_has_another_tag() {
+        let tag = record("a", 1, "1").etag();
+        assert_eq!(record("a", 1, " 1 ").etag(), tag);
+        for other in [
+            record("b", 1, "1"),
+            record("a", 2, "1"),
+            record("a", 1, "2"),
+        ] {
+            assert_ne!(other.etag(), tag);
+        }
+    }
+
+    #[test]
+    fn an_entry_is_written_as_it_is_serialized() {
+        for (key, value) in [
+            ("a/b", r#"{"a":[1.0,"x"]}"#),
+            (r#"ü "\"#, r#""\u0000""#),
+            (&"\"".repeat(512), "null"),
+        ] {
+            let entry = Entry {
+                key: key.parse().unwrap(),
+                record: record(key, u64::MAX, value).into(),
+            };
+            let mut text = Vec::new();
+            entry.write_json(&entry.record.etag(), &mut text);
+            assert_eq!(text, serde_json::to_vec(&entry).unwrap());
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! JSON values.
+
+use serde::de::{Deserialize, Deserializer, Error as _};
+use serde::ser::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use crate::json::{self, SyntaxError};
+
+/// The largest value that is taken unless a flag says otherwise, in bytes of its JSON text.
+pub const DEFAULT_MAX_VALUE_BYTES: usize = 1024 * 1024;
+
+/// A JSON value as its compact text. It was parsed when it came in and is never parsed again.
+#[derive(Debug, Clone)]
+pub struct Value(Box<RawValue>);
+
+impl Value {
+    /// Reads a value from JSON text (RFC 8259).
+    ///
+    /// # Errors
+    /// As [`json::parse`].
+    pub fn from_json(text: &[u8]) -> Result<Self, SyntaxError> {
+        json::compact(text).map(Self::from_compact)
+    }
+
+    /// The value that a tree stands for.
+    ///
+    /// # Panics
+    /// Never: writing JSON fails only for maps whose keys are not strings, and a tree has none.
+    #[must_use]
+    pub fn from_tree(tree: &serde_json::Value) -> Self {
+        let text = serde_json::value::to_raw_value(tree).expect("the keys are strings");
+        // A copy takes no more memory than it needs; the text has grown and keeps its room.
+        Self((*text).to_owned())
+    }
+
+    /// The value whose compact text this is, as [`json::compact`] and [`crate::patch::Patch::apply`] write it.
+    ///
+    /// # Panics
+    /// If it is not JSON.
+    #[must_use]
+    pub(crate) fn from_compact(text: String) -> Self {
+        Self(RawValue::from_string(text).expect("it is JSON"))
+    }
+
+    /// The tree that the text stands for.
+    ///
+    /// # Panics
+    /// Never: the text was made from a tree.
+    #[must_use]
+    pub fn to_tree(&self) -> serde_json::Value {
+        json::parse(self.as_json().as_bytes()).expect("it was read before")
+    }
+
+    /// The compact JSON text.
+    #[must_use]
+    pub fn as_json(&self) -> &str {
+        self.0.get()
+    }
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        // Mostly it was written by us.
+        if json::compact_value(&text).is_some_and(|compact| compact == text.get()) {
+            return Ok(Self(text));
+        }
+        Self::from_json(text.get().as_bytes())
+            .map_err(|error| D::Error::custom(format_args!("not a JSON value: {}", error.reason)))
+    }
+}
+
+impl PartialEq for Value {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_json() == other.as_json()
+    }
+}
+
+impl Eq for Value {}
