@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use ifmatch::error::CommitError;
 use ifmatch::model::{Bookmark, ChangeSet, Filter, Record};
+use ifmatch::storage::CommitError;
 use ifmatch::storage::lease::Lease;
 use ifmatch::storage::{Committed, Snapshot, Status, Watching, conformance};
 use ifmatch::{Entry, Key, MemoryStore, Store, StoreError};

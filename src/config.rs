@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
-use crate::admission::DEFAULT_MAX_IN_FLIGHT_BYTES;
 use crate::api::{HostName, Limits};
 use crate::model::DEFAULT_MAX_VALUE_BYTES;
+use crate::service::DEFAULT_MAX_IN_FLIGHT_BYTES;
 use crate::service::{self, Policy};
 use crate::storage::feed::DEFAULT_WATCH_BUFFER_BYTES;
 use crate::storage::file::{Journaling, Settings};

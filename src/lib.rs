@@ -81,11 +81,8 @@ pub mod model;
 pub mod patch;
 pub mod merge;
 pub mod precondition;
-pub mod error;
-pub mod admission;
 pub mod storage;
 mod token;
-mod workers;
 pub mod service;
 #[cfg(feature = "server")]
 mod url;
@@ -98,9 +95,8 @@ pub mod cli;
 
 #[cfg(feature = "server")]
 pub use self::api::{AllowedHosts, Limits, router, serve};
-pub use self::error::{Error, StoreError};
 pub use self::model::{EntityTag, Entry, Key, Value};
-pub use self::service::{Policy, Service, Settings};
-pub use self::storage::Store;
+pub use self::service::{Error, Policy, Service, Settings};
 pub use self::storage::file::{FileStore, Journaling};
 pub use self::storage::memory::MemoryStore;
+pub use self::storage::{Store, StoreError};

@@ -13,11 +13,12 @@ use super::message;
 use super::pieces::{BUILT_MAX_BYTES, LongText, text_bytes};
 use super::reply::{self, NO_STORE};
 use super::state::PATCH_TYPES;
-use crate::error::{Error, FailedOperation, StoreError};
 use crate::json::SyntaxError;
 use crate::model::{Entry, Key, KeyError};
 use crate::patch::{ApplyError, PatchError};
 use crate::service::Service;
+use crate::service::{Error, FailedOperation};
+use crate::storage::StoreError;
 
 /// How long a client that is told 503 should wait, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 1;

@@ -19,10 +19,10 @@ use super::conditional;
 use super::deadline::Deadline;
 use super::error::ApiError;
 use super::state::{KEY_PATH, Shared};
-use crate::admission::{Admission, InFlight};
 use crate::model::{Bookmark, BookmarkError, Filter, Key, LIST_MAX_LIMIT, Range, Value};
 use crate::patch::{Patch, PatchError};
 use crate::precondition::Preconditions;
+use crate::service::{Admission, InFlight};
 
 /// How much of a body that is too large is still read, so that its sender sees the answer.
 const DISCARDED_BODY_MAX_BYTES: usize = 64 * 1024 * 1024;

@@ -14,7 +14,7 @@ use super::prefer::{Shown, Wait};
 use super::state::Shared;
 use super::transaction::TransactionInBody;
 use super::{listing, reply, watch};
-use crate::error::Error;
+use crate::service::Error;
 
 pub async fn read(
     State(shared): State<Shared>,

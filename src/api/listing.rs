@@ -10,10 +10,10 @@ use futures_util::stream;
 use super::error::ApiError;
 use super::pieces::{BUILT_MAX_BYTES, PIECE_BYTES, append_part, text_bytes};
 use super::reply;
-use crate::error::StoreError;
 use crate::model::{EntityTag, Entry, Key, Position, Range};
 use crate::service::Reading;
 use crate::storage::Snapshot;
+use crate::storage::StoreError;
 
 /// How many entries are taken from the store at once, at the most.
 const PAGE_ENTRIES: usize = 256;

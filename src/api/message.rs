@@ -1,8 +1,9 @@
 //! What the service refused, in a sentence for a person. Nothing of the inside of the process is in it.
 
-use crate::error::{Error, StoreError};
 use crate::patch::ApplyError;
 use crate::precondition::Mismatch;
+use crate::service::Error;
+use crate::storage::StoreError;
 
 /// Why nothing came of a request whose time was over.
 pub const TOO_SLOW: &str = "the request took too long; nothing was done, and nothing will be";

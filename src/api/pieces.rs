@@ -10,9 +10,9 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-use crate::error::StoreError;
 use crate::model::{EntityTag, Entry};
 use crate::service::Service;
+use crate::storage::StoreError;
 use crate::storage::lease::Lease;
 
 /// The longest answer that is built at once, in bytes. It is what a connection costs at the most

@@ -28,8 +28,8 @@ use super::hosts::AllowedHosts;
 use super::router::{Api, full_api, overload_api};
 use super::socket::Socket;
 use super::state::Limits;
-use crate::error::StoreError;
 use crate::service::Service;
+use crate::storage::StoreError;
 
 /// How much of what comes in or goes out is gathered for a connection, in bytes; the header of a request
 /// must fit into it. Ten thousand connections that only fill it take 160 MiB.

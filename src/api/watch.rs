@@ -20,8 +20,8 @@ use futures_util::{StreamExt as _, stream};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::pieces::{PIECE_BYTES, append_part};
-use crate::error::StoreError;
 use crate::model::{Bookmark, Event, EventKind};
+use crate::storage::StoreError;
 use crate::storage::{Changes, SharedEvent, Start, Watching};
 
 /// How often a watcher hears something even if nothing happens.

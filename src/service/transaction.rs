@@ -6,16 +6,14 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::{Service, unsaid};
-use crate::error::{Error, FailedOperation};
+use super::Service;
+use super::commit::no_records;
+use super::error::{Error, FailedOperation};
 use crate::model::{
     Change, ChangeSet, Entry, Key, Operation, Record, RepeatedKey, Revision,
     TRANSACTION_MAX_OPERATIONS,
 };
 use crate::precondition::{Decision, Mismatch, Preconditions, Purpose, decide};
-
-/// How many values of the largest size a transaction has room for.
-pub const TRANSACTION_MAX_VALUES: usize = 8;
 
 /// One operation of a transaction.
 #[derive(Debug, Clone)]
@@ -109,7 +107,7 @@ impl Service {
                         results: records.map(entry).collect(),
                     });
                 }
-                Ok(_) => return Err(unsaid().into()),
+                Ok(_) => return Err(no_records().into()),
                 Err(conflicts) => {
                     for conflict in conflicts {
                         current[conflict.index] = conflict.current;

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Service, failed, unsaid};
-use crate::admission::Admission;
-use crate::error::{Error, StoreError};
+use super::Service;
+use super::admission::Admission;
+use super::commit::no_records;
+use super::error::Error;
+use super::workers::Stop;
 use crate::model::{Change, Entry, Expected, Key, Operation, Record, Value};
 use crate::patch::{ApplyError, Patch};
 use crate::precondition::{Decision, Preconditions, Purpose, decide};
-use crate::workers::Stop;
+use crate::storage::StoreError;
 
 impl Service {
     /// Creates or replaces a key's value. The entry's version is 1 if this created it.
@@ -82,7 +84,7 @@ impl Service {
                 Decision::Proceed(expected) => expected,
                 Decision::NotFound => return Err(Error::NotFound),
                 Decision::Failed | Decision::NotModified => {
-                    return Err(failed(key, current, conditions));
+                    return Err(Error::mismatch(key, current, conditions));
                 }
             };
             // What a patch has made takes room until it is committed.
@@ -108,7 +110,7 @@ impl Service {
                     let record = committed.records.into_iter().next().flatten();
                     return record
                         .map(|record| Entry { key, record })
-                        .ok_or_else(|| unsaid().into());
+                        .ok_or_else(|| no_records().into());
                 }
                 Err(lost) => current = lost.into_iter().next().and_then(|lost| lost.current),
             }

@@ -10,8 +10,8 @@ use std::thread;
 
 use parking_lot::Mutex;
 
-use crate::error::StoreError;
 use crate::model::{Entry, Record};
+use crate::storage::StoreError;
 
 /// How much all readers of one store together hold of what the store itself holds no more, in bytes.
 /// It is enough for one answer of the largest size, 128 values of 1 MiB, and a quarter more.

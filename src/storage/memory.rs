@@ -12,8 +12,8 @@ use super::feed::{DEFAULT_WATCH_BUFFER_BYTES, Feed};
 use super::lease::{Lease, Leases};
 use super::table::{Staged, Table};
 use super::{Committed, Snapshot, Status, Store, Watching};
-use crate::error::{CommitError, StoreError};
 use crate::model::{Bookmark, ChangeSet, Entry, Filter, Key, Record};
+use crate::storage::{CommitError, StoreError};
 use crate::token::random_token;
 
 /// A [`Store`] in memory alone. Nothing in it is durable.

@@ -2,6 +2,7 @@
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod error;
 pub mod feed;
 pub mod file;
 pub mod lease;
@@ -16,9 +17,9 @@ use async_trait::async_trait;
 use futures_util::Stream;
 use tokio::time::Instant;
 
+pub use self::error::{CommitError, Conflict, StoreError};
 use self::lease::Lease;
 pub use self::shared_event::SharedEvent;
-use crate::error::{CommitError, StoreError};
 use crate::model::{
     Bookmark, ChangeSet, Entry, Filter, Key, Page, Position, Range, Record, Revision,
 };

@@ -11,11 +11,11 @@ use itertools::{EitherOrBoth, Itertools as _};
 
 use super::lease::{Lease, Leases, entry_bytes};
 use super::{Committed, Snapshot};
-use crate::error::{CommitError, Conflict, StoreError};
 use crate::model::{
     Change, ChangeSet, Cursor, Entry, Event, EventKind, Key, LAST_NUMBER, Operation, Page,
     Position, Range, Record, Revision, Timestamp,
 };
+use crate::storage::{CommitError, Conflict, StoreError};
 
 /// All records at one revision.
 #[derive(Debug, Default)]

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::http::Method;
-use ifmatch::error::{CommitError, StoreError};
 use ifmatch::model::{Bookmark, ChangeSet, Entry, Filter, Key, Record};
 use ifmatch::service::Policy;
 use ifmatch::storage::lease::Lease;
 use ifmatch::storage::memory::MemoryStore;
+use ifmatch::storage::{CommitError, StoreError};
 use ifmatch::storage::{Committed, Snapshot, Status, Store, Watching};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;

@@ -11,7 +11,7 @@ use super::deadline::Deadline;
 use super::error::ApiError;
 use super::extract::read_json;
 use super::state::Shared;
-use crate::admission::Admission;
+use crate::service::Admission;
 use crate::service::{TRANSACTION_MAX_VALUES, Transaction};
 
 /// The transaction in the body, with the admission of its bytes.

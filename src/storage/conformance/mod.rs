@@ -20,10 +20,10 @@ use tokio::time::Instant;
 use self::watching::*;
 use super::lease::HELD_MAX_BYTES;
 use super::{Committed, Store};
-use crate::error::{CommitError, Conflict, StoreError};
 use crate::model::{
     Change, ChangeSet, Entry, Expected, Key, Operation, Range, Record, Revision, Value,
 };
+use crate::storage::{CommitError, Conflict, StoreError};
 
 /// Gives all questions to another macro.
 macro_rules! with_questions {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::error::CommitError;
 use crate::model::ChangeSet;
+use crate::storage::CommitError;
 use crate::storage::Committed;
 
 /// What a commit comes to.

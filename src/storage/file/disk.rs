@@ -21,7 +21,7 @@ use super::open_journal::OpenJournal;
 use super::placed::Standing;
 use super::policy::Policy;
 use super::{format, journal};
-use crate::error::StoreError;
+use crate::storage::StoreError;
 use crate::storage::table::{Staged, TableSnapshot};
 
 /// The data file, its journal, and the lock that keeps others out of both.

@@ -45,8 +45,8 @@ use super::feed::{DEFAULT_WATCH_BUFFER_BYTES, Feed};
 use super::lease::Lease;
 use super::table::{Staged, Table, TableSnapshot};
 use super::{Committed, OUTCOME_WAIT, Snapshot, Status, Store, Watching};
-use crate::error::{CommitError, StoreError};
 use crate::model::{Bookmark, ChangeSet, Entry, Filter, Key, Record};
+use crate::storage::{CommitError, StoreError};
 use crate::token::random_token;
 
 /// How large the data file is, in bytes, above which commits are appended to a journal.

@@ -11,7 +11,7 @@ use super::durable::{ReplaceError, ReplacedFile, Written};
 use super::identity::JournalId;
 use super::placed::Standing;
 use super::{checkpoint, journal};
-use crate::error::StoreError;
+use crate::storage::StoreError;
 use crate::storage::table::Staged;
 
 /// A journal whose every frame is durable.

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ifmatch::api::{AllowedHosts, serve};
-use ifmatch::error::{CommitError, StoreError};
 use ifmatch::model::{Bookmark, ChangeSet, Entry, Filter, Key, Record};
 use ifmatch::service::{Service, Settings};
 use ifmatch::storage::lease::Lease;
 use ifmatch::storage::memory::MemoryStore;
+use ifmatch::storage::{CommitError, StoreError};
 use ifmatch::storage::{Committed, Snapshot, Status, Store, Watching};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 
-use super::{Reading, Service};
-use crate::error::{Error, StoreError};
+use super::Service;
+use super::error::Error;
+use super::read::Reading;
 use crate::model::{Bookmark, Entry, Filter, Key, Position, Range};
 use crate::precondition::{Preconditions, Tags};
-use crate::storage::{Changes, SharedEvent, Snapshot, Start, Watching};
+use crate::storage::{Changes, SharedEvent, Snapshot, Start, StoreError, Watching};
 
 impl Service {
     /// The changes that `filter` lets through, after `since` or from now on.

@@ -1,53 +1,11 @@
-//! What can go wrong below the HTTP interface, in its own terms.
+//! How a store can fail. "Not applied" and "outcome unknown" are different errors.
 
 use std::io;
 use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::model::{Entry, Key, Record};
-use crate::patch::ApplyError;
-use crate::precondition::Mismatch;
-
-/// Why the service did not do what was asked.
-#[derive(Debug, Error)]
-pub enum Error {
-    /// There is no such key.
-    #[error("key does not exist")]
-    NotFound,
-    /// A precondition does not hold; `current` is the entry that stands, if there is one.
-    #[error("a precondition does not hold")]
-    PreconditionFailed {
-        /// What a merge needs.
-        current: Option<Entry>,
-        /// Why it does not hold.
-        reason: Mismatch,
-    },
-    /// Some operations of a transaction do not hold; nothing of it was done.
-    #[error("{} operations do not hold", .0.len())]
-    TransactionFailed(Vec<FailedOperation>),
-    /// A patch does not fit the value.
-    #[error(transparent)]
-    Patch(#[from] ApplyError),
-    /// The service takes no write that names no entity tag.
-    #[error("a write must name an entity tag")]
-    PreconditionRequired,
-    /// The value is longer than the service takes.
-    #[error("the value is longer than {limit} bytes")]
-    ValueTooLarge {
-        /// The limit, in bytes of JSON text.
-        limit: usize,
-    },
-    /// Two changes of one commit have the same key.
-    #[error("the key {:?} is there twice", .0.as_str())]
-    RepeatedKey(Key),
-    /// So much is under way already that this was not begun. Nothing was done.
-    #[error("too much is under way")]
-    Overloaded,
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
+use crate::model::Record;
 
 /// How a store can fail.
 #[derive(Debug, Error)]
@@ -71,19 +29,6 @@ pub enum StoreError {
     /// A reader was so slow that what it reads has been dropped.
     #[error("what is read was replaced, and has been dropped")]
     Revoked,
-}
-
-/// An operation of a transaction that does not hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FailedOperation {
-    /// Which, counted from 0.
-    pub index: usize,
-    /// Its key.
-    pub key: Key,
-    /// What stands there.
-    pub current: Option<Entry>,
-    /// Why it does not hold.
-    pub reason: Mismatch,
 }
 
 impl StoreError {

@@ -9,7 +9,8 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
-use crate::error::{Error, StoreError};
+use super::error::Error;
+use crate::storage::StoreError;
 
 /// From how many bytes of JSON on work leaves the threads that answer requests. So much takes about
 /// half a millisecond; going to another thread and back takes a tenth of that.

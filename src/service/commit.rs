@@ -1,0 +1,44 @@
+//! What all writes have in common.
+
+use std::io;
+
+use tokio::time::Instant;
+
+use super::error::Error;
+use super::{Policy, Service};
+use crate::model::ChangeSet;
+use crate::precondition::Preconditions;
+use crate::storage::{CommitError, Committed, Conflict, StoreError};
+
+impl Service {
+    /// # Errors
+    /// [`Error::PreconditionRequired`].
+    pub(super) fn check_policy(&self, conditions: &Preconditions) -> Result<(), Error> {
+        if self.settings.policy == Policy::ConditionalWrites && !conditions.rule_out_lost_updates()
+        {
+            return Err(Error::PreconditionRequired);
+        }
+        Ok(())
+    }
+
+    /// Commits, or returns which keys another commit has changed.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub(super) async fn commit(
+        &self,
+        changes: ChangeSet,
+        deadline: Instant,
+    ) -> Result<Result<Committed, Vec<Conflict>>, Error> {
+        match self.store.commit(changes, deadline).await {
+            Ok(committed) => Ok(Ok(committed)),
+            Err(CommitError::Conflict(conflicts)) => Ok(Err(conflicts)),
+            Err(CommitError::Store(error)) => Err(error.into()),
+        }
+    }
+}
+
+/// An engine has broken its contract.
+pub(super) fn no_records() -> StoreError {
+    StoreError::Unknown(io::Error::other("the store did not return what it wrote"))
+}

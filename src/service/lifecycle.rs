@@ -1,0 +1,56 @@
+//! How the service is, and how it ends.
+
+use std::time::Duration;
+
+use super::Service;
+use crate::storage::{Status, StoreError};
+
+/// How the service is.
+#[derive(Debug)]
+pub struct Health {
+    /// Whether it can read and commit, and goes on doing so.
+    pub ready: bool,
+    /// How long it has been up.
+    pub uptime: Duration,
+    /// How its store is.
+    pub store: Status,
+}
+
+impl Service {
+    /// How the service is.
+    pub async fn health(&self) -> Health {
+        let store = self.store.status().await;
+        Health {
+            ready: store.writable && !self.is_draining(),
+            uptime: self.started.elapsed(),
+            store,
+        }
+    }
+
+    /// From now on the service calls itself not ready and holds nobody; it goes on working.
+    pub fn start_draining(&self) {
+        self.draining.send_replace(true);
+    }
+
+    /// Ready when the service drains.
+    pub fn drained(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut draining = self.draining.subscribe();
+        async move {
+            // A service that is gone has drained.
+            let _ = draining.wait_for(|draining| *draining).await;
+        }
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
+    /// Finishes the writes that are under way and takes no more.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store could not be left as it should be.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.start_draining();
+        self.store.close().await
+    }
+}
