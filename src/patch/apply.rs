@@ -1,10 +1,11 @@
-//! The operations of a JSON Patch on the tree.
+//! A patch on a value.
 
+use super::document::{Document, Operation, OperationKind, Patch};
+use super::error::ApplyError;
 use super::node::Node;
 use super::pointer::{Pointer, Token};
 use super::read::{Reading, read};
 use super::work::Work;
-use super::{ApplyError, Operation, OperationKind, VALUE};
 use crate::json::MAX_DEPTH_LEVELS;
 
 const NO_SUCH_PATH: &str = "path is invalid";
@@ -12,6 +13,12 @@ const NO_SUCH_SOURCE: &str = "\"from\" path is invalid";
 const INTO_ITSELF: &str = "cannot move the value inside itself";
 const NOTHING_THERE: &str = "there is nothing at this path";
 const ANOTHER_VALUE: &str = "the value there is another";
+
+/// How a value is read that will be looked into.
+const VALUE: Reading = Reading {
+    max_depth_levels: MAX_DEPTH_LEVELS,
+    unfolded_levels: 1,
+};
 
 /// What most values are: a scalar, or looked into by a later operation if at all.
 const PUT: Reading = Reading {
@@ -39,11 +46,59 @@ impl From<&str> for Refusal {
     }
 }
 
+impl Patch {
+    /// The value that comes of `value`, all operations applied, both as compact JSON text. Members
+    /// that the patch does not touch keep their order, new ones come last. Neither the result nor
+    /// what stands in between is ever deeper than [`MAX_DEPTH_LEVELS`]; the result is not longer
+    /// than `max_bytes`, and what stands in between is longer at most by the text of the patch and
+    /// by `max_bytes` of copies.
+    ///
+    /// All of it costs at most some 100 ms of one core if both texts have 1 MiB, less if they are
+    /// shorter. At the start and at least every millisecond, `stop` says whether to give up.
+    ///
+    /// # Errors
+    /// [`ApplyError`].
+    ///
+    /// # Example
+    /// ```
+    /// use ifmatch::patch::Patch;
+    ///
+    /// let patch = Patch::merge(br#"{"b": null, "c": 2.50}"#)?;
+    /// let patched = patch.apply(r#"{"b":1,"a":[]}"#, 1024, || false)?;
+    /// assert_eq!(patched, r#"{"a":[],"c":2.50}"#);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn apply(
+        &self,
+        value: &str,
+        max_bytes: usize,
+        stop: impl Fn() -> bool,
+    ) -> Result<String, ApplyError> {
+        let mut work = Work::on(value.len() + self.text_bytes, &stop);
+        let mut node = read(value, VALUE, &mut work)?;
+        match &self.document {
+            Document::Merge(patch) => {
+                // Both are no deeper than the limit, so what comes of them is not either.
+                let patch = read(patch, VALUE, &mut work)?;
+                node.merge(patch, &mut work)?;
+            }
+            Document::Operations(operations) => {
+                apply(operations, &mut node, max_bytes, &mut work)?;
+            }
+        }
+        let mut bytes = 0;
+        node.count(&mut bytes, max_bytes, &mut work)?;
+        let mut text = String::with_capacity(bytes);
+        node.write(&mut text, &mut work)?;
+        Ok(text)
+    }
+}
+
 /// Applies all operations in their order.
 ///
 /// # Errors
 /// [`ApplyError`]. Then some of them were applied.
-pub fn apply<'a>(
+fn apply<'a>(
     operations: &'a [Operation],
     root: &mut Node<'a>,
     max_bytes: usize,
@@ -102,7 +157,7 @@ fn add<'a>(
     };
     match parent {
         Some(Node::Object(object)) => {
-            object.insert(last.name(), node);
+            object.members.insert(last.name(), node);
             Ok(())
         }
         Some(Node::Array(array)) => {
@@ -145,7 +200,7 @@ fn remove<'a>(
         return Ok(None);
     };
     Ok(match parent {
-        Some(Node::Object(object)) => object.remove(&last.name()),
+        Some(Node::Object(object)) => object.members.remove(&last.name()),
         Some(Node::Array(array)) => match last.index() {
             Some(position) => {
                 if position + 1 < array.items.len() {

@@ -4,10 +4,10 @@ use std::borrow::Cow;
 
 use json_event_parser::JsonEvent;
 
-use super::node::{Array, Node};
-use super::object::{Member, Object};
+use super::error::{ApplyError, PatchError};
+use super::members::{Member, Members};
+use super::node::{Array, Node, Object};
 use super::work::Work;
-use super::{ApplyError, PatchError};
 use crate::json::{Events, SyntaxError};
 
 /// How long an array or object without others in it may be to be kept as its text, in bytes. Most
@@ -214,12 +214,15 @@ impl<'a> Reader<'a> {
     fn object(&mut self, open: &Open) -> Node<'a> {
         let nodes = self.nodes.drain(open.nodes..);
         let names = self.names.drain(open.names..);
-        let mut object = Object::with_capacity(nodes.len());
+        let mut members = Members::with_capacity(nodes.len());
         for (name, node) in names.zip(nodes) {
-            object.insert(name, node);
+            members.insert(name, node);
         }
-        let below = object.iter().map(|Member { node, .. }| node.height()).max();
-        object.height = 1 + below.unwrap_or(0);
-        Node::Object(Box::new(object))
+        let height = |member: &Member<Node>| member.value.height();
+        let below = members.iter().map(height).max();
+        Node::Object(Box::new(Object {
+            height: 1 + below.unwrap_or(0),
+            members,
+        }))
     }
 }

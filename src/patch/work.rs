@@ -1,6 +1,6 @@
 //! The budget of work that a patch has, and the question whether anybody still waits for it.
 
-use super::ApplyError;
+use super::error::ApplyError;
 
 /// What every patch may cost, however short it and its value are, in units of work.
 const LEAST_UNITS: usize = 100_000;

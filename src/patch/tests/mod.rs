@@ -6,6 +6,7 @@ mod oracle;
 use serde_json::Value as Tree;
 
 use super::*;
+use crate::json::{self, MAX_DEPTH_LEVELS};
 
 const LIMIT: usize = 1000;
 const MIB: usize = 1 << 20;
