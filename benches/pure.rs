@@ -11,7 +11,8 @@ use ifmatch::patch::Patch;
 use ifmatch::precondition::{ListedTag, Preconditions, Purpose, Tags, decide};
 use ifmatch::storage::file::identity::JournalId;
 use ifmatch::storage::file::{format, journal};
-use ifmatch::storage::table::{Staged, Table};
+use ifmatch::storage::staged::Staged;
+use ifmatch::storage::table::Table;
 
 /// How many entries a data file of the benchmark has.
 const ENTRIES: usize = 1000;
@@ -48,7 +49,7 @@ fn table() -> Table {
     for number in 0..ENTRIES {
         let mut staged = Staged::on(&table);
         stage(&table, &mut staged, number);
-        table.apply(staged);
+        staged.apply_to(&mut table);
     }
     table
 }
@@ -272,7 +273,7 @@ fn journal_frames(c: &mut Criterion) {
             for number in 0..COMMITS {
                 stage(&table, &mut staged, number);
             }
-            table.apply(staged);
+            staged.apply_to(&mut table);
         });
     });
 }

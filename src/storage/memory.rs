@@ -10,7 +10,8 @@ use tokio::time::Instant;
 
 use super::feed::{DEFAULT_WATCH_BUFFER_BYTES, Feed};
 use super::lease::{Lease, Leases};
-use super::table::{Staged, Table};
+use super::staged::Staged;
+use super::table::Table;
 use super::{Committed, Snapshot, Status, Store, Watching};
 use crate::model::{Bookmark, ChangeSet, Entry, Filter, Key, Record};
 use crate::storage::{CommitError, StoreError};
@@ -88,7 +89,7 @@ impl Store for MemoryStore {
         let mut staged = Staged::on(&table);
         let committed = staged.stage(&table, changes, SystemTime::now().into())?;
         let revision = staged.revision();
-        let events = table.apply(staged);
+        let events = staged.apply_to(&mut table);
         self.feed.publish(events, revision);
         Ok(committed)
     }

@@ -7,6 +7,8 @@ pub mod feed;
 pub mod file;
 pub mod lease;
 pub mod memory;
+pub mod snapshot;
+pub mod staged;
 mod shared_event;
 pub mod table;
 

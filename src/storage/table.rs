@@ -1,21 +1,13 @@
-//! The records in memory, and how a commit changes them: the part that engines have in common.
+//! The records in memory: the part that engines have in common.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io;
-use std::ops::Bound;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use imbl::OrdMap;
-use itertools::{EitherOrBoth, Itertools as _};
 
 use super::lease::{Lease, Leases, entry_bytes};
-use super::{Committed, Snapshot};
-use crate::model::{
-    Change, ChangeSet, Cursor, Entry, Event, EventKind, Key, LAST_NUMBER, Operation, Page,
-    Position, Range, Record, Revision, Timestamp,
-};
-use crate::storage::{CommitError, Conflict, StoreError};
+use super::snapshot::{LentSnapshot, TableSnapshot};
+use crate::model::{Entry, Key, Position, Record, Revision};
 
 /// All records at one revision.
 #[derive(Debug, Default)]
@@ -93,12 +85,10 @@ impl Table {
     /// Takes no time that grows with the table.
     #[must_use]
     pub fn lend(&self, history: &Arc<str>) -> LentSnapshot {
-        LentSnapshot {
-            ordered: self
-                .leases
-                .lend_tree(self.ordered.clone(), self.ordered.len()),
-            position: self.position(history),
-        }
+        let ordered = self
+            .leases
+            .lend_tree(self.ordered.clone(), self.ordered.len());
+        LentSnapshot::new(ordered, self.position(history))
     }
 
     /// Keeps the entries of an answer for its reader.
@@ -114,13 +104,10 @@ impl Table {
     /// revisions that `history` names. Takes no time that grows with the table.
     #[must_use]
     pub fn snapshot(&self, history: &Arc<str>) -> TableSnapshot {
-        TableSnapshot {
-            ordered: self.ordered.clone(),
-            position: self.position(history),
-        }
+        TableSnapshot::new(self.ordered.clone(), self.position(history))
     }
 
-    /// When it stands so, in the engine's run of revisions that `history` names.
+    /// Its current position, in the engine's run of revisions that `history` names.
     #[must_use]
     pub fn position(&self, history: &Arc<str>) -> Position {
         Position {
@@ -168,13 +155,12 @@ impl Table {
         self.revision = self.revision.max(revision);
     }
 
-    /// Makes what was staged on this table part of it, and returns what there is to tell of it, in
-    /// the order of the commits.
-    pub fn apply(&mut self, staged: Staged) -> Vec<Event> {
-        self.revision = staged.revision;
-        let changes = staged.changes.len() as u64;
+    /// Sets or removes records by the commits up to `revision`.
+    pub fn update(&mut self, changes: BTreeMap<Key, Option<Arc<Record>>>, revision: Revision) {
+        self.revision = revision;
+        let count = changes.len() as u64;
         let mut replaced_bytes = 0;
-        for (key, record) in staged.changes {
+        for (key, record) in changes {
             let key_bytes = key.as_str().len();
             let replaced = match record {
                 Some(record) => self.insert(key, record),
@@ -184,8 +170,7 @@ impl Table {
                 replaced_bytes += entry_bytes(key_bytes, &replaced);
             }
         }
-        self.leases.note_replaced(replaced_bytes, changes);
-        staged.events
+        self.leases.note_replaced(replaced_bytes, count);
     }
 }
 
@@ -199,258 +184,10 @@ fn record_bytes(key_bytes: usize, record: &Record) -> u64 {
     texts as u64 + digits(record.version) + digits(record.revision) + ENTRY_OVERHEAD_BYTES
 }
 
-/// A [`Table`] as it stood at one moment.
-#[derive(Debug, Clone)]
-pub struct TableSnapshot {
-    ordered: OrdMap<Key, Arc<Record>>,
-    position: Position,
-}
-
-impl TableSnapshot {
-    /// The newest commit that it has.
-    #[must_use]
-    pub fn revision(&self) -> Revision {
-        self.position.revision
-    }
-
-    /// Every entry ascending by key.
-    pub fn entries(&self) -> impl Iterator<Item = (&Key, &Record)> {
-        let entries = self.ordered.iter();
-        entries.map(|(key, record)| (key, &**record))
-    }
-
-    /// Every entry ascending by key as it will be once `staged` is applied.
-    pub fn with<'a>(&'a self, staged: &'a Staged) -> impl Iterator<Item = (&'a Key, &'a Record)> {
-        let changes = staged.changes();
-        self.ordered
-            .iter()
-            .merge_join_by(changes, |(stored, _), (changed, _)| stored.cmp(changed))
-            .filter_map(|either| match either {
-                EitherOrBoth::Left((key, record)) => Some((key, &**record)),
-                EitherOrBoth::Right((key, record)) | EitherOrBoth::Both(_, (key, record)) => {
-                    record.map(|record| (key, record))
-                }
-            })
-    }
-}
-
-/// A [`Table`] as it was at one moment, until it is revoked.
-#[derive(Debug)]
-pub struct LentSnapshot {
-    ordered: Lease<OrdMap<Key, Arc<Record>>>,
-    position: Position,
-}
-
-#[async_trait]
-impl Snapshot for LentSnapshot {
-    fn position(&self) -> &Position {
-        &self.position
-    }
-
-    async fn page(&self, range: &Range) -> Result<Page, StoreError> {
-        self.ordered.read(|ordered| page(ordered, range))
-    }
-}
-
-fn page(ordered: &OrdMap<Key, Arc<Record>>, range: &Range) -> Page {
-    let start = match range.after.as_deref() {
-        Some(after) if after >= range.prefix.as_str() => Bound::Excluded(after),
-        _ => Bound::Included(range.prefix.as_str()),
-    };
-    let mut stored = ordered
-        .range::<_, str>((start, Bound::Unbounded))
-        .take_while(|(key, _)| key.as_str().starts_with(&range.prefix));
-    let entries = stored
-        .by_ref()
-        .take(range.limit.unwrap_or(usize::MAX))
-        .map(|(key, record)| Entry {
-            key: key.clone(),
-            record: Arc::clone(record),
-        })
-        .collect();
-    let more = stored.next().is_some();
-    Page { entries, more }
-}
-
-/// Commits that were decided but are not yet in a [`Table`].
-#[derive(Debug, Default)]
-pub struct Staged {
-    changes: BTreeMap<Key, Option<Arc<Record>>>,
-    events: Vec<Event>,
-    after: Revision,
-    revision: Revision,
-}
-
-impl Staged {
-    /// Nothing yet on top of `table`.
-    #[must_use]
-    pub fn on(table: &Table) -> Self {
-        Self::on_revision(table.revision)
-    }
-
-    /// Nothing yet on top of a table of this revision.
-    #[must_use]
-    pub fn on_revision(revision: Revision) -> Self {
-        Self {
-            changes: BTreeMap::new(),
-            events: Vec::new(),
-            after: revision,
-            revision,
-        }
-    }
-
-    /// Whether no commit changes anything.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
-    }
-
-    /// The revision that the table has.
-    #[must_use]
-    pub fn after(&self) -> Revision {
-        self.after
-    }
-
-    /// The revision that the table will have.
-    #[must_use]
-    pub fn revision(&self) -> Revision {
-        self.revision
-    }
-
-    /// Every key that is changed, ascending, with the record that it will have.
-    pub fn changes(&self) -> impl Iterator<Item = (&Key, Option<&Record>)> {
-        let changes = self.changes.iter();
-        changes.map(|(key, record)| (key, record.as_deref()))
-    }
-
-    /// Whether one of the commits so far changed one of these keys.
-    #[must_use]
-    pub fn touches(&self, changes: &[Change]) -> bool {
-        changes
-            .iter()
-            .any(|change| self.changes.contains_key(&change.key))
-    }
-
-    /// Adds a commit, checked against `table` and the commits before it.
-    ///
-    /// # Errors
-    /// Every change whose key is not as expected, or that no revision or version is left; nothing was added
-    /// then.
-    pub fn stage(
-        &mut self,
-        table: &Table,
-        changes: ChangeSet,
-        now: Timestamp,
-    ) -> Result<Committed, CommitError> {
-        let current = |key: &Key| match self.changes.get(key) {
-            Some(staged) => staged.as_ref(),
-            None => table.get(key),
-        };
-        let revision = self.revision + 1;
-        let mut conflicts = Vec::new();
-        let count = changes.as_slice().len();
-        let mut records = Vec::with_capacity(count);
-        let mut writes = Vec::with_capacity(count);
-        let mut told = Vec::with_capacity(count);
-        for (index, change) in changes.into_iter().enumerate() {
-            let before = current(&change.key);
-            let deletes_nothing = change.operation == Operation::Delete && before.is_none();
-            if deletes_nothing || !change.expected.is_met_by(before.map(|record| &**record)) {
-                let current = before.cloned();
-                conflicts.push(Conflict { index, current });
-                continue;
-            }
-            match change.operation {
-                Operation::Put(value) => {
-                    let version = next_number(before.map_or(0, |record| record.version))?;
-                    let before = before.map(|record| record.modified_at);
-                    let modified_at = Timestamp::of_write(now, before);
-                    let record = Record::new(&change.key, value, version, revision, modified_at);
-                    let record = Arc::new(record);
-                    records.push(Some(Arc::clone(&record)));
-                    told.push((EventKind::Put, change.key.clone(), Arc::clone(&record)));
-                    writes.push((change.key, Some(record)));
-                }
-                Operation::Delete => {
-                    if let Some(before) = before {
-                        let deleted = before.deleted_at(revision).into();
-                        told.push((EventKind::Delete, change.key.clone(), deleted));
-                    }
-                    records.push(before.cloned());
-                    writes.push((change.key, None));
-                }
-                Operation::Check => records.push(before.cloned()),
-            }
-        }
-        if !conflicts.is_empty() {
-            return Err(CommitError::Conflict(conflicts));
-        }
-        if !writes.is_empty() {
-            self.revision = next_number(self.revision)?;
-            self.changes.extend(writes);
-            let count = told.len();
-            let events = told.into_iter().enumerate();
-            self.events
-                .extend(events.map(|(index, (kind, key, record))| Event {
-                    cursor: Cursor::after_change(revision, index, count),
-                    kind,
-                    entry: Entry { key, record },
-                }));
-        }
-        let revision = self.revision;
-        Ok(Committed { revision, records })
-    }
-}
-
-/// The version or revision after this one.
-///
-/// # Errors
-/// [`StoreError::NotApplied`] after the last one.
-fn next_number(number: u64) -> Result<u64, StoreError> {
-    if number >= LAST_NUMBER {
-        let reason = format!("{LAST_NUMBER} was the last version or revision that there can be");
-        return Err(StoreError::NotApplied(io::Error::other(reason)));
-    }
-    Ok(number + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Expected, Value};
-
-    fn put(table: &mut Table, value: &str, now: u64) -> Arc<Record> {
-        let change = Change {
-            key: "a".parse().unwrap(),
-            expected: Expected::Any,
-            operation: Operation::Put(Value::from_json(value.as_bytes()).unwrap()),
-        };
-        let mut staged = Staged::on(table);
-        let now = Timestamp::from_millis(now);
-        let committed = staged.stage(table, change.into(), now).unwrap();
-        table.apply(staged);
-        committed.records[0].clone().unwrap()
-    }
-
-    #[test]
-    fn a_clock_that_was_set_back_does_not_give_two_states_one_date() {
-        let mut table = Table::default();
-        let mut dated = |value, now| {
-            let record = put(&mut table, value, now);
-            (record.modified_at, record.modified_at.seconds())
-        };
-        assert_eq!(dated("1", 5300), (Timestamp::from_millis(5300), 5));
-        let (set_back, second) = dated("2", 4000);
-        assert_eq!(second, 6);
-        // While the clock is behind it does not run ahead any further.
-        for now in [4100, 5300, 6998] {
-            assert_eq!(dated("3", now), (set_back, second));
-        }
-        assert_eq!(dated("4", 7000), (Timestamp::from_millis(7000), 7));
-        // Again, and when an ordinary date has the millisecond of those ahead.
-        assert_eq!(dated("5", 8999).1, 8);
-        assert_eq!(dated("6", 8000).1, 9);
-    }
+    use crate::model::{Timestamp, Value};
 
     #[test]
     fn what_is_alive_is_as_long_as_it_is_written() {
@@ -501,31 +238,5 @@ mod tests {
             table.records.capacity()
         );
         assert!(times <= 10, "{times}");
-    }
-
-    #[test]
-    fn what_is_staged_is_not_in_the_table_until_it_is_applied() {
-        let mut table = Table::default();
-        put(&mut table, "1", 1);
-        let mut staged = Staged::on(&table);
-        let delete = Change {
-            key: "a".parse().unwrap(),
-            expected: Expected::Present,
-            operation: Operation::Delete,
-        };
-        staged
-            .stage(&table, delete.into(), Timestamp::from_millis(2))
-            .unwrap();
-        assert_eq!((table.count(), table.revision()), (1, 1));
-        let snapshot = table.snapshot(&"".into());
-        assert_eq!(snapshot.with(&staged).count(), 0);
-        table.apply(staged);
-        assert_eq!((table.count(), table.revision()), (0, 2));
-        let nothing = Staged::on(&table);
-        assert_eq!(
-            snapshot.with(&nothing).count(),
-            1,
-            "a snapshot stays as it was"
-        );
     }
 }

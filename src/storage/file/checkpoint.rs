@@ -16,7 +16,7 @@ use super::durable::{ReplaceError, ReplacedFile};
 use super::identity::JournalId;
 use super::lock::Lock;
 use super::{format, journal};
-use crate::storage::table::TableSnapshot;
+use crate::storage::snapshot::TableSnapshot;
 
 /// How much of a journal is copied at a time, in bytes. What is shorter is left to the writer.
 const COPY_BYTES: u64 = 64 * 1024;

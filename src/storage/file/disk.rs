@@ -22,7 +22,8 @@ use super::placed::Standing;
 use super::policy::Policy;
 use super::{format, journal};
 use crate::storage::StoreError;
-use crate::storage::table::{Staged, TableSnapshot};
+use crate::storage::snapshot::TableSnapshot;
+use crate::storage::staged::Staged;
 
 /// The data file, its journal, and the lock that keeps others out of both.
 pub struct Disk {
@@ -218,7 +219,7 @@ impl Disk {
         names: Option<&JournalId>,
     ) -> Result<(), StoreError> {
         let write = |staged: &Staged, names| {
-            let entries = table.with(staged);
+            let entries = table.with(staged.changes());
             self.file
                 .replace(|writer| format::encode(writer, staged.revision(), names, entries))
         };
@@ -428,7 +429,7 @@ mod tests {
             staged.stage(&self.1, change.into(), moment).unwrap();
             let table = self.snapshot();
             self.0.commit(|| table.clone(), &staged).unwrap();
-            self.1.apply(staged);
+            staged.apply_to(&mut self.1);
             self.0.is_checkpoint_due(self.1.live_bytes());
         }
     }

@@ -318,13 +318,13 @@ impl<'de> Visitor<'de> for EntriesVisitor {
 mod tests {
     use super::*;
     use crate::model::{Change, Expected, Operation};
-    use crate::storage::table::Staged;
+    use crate::storage::staged::Staged;
 
     fn saved(table: &Table) -> String {
         let nothing = Staged::on(table);
         let mut text = Vec::new();
         let snapshot = table.snapshot(&"".into());
-        let entries = snapshot.with(&nothing);
+        let entries = snapshot.with(nothing.changes());
         encode(&mut text, table.revision(), None, entries).unwrap();
         String::from_utf8(text).unwrap()
     }
@@ -340,7 +340,7 @@ mod tests {
             };
             let moment = Timestamp::from_millis(1_763_805_600_120);
             staged.stage(&table, change.into(), moment).unwrap();
-            table.apply(staged);
+            staged.apply_to(&mut table);
         }
         table
     }

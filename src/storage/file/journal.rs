@@ -20,7 +20,8 @@ use thiserror::Error;
 use super::format::{self, FORMAT, Members, StoredRecord, known_format, store_revision};
 use super::identity::JournalId;
 use crate::model::Revision;
-use crate::storage::table::{Staged, Table};
+use crate::storage::staged::Staged;
+use crate::storage::table::Table;
 
 /// What a frame begins with (RFC 7464 §2.2).
 const SEPARATOR: u8 = 0x1E;
@@ -375,7 +376,7 @@ mod tests {
     fn checkpoint() -> Table {
         let mut table = Table::default();
         let first = staged(&table, "first", Some("[1]"));
-        table.apply(first);
+        first.apply_to(&mut table);
         table
     }
 
@@ -386,7 +387,7 @@ mod tests {
         for (key, value) in values {
             let staged = staged(&table, key, *value);
             journal.extend(frame(&staged).unwrap());
-            table.apply(staged);
+            staged.apply_to(&mut table);
             ends.push(journal.len());
             states.push(state(&table));
         }

@@ -43,7 +43,9 @@ use self::disk::Disk;
 pub use self::open::OpenError;
 use super::feed::{DEFAULT_WATCH_BUFFER_BYTES, Feed};
 use super::lease::Lease;
-use super::table::{Staged, Table, TableSnapshot};
+use super::snapshot::TableSnapshot;
+use super::staged::Staged;
+use super::table::Table;
 use super::{Committed, OUTCOME_WAIT, Snapshot, Status, Store, Watching};
 use crate::model::{Bookmark, ChangeSet, Entry, Filter, Key, Record};
 use crate::storage::{CommitError, StoreError};
@@ -348,7 +350,7 @@ impl Writer {
     /// from there.
     fn apply(&self, staged: Staged) {
         let mut table = self.table.write();
-        let events = table.apply(staged);
+        let events = staged.apply_to(&mut table);
         self.feed.publish(events, table.revision());
     }
 

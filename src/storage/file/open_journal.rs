@@ -12,7 +12,7 @@ use super::identity::JournalId;
 use super::placed::Standing;
 use super::{checkpoint, journal};
 use crate::storage::StoreError;
-use crate::storage::table::Staged;
+use crate::storage::staged::Staged;
 
 /// A journal whose every frame is durable.
 pub struct OpenJournal {
