@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::Journaling;
 use super::disk::Disk;
 use super::durable::{ReplacedFile, Written};
 use super::format::{self, Loaded};
@@ -16,6 +15,7 @@ use super::journal::{self, ReplayError, Replayed};
 use super::load;
 use super::lock::{Lock, LockError};
 use super::policy::Policy;
+use super::settings::Journaling;
 use super::suitable::{self, open_regular};
 use crate::storage::table::Table;
 

@@ -4,7 +4,7 @@
 //! have become. The thresholds for more and for less lie a factor apart, so that a store around
 //! one of them does not go to and fro.
 
-use super::Journaling;
+use super::settings::Journaling;
 
 /// How long a journal may become however little is alive, in bytes.
 const JOURNAL_MIN_BYTES: u64 = 64 * 1024;
