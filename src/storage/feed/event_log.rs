@@ -1,15 +1,13 @@
-//! The recent changes: the one place that keeps events in memory. Whoever still has to see one
-//! holds its number alone.
+//! The recent changes: the one place that keeps events in memory. Subscribers hold numbers of events.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::ranges::{Number, Ranges};
 use crate::model::{Cursor, Event, Filter};
 use crate::storage::shared_event::SharedEvent;
 
-/// The most ranges that are held at once. Together they take 1 KiB.
-const RANGES_MAX: usize = 64;
 /// How many events are looked at under one lock, so that nobody keeps the writer from the log for
 /// more than some ten microseconds.
 const SCAN_EVENTS: usize = 256;
@@ -17,9 +15,6 @@ const SCAN_EVENTS: usize = 256;
 /// the newest group of commits. It is enough for dispatching to be late by a few commits even if
 /// the limit is too small for one of them.
 const UNDISPATCHED_MAX_BYTES: usize = 8 * 1024 * 1024;
-
-/// Which event, counted from the beginning of the feed.
-pub type Number = u64;
 
 /// Recent changes, at most so many bytes of them.
 #[derive(Debug)]
@@ -113,8 +108,8 @@ impl EventLog {
         }
     }
 
-    /// Whether nobody has to be told of the oldest event any more: what nobody could be told of yet
-    /// is not forgotten, even if it alone is more than the limit.
+    /// Whether the oldest event has been dispatched: until then it is not forgotten, even if it alone is
+    /// more than the limit.
     fn oldest_is_dispatched(&self) -> bool {
         self.dispatched
             .is_none_or(|dispatched| self.first < dispatched.next)
@@ -132,7 +127,7 @@ impl EventLog {
     }
 
     /// The events that are to be dispatched, and the number of the first.
-    pub fn take_news(&mut self) -> (Number, Vec<Arc<SharedEvent>>) {
+    pub fn take_undispatched(&mut self) -> (Number, Vec<Arc<SharedEvent>>) {
         let now = self.now();
         let Some(dispatched) = self.dispatched.replace(now) else {
             return (now.next, Vec::new());
@@ -198,73 +193,6 @@ fn index_of(offset: Number) -> usize {
     usize::try_from(offset).unwrap_or(usize::MAX)
 }
 
-/// Numbers of events, ascending, among which are all that a filter matches. A few ranges say which:
-/// when there are too many, the last one takes in what lies between, and whoever goes through it
-/// passes over what does not match.
-#[derive(Debug, Default, Clone)]
-pub struct Ranges(VecDeque<Range<Number>>);
-
-impl Ranges {
-    /// Adds what comes after the last.
-    pub fn push(&mut self, range: Range<Number>) {
-        if range.is_empty() {
-            return;
-        }
-        let is_full = self.0.len() >= RANGES_MAX;
-        match self.0.back_mut() {
-            Some(last) if is_full || last.end >= range.start => {
-                last.end = last.end.max(range.end);
-            }
-            _ => self.0.push_back(range),
-        }
-    }
-
-    /// The first number.
-    pub fn first(&self) -> Option<Number> {
-        self.0.front().map(|range| range.start)
-    }
-
-    fn remove_first(&mut self) {
-        if let Some(range) = self.0.front_mut() {
-            range.start += 1;
-            if range.is_empty() {
-                self.0.pop_front();
-            }
-        }
-    }
-
-    /// Removes everything before `number`, and returns it.
-    pub fn remove_before(&mut self, number: Number) -> Self {
-        let mut removed = Self::default();
-        while let Some(range) = self.0.front_mut()
-            && range.start < number
-        {
-            removed.push(range.start..range.end.min(number));
-            range.start = range.end.min(number);
-            if range.is_empty() {
-                self.0.pop_front();
-            }
-        }
-        removed
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Removes them all.
-    pub fn clear(&mut self) {
-        // What a burst has taken is given back.
-        self.0 = VecDeque::new();
-    }
-
-    /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Range<Number>> {
-        self.0.iter()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,22 +213,6 @@ mod tests {
 
     fn add(log: &mut EventLog, revision: u64, key: &str, bytes: usize) {
         log.add(vec![event(revision, key, bytes)], Cursor::after(revision));
-    }
-
-    #[test]
-    fn ranges_stay_few_and_leave_nothing_out() {
-        let mut ranges = Ranges::default();
-        let numbers: Vec<_> = (0..1000).map(|number| 3 * number).collect();
-        for &number in &numbers {
-            ranges.push(number..number + 1);
-            assert!(ranges.iter().count() <= RANGES_MAX);
-        }
-        let covered: Vec<_> = ranges.iter().cloned().flatten().collect();
-        assert!(covered.is_sorted_by(|one, next| one < next));
-        assert!(numbers.iter().all(|number| covered.contains(number)));
-        let before = ranges.remove_before(100);
-        assert_eq!(before.iter().last(), Some(&(99..100)));
-        assert_eq!(ranges.first(), Some(102));
     }
 
     #[test]
@@ -330,10 +242,10 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_was_told_of_is_kept_up_to_a_limit_of_its_own() {
+    fn what_is_not_yet_dispatched_is_kept_up_to_a_limit_of_its_own() {
         const MIB: usize = 1024 * 1024;
         let mut log = EventLog::new(Cursor::after(0), 1);
-        // Nobody is to be told.
+        // Without subscribers.
         add(&mut log, 1, "a", MIB);
         assert_eq!((log.bytes, log.first), (0, 1));
         log.begin_dispatching();
@@ -344,10 +256,10 @@ mod tests {
             add(&mut log, revision, "a", MIB);
             assert!(log.bytes <= UNDISPATCHED_MAX_BYTES + 2 * MIB);
         }
-        let (from, news) = log.take_news();
+        let (from, news) = log.take_undispatched();
         assert_eq!((from, news.len()), (log.first, log.events.len()));
-        assert_eq!(log.take_news().1.len(), 0);
-        // The newest group stays however large it is, and those who are told of it are not too late.
+        assert_eq!(log.take_undispatched().1.len(), 0);
+        // The newest group stays however large it is, and its subscribers are not too late.
         let large = (100..120).map(|revision| event(revision, "a", MIB));
         log.add(large.collect(), Cursor::after(119));
         assert_eq!(log.events.len(), 20);

@@ -1,16 +1,17 @@
-//! Who waits for events, and which events each of them has still to see.
+//! Who subscribes to which events.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
-use std::task::Waker;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
-use super::event_log::{EventLog, Number, Ranges};
-use crate::model::{Cursor, Filter, Key};
+use super::event_log::EventLog;
+use super::queue::Queue;
+use super::ranges::{Number, Ranges};
+use crate::model::{Filter, Key};
 use crate::storage::shared_event::SharedEvent;
 
-/// Who waits, to be found by the key of an event.
+/// All subscribers, to be found by the key of an event.
 #[derive(Debug, Default)]
 pub struct Subscribers {
     by_key: HashMap<Key, Group>,
@@ -21,7 +22,7 @@ pub struct Subscribers {
 }
 
 impl Subscribers {
-    /// Adds one who waits.
+    /// Adds a subscriber.
     pub fn add(&mut self, filter: &Filter, queue: Arc<Queue>) {
         let group = match filter {
             Filter::Key(key) => self.by_key.entry(key.clone()).or_default(),
@@ -41,7 +42,7 @@ impl Subscribers {
         }
     }
 
-    /// Removes one who waits no more.
+    /// Removes a subscriber.
     pub fn remove(&mut self, filter: &Filter, queue: &Arc<Queue>) {
         let Some(group) = self.group(filter) else {
             return;
@@ -63,8 +64,8 @@ impl Subscribers {
         }
     }
 
-    /// Sorts an event by whom it concerns, and adds those who had nothing waiting to `due`.
-    pub fn sort(&mut self, number: Number, event: &SharedEvent, due: &mut VecDeque<Filter>) {
+    /// Routes an event to its subscribers, and adds those who had nothing waiting to `due`.
+    pub fn route(&mut self, number: Number, event: &SharedEvent, due: &mut VecDeque<Filter>) {
         let key = &event.entry.key;
         if let Some(group) = self.by_key.get_mut(key)
             && group.add(number, event)
@@ -81,26 +82,26 @@ impl Subscribers {
         }
     }
 
-    /// Gives everybody everything that was sorted, and ends them after that.
+    /// Delivers everything that is pending, and ends all subscriptions after that.
     pub fn close(&mut self) {
         let of_prefixes = self.by_prefix.values_mut();
         let of_prefixes = of_prefixes.flat_map(HashMap::values_mut);
         for group in self.by_key.values_mut().chain(of_prefixes) {
-            group.give(None);
+            group.queue_pending(None);
             group.queues.iter().for_each(|queue| queue.end());
         }
         self.closed = true;
     }
 }
 
-/// Those who are told of the same: what is new is sorted once for all of them.
+/// Subscribers with the same filter: an event is routed once for all of them.
 #[derive(Debug, Default)]
 pub struct Group {
     queues: Vec<Arc<Queue>>,
-    /// What they are given when they are woken.
-    sorted: Ranges,
+    /// What is delivered to them next.
+    pending: Ranges,
     /// How long the text of that is, in bytes.
-    sorted_bytes: usize,
+    pending_bytes: usize,
 }
 
 impl Group {
@@ -109,128 +110,47 @@ impl Group {
         self.queues.len()
     }
 
-    /// Whether they are to be given something.
-    pub fn has_news(&self) -> bool {
-        !self.sorted.is_empty()
+    /// Whether something is to be delivered to them.
+    pub fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
     }
 
     /// Whether it had nothing before.
     fn add(&mut self, number: Number, event: &SharedEvent) -> bool {
-        let had_nothing = self.sorted.is_empty();
-        self.sorted.push(number..number + 1);
-        self.sorted_bytes = self.sorted_bytes.saturating_add(event.rendering_bytes());
+        let had_nothing = self.pending.is_empty();
+        self.pending.push(number..number + 1);
+        self.pending_bytes = self.pending_bytes.saturating_add(event.rendering_bytes());
         had_nothing
     }
 
-    /// Gives them what comes to `max_bytes` for all of them together at the most, but at least one
+    /// Delivers what comes to `max_bytes` for all of them together at the most, but at least one
     /// event. Returns how much it was.
-    pub fn wake(&mut self, filter: &Filter, log: &Mutex<EventLog>, max_bytes: usize) -> usize {
+    pub fn deliver(&mut self, filter: &Filter, log: &Mutex<EventLog>, max_bytes: usize) -> usize {
         let each = max_bytes / self.queues.len().max(1);
-        if self.sorted_bytes <= each {
-            let bytes = self.sorted_bytes;
-            self.give(None);
+        if self.pending_bytes <= each {
+            let bytes = self.pending_bytes;
+            self.queue_pending(None);
             return bytes.saturating_mul(self.queues.len());
         }
-        let (next, bytes) = log.lock().reach(&self.sorted, filter, each);
-        self.sorted_bytes = self.sorted_bytes.saturating_sub(bytes);
-        self.give(Some(next));
+        let (next, bytes) = log.lock().reach(&self.pending, filter, each);
+        self.pending_bytes = self.pending_bytes.saturating_sub(bytes);
+        self.queue_pending(Some(next));
         bytes.saturating_mul(self.queues.len())
     }
 
-    /// Gives them what was sorted, up to a number if there is one.
-    fn give(&mut self, before: Option<Number>) {
+    /// Queues what is pending for each of them, up to a number if there is one.
+    fn queue_pending(&mut self, before: Option<Number>) {
         let given = match before {
-            Some(number) => self.sorted.remove_before(number),
-            None => std::mem::take(&mut self.sorted),
+            Some(number) => self.pending.remove_before(number),
+            None => std::mem::take(&mut self.pending),
         };
-        if self.sorted.is_empty() {
-            self.sorted_bytes = 0;
+        if self.pending.is_empty() {
+            self.pending_bytes = 0;
         }
         if !given.is_empty() {
             for queue in &self.queues {
                 queue.push(&given);
             }
         }
-    }
-}
-
-/// What one subscriber has still to see. It holds no event: a subscriber that does not come for its
-/// events costs the same whatever they are.
-#[derive(Debug)]
-pub struct Queue(Mutex<Waiting>);
-
-/// What a [`Queue`] is made of.
-#[derive(Debug)]
-pub struct Waiting {
-    /// What is still to be seen.
-    pub ranges: Ranges,
-    /// Numbers before this one are in `ranges`, or of no concern any more.
-    next: Number,
-    /// What the subscriber has seen, or is not told of.
-    pub after: Cursor,
-    /// Whether nothing is added any more.
-    pub ended: bool,
-    waker: Option<Waker>,
-}
-
-impl Waiting {
-    /// Wakes the subscriber by this when there is something new.
-    pub fn wake_by(&mut self, waker: &Waker) {
-        self.waker = Some(waker.clone());
-    }
-
-    /// What has not been seen has been dropped, so there is nothing to go on with.
-    pub fn cut_off(&mut self) {
-        self.ranges.clear();
-        self.ended = true;
-    }
-}
-
-impl Queue {
-    /// Of one who has seen everything up to `after`, and is to see `ranges`. Whatever it is given
-    /// before the number `next` it has seen.
-    pub fn new(after: Cursor, ranges: Ranges, next: Number, ended: bool) -> Self {
-        Self(Mutex::new(Waiting {
-            ranges,
-            next,
-            after,
-            ended,
-            waker: None,
-        }))
-    }
-
-    /// What is waiting.
-    pub fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock()
-    }
-
-    fn push(&self, ranges: &Ranges) {
-        let mut waiting = self.0.lock();
-        if waiting.ended {
-            return;
-        }
-        for range in ranges.iter() {
-            // Who came later than the others of the group has seen some of what they are given.
-            let start = range.start.max(waiting.next);
-            waiting.ranges.push(start..range.end);
-            waiting.next = waiting.next.max(range.end);
-        }
-        if !waiting.ranges.is_empty() {
-            wake(waiting);
-        }
-    }
-
-    fn end(&self) {
-        let mut waiting = self.0.lock();
-        waiting.ended = true;
-        wake(waiting);
-    }
-}
-
-fn wake(mut waiting: MutexGuard<'_, Waiting>) {
-    let waker = waiting.waker.take();
-    drop(waiting);
-    if let Some(waker) = waker {
-        waker.wake();
     }
 }

@@ -1,0 +1,125 @@
+//! The task that routes events to their subscribers and delivers them in rounds.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use super::event_log::EventLog;
+use super::subscribers::Subscribers;
+use crate::model::{Bookmark, Cursor, Event, Filter, Revision};
+
+/// How long the feed rests for each watcher that it has woken. Waking one and writing to its
+/// connection takes about a tenth of this.
+const REST_PER_WATCHER: Duration = Duration::from_micros(100);
+/// How long it rests for each KiB that it has given them to write: 100 MB a second for all of them
+/// together leave the writers most of a processor.
+const REST_PER_KIB: Duration = Duration::from_micros(10);
+/// How much one round gives to all watchers together, in bytes; what is left is for the next. It is
+/// so much that its rest is shorter than [`REST_MAX`].
+const ROUND_MAX_BYTES: usize = 32 * 1024 * 1024;
+/// How long it rests at the most, lest a burst leave those who come after it without news.
+pub const REST_MAX: Duration = Duration::from_millis(500);
+
+/// What the feed, its task and its watchers share. The locks are taken in this order where several are: subscribers, a queue, the log.
+#[derive(Debug)]
+pub struct Shared {
+    history: Arc<str>,
+    pub subscribers: Mutex<Subscribers>,
+    pub log: Mutex<EventLog>,
+    /// The newest commit, for the task that dispatches.
+    pub news: watch::Sender<Revision>,
+}
+
+impl Shared {
+    /// What is shared by a feed of a store at `revision`.
+    pub fn new(history: Arc<str>, revision: Revision, limit_bytes: usize) -> Self {
+        Self {
+            history,
+            subscribers: Mutex::default(),
+            log: Mutex::new(EventLog::new(Cursor::after(revision), limit_bytes)),
+            news: watch::channel(revision).0,
+        }
+    }
+
+    /// Adds what the commits up to `revision` have done.
+    pub fn publish(&self, events: Vec<Event>, revision: Revision) {
+        self.log.lock().add(events, Cursor::after(revision));
+        self.news.send_replace(revision);
+    }
+
+    /// Whether `since` is of this run of revisions.
+    pub fn is_of(&self, since: &Bookmark) -> bool {
+        since.history == self.history
+    }
+
+    /// The point to resume from after `cursor`.
+    pub fn bookmark(&self, cursor: Cursor) -> Bookmark {
+        let history = Arc::clone(&self.history);
+        Bookmark { cursor, history }
+    }
+
+    /// Routes the new events to their subscribers, and adds those who had nothing waiting to `due`.
+    pub fn route_new(&self, due: &mut VecDeque<Filter>) {
+        // Held to the end: until then nobody may be told that all this is routed.
+        let mut subscribers = self.subscribers.lock();
+        let (first, news) = self.log.lock().take_undispatched();
+        for (number, event) in (first..).zip(&news) {
+            subscribers.route(number, event, due);
+        }
+    }
+
+    /// Delivers to those who are `due` what is pending for them, or a part of it: whoever is to get more
+    /// stays due. Returns how long to rest after that.
+    fn deliver(&self, due: &mut VecDeque<Filter>) -> Duration {
+        let mut subscribers = self.subscribers.lock();
+        let mut rest = Duration::ZERO;
+        let mut left_bytes = ROUND_MAX_BYTES;
+        while left_bytes > 0
+            && let Some(filter) = due.pop_front()
+        {
+            let Some(group) = subscribers.group(&filter) else {
+                continue;
+            };
+            let bytes = group.deliver(&filter, &self.log, left_bytes);
+            left_bytes = left_bytes.saturating_sub(bytes);
+            let count = u32::try_from(group.count()).unwrap_or(u32::MAX);
+            let kib = u32::try_from(bytes / 1024).unwrap_or(u32::MAX);
+            rest = rest
+                .saturating_add(REST_PER_WATCHER.saturating_mul(count))
+                .saturating_add(REST_PER_KIB.saturating_mul(kib));
+            if group.has_pending() {
+                due.push_back(filter);
+            }
+        }
+        rest
+    }
+}
+
+/// Dispatches whatever is published, until the feed is gone.
+pub async fn dispatch(shared: Weak<Shared>, mut news: watch::Receiver<Revision>) {
+    let mut due = VecDeque::new();
+    let mut rested = Instant::now();
+    loop {
+        let published = tokio::select! {
+            changed = news.changed() => match changed {
+                Ok(()) => true,
+                Err(_) => return,
+            },
+            () = sleep_until(rested), if !due.is_empty() => false,
+        };
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        if published {
+            shared.route_new(&mut due);
+        }
+        let now = Instant::now();
+        if now >= rested {
+            rested = now + shared.deliver(&mut due).min(REST_MAX);
+        }
+    }
+}

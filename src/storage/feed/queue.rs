@@ -1,0 +1,91 @@
+//! What one subscriber has still to see.
+
+use std::task::Waker;
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::ranges::{Number, Ranges};
+use crate::model::Cursor;
+
+/// What one subscriber has still to see. It holds no event: a subscriber that does not come for its
+/// events costs the same whatever they are.
+#[derive(Debug)]
+pub struct Queue(Mutex<Waiting>);
+
+/// What a [`Queue`] is made of.
+#[derive(Debug)]
+pub struct Waiting {
+    /// What is still to be seen.
+    pub ranges: Ranges,
+    /// Numbers before this one are in `ranges`, or of no concern any more.
+    next: Number,
+    /// What the subscriber has seen, or does not subscribe to.
+    pub after: Cursor,
+    /// Whether nothing is added any more.
+    pub ended: bool,
+    waker: Option<Waker>,
+}
+
+impl Waiting {
+    /// Wakes the subscriber by this when there is something new.
+    pub fn register_waker(&mut self, waker: &Waker) {
+        self.waker = Some(waker.clone());
+    }
+
+    /// What has not been seen has been dropped, so there is nothing to go on with.
+    pub fn cut_off(&mut self) {
+        self.ranges.clear();
+        self.ended = true;
+    }
+}
+
+impl Queue {
+    /// Of one who has seen everything up to `after`, and is to see `ranges`. Whatever it is given
+    /// before the number `next` it has seen.
+    pub fn new(after: Cursor, ranges: Ranges, next: Number, ended: bool) -> Self {
+        Self(Mutex::new(Waiting {
+            ranges,
+            next,
+            after,
+            ended,
+            waker: None,
+        }))
+    }
+
+    /// What is waiting.
+    pub fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.0.lock()
+    }
+
+    /// Adds what was delivered, and wakes the subscriber.
+    pub fn push(&self, ranges: &Ranges) {
+        let mut waiting = self.0.lock();
+        if waiting.ended {
+            return;
+        }
+        for range in ranges.iter() {
+            // Who came later than the others of the group has seen some of what they are given.
+            let start = range.start.max(waiting.next);
+            waiting.ranges.push(start..range.end);
+            waiting.next = waiting.next.max(range.end);
+        }
+        if !waiting.ranges.is_empty() {
+            wake(waiting);
+        }
+    }
+
+    /// Ends the subscription after what is waiting.
+    pub fn end(&self) {
+        let mut waiting = self.0.lock();
+        waiting.ended = true;
+        wake(waiting);
+    }
+}
+
+fn wake(mut waiting: MutexGuard<'_, Waiting>) {
+    let waker = waiting.waker.take();
+    drop(waiting);
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
