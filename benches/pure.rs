@@ -196,7 +196,7 @@ fn tag(c: &mut Criterion) {
     });
     let position = Position {
         revision: 42,
-        history: "0123456789abcdef".into(),
+        epoch: "0123456789abcdef".into(),
     };
     c.bench_function("tag/text of a list's", |b| {
         b.iter(|| EntityTag::of_list(black_box(&position)));

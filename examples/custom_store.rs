@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use ifmatch::model::{Bookmark, ChangeSet, Filter, Record};
+use ifmatch::model::{ChangeSet, Filter, Record, ResumeToken};
 use ifmatch::storage::CommitError;
 use ifmatch::storage::lease::Lease;
-use ifmatch::storage::{Committed, Snapshot, Status, Watching, conformance};
+use ifmatch::storage::{Committed, Snapshot, Status, Subscription, conformance};
 use ifmatch::{Entry, Key, MemoryStore, Store, StoreError};
 use tokio::time::Instant;
 
@@ -53,8 +53,8 @@ impl<S: Store> Store for Counted<S> {
     async fn watch(
         &self,
         filter: Filter,
-        since: Option<&Bookmark>,
-    ) -> Result<Watching, StoreError> {
+        since: Option<&ResumeToken>,
+    ) -> Result<Subscription, StoreError> {
         self.inner.watch(filter, since).await
     }
 

@@ -10,7 +10,7 @@ use crate::model::{EntityTag, Expected, Record, Timestamp};
 pub struct ListedTag {
     /// It came with `W/`.
     pub weak: bool,
-    /// What stands between the quotes.
+    /// What is between the quotes.
     pub opaque: String,
 }
 

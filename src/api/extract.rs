@@ -19,7 +19,7 @@ use super::conditional;
 use super::deadline::Deadline;
 use super::error::ApiError;
 use super::state::{KEY_PATH, Shared};
-use crate::model::{Bookmark, BookmarkError, Filter, Key, LIST_MAX_LIMIT, Range, Value};
+use crate::model::{Filter, Key, LIST_MAX_LIMIT, Range, ResumeToken, ResumeTokenError, Value};
 use crate::patch::{Patch, PatchError};
 use crate::precondition::Preconditions;
 use crate::service::{Admission, InFlight};
@@ -154,7 +154,7 @@ pub struct Watched {
     /// What it is told of.
     pub filter: Filter,
     /// What it has seen.
-    pub since: Option<Bookmark>,
+    pub since: Option<ResumeToken>,
 }
 
 #[derive(Deserialize)]
@@ -194,7 +194,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Watched {
                     id.to_str()
                         .ok()
                         .and_then(|id| read_since(id).ok())
-                        .unwrap_or_else(Bookmark::unknown),
+                        .unwrap_or_else(ResumeToken::unknown),
                 ),
                 None => since,
             },
@@ -204,7 +204,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Watched {
 
 /// A point that an event showed as its id, or a list as its `ETag`: also weakened by a proxy, or without its
 /// quotes.
-fn read_since(text: &str) -> Result<Bookmark, BookmarkError> {
+fn read_since(text: &str) -> Result<ResumeToken, ResumeTokenError> {
     let tag = text.strip_prefix("W/").unwrap_or(text);
     let opaque = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"'));
     opaque.unwrap_or(tag).parse()

@@ -10,7 +10,7 @@ use super::error::{self, ApiError};
 use super::extract::{
     Conditions, KeyInPath, NoQuery, PatchInBody, RangeInQuery, ValueInBody, Watched,
 };
-use super::prefer::{Shown, Wait};
+use super::prefer::{ReturnPreference, Wait};
 use super::state::Shared;
 use super::transaction::TransactionInBody;
 use super::{listing, reply, watch};
@@ -35,7 +35,7 @@ pub async fn put(
     State(shared): State<Shared>,
     KeyInPath(key): KeyInPath,
     Conditions(conditions): Conditions,
-    shown: Shown,
+    shown: ReturnPreference,
     Deadline(deadline): Deadline,
     uri: Uri,
     ValueInBody(value, _admission): ValueInBody,
@@ -49,7 +49,7 @@ pub async fn patch(
     State(shared): State<Shared>,
     KeyInPath(key): KeyInPath,
     Conditions(conditions): Conditions,
-    shown: Shown,
+    shown: ReturnPreference,
     Deadline(deadline): Deadline,
     PatchInBody(patch, _admission): PatchInBody,
 ) -> Result<Response, ApiError> {
@@ -62,7 +62,7 @@ pub async fn delete(
     State(shared): State<Shared>,
     KeyInPath(key): KeyInPath,
     Conditions(conditions): Conditions,
-    shown: Shown,
+    shown: ReturnPreference,
     Deadline(deadline): Deadline,
 ) -> Result<Response, ApiError> {
     let deleted = shared.service.delete(key, &conditions, deadline);
@@ -73,7 +73,7 @@ pub async fn delete(
 pub async fn transact(
     _: NoQuery,
     State(shared): State<Shared>,
-    shown: Shown,
+    shown: ReturnPreference,
     Deadline(deadline): Deadline,
     TransactionInBody(transaction, _admission): TransactionInBody,
 ) -> Result<Response, ApiError> {

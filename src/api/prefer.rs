@@ -21,7 +21,7 @@ const WAIT_MAX_SECONDS: u64 = 60;
 
 /// What the answer to a write should show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shown {
+pub enum ReturnPreference {
     /// What was written.
     Representation,
     /// Its headers alone (RFC 7240 §4.2).
@@ -37,7 +37,7 @@ pub fn minimal() -> Response {
     response
 }
 
-impl<S: Sync> FromRequestParts<S> for Shown {
+impl<S: Sync> FromRequestParts<S> for ReturnPreference {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {

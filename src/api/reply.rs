@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::pieces::{BUILT_MAX_BYTES, LongText, text_bytes};
-use super::prefer::{self, Shown};
+use super::prefer::{self, ReturnPreference};
 use super::state::KEY_PATH;
 use crate::model::{EntityTag, Entry, Key, Position, Record, Revision};
 use crate::service::{Reading, Service, Transacted};
@@ -23,7 +23,13 @@ const ENTRY_HEADERS: usize = 8;
 pub async fn reading(service: &Service, reading: Reading<Entry, Entry>) -> Response {
     match reading {
         Reading::Found(entry) => {
-            answer(service, StatusCode::OK, &entry, Shown::Representation).await
+            answer(
+                service,
+                StatusCode::OK,
+                &entry,
+                ReturnPreference::Representation,
+            )
+            .await
         }
         Reading::NotModified(entry) => {
             let mut response = StatusCode::NOT_MODIFIED.into_response();
@@ -35,7 +41,12 @@ pub async fn reading(service: &Service, reading: Reading<Entry, Entry>) -> Respo
 }
 
 /// 201 with `Location` if the entry is new, else 200. `uri` is what was asked for.
-pub async fn written(service: &Service, uri: &Uri, entry: &Entry, shown: Shown) -> Response {
+pub async fn written(
+    service: &Service,
+    uri: &Uri,
+    entry: &Entry,
+    shown: ReturnPreference,
+) -> Response {
     if entry.record.version > 1 {
         return answer(service, StatusCode::OK, entry, shown).await;
     }
@@ -48,15 +59,19 @@ pub async fn written(service: &Service, uri: &Uri, entry: &Entry, shown: Shown) 
 }
 
 /// 200 with the entry that was patched or deleted.
-pub async fn entry(service: &Service, entry: &Entry, shown: Shown) -> Response {
+pub async fn entry(service: &Service, entry: &Entry, shown: ReturnPreference) -> Response {
     answer(service, StatusCode::OK, entry, shown).await
 }
 
 /// 200 with what each operation came to.
-pub async fn transaction(service: &Service, transaction: Transacted, shown: Shown) -> Response {
+pub async fn transaction(
+    service: &Service,
+    transaction: Transacted,
+    shown: ReturnPreference,
+) -> Response {
     let mut response = match shown {
-        Shown::Minimal => prefer::minimal(),
-        Shown::Representation => results(service, transaction).await,
+        ReturnPreference::Minimal => prefer::minimal(),
+        ReturnPreference::Representation => results(service, transaction).await,
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, NO_STORE);
@@ -106,19 +121,24 @@ struct TransactionBody {
 }
 
 /// With the entry if it is to be shown, and with its headers in any case.
-async fn answer(service: &Service, status: StatusCode, entry: &Entry, shown: Shown) -> Response {
+async fn answer(
+    service: &Service,
+    status: StatusCode,
+    entry: &Entry,
+    shown: ReturnPreference,
+) -> Response {
     let etag = entry.record.etag();
     let bytes = text_bytes(entry);
     let mut response = match shown {
-        Shown::Minimal => prefer::minimal(),
-        Shown::Representation if bytes > BUILT_MAX_BYTES => {
+        ReturnPreference::Minimal => prefer::minimal(),
+        ReturnPreference::Representation if bytes > BUILT_MAX_BYTES => {
             let mut text = LongText::default();
             text.push_entry(entry.clone(), &etag);
             let mut response = text.into_response(service).await;
             *response.status_mut() = status;
             response
         }
-        Shown::Representation => {
+        ReturnPreference::Representation => {
             let mut body = Vec::with_capacity(bytes);
             entry.write_json(&etag, &mut body);
             let mut headers = HeaderMap::with_capacity(ENTRY_HEADERS);

@@ -20,9 +20,9 @@ use futures_util::{StreamExt as _, stream};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::pieces::{PIECE_BYTES, append_part};
-use crate::model::{Bookmark, Event, EventKind};
+use crate::model::{Event, EventKind, ResumeToken};
 use crate::storage::StoreError;
-use crate::storage::{Changes, SharedEvent, Start, Watching};
+use crate::storage::{ChangeStream, SharedEvent, Start, Subscription};
 
 /// How often a watcher hears something even if nothing happens.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -36,14 +36,17 @@ const UNBUFFERED: (HeaderName, HeaderValue) = (
     HeaderValue::from_static("no"),
 );
 
-/// 200 with everything that `watching` tells, until it ends or `drained` is ready.
-pub fn stream(watching: Watching, drained: impl Future<Output = ()> + Send + 'static) -> Response {
-    let first = beginning(&watching);
+/// 200 with everything that `subscription` tells, until it ends or `drained` is ready.
+pub fn stream(
+    subscription: Subscription,
+    drained: impl Future<Output = ()> + Send + 'static,
+) -> Response {
+    let first = beginning(&subscription);
     let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let told = Told {
-        history: watching.position.history,
-        changes: watching.changes,
+        epoch: subscription.position.epoch,
+        changes: subscription.changes,
         long: None,
         heartbeat,
         drained: Box::pin(drained),
@@ -68,8 +71,8 @@ pub fn stream(watching: Watching, drained: impl Future<Output = ()> + Send + 'st
 
 /// What a watcher is told. While a client does not read, it holds no event and no text.
 struct Told<D> {
-    history: Arc<str>,
-    changes: Box<dyn Changes>,
+    epoch: Arc<str>,
+    changes: Box<dyn ChangeStream>,
     /// A long event that was sent in part.
     long: Option<LongEvent>,
     heartbeat: Interval,
@@ -107,14 +110,14 @@ impl<D: Future<Output = ()>> Told<D> {
             if event.is_long() {
                 return self.next_piece(&event, 0);
             }
-            let history = Arc::clone(&self.history);
-            event.rendering(|event| event_text(event, history))
+            let epoch = Arc::clone(&self.epoch);
+            event.rendering(|event| event_text(event, epoch))
         }))
     }
 
     fn next_piece(&mut self, event: &Arc<SharedEvent>, sent: usize) -> Bytes {
         let (mut head, mut tail) = (Vec::new(), Vec::new());
-        write_head(event, Arc::clone(&self.history), &mut head);
+        write_head(event, Arc::clone(&self.epoch), &mut head);
         write_tail(event, &mut tail);
         let value = event.entry.record.value.as_json().as_bytes();
         let segments = [&head[..], value, &tail];
@@ -130,9 +133,9 @@ impl<D: Future<Output = ()>> Told<D> {
 
 /// The reset and the point after it are one block: a client that got only the second would resume
 /// there, and never list.
-fn beginning(watching: &Watching) -> String {
-    let position = &watching.position;
-    let reset = match watching.start {
+fn beginning(subscription: &Subscription) -> String {
+    let position = &subscription.position;
+    let reset = match subscription.start {
         Start::Now | Start::Resumed => String::new(),
         Start::Reset => {
             let revision = position.cursor.revision();
@@ -142,9 +145,9 @@ fn beginning(watching: &Watching) -> String {
     format!("retry: {RETRY_MILLIS}\nid: {position}\n{reset}\n")
 }
 
-fn event_text(event: &SharedEvent, history: Arc<str>) -> Vec<u8> {
+fn event_text(event: &SharedEvent, epoch: Arc<str>) -> Vec<u8> {
     let mut text = Vec::with_capacity(event.rendering_bytes());
-    write_head(event, history, &mut text);
+    write_head(event, epoch, &mut text);
     text.extend_from_slice(event.entry.record.value.as_json().as_bytes());
     write_tail(event, &mut text);
     text
@@ -152,13 +155,13 @@ fn event_text(event: &SharedEvent, history: Arc<str>) -> Vec<u8> {
 
 /// What comes before the value. An entry is one line: line breaks in JSON strings are escaped, and
 /// others were taken out.
-fn write_head(event: &Event, history: Arc<str>, text: &mut Vec<u8>) {
+fn write_head(event: &Event, epoch: Arc<str>, text: &mut Vec<u8>) {
     let name = match event.kind {
         EventKind::Put => "put",
         EventKind::Delete => "delete",
     };
     let cursor = event.cursor;
-    let id = Bookmark { cursor, history };
+    let id = ResumeToken { cursor, epoch };
     text.extend_from_slice(format!("id: {id}\nevent: {name}\ndata: ").as_bytes());
     event.entry.write_json_head(text);
 }

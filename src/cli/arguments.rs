@@ -10,7 +10,7 @@ use reqwest::Url;
 use reqwest::header::HeaderValue;
 
 use crate::config::Config;
-use crate::model::{Bookmark, BookmarkError, Key};
+use crate::model::{Key, ResumeToken, ResumeTokenError};
 
 /// Where a service is unless something else is said.
 const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
@@ -243,7 +243,7 @@ fn has_weak_tag(text: &str) -> bool {
 }
 
 /// Where a watch begins: an event's id, or the tag of a list, also as a proxy has weakened it.
-fn since(text: &str) -> Result<Bookmark, BookmarkError> {
+fn since(text: &str) -> Result<ResumeToken, ResumeTokenError> {
     text.trim_start_matches("W/").trim_matches('"').parse()
 }
 
@@ -343,7 +343,7 @@ pub struct Watch {
     pub key: Option<Key>,
     /// Start after this event: its `id`, or the `ETag` header of a list
     #[arg(long, value_name = "ID", value_parser = since)]
-    pub since: Option<Bookmark>,
+    pub since: Option<ResumeToken>,
 }
 
 /// Edit an entry.

@@ -100,7 +100,7 @@ fn end_of_scalar(text: &str, start: usize) -> usize {
 
 struct Writer {
     text: String,
-    /// Where the names stand in the text, of all objects that are open.
+    /// Where the names are in the text, of all objects that are open.
     members: Vec<Range<usize>>,
     open: Vec<Open>,
 }
@@ -179,7 +179,7 @@ impl Writer {
         let start = members[0].start;
         let mut object = String::with_capacity(self.text.len() - start);
         for (_, last) in left {
-            // A comma stands between a member and the next.
+            // A comma is between a member and the next.
             let end = members.get(last + 1).map(|next| next.start - 1);
             if !object.is_empty() {
                 object.push(',');

@@ -55,7 +55,7 @@ pub fn parse_distinct_within(text: &[u8], max_depth_levels: usize) -> Result<Tre
     read(text, max_depth_levels, Repeated::Refused)
 }
 
-/// The same for a text in which values stand some levels below the top.
+/// The same for a text in which values are some levels below the top.
 ///
 /// # Errors
 /// As [`parse`], but with another limit for nesting.

@@ -11,20 +11,20 @@ use super::value::Value;
 
 /// The most operations that a transaction may have.
 pub const TRANSACTION_MAX_OPERATIONS: usize = 128;
-/// What stands in memory for a change besides its key and value, roughly, in bytes.
+/// How much memory a change takes besides its key and value, roughly, in bytes.
 const CHANGE_REST_BYTES: usize = 256;
 
 /// What a commit requires of a key before it may change it. Any engine can compare each of these
 /// in one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
-    /// Whatever is there, also nothing.
+    /// Nothing: any record, or none.
     Any,
-    /// Some record.
+    /// A record, whichever it is.
     Present,
     /// No record.
     Absent,
-    /// The record that this commit wrote.
+    /// The record that the commit of this revision wrote.
     At(Revision),
 }
 
@@ -48,7 +48,7 @@ pub enum Operation {
     Put(Value),
     /// Removes the record. There must be one.
     Delete,
-    /// Leaves it as it is.
+    /// Changes nothing; the condition is all.
     Check,
 }
 
@@ -57,7 +57,7 @@ pub enum Operation {
 pub struct Change {
     /// Which key.
     pub key: Key,
-    /// What must hold of it at the moment of the commit.
+    /// What is required of it at the moment of the commit.
     pub expected: Expected,
     /// What is done to it.
     pub operation: Operation,
@@ -77,7 +77,7 @@ impl ChangeSet {
     /// The changes of a commit in this order.
     ///
     /// # Errors
-    /// [`RepeatedKey`] with the first key that is there twice.
+    /// [`RepeatedKey`] with the first key that is repeated.
     pub fn new(changes: Vec<Change>) -> Result<Self, RepeatedKey> {
         let mut keys = HashSet::with_capacity(changes.len());
         match changes.iter().find(|change| !keys.insert(&change.key)) {
@@ -127,7 +127,7 @@ mod tests {
     use crate::model::Timestamp;
 
     #[test]
-    fn a_key_that_is_there_twice_is_refused_by_name() {
+    fn a_repeated_key_is_refused_by_name() {
         let change = |key: &str| Change {
             key: key.parse().unwrap(),
             expected: Expected::Any,

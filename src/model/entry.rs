@@ -60,7 +60,7 @@ impl Record {
         EntityTag::of_record(self.version, self.digest)
     }
 
-    /// The same state as watchers are told of its end.
+    /// The same state as the event of its deletion has it.
     #[must_use]
     pub fn deleted_at(&self, revision: Revision) -> Self {
         Self {

@@ -18,10 +18,10 @@ impl EntityTag {
         Self(["\"", &version.to_string(), "-", digits, "\""].concat())
     }
 
-    /// The tag of a list at a revision, in one engine's run of revisions.
+    /// The tag of a list at a revision, in one epoch.
     #[must_use]
     pub fn of_list(position: &Position) -> Self {
-        Self(format!("\"{}-{}\"", position.revision, position.history))
+        Self(format!("\"{}-{}\"", position.revision, position.epoch))
     }
 
     /// As the `ETag` header shows it, quotes included.
@@ -30,7 +30,7 @@ impl EntityTag {
         &self.0
     }
 
-    /// What stands between the quotes.
+    /// What is between the quotes.
     #[must_use]
     pub fn opaque(&self) -> &str {
         &self.0[1..self.0.len() - 1]

@@ -1,4 +1,4 @@
-//! What is done to keys, and which of it somebody wants to know.
+//! What is done to keys, and which events a watcher subscribes to.
 
 use super::entry::Entry;
 use super::key::Key;
@@ -24,17 +24,17 @@ pub struct Event {
     pub entry: Entry,
 }
 
-/// Which events a watcher is told of.
+/// Which events a watcher subscribes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Filter {
     /// Those of one key.
     Key(Key),
-    /// Those of every key that begins so.
+    /// Those of every key with this prefix.
     Prefix(String),
 }
 
 impl Filter {
-    /// Whether a key's events are among them.
+    /// Whether it matches the events of a key.
     #[must_use]
     pub fn matches(&self, key: &Key) -> bool {
         match self {

@@ -29,7 +29,7 @@ pub use self::etag::EntityTag;
 pub use self::event::{Event, EventKind, Filter};
 pub use self::key::{KEY_MAX_BYTES, Key, KeyError};
 pub use self::position::{
-    Bookmark, BookmarkError, Cursor, LAST_NUMBER, Position, Revision, Version,
+    Cursor, LAST_NUMBER, Position, ResumeToken, ResumeTokenError, Revision, Version,
 };
 pub use self::range::{LIST_MAX_LIMIT, Page, Range};
 pub use self::timestamp::Timestamp;

@@ -13,22 +13,22 @@ pub const LAST_NUMBER: u64 = (1 << 53) - 1;
 /// How often a key was written since it was created: 1 at creation. For people.
 pub type Version = u64;
 
-/// The number of a commit in the store's history: +1 per commit, never reused.
+/// The number of a commit of a store: +1 per commit, never reused.
 pub type Revision = u64;
-/// A point in a store's history.
+/// A state of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
     /// The newest commit.
     pub revision: Revision,
-    /// A token of the engine's own for this run of revisions, so that the same number of another
-    /// run is not mistaken for it: 16 hexadecimal digits.
-    pub history: Arc<str>,
+    /// The engine's token for this run of revisions, so that the same number of another run is not
+    /// mistaken for it: 16 hexadecimal digits.
+    pub epoch: Arc<str>,
 }
 /// A point in a run of revisions: after a whole commit, or after the first changes of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cursor {
     revision: Revision,
-    /// How many changes of the commit lie before it, if not all.
+    /// How many changes of the commit are before it, if not all.
     changes: u32,
 }
 
@@ -64,70 +64,74 @@ impl Cursor {
     }
 }
 
-/// Where a watcher can go on: a cursor and the run of revisions that it is in. Written
-/// `<revision>-<history>` after a whole commit, so that the entity tag of a list without its quotes
-/// is one, and `<revision>.<changes>-<history>` within a commit.
+/// Where a watcher can resume: a cursor and its epoch, the run of revisions that it is in. Written
+/// `<revision>-<epoch>` after a whole commit, so that the entity tag of a list without its quotes
+/// is one, and `<revision>.<changes>-<epoch>` within a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bookmark {
+pub struct ResumeToken {
     /// How far.
     pub cursor: Cursor,
-    /// In which run of revisions.
-    pub history: Arc<str>,
+    /// In which run of revisions it is.
+    pub epoch: Arc<str>,
 }
 
-impl Bookmark {
+impl ResumeToken {
     /// One that is in no run of revisions.
     #[must_use]
     pub fn unknown() -> Self {
         Self {
             cursor: Cursor::after(0),
-            history: Arc::default(),
+            epoch: Arc::default(),
         }
     }
 }
 
-/// Why a text is no [`Bookmark`].
+/// Why a text is not a [`ResumeToken`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("it is neither an event's id nor the ETag of a list")]
-pub struct BookmarkError;
+pub struct ResumeTokenError;
 
-impl From<&Position> for Bookmark {
+impl From<&Position> for ResumeToken {
     fn from(position: &Position) -> Self {
         Self {
             cursor: Cursor::after(position.revision),
-            history: Arc::clone(&position.history),
+            epoch: Arc::clone(&position.epoch),
         }
     }
 }
 
-impl fmt::Display for Bookmark {
+impl fmt::Display for ResumeToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Cursor { revision, changes } = self.cursor;
         match changes {
-            Cursor::ALL => write!(f, "{revision}-{}", self.history),
-            _ => write!(f, "{revision}.{changes}-{}", self.history),
+            Cursor::ALL => write!(f, "{revision}-{}", self.epoch),
+            _ => write!(f, "{revision}.{changes}-{}", self.epoch),
         }
     }
 }
 
-impl FromStr for Bookmark {
-    type Err = BookmarkError;
+impl FromStr for ResumeToken {
+    type Err = ResumeTokenError;
 
-    fn from_str(text: &str) -> Result<Self, BookmarkError> {
+    fn from_str(text: &str) -> Result<Self, ResumeTokenError> {
         let number = |digits: &str| {
             let signed = !digits.bytes().all(|byte| byte.is_ascii_digit());
-            digits.parse().ok().filter(|_| !signed).ok_or(BookmarkError)
+            digits
+                .parse()
+                .ok()
+                .filter(|_| !signed)
+                .ok_or(ResumeTokenError)
         };
-        let (point, history) = text.split_once('-').ok_or(BookmarkError)?;
+        let (point, epoch) = text.split_once('-').ok_or(ResumeTokenError)?;
         let cursor = match point.split_once('.') {
             None => Cursor::after(number(point)?),
             Some((revision, changes)) => Cursor {
                 revision: number(revision)?,
-                changes: number(changes)?.try_into().map_err(|_| BookmarkError)?,
+                changes: number(changes)?.try_into().map_err(|_| ResumeTokenError)?,
             },
         };
-        let history = history.into();
-        Ok(Self { cursor, history })
+        let epoch = epoch.into();
+        Ok(Self { cursor, epoch })
     }
 }
 
@@ -136,10 +140,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bookmark_is_read_as_it_is_written() {
-        let bookmark = |cursor| Bookmark {
+    fn a_resume_token_is_read_as_it_is_written() {
+        let token = |cursor| ResumeToken {
             cursor,
-            history: "0af".into(),
+            epoch: "0af".into(),
         };
         for (text, cursor) in [
             ("0-0af", Cursor::after(0)),
@@ -148,13 +152,13 @@ mod tests {
             ("42.1-0af", Cursor::after_change(42, 0, 2)),
             ("42-0af", Cursor::after_change(42, 1, 2)),
         ] {
-            assert_eq!(bookmark(cursor).to_string(), text);
-            assert_eq!(text.parse(), Ok(bookmark(cursor)));
+            assert_eq!(token(cursor).to_string(), text);
+            assert_eq!(text.parse(), Ok(token(cursor)));
         }
         for text in [
             "", "42", "-", "x-0af", "+1-0af", "1.-0af", ".1-0af", "1.x-0af", "1.2.3-a",
         ] {
-            assert_eq!(text.parse::<Bookmark>(), Err(BookmarkError), "{text}");
+            assert_eq!(text.parse::<ResumeToken>(), Err(ResumeTokenError), "{text}");
         }
     }
 

@@ -8,7 +8,7 @@ pub const LIST_MAX_LIMIT: usize = 10_000;
 /// Which entries a list asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Range {
-    /// Only keys that begin so.
+    /// Only keys with this prefix.
     pub prefix: String,
     /// Only keys that come after this one.
     pub after: Option<String>,
@@ -21,6 +21,6 @@ pub struct Range {
 pub struct Page {
     /// Ascending by the bytes of the key.
     pub entries: Vec<Entry>,
-    /// Whether the range goes on after the last entry.
+    /// Whether the range has more entries after the last one.
     pub more: bool,
 }

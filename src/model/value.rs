@@ -22,7 +22,7 @@ impl Value {
         json::compact(text).map(Self::from_compact)
     }
 
-    /// The value that a tree stands for.
+    /// The value of a tree.
     ///
     /// # Panics
     /// Never: writing JSON fails only for maps whose keys are not strings, and a tree has none.
@@ -42,7 +42,7 @@ impl Value {
         Self(RawValue::from_string(text).expect("it is JSON"))
     }
 
-    /// The tree that the text stands for.
+    /// The value as a tree.
     ///
     /// # Panics
     /// Never: the text was made from a tree.

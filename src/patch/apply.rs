@@ -49,8 +49,8 @@ impl From<&str> for Refusal {
 impl Patch {
     /// The value that comes of `value`, all operations applied, both as compact JSON text. Members
     /// that the patch does not touch keep their order, new ones come last. Neither the result nor
-    /// what stands in between is ever deeper than [`MAX_DEPTH_LEVELS`]; the result is not longer
-    /// than `max_bytes`, and what stands in between is longer at most by the text of the patch and
+    /// what is in between is ever deeper than [`MAX_DEPTH_LEVELS`]; the result is not longer
+    /// than `max_bytes`, and what is in between is longer at most by the text of the patch and
     /// by `max_bytes` of copies.
     ///
     /// All of it costs at most some 100 ms of one core if both texts have 1 MiB, less if they are
@@ -190,7 +190,7 @@ fn replace<'a>(
     Ok(())
 }
 
-/// What stood there, if anything; the whole document cannot be removed.
+/// The node that was there, if any; the whole document cannot be removed.
 fn remove<'a>(
     root: &mut Node<'a>,
     path: &'a Pointer,
@@ -275,7 +275,7 @@ fn reach(path: &Pointer, node: &mut Node, work: &mut Work) -> Result<usize, Refu
     Ok(levels + node.height())
 }
 
-/// What stands at a path. What stands above it takes note that it will reach so many levels below
+/// The node at a path. Every node above it takes note that it will reach so many levels below
 /// the top, which is 0 for what only looks or removes.
 fn at<'n, 'a>(
     root: &'n mut Node<'a>,
@@ -295,7 +295,7 @@ fn at<'n, 'a>(
     Ok(Some(node))
 }
 
-/// The same for what stands above a path, if anything, with the last step to take there. `None` for
+/// The same for the node above a path, if there is one, with the last step to take there. `None` for
 /// the path of the whole document.
 type ParentAndLast<'n, 'a> = Option<(Option<&'n mut Node<'a>>, Token<'a>)>;
 

@@ -20,13 +20,13 @@ pub struct Members<'a, T> {
 /// A member of an object.
 #[derive(Debug, Clone)]
 pub struct Member<'a, T> {
-    /// As it stands between quotes in compact JSON.
+    /// What is between the quotes in compact JSON.
     pub name: Cow<'a, str>,
     /// Its value.
     pub value: T,
 }
 
-/// Where each name stands. The names come from anybody, so the hashes are not to be foreseen.
+/// Where each name is. The names come from anybody, so the hashes are not to be foreseen.
 #[derive(Debug, Clone)]
 struct Index {
     positions: HashTable<usize>,

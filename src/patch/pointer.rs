@@ -47,7 +47,7 @@ impl Pointer {
 }
 
 impl<'a> Token<'a> {
-    /// The name of the member that is meant, as it stands between quotes in compact JSON.
+    /// The name of the member that is meant, as it is between the quotes in compact JSON.
     pub fn name(self) -> Cow<'a, str> {
         let is_special = |byte: u8| byte < b' ' || matches!(byte, b'~' | b'"' | b'\\');
         if !self.0.bytes().any(is_special) {

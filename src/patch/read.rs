@@ -117,7 +117,7 @@ pub fn read<'a>(text: &'a str, how: Reading, work: &mut Work) -> Result<Node<'a>
 struct Reader<'a> {
     text: &'a str,
     open: Vec<Open>,
-    /// What stands in all of them, so that what is complete takes no more memory than it needs.
+    /// What is in all of them, so that what is complete takes no more memory than it needs.
     nodes: Vec<Node<'a>>,
     /// The names in all open objects.
     names: Vec<Cow<'a, str>>,
@@ -129,7 +129,7 @@ struct Open {
     start: usize,
     nodes: usize,
     names: usize,
-    /// Whether no array or object stands in it.
+    /// Whether no array or object is in it.
     is_flat: bool,
 }
 
@@ -155,10 +155,10 @@ impl<'a> Reader<'a> {
         });
     }
 
-    /// A string as compact JSON has it, from where it stands in the text if it is that already.
+    /// A string as compact JSON has it, borrowed from the text if it is that already.
     fn string(&self, token: std::ops::Range<usize>, string: &Cow<'a, str>) -> Cow<'a, str> {
         let token = &self.text[token];
-        // A comma and white space may stand before it.
+        // A comma and white space may precede it.
         let quoted = &token[token.find('"').unwrap_or(0)..];
         if let Cow::Borrowed(_) = string {
             // Without an escape, and nothing in it needs one.

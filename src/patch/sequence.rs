@@ -4,7 +4,7 @@ use std::slice;
 
 /// How many items a part of a divided list has at most.
 const MOST_ITEMS: usize = 64;
-/// How many parts stand below one part at most.
+/// How many parts are below one part at most.
 const MOST_PARTS: usize = 32;
 
 /// It is one piece of memory until something is inserted or removed before the end of a long list;

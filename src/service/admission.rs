@@ -1,11 +1,11 @@
-//! How many bytes of requests may be under way at once, in the whole process.
+//! How many bytes of requests may be in progress at once, in the whole process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::error::Error;
 
-/// How many bytes of requests may be under way at once unless a flag says otherwise.
+/// How many bytes of requests may be in progress at once unless a flag says otherwise.
 pub const DEFAULT_MAX_IN_FLIGHT_BYTES: usize = 64 * 1024 * 1024;
 
 /// The bytes that requests may take together: what has come in of their bodies, and what patches

@@ -23,16 +23,16 @@ pub enum Error {
         /// Why it does not hold.
         reason: Mismatch,
     },
-    /// Some operations of a transaction do not hold; nothing of it was done.
+    /// The preconditions of some operations of a transaction do not hold; nothing of it was done.
     #[error("{} operations do not hold", .0.len())]
     TransactionFailed(Vec<FailedOperation>),
     /// A patch does not fit the value.
     #[error(transparent)]
     Patch(#[from] ApplyError),
-    /// The service takes no write that names no entity tag.
+    /// The service accepts only writes that name an entity tag.
     #[error("a write must name an entity tag")]
     PreconditionRequired,
-    /// The value is longer than the service takes.
+    /// The value is longer than the service accepts.
     #[error("the value is longer than {limit} bytes")]
     ValueTooLarge {
         /// The limit, in bytes of JSON text.
@@ -41,7 +41,7 @@ pub enum Error {
     /// Two changes of one commit have the same key.
     #[error("the key {:?} is there twice", .0.as_str())]
     RepeatedKey(Key),
-    /// So much is under way already that this was not begun. Nothing was done.
+    /// So much is in progress that this was not begun. Nothing was done.
     #[error("too much is under way")]
     Overloaded,
     /// The store failed.
@@ -63,7 +63,7 @@ impl Error {
     }
 }
 
-/// An operation of a transaction that does not hold.
+/// An operation of a transaction whose preconditions do not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedOperation {
     /// Which, counted from 0.

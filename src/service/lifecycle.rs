@@ -8,7 +8,7 @@ use crate::storage::{Status, StoreError};
 /// How the service is.
 #[derive(Debug)]
 pub struct Health {
-    /// Whether it can read and commit, and goes on doing so.
+    /// Whether it can read and commit, and is not draining.
     pub ready: bool,
     /// How long it has been up.
     pub uptime: Duration,
@@ -27,7 +27,7 @@ impl Service {
         }
     }
 
-    /// From now on the service calls itself not ready and holds nobody; it goes on working.
+    /// From now on the service reports that it is not ready and lets nobody wait; it still works.
     pub fn start_draining(&self) {
         self.draining.send_replace(true);
     }
@@ -45,7 +45,7 @@ impl Service {
         *self.draining.borrow()
     }
 
-    /// Finishes the writes that are under way and takes no more.
+    /// Finishes the writes in progress and accepts no more.
     ///
     /// # Errors
     /// [`StoreError`] if the store could not be left as it should be.

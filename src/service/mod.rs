@@ -46,14 +46,14 @@ pub struct Service {
     draining: Sender<bool>,
 }
 
-/// How a [`Service`] works.
+/// The settings of a [`Service`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
-    /// Which writes are taken.
+    /// Which writes are accepted.
     pub policy: Policy,
     /// The largest value taken, in bytes of its JSON text.
     pub max_value_bytes: usize,
-    /// How many bytes of requests may be under way at once; one request always has room.
+    /// How many bytes of requests may be in progress at once; one request always has room.
     pub max_in_flight_bytes: usize,
 }
 
@@ -67,7 +67,7 @@ impl Default for Settings {
     }
 }
 
-/// Which writes are taken.
+/// Which writes are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
     /// Every write.
@@ -98,7 +98,7 @@ impl Service {
         &self.workers
     }
 
-    /// What the requests under way may take together.
+    /// What the requests in progress may take together.
     #[must_use]
     pub fn in_flight(&self) -> &InFlight {
         &self.in_flight

@@ -10,9 +10,9 @@ use crate::storage::lease::Lease;
 /// What a conditional read comes to.
 #[derive(Debug)]
 pub enum Reading<T, U> {
-    /// It is this.
+    /// The current state.
     Found(T),
-    /// The reader has it already; its validators are those of this.
+    /// The reader has it already; this has its validators.
     NotModified(U),
 }
 

@@ -22,7 +22,7 @@ pub struct TransactionOperation {
     pub key: Key,
     /// What is done to it.
     pub operation: Operation,
-    /// What must hold of it.
+    /// What is required of it.
     pub conditions: Preconditions,
 }
 

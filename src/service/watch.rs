@@ -1,4 +1,4 @@
-//! Being told of changes: as a stream, or by an answer that is held until there is something newer.
+//! Changes: as a stream, or as an answer that waits until there is something newer.
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -8,23 +8,27 @@ use futures_util::StreamExt as _;
 use super::Service;
 use super::error::Error;
 use super::read::Reading;
-use crate::model::{Bookmark, Entry, Filter, Key, Position, Range};
+use crate::model::{Entry, Filter, Key, Position, Range, ResumeToken};
 use crate::precondition::{Preconditions, Tags};
-use crate::storage::{Changes, SharedEvent, Snapshot, Start, StoreError, Watching};
+use crate::storage::{ChangeStream, SharedEvent, Snapshot, Start, StoreError, Subscription};
 
 impl Service {
-    /// The changes that `filter` lets through, after `since` or from now on.
+    /// Subscribes to events that match `filter`, after `since` or from now on.
     ///
     /// # Errors
     /// [`Error::Store`]; so while the service drains.
-    pub async fn watch(&self, filter: Filter, since: Option<&Bookmark>) -> Result<Watching, Error> {
+    pub async fn watch(
+        &self,
+        filter: Filter,
+        since: Option<&ResumeToken>,
+    ) -> Result<Subscription, Error> {
         if self.is_draining() {
             return Err(StoreError::Closed.into());
         }
         Ok(self.store.watch(filter, since).await?)
     }
 
-    /// [`read`](Self::read), held as long as the reader has the entry already: until it changes, until
+    /// [`read`](Self::read), delayed as long as the reader has the entry already: until it changes, until
     /// `wait` is ready at the latest, and not while the service drains. `wait` is polled only if the answer
     /// is held.
     ///
@@ -44,12 +48,12 @@ impl Service {
             return Ok(first);
         }
         let mut end = pin!(wait);
-        let mut watching = self.watch(Filter::Key(key.clone()), None).await?;
+        let mut subscription = self.watch(Filter::Key(key.clone()), None).await?;
         loop {
             let reading = self.read(key.clone(), conditions).await?;
             if !matches!(reading, Reading::NotModified(_))
                 || self
-                    .next(&mut *watching.changes, end.as_mut())
+                    .next(&mut *subscription.changes, end.as_mut())
                     .await
                     .is_none()
             {
@@ -60,7 +64,7 @@ impl Service {
 
     /// [`list`](Self::list), held as long as nothing in `range` has changed since the one list that
     /// the reader has: until `wait` is ready at the latest, and not while the service drains. Then the
-    /// reader's list still stands, whatever was committed elsewhere. `wait` is polled only if the answer is
+    /// reader's list is still current, whatever was committed elsewhere. `wait` is polled only if the answer is
     /// held.
     ///
     /// # Errors
@@ -73,7 +77,7 @@ impl Service {
     ) -> Result<Reading<Box<dyn Snapshot>, Position>, Error> {
         let first = self.list(conditions).await?;
         let since = match &first {
-            Reading::NotModified(position) => Some(Bookmark::from(position)),
+            Reading::NotModified(position) => Some(ResumeToken::from(position)),
             Reading::Found(_) => list_in(conditions),
         };
         let (Some(since), Some(wait)) = (since.filter(|_| !self.is_draining()), wait) else {
@@ -81,8 +85,8 @@ impl Service {
         };
         let mut end = pin!(wait);
         let filter = Filter::Prefix(range.prefix.clone());
-        let mut watching = self.watch(filter, Some(&since)).await?;
-        if watching.start == Start::Reset {
+        let mut subscription = self.watch(filter, Some(&since)).await?;
+        if subscription.start == Start::Reset {
             return self.list(conditions).await;
         }
         let before = |key: &Key| {
@@ -91,21 +95,21 @@ impl Service {
                 .as_deref()
                 .is_some_and(|after| key.as_str() <= after)
         };
-        while let Some(event) = self.next(&mut *watching.changes, end.as_mut()).await {
+        while let Some(event) = self.next(&mut *subscription.changes, end.as_mut()).await {
             if !before(&event.entry.key) {
                 return self.list(&Preconditions::default()).await;
             }
         }
         Ok(Reading::NotModified(Position {
             revision: since.cursor.revision(),
-            history: since.history,
+            epoch: since.epoch,
         }))
     }
 
     /// The next change, unless `end` comes first, or the end of the service or of the changes.
     async fn next(
         &self,
-        changes: &mut dyn Changes,
+        changes: &mut dyn ChangeStream,
         end: Pin<&mut impl Future<Output = ()>>,
     ) -> Option<Arc<SharedEvent>> {
         tokio::select! {
@@ -119,7 +123,7 @@ impl Service {
 }
 
 /// The list that a reader has, if its preconditions name one and nothing else.
-fn list_in(conditions: &Preconditions) -> Option<Bookmark> {
+fn list_in(conditions: &Preconditions) -> Option<ResumeToken> {
     match conditions {
         Preconditions {
             if_match: None,

@@ -13,7 +13,7 @@ pub enum StoreError {
     /// The commit could not be made durable. Memory and disk are as before.
     #[error("the commit was not applied")]
     NotApplied(#[source] io::Error),
-    /// The commit may or may not be there after a restart. Memory is as before.
+    /// The commit may or may not exist after a restart. Memory is as before.
     #[error("it is not known whether the commit was applied")]
     Unknown(#[source] io::Error),
     /// The deadline came before the commit was begun. It was withdrawn: nothing was done, and
@@ -23,7 +23,7 @@ pub enum StoreError {
     /// The deadline came while the commit was being made durable. It may be applied, now or later.
     #[error("the deadline came while the commit was being made durable")]
     OutcomeUnknown,
-    /// The store is shutting down and takes no more commits.
+    /// The store is shutting down and accepts no more commits.
     #[error("the store is closed")]
     Closed,
     /// A reader was so slow that what it reads has been dropped.
@@ -34,7 +34,7 @@ pub enum StoreError {
 impl StoreError {
     /// The same failure for another commit that shared it.
     #[must_use]
-    pub fn again(&self) -> Self {
+    pub fn duplicate(&self) -> Self {
         let same = |error: &io::Error| io::Error::new(error.kind(), error.to_string());
         match self {
             Self::NotApplied(error) => Self::NotApplied(same(error)),
@@ -63,6 +63,6 @@ pub enum CommitError {
 pub struct Conflict {
     /// Which change of the commit, counted from 0.
     pub index: usize,
-    /// What stands instead.
+    /// The current record, if there is one.
     pub current: Option<Arc<Record>>,
 }

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use crate::model::{Entry, Record};
 use crate::storage::StoreError;
 
-/// How much all readers of one store together hold of what the store itself holds no more, in bytes.
+/// How much all readers of one store together hold of what the store itself has dropped, in bytes.
 /// It is enough for one answer of the largest size, 128 values of 1 MiB, and a quarter more.
 pub const HELD_MAX_BYTES: u64 = 160 * 1024 * 1024;
 /// What a record takes besides its key and value, in bytes, at the most.
@@ -89,7 +89,7 @@ impl<T> Lease<T> {
     /// What `read` makes of what is held. It should be quick: who revokes waits for it.
     ///
     /// # Errors
-    /// [`StoreError::Revoked`] if it is held no more.
+    /// [`StoreError::Revoked`] if it was revoked.
     pub fn read<U>(&self, read: impl FnOnce(&T) -> U) -> Result<U, StoreError> {
         let held = self.slot.lock();
         held.as_ref().map(read).ok_or(StoreError::Revoked)
@@ -132,7 +132,7 @@ impl Leases {
         self.lend(tree, 0)
     }
 
-    /// Lends the entries of an answer. The store holds some of them no more, as `is_current` says.
+    /// Lends the entries of an answer. Those that are not current, as `is_current` says, only the answer holds.
     pub fn lend_entries(
         &self,
         entries: Vec<Entry>,

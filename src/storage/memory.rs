@@ -12,8 +12,8 @@ use super::feed::{DEFAULT_WATCH_BUFFER_BYTES, Feed};
 use super::lease::{Lease, Leases};
 use super::staged::Staged;
 use super::table::Table;
-use super::{Committed, Snapshot, Status, Store, Watching};
-use crate::model::{Bookmark, ChangeSet, Entry, Filter, Key, Record};
+use super::{Committed, Snapshot, Status, Store, Subscription};
+use crate::model::{ChangeSet, Entry, Filter, Key, Record, ResumeToken};
 use crate::storage::{CommitError, StoreError};
 use crate::token::random_token;
 
@@ -21,7 +21,7 @@ use crate::token::random_token;
 #[derive(Debug)]
 pub struct MemoryStore {
     table: RwLock<Table>,
-    history: Arc<str>,
+    epoch: Arc<str>,
     feed: Feed,
     closed: AtomicBool,
 }
@@ -36,11 +36,11 @@ impl MemoryStore {
     /// An empty store that keeps so much of its changes for watchers.
     #[must_use]
     pub fn with_watch_buffer(bytes: usize) -> Self {
-        let history = random_token();
+        let epoch = random_token();
         Self {
             table: RwLock::default(),
-            feed: Feed::new(Arc::clone(&history), 0, bytes),
-            history,
+            feed: Feed::new(Arc::clone(&epoch), 0, bytes),
+            epoch,
             closed: AtomicBool::new(false),
         }
     }
@@ -67,7 +67,7 @@ impl Store for MemoryStore {
     }
 
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
-        Ok(Box::new(self.table.read().lend(&self.history)))
+        Ok(Box::new(self.table.read().lend(&self.epoch)))
     }
 
     async fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {
@@ -97,8 +97,8 @@ impl Store for MemoryStore {
     async fn watch(
         &self,
         filter: Filter,
-        since: Option<&Bookmark>,
-    ) -> Result<Watching, StoreError> {
+        since: Option<&ResumeToken>,
+    ) -> Result<Subscription, StoreError> {
         Ok(self.feed.watch(filter, since))
     }
 
@@ -107,7 +107,7 @@ impl Store for MemoryStore {
         Status {
             engine: "memory",
             keys: table.count(),
-            position: table.position(&self.history),
+            position: table.position(&self.epoch),
             writable: !self.closed.load(Ordering::Acquire),
         }
     }

@@ -23,10 +23,10 @@ pub use self::error::{CommitError, Conflict, StoreError};
 use self::lease::Lease;
 pub use self::shared_event::SharedEvent;
 use crate::model::{
-    Bookmark, ChangeSet, Entry, Filter, Key, Page, Position, Range, Record, Revision,
+    ChangeSet, Entry, Filter, Key, Page, Position, Range, Record, ResumeToken, Revision,
 };
 
-/// How long after its deadline a commit is waited for that has been begun.
+/// How long after its deadline the store waits for a commit that was begun.
 pub const OUTCOME_WAIT: Duration = Duration::from_secs(2);
 
 /// The smallest set of verbs that an engine must have. Every engine passes the suite in
@@ -67,19 +67,22 @@ pub trait Store: Send + Sync {
     async fn commit(&self, changes: ChangeSet, deadline: Instant)
     -> Result<Committed, CommitError>;
 
-    /// Tells of every change that is committed from now on or, if it is still known, after `since`:
-    /// each once, in the order of the commits, and not before [`get`](Self::get) shows it. The
+    /// Subscribes to every change that matches `filter` and is committed from now on or, if it is still
+    /// known, after `since`: each once, in the order of the commits, and not before [`get`](Self::get) shows it. The
     /// position of a snapshot is a valid `since`, so that nothing is lost between the two.
     ///
     /// # Errors
     /// [`StoreError`] if the engine cannot say.
-    async fn watch(&self, filter: Filter, since: Option<&Bookmark>)
-    -> Result<Watching, StoreError>;
+    async fn watch(
+        &self,
+        filter: Filter,
+        since: Option<&ResumeToken>,
+    ) -> Result<Subscription, StoreError>;
 
     /// How the engine is.
     async fn status(&self) -> Status;
 
-    /// Finishes the commits that are under way and takes no more.
+    /// Finishes the commits in progress and accepts no more.
     ///
     /// # Errors
     /// [`StoreError`] if the store could not be left as it should be; nothing that was acknowledged
@@ -87,7 +90,7 @@ pub trait Store: Send + Sync {
     async fn close(&self) -> Result<(), StoreError>;
 }
 
-/// A store as it stood at one moment.
+/// A store as it was at one moment.
 #[async_trait]
 pub trait Snapshot: Send + Sync {
     /// When that was.
@@ -100,14 +103,14 @@ pub trait Snapshot: Send + Sync {
     async fn page(&self, range: &Range) -> Result<Page, StoreError>;
 }
 
-/// What a watcher gets.
-pub struct Watching {
+/// What a watcher has subscribed to.
+pub struct Subscription {
     /// Whether it begins where it was asked to.
     pub start: Start,
     /// Where it begins.
-    pub position: Bookmark,
+    pub position: ResumeToken,
     /// What comes after that.
-    pub changes: Box<dyn Changes>,
+    pub changes: Box<dyn ChangeStream>,
 }
 
 /// Where a watcher begins.
@@ -121,12 +124,11 @@ pub enum Start {
     Reset,
 }
 
-/// The changes that a watcher is told of. They end when the store is closed, and when the watcher
+/// The changes that match a subscription. They end when the store is closed, and when the watcher
 /// has fallen so far behind that what it has not seen yet has been dropped.
-pub trait Changes: Stream<Item = Arc<SharedEvent>> + Send + Unpin {
-    /// How far it has come: past every change that it was told of, and past those that do not
-    /// concern it.
-    fn position(&self) -> Bookmark;
+pub trait ChangeStream: Stream<Item = Arc<SharedEvent>> + Send + Unpin {
+    /// How far it has come: past every change that it has returned, and past those that do not match.
+    fn position(&self) -> ResumeToken;
 }
 
 /// A commit that is durable.

@@ -81,14 +81,14 @@ impl Table {
         newer.map(|(key, record)| (key, &**record))
     }
 
-    /// The table as it is now, for a reader, in the engine's run of revisions that `history` names.
+    /// The table as it is now, for a reader, in the engine's run of revisions that `epoch` names.
     /// Takes no time that grows with the table.
     #[must_use]
-    pub fn lend(&self, history: &Arc<str>) -> LentSnapshot {
+    pub fn lend(&self, epoch: &Arc<str>) -> LentSnapshot {
         let ordered = self
             .leases
             .lend_tree(self.ordered.clone(), self.ordered.len());
-        LentSnapshot::new(ordered, self.position(history))
+        LentSnapshot::new(ordered, self.position(epoch))
     }
 
     /// Keeps the entries of an answer for its reader.
@@ -101,18 +101,18 @@ impl Table {
     }
 
     /// The table as it is now, for the engine itself: nobody takes it away. In the engine's run of
-    /// revisions that `history` names. Takes no time that grows with the table.
+    /// revisions that `epoch` names. Takes no time that grows with the table.
     #[must_use]
-    pub fn snapshot(&self, history: &Arc<str>) -> TableSnapshot {
-        TableSnapshot::new(self.ordered.clone(), self.position(history))
+    pub fn snapshot(&self, epoch: &Arc<str>) -> TableSnapshot {
+        TableSnapshot::new(self.ordered.clone(), self.position(epoch))
     }
 
-    /// Its current position, in the engine's run of revisions that `history` names.
+    /// Its current position, in the engine's run of revisions that `epoch` names.
     #[must_use]
-    pub fn position(&self, history: &Arc<str>) -> Position {
+    pub fn position(&self, epoch: &Arc<str>) -> Position {
         Position {
             revision: self.revision,
-            history: Arc::clone(history),
+            epoch: Arc::clone(epoch),
         }
     }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::http::Method;
-use ifmatch::model::{Bookmark, ChangeSet, Entry, Filter, Key, Record};
+use ifmatch::model::{ChangeSet, Entry, Filter, Key, Record, ResumeToken};
 use ifmatch::service::Policy;
 use ifmatch::storage::lease::Lease;
 use ifmatch::storage::memory::MemoryStore;
 use ifmatch::storage::{CommitError, StoreError};
-use ifmatch::storage::{Committed, Snapshot, Status, Store, Watching};
+use ifmatch::storage::{Committed, Snapshot, Status, Store, Subscription};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -197,8 +197,8 @@ impl Store for Gated {
     async fn watch(
         &self,
         filter: Filter,
-        since: Option<&Bookmark>,
-    ) -> Result<Watching, StoreError> {
+        since: Option<&ResumeToken>,
+    ) -> Result<Subscription, StoreError> {
         self.store.watch(filter, since).await
     }
 

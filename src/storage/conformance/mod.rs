@@ -5,7 +5,7 @@
 // A test panics where a promise is broken.
 #![allow(clippy::missing_panics_doc)]
 
-mod watching;
+mod watch;
 
 use std::slice;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tokio::time::Instant;
     clippy::wildcard_imports,
     reason = "all of its questions are named below"
 )]
-use self::watching::*;
+use self::watch::*;
 use super::lease::HELD_MAX_BYTES;
 use super::{Committed, Store};
 use crate::model::{

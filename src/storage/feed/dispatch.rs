@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::event_log::EventLog;
 use super::subscribers::Subscribers;
-use crate::model::{Bookmark, Cursor, Event, Filter, Revision};
+use crate::model::{Cursor, Event, Filter, ResumeToken, Revision};
 
 /// How long the feed rests for each watcher that it has woken. Waking one and writing to its
 /// connection takes about a tenth of this.
@@ -24,10 +24,11 @@ const ROUND_MAX_BYTES: usize = 32 * 1024 * 1024;
 /// How long it rests at the most, lest a burst leave those who come after it without news.
 pub const REST_MAX: Duration = Duration::from_millis(500);
 
-/// What the feed, its task and its watchers share. The locks are taken in this order where several are: subscribers, a queue, the log.
+/// What the feed, its task and its watchers share. The locks are taken in this order where several
+/// are: subscribers, a queue, the log.
 #[derive(Debug)]
 pub struct Shared {
-    history: Arc<str>,
+    epoch: Arc<str>,
     pub subscribers: Mutex<Subscribers>,
     pub log: Mutex<EventLog>,
     /// The newest commit, for the task that dispatches.
@@ -36,9 +37,9 @@ pub struct Shared {
 
 impl Shared {
     /// What is shared by a feed of a store at `revision`.
-    pub fn new(history: Arc<str>, revision: Revision, limit_bytes: usize) -> Self {
+    pub fn new(epoch: Arc<str>, revision: Revision, limit_bytes: usize) -> Self {
         Self {
-            history,
+            epoch,
             subscribers: Mutex::default(),
             log: Mutex::new(EventLog::new(Cursor::after(revision), limit_bytes)),
             news: watch::channel(revision).0,
@@ -51,15 +52,15 @@ impl Shared {
         self.news.send_replace(revision);
     }
 
-    /// Whether `since` is of this run of revisions.
-    pub fn is_of(&self, since: &Bookmark) -> bool {
-        since.history == self.history
+    /// Whether `since` is of this feed's epoch.
+    pub fn is_of(&self, since: &ResumeToken) -> bool {
+        since.epoch == self.epoch
     }
 
     /// The point to resume from after `cursor`.
-    pub fn bookmark(&self, cursor: Cursor) -> Bookmark {
-        let history = Arc::clone(&self.history);
-        Bookmark { cursor, history }
+    pub fn resume_token(&self, cursor: Cursor) -> ResumeToken {
+        let epoch = Arc::clone(&self.epoch);
+        ResumeToken { cursor, epoch }
     }
 
     /// Routes the new events to their subscribers, and adds those who had nothing waiting to `due`.

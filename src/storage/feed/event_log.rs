@@ -41,7 +41,7 @@ pub struct Dispatched {
     pub next: Number,
 }
 
-/// What looking for the next event came to.
+/// The result of looking for the next event.
 #[derive(Debug)]
 pub enum Found {
     /// This is it.
@@ -50,7 +50,7 @@ pub enum Found {
     Nothing,
     /// None so far, up to this point; there is more to look at.
     NotYet(Cursor),
-    /// It may be among those that are kept no more.
+    /// It may be among those that were dropped.
     Forgotten,
 }
 

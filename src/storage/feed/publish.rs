@@ -7,8 +7,8 @@ use super::dispatch::{Shared, dispatch};
 use super::queue::Queue;
 use super::ranges::Ranges;
 use super::watcher::Watcher;
-use crate::model::{Bookmark, Event, Filter, Revision};
-use crate::storage::{Start, Watching};
+use crate::model::{Event, Filter, ResumeToken, Revision};
+use crate::storage::{Start, Subscription};
 
 /// How much of the recent changes is kept unless a flag says otherwise, in bytes.
 pub const DEFAULT_WATCH_BUFFER_BYTES: usize = 32 * 1024 * 1024;
@@ -19,8 +19,8 @@ pub struct Feed(Arc<Shared>);
 impl Feed {
     /// A feed of a store at `revision`. It keeps about `limit_bytes` of changes.
     #[must_use]
-    pub fn new(history: Arc<str>, revision: Revision, limit_bytes: usize) -> Self {
-        Self(Arc::new(Shared::new(history, revision, limit_bytes)))
+    pub fn new(epoch: Arc<str>, revision: Revision, limit_bytes: usize) -> Self {
+        Self(Arc::new(Shared::new(epoch, revision, limit_bytes)))
     }
 
     /// Adds what the commits up to `revision` have done. To be called in their order, while nobody
@@ -32,7 +32,7 @@ impl Feed {
     /// Subscribes to the events that match `filter`, after `since` or from now on. To be called within the
     /// runtime.
     #[must_use]
-    pub fn watch(&self, filter: Filter, since: Option<&Bookmark>) -> Watching {
+    pub fn watch(&self, filter: Filter, since: Option<&ResumeToken>) -> Subscription {
         let mut subscribers = self.0.subscribers.lock();
         let mut log = self.0.log.lock();
         let (start, after) = match since {
@@ -55,9 +55,9 @@ impl Feed {
         let queue = Arc::new(Queue::new(after, missed, next, subscribers.closed));
         subscribers.add(&filter, Arc::clone(&queue));
         let watcher = Watcher::new(Arc::clone(&self.0), filter, queue);
-        Watching {
+        Subscription {
             start,
-            position: self.0.bookmark(after),
+            position: self.0.resume_token(after),
             changes: Box::new(watcher),
         }
     }
@@ -88,7 +88,7 @@ mod tests {
     const LARGE_BYTES: usize = 64 * 1024;
 
     fn feed(limit_bytes: usize) -> Feed {
-        Feed::new("history".into(), 0, limit_bytes)
+        Feed::new("epoch".into(), 0, limit_bytes)
     }
 
     /// Publishes a commit, and returns its record without keeping it.
@@ -145,8 +145,8 @@ mod tests {
         let kept = records.iter().filter(|record| record.strong_count() > 0);
         assert!(kept.count() as u64 <= 2 * KEPT);
         // Each is told that it missed something, unless it has not.
-        for (number, watching) in watchers.iter_mut().enumerate() {
-            let told = watching.changes.next().await.is_some();
+        for (number, subscription) in watchers.iter_mut().enumerate() {
+            let told = subscription.changes.next().await.is_some();
             let kept = records.get(number);
             assert_eq!(
                 told,
@@ -174,12 +174,12 @@ mod tests {
             }
         }
         // In the middle of what is being dispatched comes one more.
-        let since = Bookmark {
+        let since = ResumeToken {
             cursor: Cursor::after(ROUNDS / 2),
-            history: "history".into(),
+            epoch: "epoch".into(),
         };
         let mut resumed = feed.watch(Filter::Key("1".parse().unwrap()), Some(&since));
-        for (watching, expected) in [
+        for (subscription, expected) in [
             (&mut all, (1..=ROUNDS).collect::<Vec<_>>()),
             (&mut stalled, expected.clone()),
             (
@@ -189,20 +189,20 @@ mod tests {
         ] {
             let mut told = Vec::new();
             for _ in 0..expected.len() {
-                let event = watching.changes.next().await.unwrap();
+                let event = subscription.changes.next().await.unwrap();
                 told.push(event.cursor.revision());
             }
             assert_eq!(told, expected);
             settle().await;
-            assert!(watching.changes.next().now_or_never().is_none());
+            assert!(subscription.changes.next().now_or_never().is_none());
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_point_to_resume_from_never_goes_back() {
         let feed = feed(usize::MAX);
-        let mut watching = feed.watch(prefix("a"), None);
-        let mut last = watching.changes.position().cursor;
+        let mut subscription = feed.watch(prefix("a"), None);
+        let mut last = subscription.changes.position().cursor;
         let mut revision = 0;
         let mut published = |key: &str| {
             revision += 1;
@@ -213,12 +213,12 @@ mod tests {
             // Routed, but delivered to nobody before the rest is over.
             for _ in 0..=round % 5 {
                 tokio::task::yield_now().await;
-                let position = watching.changes.position().cursor;
+                let position = subscription.changes.position().cursor;
                 assert!(position >= last, "{position:?} after {last:?}");
                 last = position;
             }
             if round % 3 == 0 {
-                let event = watching.changes.next().now_or_never().flatten();
+                let event = subscription.changes.next().now_or_never().flatten();
                 if let Some(event) = event {
                     assert!(event.cursor > last, "{:?} after {last:?}", event.cursor);
                     last = event.cursor;

@@ -9,8 +9,8 @@ use futures_util::Stream;
 use super::dispatch::Shared;
 use super::event_log::Found;
 use super::queue::Queue;
-use crate::model::{Bookmark, Filter};
-use crate::storage::Changes;
+use crate::model::{Filter, ResumeToken};
+use crate::storage::ChangeStream;
 use crate::storage::shared_event::SharedEvent;
 
 /// A subscription as the stream that its holder polls.
@@ -64,8 +64,8 @@ impl Stream for Watcher {
     }
 }
 
-impl Changes for Watcher {
-    fn position(&self) -> Bookmark {
+impl ChangeStream for Watcher {
+    fn position(&self) -> ResumeToken {
         let mut subscribers = self.shared.subscribers.lock();
         let has_pending = subscribers
             .group(&self.filter)
@@ -79,7 +79,7 @@ impl Changes for Watcher {
             // routed by then, but not seen.
             waiting.after = waiting.after.max(dispatched.cursor);
         }
-        self.shared.bookmark(waiting.after)
+        self.shared.resume_token(waiting.after)
     }
 }
 

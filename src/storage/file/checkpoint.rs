@@ -46,7 +46,7 @@ pub struct Plan {
 pub struct Checkpoint {
     /// The size of the data file.
     pub bytes: u64,
-    /// The journal that leads on from it.
+    /// The journal that begins after it.
     pub journal: NamedTempFile,
     /// How far it has the frames of the old one, in bytes from the start of that.
     pub copied_to: u64,

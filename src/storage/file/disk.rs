@@ -5,7 +5,7 @@
 //! | no journal | replaces `data.json` | `data.json`, before or after |
 //! | none, but one is wanted | makes a journal without a commit, then a `data.json` that names it | as above; a journal that is not named counts for nothing |
 //! | journal | appends a frame and syncs it | `data.json` and the frames that are newer |
-//! | distrusted journal | replaces `data.json` by one that names no journal, then removes the journal | as above; frames that are not newer count for nothing |
+//! | poisoned journal | replaces `data.json` by one that names no journal, then removes the journal | as above; frames that are not newer count for nothing |
 //!
 //! So whoever has a `data.json` alone can tell whether it is all.
 
@@ -43,7 +43,7 @@ enum Journal {
     Open(OpenJournal),
     /// What the file holds after the frames that were acknowledged is not known, or the data file
     /// may not name it.
-    Distrusted,
+    Poisoned,
 }
 
 impl Disk {
@@ -60,11 +60,11 @@ impl Disk {
         }
     }
 
-    /// Goes on with a journal that the data file names, unless it is no longer wanted.
+    /// Resumes a journal that the data file names, unless it is no longer wanted.
     ///
     /// # Errors
     /// What the system says; all is as it was.
-    pub fn go_on_with(
+    pub fn resume(
         &mut self,
         written: Written,
         id: JournalId,
@@ -82,7 +82,7 @@ impl Disk {
     /// # Errors
     /// What the system says; all is as it was.
     pub fn take_up_journal(&mut self, table: &TableSnapshot) -> Result<(), StoreError> {
-        self.journal = Journal::Distrusted;
+        self.journal = Journal::Poisoned;
         self.rewrite(table, &nothing_on(table))
     }
 
@@ -112,16 +112,16 @@ impl Disk {
                 let appended = journal.append(staged);
                 if let Err(error) = &appended {
                     tracing::warn!(%error, "the journal is not trusted any more");
-                    self.journal = Journal::Distrusted;
+                    self.journal = Journal::Poisoned;
                 }
                 appended
             }
             Journal::None if self.policy.begins_journal() => self.begin_journal(&table(), staged),
-            Journal::None | Journal::Distrusted => self.rewrite(&table(), staged),
+            Journal::None | Journal::Poisoned => self.rewrite(&table(), staged),
         };
         if let Err(StoreError::Unknown(_)) = done {
             // Only a new data file is known to be newer than whatever was left behind.
-            self.journal = Journal::Distrusted;
+            self.journal = Journal::Poisoned;
         }
         done
     }
@@ -143,7 +143,7 @@ impl Disk {
             Journal::None => standing == Standing::Missing,
             Journal::Open(_) => false,
             // One that was not trusted before is tried again after a while.
-            Journal::Distrusted => had_journal,
+            Journal::Poisoned => had_journal,
         };
         if !is_missed {
             return Ok(());
@@ -186,7 +186,7 @@ impl Disk {
                 warn_of(self.journal_file.path(), standing);
             }
             if (data, standing) != (Standing::AsLeft, Standing::AsLeft) {
-                self.journal = Journal::Distrusted;
+                self.journal = Journal::Poisoned;
             }
         }
         Ok(data)
@@ -206,7 +206,7 @@ impl Disk {
             Ok(()) => Journal::None,
             Err(error) => {
                 tracing::warn!(%error, "the journal cannot be removed");
-                Journal::Distrusted
+                Journal::Poisoned
             }
         };
         Ok(())
@@ -233,7 +233,7 @@ impl Disk {
             Err(ReplaceError::After(error)) => {
                 if let Journal::Open(_) = self.journal {
                     // What is in place does not name it.
-                    self.journal = Journal::Distrusted;
+                    self.journal = Journal::Poisoned;
                 }
                 Err(match write(&nothing_on(table), None) {
                     Ok(_) => StoreError::NotApplied(error),
@@ -245,7 +245,7 @@ impl Disk {
         }
     }
 
-    /// Makes a journal that leads on from what is staged, and then a data file that names it: the
+    /// Makes a journal that begins after what is staged, and then a data file that names it: the
     /// other way round a crash in between would leave one that misses its journal.
     fn begin_journal(&mut self, table: &TableSnapshot, staged: &Staged) -> Result<(), StoreError> {
         let id = JournalId::random();
@@ -341,7 +341,7 @@ impl Disk {
             let table = table();
             return self.rewrite(&table, &nothing_on(&table));
         }
-        match journal.succeed(checkpoint, &self.journal_file) {
+        match journal.switch_to(checkpoint, &self.journal_file) {
             Ok(journal) => {
                 self.policy.note_checkpoint(data_bytes, journal.bytes());
                 self.journal = Journal::Open(journal);
@@ -354,7 +354,7 @@ impl Disk {
             }
             Err(ReplaceError::After(error)) => {
                 // A power cut may bring the old one back, without what would be appended here.
-                self.journal = Journal::Distrusted;
+                self.journal = Journal::Poisoned;
                 Err(StoreError::NotApplied(error))
             }
         }

@@ -23,11 +23,11 @@ use crate::storage::table::Table;
 
 /// The format that is written, and the only one that is read.
 pub const FORMAT: u64 = 1;
-/// What stands between two entries.
+/// What is between two entries.
 pub const SEPARATOR: &[u8] = b",\n";
 /// What follows the line of the last entry.
 pub const END: &[u8] = b"}}\n";
-/// What stands before the id of a journal.
+/// What is before the id of a journal.
 const JOURNAL: &str = "\"journal\":\"";
 
 /// Why a text is not a `data.json`, and where.
@@ -57,7 +57,7 @@ pub struct FirstLine {
     pub journal: Option<JournalId>,
 }
 
-/// Writes a whole `data.json`, to which a journal leads on if there is one.
+/// Writes a whole `data.json`, with the id of the journal that begins after it, if there is one.
 ///
 /// # Errors
 /// Those of the writer.
@@ -87,7 +87,7 @@ fn start(revision: Revision, journal: Option<&JournalId>) -> Vec<u8> {
     format!("{{\"format\":{FORMAT},\"revision\":{revision},{journal}\"entries\":{{").into_bytes()
 }
 
-/// Writes `"key":{…}`, or `"key":null` for a record that is no more.
+/// Writes `"key":{…}`, or `"key":null` for a record that was deleted.
 ///
 /// # Errors
 /// Never: writing to memory does not fail.

@@ -83,13 +83,13 @@ pub fn open(path: &Path, journaling: Journaling) -> Result<(Disk, Table), OpenEr
     let policy = Policy::new(journaling, data_bytes, table.live_bytes());
     let mut disk = Disk::new(file, journal_file, lock, policy);
     if let Some((journal, replayed)) = journal {
-        go_on(&mut disk, journal, replayed, named, &table)
+        resume_or_end(&mut disk, journal, replayed, named, &table)
             .map_err(|error| failed(path, "written")(error))?;
     }
     Ok((disk, table))
 }
 
-/// What stands at the names of the files must be the store's alone, or nothing.
+/// The files must be the store's alone, or not exist.
 fn check_suitable(file: &ReplacedFile, journal_file: &ReplacedFile) -> Result<(), OpenError> {
     let lock = file.beside(LOCK_SUFFIX);
     for path in [file.path(), journal_file.path(), &lock] {
@@ -102,8 +102,8 @@ fn check_suitable(file: &ReplacedFile, journal_file: &ReplacedFile) -> Result<()
     Ok(())
 }
 
-/// Goes on with a journal that was replayed, or ends it.
-fn go_on(
+/// Resumes a journal that was replayed, or ends it.
+fn resume_or_end(
     disk: &mut Disk,
     journal: Written,
     replayed: Replayed,
@@ -113,7 +113,7 @@ fn go_on(
     let (last, revision) = (replayed.revision, table.revision());
     let snapshot = || table.snapshot(&Arc::default());
     let written = match (named, replayed.id) {
-        (Some(id), _) if last >= revision => disk.go_on_with(journal, id, &snapshot()),
+        (Some(id), _) if last >= revision => disk.resume(journal, id, &snapshot()),
         (None, Some(_)) => {
             tracing::warn!(
                 journal = last,

@@ -32,7 +32,7 @@ impl OpenJournal {
         }
     }
 
-    /// By which the data file knows it.
+    /// The id that the data file has for it.
     pub fn id(&self) -> &JournalId {
         &self.id
     }
@@ -94,7 +94,7 @@ impl OpenJournal {
     ///
     /// # Errors
     /// [`ReplaceError`], which says whether this one is still in place.
-    pub fn succeed(
+    pub fn switch_to(
         &self,
         mut checkpoint: Checkpoint,
         journal_file: &ReplacedFile,

@@ -64,7 +64,7 @@ impl Policy {
         }
     }
 
-    /// Whether a journal that is in use goes on after the next checkpoint.
+    /// Whether a journal in use is kept after the next checkpoint.
     pub fn keeps_journal(&self) -> bool {
         match self.journaling {
             Journaling::Never => false,

@@ -24,7 +24,7 @@ impl Default for Journaling {
     }
 }
 
-/// How a [`FileStore`] works.
+/// The settings of a [`FileStore`](super::FileStore).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
     /// When commits are appended to a journal.

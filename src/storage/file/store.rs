@@ -15,12 +15,12 @@ use super::commit::pending_commit;
 use super::open::{self, OpenError};
 use super::settings::Settings;
 use super::writer::{Request, Writer};
-use crate::model::{Bookmark, ChangeSet, Entry, Filter, Key, Record};
+use crate::model::{ChangeSet, Entry, Filter, Key, Record, ResumeToken};
 use crate::storage::feed::Feed;
 use crate::storage::lease::Lease;
 use crate::storage::table::Table;
 use crate::storage::{
-    CommitError, Committed, OUTCOME_WAIT, Snapshot, Status, Store, StoreError, Watching,
+    CommitError, Committed, OUTCOME_WAIT, Snapshot, Status, Store, StoreError, Subscription,
 };
 use crate::token::random_token;
 
@@ -31,7 +31,7 @@ const QUEUE_COMMITS: usize = 1024;
 pub struct FileStore {
     table: Arc<RwLock<Table>>,
     feed: Arc<Feed>,
-    history: Arc<str>,
+    epoch: Arc<str>,
     writable: Arc<AtomicBool>,
     requests: mpsc::Sender<Request>,
     /// What the writer's end came to.
@@ -56,9 +56,9 @@ impl FileStore {
         let opening = path.to_owned();
         let opened = spawn_blocking(move || open::open(&opening, settings.journaling)).await;
         let (disk, table) = opened.map_err(|ended| failed("opened")(io::Error::other(ended)))??;
-        let history = random_token();
+        let epoch = random_token();
         let feed = Feed::new(
-            Arc::clone(&history),
+            Arc::clone(&epoch),
             table.revision(),
             settings.watch_buffer_bytes,
         );
@@ -79,7 +79,7 @@ impl FileStore {
         Ok(Self {
             table,
             feed,
-            history,
+            epoch,
             writable,
             requests,
             writer_ended: Mutex::new(Some(writer_ended)),
@@ -94,7 +94,7 @@ impl Store for FileStore {
     }
 
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
-        Ok(Box::new(self.table.read().lend(&self.history)))
+        Ok(Box::new(self.table.read().lend(&self.epoch)))
     }
 
     async fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {
@@ -132,8 +132,8 @@ impl Store for FileStore {
     async fn watch(
         &self,
         filter: Filter,
-        since: Option<&Bookmark>,
-    ) -> Result<Watching, StoreError> {
+        since: Option<&ResumeToken>,
+    ) -> Result<Subscription, StoreError> {
         Ok(self.feed.watch(filter, since))
     }
 
@@ -142,7 +142,7 @@ impl Store for FileStore {
         Status {
             engine: "file",
             keys: table.count(),
-            position: table.position(&self.history),
+            position: table.position(&self.epoch),
             writable: self.writable.load(Ordering::Acquire) && !self.requests.is_closed(),
         }
     }

@@ -157,7 +157,7 @@ impl Writer {
                     self.feed.publish(Vec::new(), table.revision());
                 }
                 for (reply, _) in decided {
-                    let _ = reply.send(Err(error.again().into()));
+                    let _ = reply.send(Err(error.duplicate().into()));
                 }
             }
         }

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ifmatch::api::{AllowedHosts, serve};
-use ifmatch::model::{Bookmark, ChangeSet, Entry, Filter, Key, Record};
+use ifmatch::model::{ChangeSet, Entry, Filter, Key, Record, ResumeToken};
 use ifmatch::service::{Service, Settings};
 use ifmatch::storage::lease::Lease;
 use ifmatch::storage::memory::MemoryStore;
 use ifmatch::storage::{CommitError, StoreError};
-use ifmatch::storage::{Committed, Snapshot, Status, Store, Watching};
+use ifmatch::storage::{Committed, Snapshot, Status, Store, Subscription};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
@@ -239,8 +239,8 @@ impl Store for SlowStore {
     async fn watch(
         &self,
         _filter: Filter,
-        _since: Option<&Bookmark>,
-    ) -> Result<Watching, StoreError> {
+        _since: Option<&ResumeToken>,
+    ) -> Result<Subscription, StoreError> {
         sleep(READ_DELAY).await;
         Err(StoreError::Closed)
     }

@@ -7,8 +7,8 @@
 //! ␞000000000032 05b190de {"format":1,"revision":41,"id":"9c56cc51b374c3ba"}
 //! ␞0000000000c5 96f3b1d0 {"after":41,"revision":42,"changes":{"doc/a":{"value":…},"doc/b":null}}
 //! ```
-//! The first frame names the revision from which the journal leads on, and the id by which the data
-//! file knows it; journals that older versions left have none. Each further frame holds
+//! The first frame names the revision after which the journal begins, and the id that the data
+//! file has for it; journals that older versions left have none. Each further frame holds
 //! what one group of commits changed, and the revisions before and after it.
 
 //!

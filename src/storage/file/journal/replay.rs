@@ -1,4 +1,4 @@
-//! Applying a journal to the checkpoint that it leads on from.
+//! Applying a journal to the checkpoint after which it begins.
 
 use std::fmt;
 use std::io::{self, BufRead};
@@ -20,16 +20,16 @@ pub struct JournalError {
     offset: u64,
 }
 
-/// How replaying failed.
+/// Why replaying failed.
 #[derive(Debug)]
 pub enum ReplayError {
-    /// The journal is damaged or leads on from another state.
+    /// The journal is damaged or belongs to another state.
     Journal(JournalError),
     /// It cannot be read.
     Io(io::Error),
 }
 
-/// What replaying came to.
+/// The result of replaying.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Replayed {
     /// How much of the journal is whole, in bytes.
@@ -38,7 +38,7 @@ pub struct Replayed {
     pub torn_bytes: u64,
     /// The revision to which the journal leads.
     pub revision: Revision,
-    /// By which the data file knows it.
+    /// The id that the data file has for it.
     pub id: Option<JournalId>,
 }
 

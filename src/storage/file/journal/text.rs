@@ -12,7 +12,7 @@ use crate::storage::file::format::{
 use crate::storage::file::identity::JournalId;
 use crate::storage::staged::Staged;
 
-/// The frame that a journal begins with, if it leads on from this revision.
+/// The frame that a journal begins with, if it begins after this revision.
 #[must_use]
 pub fn first_frame(revision: Revision, id: &JournalId) -> Vec<u8> {
     let mut frame = begin_frame();

@@ -9,28 +9,28 @@ use tokio::task::JoinSet;
 
 use super::{committed, delete, everything, got, key, put};
 use crate::model::{
-    Bookmark, Cursor, Entry, Event, EventKind, Expected, Filter, Key, Range, Record, Revision,
+    Cursor, Entry, Event, EventKind, Expected, Filter, Key, Range, Record, ResumeToken, Revision,
 };
-use crate::storage::{SharedEvent, Start, Store, Watching};
+use crate::storage::{SharedEvent, Start, Store, Subscription};
 
 fn all() -> Filter {
     Filter::Prefix(String::new())
 }
 
-async fn watch(store: &dyn Store, filter: Filter, since: Option<&Bookmark>) -> Watching {
+async fn watch(store: &dyn Store, filter: Filter, since: Option<&ResumeToken>) -> Subscription {
     store.watch(filter, since).await.unwrap()
 }
 
 /// The next event, which must come.
-async fn next(watching: &mut Watching) -> Option<Arc<SharedEvent>> {
-    let next = tokio::time::timeout(Duration::from_secs(20), watching.changes.next());
+async fn next(subscription: &mut Subscription) -> Option<Arc<SharedEvent>> {
+    let next = tokio::time::timeout(Duration::from_secs(20), subscription.changes.next());
     next.await.expect("an event comes")
 }
 
-async fn take(watching: &mut Watching, count: usize) -> Vec<Arc<SharedEvent>> {
+async fn take(subscription: &mut Subscription, count: usize) -> Vec<Arc<SharedEvent>> {
     let mut events = Vec::new();
     while events.len() < count {
-        events.push(next(watching).await.expect("it does not end"));
+        events.push(next(subscription).await.expect("it does not end"));
     }
     events
 }
@@ -46,10 +46,10 @@ fn told(event: &Event) -> (EventKind, &str, &str, Revision) {
 }
 
 /// Where somebody stands who has seen `event`.
-fn after(event: &Event, watching: &Watching) -> Bookmark {
-    Bookmark {
+fn after(event: &Event, subscription: &Subscription) -> ResumeToken {
+    ResumeToken {
         cursor: event.cursor,
-        history: Arc::clone(&watching.position.history),
+        epoch: Arc::clone(&subscription.position.epoch),
     }
 }
 
@@ -69,10 +69,10 @@ const A_LITTLE: usize = 7;
 
 pub async fn watchers_are_told_of_every_change_in_order(store: Arc<dyn Store>) {
     use EventKind::{Delete, Put};
-    let mut watching = watch(&*store, all(), None).await;
-    assert_eq!(watching.start, Start::Now);
+    let mut subscription = watch(&*store, all(), None).await;
+    assert_eq!(subscription.start, Start::Now);
     write_a_little(&*store).await;
-    let events = take(&mut watching, A_LITTLE).await;
+    let events = take(&mut subscription, A_LITTLE).await;
     let mut order: Vec<_> = events.iter().map(|event| told(event)).collect();
     assert!(events.is_sorted_by(|one, next| one.cursor < next.cursor));
     // Within a commit there is no order to keep to.
@@ -102,11 +102,11 @@ pub async fn watchers_are_told_of_every_change_in_order(store: Arc<dyn Store>) {
 }
 
 pub async fn a_watcher_resumes_after_any_event(store: Arc<dyn Store>) {
-    let mut watching = watch(&*store, all(), None).await;
-    let start = watching.position.clone();
+    let mut subscription = watch(&*store, all(), None).await;
+    let start = subscription.position.clone();
     write_a_little(&*store).await;
-    let events = take(&mut watching, A_LITTLE).await;
-    let bookmarks = events.iter().map(|event| after(event, &watching));
+    let events = take(&mut subscription, A_LITTLE).await;
+    let bookmarks = events.iter().map(|event| after(event, &subscription));
     for (seen, since) in [start].into_iter().chain(bookmarks).enumerate() {
         let mut resumed = watch(&*store, all(), Some(&since)).await;
         assert_eq!((resumed.start, &resumed.position), (Start::Resumed, &since));
@@ -130,9 +130,9 @@ pub async fn a_watcher_is_told_only_of_what_it_asked_for(store: Arc<dyn Store>) 
         Filter::Key(key("d/ü")),
         Filter::Prefix("nothing".to_owned()),
     ];
-    let mut watching = Vec::new();
+    let mut subscription = Vec::new();
     for filter in &filters {
-        watching.push(watch(&*store, filter.clone(), None).await);
+        subscription.push(watch(&*store, filter.clone(), None).await);
     }
     let written = [
         "d/ü",
@@ -149,10 +149,10 @@ pub async fn a_watcher_is_told_only_of_what_it_asked_for(store: Arc<dyn Store>) 
         committed(&*store, vec![put(name, Expected::Any, "1")]).await;
     }
     committed(&*store, vec![delete("d/ü", Expected::Any)]).await;
-    for (filter, watching) in filters.iter().zip(&mut watching) {
+    for (filter, subscription) in filters.iter().zip(&mut subscription) {
         let expected = written.iter().chain(&["d/ü"]).copied();
         let expected: Vec<_> = expected.filter(|name| filter.matches(&key(name))).collect();
-        let events = take(watching, expected.len()).await;
+        let events = take(subscription, expected.len()).await;
         let keys: Vec<_> = events
             .iter()
             .map(|event| event.entry.key.as_str())
@@ -160,7 +160,7 @@ pub async fn a_watcher_is_told_only_of_what_it_asked_for(store: Arc<dyn Store>) 
         assert_eq!(keys, expected, "{filter:?}");
         // It has come as far as those who are told of everything.
         assert_eq!(
-            watching.changes.position().cursor.revision(),
+            subscription.changes.position().cursor.revision(),
             10,
             "{filter:?}"
         );
@@ -170,24 +170,24 @@ pub async fn a_watcher_is_told_only_of_what_it_asked_for(store: Arc<dyn Store>) 
 pub async fn a_point_that_is_not_known_resets(store: Arc<dyn Store>) {
     write_a_little(&*store).await;
     let position = store.snapshot().await.unwrap().position().clone();
-    let known = Bookmark::from(&position);
-    let watching = watch(&*store, all(), Some(&known)).await;
+    let known = ResumeToken::from(&position);
+    let subscription = watch(&*store, all(), Some(&known)).await;
     assert_eq!(
-        (watching.start, &watching.position),
+        (subscription.start, &subscription.position),
         (Start::Resumed, &known)
     );
     for unknown in [
-        format!("{}-{}", position.revision + 1, position.history),
+        format!("{}-{}", position.revision + 1, position.epoch),
         format!("{}-another", position.revision),
     ] {
-        let mut watching = watch(&*store, all(), Some(&unknown.parse().unwrap())).await;
-        let begins = Bookmark::from(store.snapshot().await.unwrap().position());
+        let mut subscription = watch(&*store, all(), Some(&unknown.parse().unwrap())).await;
+        let begins = ResumeToken::from(store.snapshot().await.unwrap().position());
         assert_eq!(
-            (watching.start, &watching.position),
+            (subscription.start, &subscription.position),
             (Start::Reset, &begins)
         );
         let written = committed(&*store, vec![put("a", Expected::Any, "9")]).await;
-        let event = next(&mut watching).await.unwrap();
+        let event = next(&mut subscription).await.unwrap();
         assert_eq!(event.entry.record.revision, written.revision);
     }
 }
@@ -227,7 +227,7 @@ pub async fn a_list_and_then_a_watch_lose_nothing(store: Arc<dyn Store>) {
 /// Lists, then watches up to the commit `last`, and compares with what is there then.
 async fn follow(store: &dyn Store, last: Revision) {
     let snapshot = store.snapshot().await.unwrap();
-    let since = Bookmark::from(snapshot.position());
+    let since = ResumeToken::from(snapshot.position());
     let page = snapshot.page(&Range::default()).await.unwrap();
     let mut known: BTreeMap<Key, Arc<Record>> = BTreeMap::new();
     known.extend(
@@ -235,11 +235,11 @@ async fn follow(store: &dyn Store, last: Revision) {
             .into_iter()
             .map(|entry| (entry.key, entry.record)),
     );
-    let mut watching = watch(store, all(), Some(&since)).await;
-    assert_eq!(watching.start, Start::Resumed);
+    let mut subscription = watch(store, all(), Some(&since)).await;
+    assert_eq!(subscription.start, Start::Resumed);
     let mut seen = since.cursor;
     while seen != Cursor::after(last) {
-        let event = next(&mut watching).await.expect("nobody is cut off");
+        let event = next(&mut subscription).await.expect("nobody is cut off");
         assert!(event.cursor > seen, "in order, and none twice");
         // No commit is passed over: each has at least one change.
         assert!(event.cursor.revision() <= seen.revision() + 1);
@@ -286,19 +286,19 @@ pub async fn who_falls_behind_is_cut_off_and_others_are_not(store: Arc<dyn Store
 }
 
 pub async fn closing_ends_watchers_when_they_have_seen_everything(store: Arc<dyn Store>) {
-    let mut watching = watch(&*store, all(), None).await;
+    let mut subscription = watch(&*store, all(), None).await;
     committed(&*store, vec![put("a", Expected::Any, "1")]).await;
-    let since = watching.position.clone();
-    let seen = next(&mut watching).await.unwrap();
+    let since = subscription.position.clone();
+    let seen = next(&mut subscription).await.unwrap();
     assert_eq!(seen.entry.key, key("a"));
     for value in ["2", "3"] {
         committed(&*store, vec![put("a", Expected::Any, value)]).await;
     }
     store.close().await.unwrap();
     for value in ["2", "3"] {
-        assert_eq!(told(&next(&mut watching).await.unwrap()).2, value);
+        assert_eq!(told(&next(&mut subscription).await.unwrap()).2, value);
     }
-    assert!(next(&mut watching).await.is_none());
+    assert!(next(&mut subscription).await.is_none());
     let mut late = watch(&*store, all(), Some(&since)).await;
     assert_eq!(take(&mut late, 3).await.len(), 3);
     assert!(next(&mut late).await.is_none());
@@ -332,7 +332,7 @@ pub async fn what_is_too_much_for_one_moment_is_told_in_order_all_the_same(store
         expected[1..]
     );
     assert_eq!(versions(&take(&mut anew, EVENTS).await), expected);
-    for watching in &mut watchers[1..] {
-        assert_eq!(versions(&take(watching, EVENTS).await), expected);
+    for subscription in &mut watchers[1..] {
+        assert_eq!(versions(&take(subscription, EVENTS).await), expected);
     }
 }
