@@ -1,5 +1,6 @@
 //! What the layers may know of one another, read from the sources.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -105,4 +106,106 @@ fn only_main_and_the_front_page_name_an_engine() {
         .filter(|stranger| !stranger.starts_with("main.rs") && !stranger.starts_with("lib.rs"))
         .collect();
     assert_eq!(found, Vec::<String>::new());
+}
+
+/// The paths of the `use` declarations of a file, without those of its tests, one for each name; and
+/// whether it passes the name on.
+fn declared_uses(text: &str) -> Vec<(bool, String)> {
+    let code = text.split("#[cfg(test)]").next().unwrap();
+    let declarations = code.split_inclusive(';').filter_map(|statement| {
+        let (start, passed_on) = match statement.find("\npub use ") {
+            Some(start) => (start + "\npub use ".len(), true),
+            None => (statement.find("\nuse ")? + "\nuse ".len(), false),
+        };
+        let tree: Vec<_> = statement[start..].split_whitespace().collect();
+        Some((passed_on, tree.join(" ").replace(';', "")))
+    });
+    let one_each = |(passed_on, tree): (bool, String)| {
+        let paths = expanded(&tree).into_iter();
+        paths.map(move |path| (passed_on, path))
+    };
+    declarations.flat_map(one_each).collect()
+}
+
+/// `a::{b,c::{d,e}}` as `a::b`, `a::c::d` and `a::c::e`.
+fn expanded(tree: &str) -> Vec<String> {
+    let Some((before, rest)) = tree.split_once('{') else {
+        let path = tree.split(" as ").next().unwrap_or(tree);
+        return vec![path.to_owned()];
+    };
+    let inner = rest.trim_end().strip_suffix('}').unwrap();
+    let mut depth = 0;
+    let branches = inner.split(|letter| {
+        match letter {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        letter == ',' && depth == 0
+    });
+    let branches = branches.map(str::trim).filter(|branch| !branch.is_empty());
+    let whole = branches.flat_map(|branch| expanded(&format!("{before}{branch}")));
+    whole.collect()
+}
+
+/// The modules of `src` by their paths, each with what it declares.
+type Modules = BTreeMap<Vec<String>, Vec<(bool, String)>>;
+
+/// The module that defines what `path` names in `module`, if it is one of these.
+fn definer(modules: &Modules, module: &[String], path: &str) -> Option<Vec<String>> {
+    let mut place = module.to_vec();
+    for (index, step) in path.split("::").enumerate() {
+        match step {
+            "crate" => place.clear(),
+            "super" => drop(place.pop()),
+            "self" => {}
+            _ if index == 0 => return None,
+            _ => place.push(step.to_owned()),
+        }
+    }
+    let mut name = None;
+    while !modules.contains_key(&place) {
+        name = Some(place.pop()?);
+    }
+    let is_name = |used: &str| used.rsplit("::").next() == name.as_deref();
+    let passed_on = modules[&place]
+        .iter()
+        .find(|(passed_on, used)| *passed_on && is_name(used));
+    passed_on
+        .and_then(|(_, used)| definer(modules, &place, used))
+        .or(Some(place))
+}
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let module = |file: PathBuf| {
+        let name = file.strip_prefix(&root).unwrap().with_extension("");
+        let steps = name.iter().map(|step| step.to_str().unwrap().to_owned());
+        let steps = steps.filter(|step| step != "mod" && step != "lib");
+        (
+            steps.collect(),
+            declared_uses(&fs::read_to_string(&file).unwrap()),
+        )
+    };
+    let modules: Modules = sources(&root).into_iter().map(module).collect();
+    let imports = |(module, uses): (&Vec<String>, &Vec<(bool, String)>)| {
+        let own = uses.iter().filter(|(passed_on, _)| !passed_on);
+        let found = own.filter_map(|(_, path)| definer(&modules, module, path));
+        let others: BTreeSet<_> = found.filter(|other| other != module).collect();
+        (module.clone(), others)
+    };
+    let mut left: BTreeMap<_, _> = modules.iter().map(imports).collect();
+    assert!(
+        left.values().map(BTreeSet::len).sum::<usize>() > 200,
+        "{left:?}"
+    );
+    // Whatever imports nothing that is left is in no circle.
+    while let Some(done) = left.keys().find(|module| left[*module].is_empty()).cloned() {
+        left.remove(&done);
+        for imports in left.values_mut() {
+            imports.remove(&done);
+        }
+    }
+    assert_eq!(left, BTreeMap::new());
 }

@@ -5,24 +5,23 @@
 // A test panics where a promise is broken.
 #![allow(clippy::missing_panics_doc)]
 
+mod ask;
 mod watch;
 
 use std::slice;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
+use self::ask::{committed, conflicts, deadline, delete, everything, got, key, listed, put, set};
 #[allow(
     clippy::wildcard_imports,
     reason = "all of its questions are named below"
 )]
 use self::watch::*;
+use super::Store;
 use super::lease::HELD_MAX_BYTES;
-use super::{Committed, Store};
-use crate::model::{
-    Change, ChangeSet, Entry, Expected, Key, Operation, Range, Record, Revision, Value,
-};
+use crate::model::{Change, Entry, Expected, Operation, Range};
 use crate::storage::{CommitError, Conflict, StoreError};
 
 /// Gives all questions to another macro.
@@ -98,72 +97,6 @@ async fn readers_lose_what_was_replaced_when_all_hold_too_much(store: Arc<dyn St
     assert_eq!(held, [entry("a").await]);
     committed(&*store, vec![delete("a", Expected::Any)]).await;
     assert!(matches!(newest.read(Vec::len), Err(StoreError::Revoked)));
-}
-
-async fn everything(store: &dyn Store) -> (Vec<Entry>, Revision) {
-    let snapshot = store.snapshot().await.unwrap();
-    let page = snapshot.page(&Range::default()).await.unwrap();
-    (page.entries, snapshot.position().revision)
-}
-
-fn key(text: &str) -> Key {
-    text.parse().unwrap()
-}
-
-fn put(name: &str, expected: Expected, value: &str) -> Change {
-    Change {
-        key: key(name),
-        expected,
-        operation: Operation::Put(Value::from_json(value.as_bytes()).unwrap()),
-    }
-}
-
-fn delete(name: &str, expected: Expected) -> Change {
-    Change {
-        key: key(name),
-        expected,
-        operation: Operation::Delete,
-    }
-}
-
-fn set(changes: Vec<Change>) -> ChangeSet {
-    ChangeSet::new(changes).unwrap()
-}
-
-/// Later than any test takes.
-fn deadline() -> Instant {
-    Instant::now() + Duration::from_secs(600)
-}
-
-async fn committed(store: &dyn Store, changes: Vec<Change>) -> Committed {
-    store.commit(set(changes), deadline()).await.unwrap()
-}
-
-async fn conflicts(store: &dyn Store, changes: Vec<Change>) -> Vec<Conflict> {
-    match store.commit(set(changes), deadline()).await {
-        Err(CommitError::Conflict(conflicts)) => conflicts,
-        other => panic!("a conflict was expected, not {other:?}"),
-    }
-}
-
-async fn got(store: &dyn Store, name: &str) -> Option<Arc<Record>> {
-    store.get(&key(name)).await.unwrap()
-}
-
-async fn listed(
-    store: &dyn Store,
-    prefix: &str,
-    after: Option<&str>,
-    limit: Option<usize>,
-) -> (Vec<String>, bool) {
-    let range = Range {
-        prefix: prefix.to_owned(),
-        after: after.map(str::to_owned),
-        limit,
-    };
-    let page = store.snapshot().await.unwrap().page(&range).await.unwrap();
-    let keys = page.entries.iter().map(|entry| entry.key.to_string());
-    (keys.collect(), page.more)
 }
 
 async fn what_was_put_is_got_and_what_was_deleted_is_gone(store: Arc<dyn Store>) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use tokio::task::JoinSet;
 
-use super::{committed, delete, everything, got, key, put};
+use super::ask::{committed, delete, everything, got, key, put};
 use crate::model::{
     Cursor, Entry, Event, EventKind, Expected, Filter, Key, Range, Record, ResumeToken, Revision,
 };
