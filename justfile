@@ -6,7 +6,7 @@ _list:
 # Formatter, linter, documentation
 check:
     cargo fmt --check
-    cargo clippy --locked --all-targets -- -D warnings
+    cargo clippy --locked --all-targets --features conformance,internals -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
 # Tests through the real router and the real binary; `just test NAME` runs those with that name
@@ -23,7 +23,7 @@ interop *checks:
 
 # The parts of a request, measured; benches/http/run measures the whole beside etcd and Redis
 bench *args:
-    cargo bench --locked --bench pure -- {{ args }}
+    cargo bench --locked --features internals --bench pure -- {{ args }}
 
 # Licences, versions and sources of the dependencies
 deny:

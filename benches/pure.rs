@@ -1,4 +1,4 @@
-//! What a request costs apart from the network and the disk: `cargo bench`.
+//! What a request costs apart from the network and the disk: `just bench`.
 
 use std::hint::black_box;
 
@@ -9,10 +9,7 @@ use ifmatch::model::{
 };
 use ifmatch::patch::Patch;
 use ifmatch::precondition::{ListedTag, Preconditions, Purpose, Tags, decide};
-use ifmatch::storage::file::identity::JournalId;
-use ifmatch::storage::file::{format, journal};
-use ifmatch::storage::staged::Staged;
-use ifmatch::storage::table::Table;
+use ifmatch::storage::internals::{JournalId, Staged, Table, format, journal};
 
 /// How many entries a data file of the benchmark has.
 const ENTRIES: usize = 1000;

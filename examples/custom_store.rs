@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use ifmatch::model::{ChangeSet, Filter, Record, ResumeToken};
 use ifmatch::storage::CommitError;
-use ifmatch::storage::lease::Lease;
+use ifmatch::storage::Lease;
 use ifmatch::storage::{Committed, Snapshot, Status, Subscription, conformance};
 use ifmatch::{Entry, Key, MemoryStore, Store, StoreError};
 use tokio::time::Instant;

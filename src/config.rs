@@ -9,7 +9,7 @@ use crate::api::{HostName, Limits};
 use crate::model::DEFAULT_MAX_VALUE_BYTES;
 use crate::service::DEFAULT_MAX_IN_FLIGHT_BYTES;
 use crate::service::{self, Policy};
-use crate::storage::feed::DEFAULT_WATCH_BUFFER_BYTES;
+use crate::storage::DEFAULT_WATCH_BUFFER_BYTES;
 use crate::storage::file::{Journaling, Settings};
 
 /// An HTTP key-value service in which nobody's update gets lost.

@@ -88,9 +88,12 @@ pub mod service;
 mod url;
 #[cfg(feature = "server")]
 pub mod api;
+// Of the program alone.
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod config;
 #[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod cli;
 
 #[cfg(feature = "server")]

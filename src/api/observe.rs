@@ -30,6 +30,7 @@ const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(10);
 
 /// Numbers requests, behind a token of this process. A random id for each would cost a system
 /// call for each.
+#[derive(Debug)]
 pub struct NumberRequests {
     process: Arc<str>,
     next: AtomicU64,

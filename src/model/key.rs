@@ -19,6 +19,7 @@ pub struct Key(Arc<str>);
 
 /// Why a text cannot be a [`Key`].
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum KeyError {
     /// There is no text.
     #[error("the key is empty; it must have 1 to {KEY_MAX_BYTES} bytes")]

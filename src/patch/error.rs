@@ -6,6 +6,7 @@ use crate::json::SyntaxError;
 
 /// Why a text is not a patch document.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum PatchError {
     /// It is not JSON.
     #[error(transparent)]
@@ -25,6 +26,7 @@ pub enum PatchError {
 
 /// Why a patch cannot be applied to a value. The value is as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum ApplyError {
     /// An operation does not fit the value: a `test` failed, or a path is not there.
     #[error("operation {index} at {path:?}: {reason}")]

@@ -24,6 +24,7 @@ pub struct Reading {
 }
 
 /// Why a text was not read to its end.
+#[derive(Debug)]
 pub enum ReadError {
     /// It is not JSON.
     Syntax(SyntaxError),

@@ -11,6 +11,7 @@ use crate::storage::StoreError;
 
 /// Why the service did not do what was asked.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum Error {
     /// There is no such key.
     #[error("key does not exist")]

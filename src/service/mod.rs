@@ -19,6 +19,7 @@ mod watch;
 mod workers;
 mod write;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -44,6 +45,15 @@ pub struct Service {
     in_flight: InFlight,
     started: Instant,
     draining: Sender<bool>,
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Service")
+            .field("settings", &self.settings)
+            .field("started", &self.started)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The settings of a [`Service`].

@@ -4,8 +4,8 @@ use super::Service;
 use super::error::Error;
 use crate::model::{EntityTag, Entry, Key, Position};
 use crate::precondition::{Decision, Mismatch, Preconditions, Purpose, Tags, decide};
+use crate::storage::Lease;
 use crate::storage::Snapshot;
-use crate::storage::lease::Lease;
 
 /// What a conditional read comes to.
 #[derive(Debug)]

@@ -32,6 +32,7 @@ pub struct Transaction(Vec<TransactionOperation>);
 
 /// Why some operations are not a valid transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
 pub enum InvalidTransaction {
     /// There are none, or too many.
     #[error("there must be 1 to {TRANSACTION_MAX_OPERATIONS} operations, not {0}")]

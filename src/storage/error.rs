@@ -9,6 +9,7 @@ use crate::model::Record;
 
 /// How a store can fail.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum StoreError {
     /// The commit could not be made durable. Memory and disk are as before.
     #[error("the commit was not applied")]
@@ -49,6 +50,7 @@ impl StoreError {
 
 /// How a commit can fail.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum CommitError {
     /// Not every key was as expected; nothing was changed.
     #[error("{} keys are not as expected", .0.len())]

@@ -1,17 +1,24 @@
 //! Where records are kept.
+//!
+//! [`Store`] is what an engine must do; [`file::FileStore`] and [`memory::MemoryStore`] do it. An engine
+//! of one's own can deliver changes with [`Feed`] and lend to readers with [`Leases`].
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod error;
-pub mod feed;
+mod feed;
 pub mod file;
-pub mod lease;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
+mod lease;
 pub mod memory;
-pub mod snapshot;
-pub mod staged;
 mod shared_event;
-pub mod table;
+mod snapshot;
+mod staged;
+mod table;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +27,8 @@ use futures_util::Stream;
 use tokio::time::Instant;
 
 pub use self::error::{CommitError, Conflict, StoreError};
-use self::lease::Lease;
+pub use self::feed::{DEFAULT_WATCH_BUFFER_BYTES, Feed};
+pub use self::lease::{HELD_MAX_BYTES, Lease, Leases};
 pub use self::shared_event::SharedEvent;
 use crate::model::{
     ChangeSet, Entry, Filter, Key, Page, Position, Range, Record, ResumeToken, Revision,
@@ -111,6 +119,15 @@ pub struct Subscription {
     pub position: ResumeToken,
     /// What comes after that.
     pub changes: Box<dyn ChangeStream>,
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription")
+            .field("start", &self.start)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where a watcher begins.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use axum::http::Method;
 use ifmatch::model::{ChangeSet, Entry, Filter, Key, Record, ResumeToken};
 use ifmatch::service::Policy;
-use ifmatch::storage::lease::Lease;
+use ifmatch::storage::Lease;
 use ifmatch::storage::memory::MemoryStore;
 use ifmatch::storage::{CommitError, StoreError};
 use ifmatch::storage::{Committed, Snapshot, Status, Store, Subscription};

@@ -26,6 +26,7 @@ const JOURNAL_SUFFIX: &str = ".journal";
 
 /// Why a `data.json` cannot be opened.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum OpenError {
     /// Another process has it.
     #[error("{} is in use by another process", .0.display())]

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use ifmatch::api::{AllowedHosts, serve};
 use ifmatch::model::{ChangeSet, Entry, Filter, Key, Record, ResumeToken};
 use ifmatch::service::{Service, Settings};
-use ifmatch::storage::lease::Lease;
+use ifmatch::storage::Lease;
 use ifmatch::storage::memory::MemoryStore;
 use ifmatch::storage::{CommitError, StoreError};
 use ifmatch::storage::{Committed, Snapshot, Status, Store, Subscription};

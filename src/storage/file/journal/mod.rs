@@ -22,7 +22,7 @@ mod frame;
 mod replay;
 mod text;
 
-pub use self::replay::{JournalError, ReplayError, Replayed, replay};
+pub use self::replay::{ReplayError, Replayed, replay};
 pub use self::text::{first_frame, frame};
 
 #[cfg(test)]
