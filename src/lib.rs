@@ -62,7 +62,7 @@
 //! - [`merge`]: what two people made of one value, and where they contradict each other.
 //!
 //! # Features
-//! All but `conformance` are on by default; without them there is the service and its engines alone.
+//! All but `conformance` and `internals` are on by default; without them there is the service and its engines alone.
 //!
 //! | feature | adds |
 //! | --- | --- |
@@ -71,6 +71,7 @@
 //! | `docs` | `/openapi.yaml`, `/openapi.json`, and a page to try them at `/docs` |
 //! | `cli` | the program: flags, logs, the commands of a client |
 //! | `conformance` | the suite that every engine passes |
+//! | `internals` | what the benchmarks of this crate measure; not part of the public interface |
 //!
 //! # Modules
 //! The way of a request is straight down and straight back: `main → api → service → precondition`, and from
