@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use ifmatch::model::{ChangeSet, Filter, Record, ResumeToken};
-use ifmatch::storage::CommitError;
-use ifmatch::storage::Lease;
-use ifmatch::storage::{Committed, Snapshot, Status, Subscription, conformance};
+use ifmatch::storage::{
+    CommitError, Committed, Lease, Snapshot, Status, Subscription, conformance,
+};
 use ifmatch::{Entry, Key, MemoryStore, Store, StoreError};
 use tokio::time::Instant;
 

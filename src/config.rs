@@ -7,8 +7,7 @@ use clap::{Parser, ValueEnum};
 
 use crate::api::{HostName, Limits};
 use crate::model::DEFAULT_MAX_VALUE_BYTES;
-use crate::service::DEFAULT_MAX_IN_FLIGHT_BYTES;
-use crate::service::{self, Policy};
+use crate::service::{self, DEFAULT_MAX_IN_FLIGHT_BYTES, Policy};
 use crate::storage::DEFAULT_WATCH_BUFFER_BYTES;
 use crate::storage::file::{Journaling, Settings};
 

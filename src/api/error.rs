@@ -16,8 +16,7 @@ use super::state::PATCH_TYPES;
 use crate::json::SyntaxError;
 use crate::model::{Entry, Key, KeyError};
 use crate::patch::{ApplyError, PatchError};
-use crate::service::Service;
-use crate::service::{Error, FailedOperation};
+use crate::service::{Error, FailedOperation, Service};
 use crate::storage::StoreError;
 
 /// How long a client that is told 503 should wait, in seconds.

@@ -12,8 +12,7 @@ use super::pieces::{BUILT_MAX_BYTES, PIECE_BYTES, append_part, text_bytes};
 use super::reply;
 use crate::model::{EntityTag, Entry, Key, Position, Range};
 use crate::service::Reading;
-use crate::storage::Snapshot;
-use crate::storage::StoreError;
+use crate::storage::{Snapshot, StoreError};
 
 /// How many entries are taken from the store at once, at the most.
 const PAGE_ENTRIES: usize = 256;

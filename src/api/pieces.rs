@@ -12,8 +12,7 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::model::{EntityTag, Entry};
 use crate::service::Service;
-use crate::storage::Lease;
-use crate::storage::StoreError;
+use crate::storage::{Lease, StoreError};
 
 /// The longest answer that is built at once, in bytes. It is what a connection costs at the most
 /// whose client does not read it.

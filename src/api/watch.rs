@@ -21,8 +21,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::pieces::{PIECE_BYTES, append_part};
 use crate::model::{Event, EventKind, ResumeToken};
-use crate::storage::StoreError;
-use crate::storage::{ChangeStream, SharedEvent, Start, Subscription};
+use crate::storage::{ChangeStream, SharedEvent, Start, StoreError, Subscription};
 
 /// How often a watcher hears something even if nothing happens.
 const HEARTBEAT: Duration = Duration::from_secs(15);

@@ -11,7 +11,7 @@ use super::work::Work;
 #[derive(Debug, Clone)]
 pub enum Node<'a> {
     /// A value as compact JSON text: a scalar, or a small array or object without others in it,
-    /// which nobody has looked into yet.
+    /// which was not looked into yet.
     Text(Cow<'a, str>),
     /// An array.
     Array(Box<Array<'a>>),

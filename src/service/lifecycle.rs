@@ -27,7 +27,7 @@ impl Service {
         }
     }
 
-    /// From now on the service reports that it is not ready and lets nobody wait; it still works.
+    /// From now on the service reports that it is not ready and delays no answer; it still works.
     pub fn start_draining(&self) {
         self.draining.send_replace(true);
     }

@@ -4,8 +4,7 @@ use super::Service;
 use super::error::Error;
 use crate::model::{EntityTag, Entry, Key, Position};
 use crate::precondition::{Decision, Mismatch, Preconditions, Purpose, Tags, decide};
-use crate::storage::Lease;
-use crate::storage::Snapshot;
+use crate::storage::{Lease, Snapshot};
 
 /// What a conditional read comes to.
 #[derive(Debug)]

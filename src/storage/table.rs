@@ -100,7 +100,7 @@ impl Table {
         })
     }
 
-    /// The table as it is now, for the engine itself: nobody takes it away. In the engine's run of
+    /// The table as it is now, for the engine itself: it is never revoked. In the engine's run of
     /// revisions that `epoch` names. Takes no time that grows with the table.
     #[must_use]
     pub fn snapshot(&self, epoch: &Arc<str>) -> TableSnapshot {

@@ -7,10 +7,10 @@ use async_trait::async_trait;
 use axum::http::Method;
 use ifmatch::model::{ChangeSet, Entry, Filter, Key, Record, ResumeToken};
 use ifmatch::service::Policy;
-use ifmatch::storage::Lease;
 use ifmatch::storage::memory::MemoryStore;
-use ifmatch::storage::{CommitError, StoreError};
-use ifmatch::storage::{Committed, Snapshot, Status, Store, Subscription};
+use ifmatch::storage::{
+    CommitError, Committed, Lease, Snapshot, Status, Store, StoreError, Subscription,
+};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;

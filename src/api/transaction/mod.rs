@@ -11,8 +11,7 @@ use super::deadline::Deadline;
 use super::error::ApiError;
 use super::extract::read_json;
 use super::state::Shared;
-use crate::service::Admission;
-use crate::service::{TRANSACTION_MAX_VALUES, Transaction};
+use crate::service::{Admission, TRANSACTION_MAX_VALUES, Transaction};
 
 /// The transaction in the body, with the admission of its bytes.
 pub struct TransactionInBody(pub Transaction, pub Admission);

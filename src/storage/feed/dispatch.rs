@@ -21,7 +21,7 @@ const REST_PER_KIB: Duration = Duration::from_micros(10);
 /// How much one round gives to all watchers together, in bytes; what is left is for the next. It is
 /// so much that its rest is shorter than [`REST_MAX`].
 const ROUND_MAX_BYTES: usize = 32 * 1024 * 1024;
-/// How long it rests at the most, lest a burst leave those who come after it without news.
+/// The longest rest, so that a burst does not delay later events for too long.
 pub const REST_MAX: Duration = Duration::from_millis(500);
 
 /// What the feed, its task and its watchers share. The locks are taken in this order where several
@@ -65,7 +65,7 @@ impl Shared {
 
     /// Routes the new events to their subscribers, and adds those who had nothing waiting to `due`.
     pub fn route_new(&self, due: &mut VecDeque<Filter>) {
-        // Held to the end: until then nobody may be told that all this is routed.
+        // Held to the end: until then no position may say that all this is routed.
         let mut subscribers = self.subscribers.lock();
         let (first, news) = self.log.lock().take_undispatched();
         for (number, event) in (first..).zip(&news) {
@@ -73,8 +73,8 @@ impl Shared {
         }
     }
 
-    /// Delivers to those who are `due` what is pending for them, or a part of it: whoever is to get more
-    /// stays due. Returns how long to rest after that.
+    /// Delivers to those who are `due` what is pending for them, or a part of it: those for whom
+    /// more is pending stay due. Returns how long to rest after that.
     fn deliver(&self, due: &mut VecDeque<Filter>) -> Duration {
         let mut subscribers = self.subscribers.lock();
         let mut rest = Duration::ZERO;

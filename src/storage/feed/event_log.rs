@@ -8,7 +8,7 @@ use super::ranges::{Number, Ranges};
 use crate::model::{Cursor, Event, Filter};
 use crate::storage::shared_event::SharedEvent;
 
-/// How many events are looked at under one lock, so that nobody keeps the writer from the log for
+/// How many events are looked at under one lock, so that the writer does not wait for the log for
 /// more than some ten microseconds.
 const SCAN_EVENTS: usize = 256;
 /// How much more than its limit the log keeps, in bytes, of what was not dispatched yet, besides

@@ -144,12 +144,12 @@ mod tests {
         settle().await;
         let kept = records.iter().filter(|record| record.strong_count() > 0);
         assert!(kept.count() as u64 <= 2 * KEPT);
-        // Each is told that it missed something, unless it has not.
+        // Each stream ends, unless nothing was missed.
         for (number, subscription) in watchers.iter_mut().enumerate() {
-            let told = subscription.changes.next().await.is_some();
+            let delivered = subscription.changes.next().await.is_some();
             let kept = records.get(number);
             assert_eq!(
-                told,
+                delivered,
                 kept.is_some_and(|record| record.strong_count() > 0),
                 "{number}"
             );
@@ -187,12 +187,12 @@ mod tests {
                 expected.into_iter().filter(|at| *at > ROUNDS / 2).collect(),
             ),
         ] {
-            let mut told = Vec::new();
+            let mut seen = Vec::new();
             for _ in 0..expected.len() {
                 let event = subscription.changes.next().await.unwrap();
-                told.push(event.cursor.revision());
+                seen.push(event.cursor.revision());
             }
-            assert_eq!(told, expected);
+            assert_eq!(seen, expected);
             settle().await;
             assert!(subscription.changes.next().now_or_never().is_none());
         }

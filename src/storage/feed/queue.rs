@@ -32,7 +32,7 @@ impl Waiting {
         self.waker = Some(waker.clone());
     }
 
-    /// What has not been seen has been dropped, so there is nothing to go on with.
+    /// What has not been seen has been dropped, so there is nothing to resume from.
     pub fn cut_off(&mut self) {
         self.ranges.clear();
         self.ended = true;

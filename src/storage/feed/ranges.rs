@@ -10,8 +10,8 @@ const RANGES_MAX: usize = 64;
 pub type Number = u64;
 
 /// Numbers of events, ascending, among which are all that a filter matches. A few ranges say which:
-/// when there are too many, the last one takes in what lies between, and whoever goes through it
-/// passes over what does not match.
+/// when there are too many, the last one takes in what lies between, and the
+/// reader skips what does not match.
 #[derive(Debug, Default, Clone)]
 pub struct Ranges(VecDeque<Range<Number>>);
 

@@ -75,7 +75,7 @@ impl ChangeStream for Watcher {
         if let Some(dispatched) = self.shared.log.lock().dispatched()
             && !has_more
         {
-            // Kept, because nobody goes back behind what was said: an event may come next that is
+            // Kept, because a position must never go back: an event may come next that is
             // routed by then, but not seen.
             waiting.after = waiting.after.max(dispatched.cursor);
         }

@@ -6,8 +6,7 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::model::ChangeSet;
-use crate::storage::CommitError;
-use crate::storage::Committed;
+use crate::storage::{CommitError, Committed};
 
 /// What a commit comes to.
 pub type Outcome = Result<Committed, CommitError>;

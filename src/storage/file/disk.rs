@@ -7,7 +7,7 @@
 //! | journal | appends a frame and syncs it | `data.json` and the frames that are newer |
 //! | poisoned journal | replaces `data.json` by one that names no journal, then removes the journal | as above; frames that are not newer count for nothing |
 //!
-//! So whoever has a `data.json` alone can tell whether it is all.
+//! So a `data.json` alone says whether it is everything.
 
 use std::io;
 use std::path::Path;

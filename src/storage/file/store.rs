@@ -148,7 +148,7 @@ impl Store for FileStore {
     }
 
     async fn close(&self) -> Result<(), StoreError> {
-        // If it is closed already, there is nobody to tell and nothing to wait for.
+        // If it is closed already, there is no writer and nothing to wait for.
         let _ = self.requests.send(Request::Close).await;
         let ended = self.writer_ended.lock().take();
         let closed = match ended {

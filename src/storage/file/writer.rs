@@ -172,17 +172,17 @@ impl Writer {
     }
 
     /// Stages what can be committed. A commit that fails against the table alone is answered at
-    /// once; whatever rests on others of the batch waits until these are durable, because nobody
-    /// may be told of a state that can still go away.
+    /// once; one that depends on others of the batch waits until these are durable, because no answer
+    /// may show a state that can still be lost.
     fn decide(&self, commits: Vec<Taken>) -> (Staged, Vec<(Reply, Outcome)>) {
         let table = self.table.read();
         let now = SystemTime::now().into();
         let mut staged = Staged::on(&table);
         let mut decided = Vec::with_capacity(commits.len());
         for Taken { changes, reply } in commits {
-            let rests_on_batch = staged.touches(changes.as_slice());
+            let depends_on_batch = staged.touches(changes.as_slice());
             match staged.stage(&table, changes, now) {
-                Err(error) if !rests_on_batch => {
+                Err(error) if !depends_on_batch => {
                     let _ = reply.send(Err(error));
                 }
                 outcome => decided.push((reply, outcome)),
@@ -207,7 +207,7 @@ impl Writer {
         }
     }
 
-    /// What was moved away while nobody wrote is not to be missed at the next start.
+    /// A file that was moved away must not be missing at the next start, even if nothing was written since.
     fn look_after_files(&mut self) {
         let looked = self.disk.look_after(|| snapshot(&self.table));
         if let Err(error) = looked {

@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use ifmatch::api::{AllowedHosts, serve};
 use ifmatch::model::{ChangeSet, Entry, Filter, Key, Record, ResumeToken};
 use ifmatch::service::{Service, Settings};
-use ifmatch::storage::Lease;
 use ifmatch::storage::memory::MemoryStore;
-use ifmatch::storage::{CommitError, StoreError};
-use ifmatch::storage::{Committed, Snapshot, Status, Store, Subscription};
+use ifmatch::storage::{
+    CommitError, Committed, Lease, Snapshot, Status, Store, StoreError, Subscription,
+};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
