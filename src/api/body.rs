@@ -48,10 +48,10 @@ impl FromRequest<Shared> for PatchInBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, shared: &Shared) -> Result<Self, ApiError> {
-        let read_patch = match media_type(request.headers()).as_deref() {
-            Some(MERGE_PATCH) => read_merge_patch,
-            Some(JSON_PATCH) => read_json_patch,
-            Some(JSON) => read_untyped_patch,
+        let read_patch = match media_type(request.headers()) {
+            Some(it) if it.eq_ignore_ascii_case(MERGE_PATCH) => read_merge_patch,
+            Some(it) if it.eq_ignore_ascii_case(JSON_PATCH) => read_json_patch,
+            Some(it) if it.eq_ignore_ascii_case(JSON) => read_untyped_patch,
             _ => return Err(BodyError::NotSaidToBeAPatch.into()),
         };
         check_content(request.headers())?;
@@ -92,7 +92,7 @@ pub async fn read_json(
     shared: &Shared,
     max_bytes: usize,
 ) -> Result<(Vec<u8>, Admission), ApiError> {
-    if !media_type(request.headers()).is_some_and(|media_type| is_json(&media_type)) {
+    if !media_type(request.headers()).is_some_and(is_json) {
         return Err(BodyError::NotSaidToBeJson.into());
     }
     check_content(request.headers())?;
@@ -102,22 +102,24 @@ pub async fn read_json(
 /// Whether it is JSON, or JSON by another name (RFC 6839 §3.1). A patch is no value: who sends one here means
 /// another method.
 fn is_json(media_type: &str) -> bool {
-    let name = media_type.strip_prefix("application/");
-    let is_named = name
-        .and_then(|name| name.strip_suffix("+json"))
-        .is_some_and(|name| !name.is_empty());
-    media_type == JSON || (is_named && ![MERGE_PATCH, JSON_PATCH].contains(&media_type))
+    let is = |other: &str| media_type.eq_ignore_ascii_case(other);
+    if is(JSON) {
+        return true;
+    }
+    let (start, end) = ("application/", "+json");
+    let bytes = media_type.as_bytes();
+    let is_named = bytes.len() > start.len() + end.len()
+        && bytes[..start.len()].eq_ignore_ascii_case(start.as_bytes())
+        && bytes[bytes.len() - end.len()..].eq_ignore_ascii_case(end.as_bytes());
+    is_named && !is(MERGE_PATCH) && !is(JSON_PATCH)
 }
 
-/// The one media type that the headers name, without its parameters.
-fn media_type(headers: &HeaderMap) -> Option<String> {
+/// The one media type that the headers name, without its parameters; its case does not matter (RFC 9110 §8.3.1).
+fn media_type(headers: &HeaderMap) -> Option<&str> {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();
     let named = types.next()?.to_str().ok()?;
     let essence = named.split(';').next()?.trim();
-    match types.next() {
-        None => Some(essence.to_ascii_lowercase()),
-        Some(_) => None,
-    }
+    types.next().is_none().then_some(essence)
 }
 
 /// The body must be the whole of what it says, and as it is.

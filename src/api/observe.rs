@@ -15,7 +15,7 @@ use tower_http::request_id::{MakeRequestId, RequestId};
 
 use super::deadline::Deadline;
 use super::error::{ApiError, Logged};
-use super::hosts::AllowedHosts;
+use super::hosts::{AllowedHosts, OriginCheck};
 use super::prefer::Wait;
 use super::state::Limits;
 
@@ -61,6 +61,7 @@ impl MakeRequestId for &NumberRequests {
 #[derive(Clone)]
 pub struct Observe<S> {
     inner: S,
+    origin: OriginCheck,
     around: Arc<Around>,
 }
 
@@ -68,7 +69,6 @@ pub struct Observe<S> {
 struct Around {
     numbers: NumberRequests,
     limits: Limits,
-    hosts: AllowedHosts,
     refusals: Refusals,
 }
 
@@ -78,11 +78,11 @@ impl<S> Observe<S> {
         let around = Around {
             numbers,
             limits,
-            hosts,
             refusals: Refusals::default(),
         };
         Self {
             inner,
+            origin: OriginCheck::new(hosts),
             around: Arc::new(around),
         }
     }
@@ -136,7 +136,8 @@ where
             started: Instant::now(),
             around: Arc::clone(&self.around),
         };
-        if let Err(error) = check(&request, &self.around.hosts) {
+        let checked = check_codings(&request).and_then(|()| self.origin.check(&request));
+        if let Err(error) = checked {
             let response = asked.answered(error.into_response());
             return Box::pin(async { Ok(response) });
         }
@@ -166,16 +167,16 @@ where
     }
 }
 
-/// What must hold of a request whatever its path.
+/// Checks that the body is sent as it is, or in chunks.
 ///
 /// # Errors
-/// As [`AllowedHosts::check`]; [`ApiError::UnknownTransferCoding`].
-fn check<B>(request: &Request<B>, hosts: &AllowedHosts) -> Result<(), ApiError> {
+/// [`ApiError::UnknownTransferCoding`].
+fn check_codings<B>(request: &Request<B>) -> Result<(), ApiError> {
     let mut codings = request.headers().get_all(header::TRANSFER_ENCODING).iter();
     if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
         return Err(ApiError::UnknownTransferCoding);
     }
-    hosts.check(request)
+    Ok(())
 }
 
 /// What is logged of a request, and sent back with its answer.
