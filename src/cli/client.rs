@@ -1,50 +1,72 @@
 //! The service from a client's side.
 
 use std::fmt::Display;
+use std::str::FromStr;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderValue, IF_MATCH, IF_NONE_MATCH, LOCATION};
+use reqwest::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::redirect::Policy;
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::{Method, RequestBuilder, Response, Url};
 
-use super::arguments::Server;
 use super::entry::Entry;
 use super::failure::{Failure, Refusal};
+use super::precondition::Precondition;
 use crate::model::Key;
 use crate::url::encoded;
 
+/// Where a service is unless something else is said.
+pub const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
 /// How long it may take to reach the service.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the service may be silent within an answer. A watcher hears from it every 15 seconds.
 const READ_TIMEOUT: Duration = Duration::from_secs(45);
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// What must hold of a key before it may be written.
-#[derive(Debug, Clone)]
-pub enum Precondition {
-    /// Nothing.
-    None,
-    /// It is not there.
-    Absent,
-    /// If-Match with this text.
-    Match(HeaderValue),
-}
+/// Where a service is, without a slash at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server(String);
 
-impl Precondition {
-    /// That the entry is still this one.
-    pub fn unchanged(entry: &Entry) -> Result<Self, Failure> {
-        HeaderValue::from_str(&entry.etag)
-            .map(Self::Match)
-            .map_err(|_| Failure::Input(format!("{:?} is not an entity tag", entry.etag)))
+impl Server {
+    /// The URL of a path, which begins with a slash.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.0)
     }
 
-    /// Adds it to a request.
-    pub fn add_to(&self, request: RequestBuilder) -> RequestBuilder {
-        match self {
-            Self::None => request,
-            Self::Absent => request.header(IF_NONE_MATCH, "*"),
-            Self::Match(tags) => request.header(IF_MATCH, tags),
+    /// How it is named in messages: never with a password.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match Url::parse(&self.0) {
+            Ok(mut url) if !url.username().is_empty() || url.password().is_some() => {
+                // Fails only for URLs that cannot have a name in them, and then there is none.
+                let _ = url.set_username("");
+                let _ = url.set_password(None);
+                url.as_str().trim_end_matches('/').to_owned()
+            }
+            _ => self.0.clone(),
         }
+    }
+}
+
+impl FromStr for Server {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = if text.is_empty() {
+            DEFAULT_SERVER.to_owned()
+        } else if text.contains("://") {
+            text.to_owned()
+        } else {
+            format!("http://{text}")
+        };
+        let url = Url::parse(&text).map_err(|error| error.to_string())?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err("it must be an http or https URL".to_owned());
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err("it must have neither a query nor a fragment".to_owned());
+        }
+        Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
     }
 }
 

@@ -11,31 +11,44 @@
 
 use std::env;
 use std::io::{self, IsTerminal as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use clap::Args;
 use futures_util::FutureExt as _;
 use serde_json::{Value as Tree, json};
 use tokio::process::Command;
 
-use super::arguments::Edit;
-use super::client::{Client, Precondition};
+use super::client::Client;
 use super::draft::{self, Draft, Unreadable};
+use super::draft_file::Kept;
 use super::entry::Entry;
 use super::failure::Failure;
 use super::interrupt::{Interrupt, Interrupts};
-use super::kept::Kept;
-use super::output::{Output, note};
+use super::output::{Output, note, warn_of_odd_key};
+use super::precondition::Precondition;
 use super::text::{quoted, shown};
-use super::write::{warn_of_odd_key, written};
 use crate::merge::{merge, merge_with};
 use crate::model::Key;
 
 /// The editor if the environment names none (POSIX).
 const DEFAULT_EDITOR: &str = "vi";
 
+/// Edit an entry.
+#[derive(Debug, Args)]
+pub struct Edit {
+    /// The key of the entry
+    pub key: Key,
+    /// Create the entry if it does not exist
+    #[arg(long)]
+    pub create: bool,
+    /// Continue with the text that an earlier edit kept in this file
+    #[arg(long, value_name = "FILE", conflicts_with = "create")]
+    pub resume: Option<PathBuf>,
+}
+
 /// `ifmatch edit`
-pub async fn edit(client: &Client, edit: &Edit, output: &Output) -> Result<(), Failure> {
+pub async fn run(client: &Client, edit: &Edit, output: &Output) -> Result<(), Failure> {
     let (kept, draft, base) = if let Some(path) = &edit.resume {
         let (kept, text, base) = Kept::again(path, &edit.key)?;
         (kept, resumed_draft(&edit.key, base.as_ref(), &text), base)
@@ -196,7 +209,7 @@ impl Session<'_> {
         match end {
             End::Saved(entry) => {
                 warn_of_odd_key(&entry);
-                return output.done("saved", &entry).map_err(written);
+                return output.done("saved", &entry);
             }
             End::Same => note("Nothing was written: the current value is already the same."),
             End::Unchanged => note(

@@ -1,67 +1,13 @@
-//! A list as it comes in, entry by entry; and `ls`.
+//! A list as it comes in, entry by entry.
 
 use bytes::Bytes;
-use console::{measure_text_width, style};
 use reqwest::Response;
 use serde::Deserialize;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::arguments::Ls;
 use super::client::Client;
 use super::entry::Entry;
 use super::failure::Failure;
-use super::output::Output;
-use super::text::{MOMENT_COLUMNS, moment, padded, shown};
-
-/// After how many entries `ls` decides how wide its columns are.
-const ROWS_MEASURED: usize = 200;
-/// The widest column of keys, in columns of the terminal.
-const KEY_COLUMNS_MAX: usize = 40;
-
-/// `ifmatch ls`
-pub async fn ls(client: &Client, ls: &Ls, output: &Output) -> Result<(), Failure> {
-    let mut listing = Listing::of(client, &ls.prefix).await?;
-    if !output.is_terminal() {
-        while let Some(entry) = listing.next().await? {
-            output.json(&entry)?;
-        }
-        return Ok(());
-    }
-    let mut first = Vec::new();
-    while first.len() < ROWS_MEASURED
-        && let Some(entry) = listing.next().await?
-    {
-        first.push(entry);
-    }
-    let widths = first
-        .iter()
-        .map(|entry| measure_text_width(&shown(entry.key.as_str())));
-    let width = widths
-        .max()
-        .unwrap_or(0)
-        .clamp("KEY".len(), KEY_COLUMNS_MAX);
-    let header = format!(
-        "{}  VERSION  {}  VALUE",
-        padded("KEY", width),
-        padded("MODIFIED", MOMENT_COLUMNS)
-    );
-    output.row(&style(header).dim().to_string())?;
-    for entry in &first {
-        row(entry, width, output)?;
-    }
-    while let Some(entry) = listing.next().await? {
-        row(&entry, width, output)?;
-    }
-    Ok(())
-}
-
-fn row(entry: &Entry, width: usize, output: &Output) -> Result<(), Failure> {
-    let key = padded(&shown(entry.key.as_str()), width);
-    let at = moment(&entry.modified_at);
-    let value = shown(entry.value.as_json());
-    let about = style(format!("{:>7}  {at}", entry.version)).dim();
-    output.row(&format!("{}  {about}  {value}", style(key).bold()))
-}
 
 /// The entries of a list, all as they stood at one moment.
 #[derive(Debug)]

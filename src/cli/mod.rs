@@ -16,23 +16,33 @@
 mod arguments;
 mod client;
 mod draft;
+mod draft_file;
 mod edit;
 mod entry;
+mod export;
+mod export_format;
 mod failure;
-mod follow;
+mod get;
+mod import;
+mod input;
 mod interrupt;
-mod kept;
 mod listing;
+mod ls;
 mod output;
+mod overwrite;
+mod patch;
+mod precondition;
+mod put;
+mod rm;
 mod text;
-mod transfer;
-mod write;
+mod watch;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-pub use self::arguments::{Arguments, Request, Server, Task};
+pub use self::arguments::{Arguments, Request, Task};
 use self::client::Client;
+pub use self::client::Server;
 use self::failure::Failure;
 use self::output::Output;
 use self::text::shown_lines;
@@ -60,14 +70,14 @@ pub async fn run(server: Server, request: Request) -> ExitCode {
 async fn ask(server: Server, request: Request, output: &Output) -> Result<(), Failure> {
     let client = Client::new(server)?;
     match request {
-        Request::Get(get) => write::get(&client, &get, output).await,
-        Request::Put(put) => write::put(&client, put, output).await,
-        Request::Patch(patch) => write::patch(&client, patch, output).await,
-        Request::Rm(rm) => write::rm(&client, rm, output).await,
-        Request::Ls(ls) => listing::ls(&client, &ls, output).await,
-        Request::Watch(watch) => follow::watch(&client, &watch, output).await,
-        Request::Edit(edit) => edit::edit(&client, &edit, output).await,
-        Request::Export(export) => transfer::export(&client, export, output).await,
-        Request::Import(import) => transfer::import(&client, &import, output).await,
+        Request::Get(get) => get::run(&client, &get, output).await,
+        Request::Put(put) => put::run(&client, put, output).await,
+        Request::Patch(patch) => patch::run(&client, patch, output).await,
+        Request::Rm(rm) => rm::run(&client, rm, output).await,
+        Request::Ls(ls) => ls::run(&client, &ls, output).await,
+        Request::Watch(watch) => watch::run(&client, &watch, output).await,
+        Request::Edit(edit) => edit::run(&client, &edit, output).await,
+        Request::Export(export) => export::run(&client, export, output).await,
+        Request::Import(import) => import::run(&client, &import, output).await,
     }
 }

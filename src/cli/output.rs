@@ -1,13 +1,15 @@
 //! What a command says: to a terminal in words, to anything else as JSON.
 
+use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use console::{Term, style, truncate_str};
+use indicatif::{ProgressState, ProgressStyle};
 use serde::Serialize;
 
 use super::entry::Entry;
 use super::failure::Failure;
-use super::text::{moment, pretty, shown, shown_lines};
+use super::text::{moment, pretty, quoted, shown, shown_lines};
 use crate::model::Value;
 
 /// Standard output.
@@ -64,6 +66,11 @@ impl Output {
 
     /// What was done to an entry, in words, or the entry as JSON.
     pub fn done(&self, what: &str, entry: &Entry) -> Result<(), Failure> {
+        self.entry_in_short(what, entry)
+            .map_err(|failure| Failure::Written(failure.into()))
+    }
+
+    fn entry_in_short(&self, what: &str, entry: &Entry) -> Result<(), Failure> {
         if !self.is_terminal() {
             return self.json(entry);
         }
@@ -122,4 +129,31 @@ pub fn note(text: &str) {
 pub fn warn(text: &str) {
     // As above.
     let _ = writeln!(io::stderr(), "ifmatch: warning: {text}");
+}
+
+/// Says that a new key is probably not the one that was meant. It cannot be seen in most outputs.
+pub fn warn_of_odd_key(entry: &Entry) {
+    let key = entry.key.as_str();
+    let what = if entry.version != 1 {
+        return;
+    } else if key.starts_with(char::is_whitespace) {
+        "begins with a space"
+    } else if key.ends_with(char::is_whitespace) {
+        "ends with a space"
+    } else if key.ends_with('/') {
+        "ends with a slash"
+    } else {
+        return;
+    };
+    warn(&format!("the new key {} {what}", quoted(&shown(key))));
+}
+
+/// A style of progress; a template that cannot be read shows the plain one.
+pub fn progress_style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("rate", |state: &ProgressState, to: &mut dyn fmt::Write| {
+            // What cannot be shown is left out.
+            let _ = write!(to, "{:.0}/s", state.per_sec());
+        })
 }

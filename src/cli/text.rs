@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use console::measure_text_width;
+use indicatif::HumanCount;
 
 /// How wide a [`moment`] is, in columns.
 pub const MOMENT_COLUMNS: usize = 19;
@@ -61,6 +62,14 @@ pub fn moment(rfc_3339: &str) -> String {
     match rfc_3339.split_once('T') {
         Some((day, time)) => format!("{day} {}", time.get(..8).unwrap_or(time)),
         None => rfc_3339.into_owned(),
+    }
+}
+
+/// A number of entries.
+pub fn counted(entries: u64) -> String {
+    match entries {
+        1 => "1 entry".to_owned(),
+        count => format!("{} entries", HumanCount(count)),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use clap::Args;
 use console::style;
 use futures_util::StreamExt as _;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
@@ -9,12 +10,12 @@ use serde::Serialize;
 use sse_stream::{Sse, SseByteStream};
 use tokio::time::sleep;
 
-use super::arguments::Watch;
 use super::client::Client;
 use super::entry::Entry;
 use super::failure::Failure;
 use super::output::{Output, note};
 use super::text::{MOMENT_COLUMNS, moment, padded, shown};
+use crate::model::{Bookmark, BookmarkError, Key};
 
 /// How long to wait before coming again, unless the service says otherwise.
 const RETRY: Duration = Duration::from_secs(1);
@@ -22,6 +23,25 @@ const RETRY: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
 const EVENT_STREAM: &[u8] = b"text/event-stream";
+
+/// Show changes as they happen.
+#[derive(Debug, Args)]
+pub struct Watch {
+    /// Only keys with this prefix
+    #[arg(default_value = "")]
+    pub prefix: String,
+    /// Only this key
+    #[arg(long, conflicts_with = "prefix")]
+    pub key: Option<Key>,
+    /// Start after this event: its `id`, or the `ETag` header of a list
+    #[arg(long, value_name = "ID", value_parser = since)]
+    pub since: Option<Bookmark>,
+}
+
+/// Where a watch begins: an event's id, or the tag of a list, also as a proxy has weakened it.
+fn since(text: &str) -> Result<Bookmark, BookmarkError> {
+    text.trim_start_matches("W/").trim_matches('"').parse()
+}
 
 /// What is told of a change where JSON is read.
 #[derive(Debug, Serialize)]
@@ -33,7 +53,7 @@ struct Told<'a> {
 }
 
 /// `ifmatch watch`. Ends only with an error, or if nobody reads the output.
-pub async fn watch(client: &Client, watch: &Watch, output: &Output) -> Result<(), Failure> {
+pub async fn run(client: &Client, watch: &Watch, output: &Output) -> Result<(), Failure> {
     let mut follower = Follower {
         client,
         watch,
