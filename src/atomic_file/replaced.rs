@@ -1,4 +1,4 @@
-//! Replacing a file so that a power cut at any instant leaves the old state or the new one.
+//! A file that is replaced atomically and durably.
 
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, BufWriter, Write};
