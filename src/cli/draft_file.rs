@@ -7,14 +7,14 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 
 use super::entry::Entry;
 use super::failure::Failure;
+use crate::atomic_file::ReplacedFile;
 use crate::model::Key;
 
 /// How much of a key the file's name shows, in characters.
@@ -25,7 +25,8 @@ const BASE_SUFFIX: &str = ".base";
 /// The file.
 #[derive(Debug)]
 pub struct Kept {
-    path: PathBuf,
+    text: ReplacedFile,
+    base: ReplacedFile,
 }
 
 /// What is beside it.
@@ -49,18 +50,25 @@ impl Kept {
         let (_, path) = file
             .keep()
             .map_err(|error| Failure::file(&folder, error.error))?;
-        Ok(Self { path })
+        Self::at(&path)
+    }
+
+    fn at(path: &Path) -> Result<Self, Failure> {
+        let text = ReplacedFile::new(path).map_err(|error| Failure::file(path, error))?;
+        // As private as the text, from its first moment on.
+        let base = text.companion(BASE_SUFFIX);
+        Ok(Self { text, base })
     }
 
     /// The file of an earlier edit of `key`, its text and what that was made from.
     pub fn again(path: &Path, key: &Key) -> Result<(Self, String, Option<Entry>), Failure> {
         let text = fs::read_to_string(path).map_err(|error| Failure::file(path, error))?;
-        let beside = beside(path);
-        let base = read_base(&beside).map_err(|error| {
+        let kept = Self::at(path)?;
+        let base = read_base(kept.base.path()).map_err(|error| {
             Failure::Input(format!(
                 "{}: {error}\nWithout this file it is not known which version the text is based on; \
                  nothing was written",
-                beside.display()
+                kept.base.path().display()
             ))
         })?;
         if base.key != *key {
@@ -70,8 +78,7 @@ impl Kept {
                 base.key.as_str()
             )));
         }
-        let path = path.to_owned();
-        Ok((Self { path }, text, base.base))
+        Ok((kept, text, base.base))
     }
 
     /// The files that earlier edits of `key` have left, and those that are open elsewhere.
@@ -91,34 +98,34 @@ impl Kept {
     }
 
     pub fn path(&self) -> &Path {
-        &self.path
+        self.text.path()
     }
 
     pub fn read(&self) -> io::Result<String> {
-        fs::read_to_string(&self.path)
+        fs::read_to_string(self.path())
     }
 
     /// Replaces the text, and then what it was made from.
     pub fn write(&self, text: &str, key: &Key, base: Option<&Entry>) -> Result<(), Failure> {
-        replace(&self.path, text.as_bytes())?;
+        replace(&self.text, text.as_bytes())?;
         self.write_base(key, base)
     }
 
     /// Replaces what the text was made from.
     pub fn write_base(&self, key: &Key, base: Option<&Entry>) -> Result<(), Failure> {
-        let path = beside(&self.path);
         let base = Base {
             key: key.clone(),
             base: base.cloned(),
         };
-        let json = serde_json::to_vec(&base).map_err(|error| Failure::file(&path, error.into()))?;
-        replace(&path, &json)
+        let json = serde_json::to_vec(&base)
+            .map_err(|error| Failure::file(self.base.path(), error.into()))?;
+        replace(&self.base, &json)
     }
 
     /// Removes what has done its service. A file too many harms nobody.
     pub fn remove(&self) {
-        let _ = fs::remove_file(&self.path);
-        let _ = fs::remove_file(beside(&self.path));
+        let _ = fs::remove_file(self.text.path());
+        let _ = fs::remove_file(self.base.path());
     }
 }
 
@@ -143,14 +150,9 @@ fn read_base(path: &Path) -> io::Result<Base> {
 }
 
 /// What was there before is there until the whole of `text` is.
-fn replace(path: &Path, text: &[u8]) -> Result<(), Failure> {
-    let failed = |error| Failure::file(path, error);
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let mut file = NamedTempFile::new_in(folder).map_err(failed)?;
-    file.write_all(text).map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+fn replace(file: &ReplacedFile, text: &[u8]) -> Result<(), Failure> {
+    match file.replace(|to| to.write_all(text)) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::replace(file.path(), error)),
+    }
 }

@@ -1,8 +1,7 @@
 //! `export`: a consistent copy of the entries.
 
-use std::fs::{self, File, Permissions};
+use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,11 +15,10 @@ use super::failure::Failure;
 use super::listing::Listing;
 use super::output::{Output, note, progress_style};
 use super::text::{counted, shown};
+use crate::atomic_file::ReplacedFile;
 
 /// How long the first line of an export can be, in bytes: a prefix is hardly longer than a key.
 const HEAD_MAX_BYTES: u64 = 16 * 1024;
-/// The mode of an export that is a new file, less the umask.
-const NEW_FILE_MODE: u32 = 0o666;
 /// How often the progress moves.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -66,7 +64,7 @@ pub async fn run(client: &Client, export: Export, output: &Output) -> Result<(),
     }
 }
 
-/// The file is replaced when the whole of the export is on the disk.
+/// Writes to a file, which is replaced only when the whole export is on the disk.
 async fn write_file(
     listing: Listing<'_>,
     prefix: String,
@@ -74,9 +72,7 @@ async fn write_file(
     force: bool,
 ) -> Result<End, Failure> {
     let failed = |error| Failure::file(path, error);
-    // Behind a symbolic link the file itself is replaced.
-    let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    if place.exists() && !place.is_file() {
+    if path.exists() && !path.is_file() {
         // A pipe or a device is written to; to replace it would take it away from everybody.
         let mut file = File::options().write(true).open(path).map_err(failed)?;
         return write(listing, prefix, &mut file, failed).await;
@@ -84,26 +80,21 @@ async fn write_file(
     let replaced = if force {
         Replaced::Whatever
     } else {
-        Replaced::at(&place).map_err(failed)?
+        Replaced::at(path).map_err(failed)?
     };
     if let Some(reason) = replaced.reason_against(&prefix) {
         return Err(left_as_it_was(path, &reason));
     }
-    let folder = match place.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::Builder::new()
-        .permissions(Permissions::from_mode(NEW_FILE_MODE))
-        .tempfile_in(folder)
-        .map_err(failed)?;
-    let end = write(listing, prefix, file.as_file_mut(), failed).await?;
+    let file = ReplacedFile::new(path).map_err(failed)?;
+    let mut new = file.prepare(|_| Ok(())).map_err(failed)?;
+    let end = write(listing, prefix, new.as_file_mut(), failed).await?;
     if end.entries == 0 && matches!(replaced, Replaced::Export { .. }) {
         return Err(left_as_it_was(path, "there is no entry to export"));
     }
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(&place).map_err(|error| failed(error.error))?;
-    Ok(end)
+    match file.install(new) {
+        Ok(_) => Ok(end),
+        Err(error) => Err(Failure::replace(path, error)),
+    }
 }
 
 /// What an export to a file replaces.

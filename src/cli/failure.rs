@@ -11,6 +11,7 @@ use thiserror::Error;
 use super::entry::Entry;
 use super::interrupt::{Interrupt, SignalError};
 use super::text::{quoted, shown};
+use crate::atomic_file::ReplaceError;
 use crate::model::Key;
 
 /// Why a command failed.
@@ -58,6 +59,14 @@ pub enum Failure {
     /// A file could not be read or written.
     #[error("{}: {error}", path.display())]
     File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A file was replaced, but perhaps not for good.
+    #[error("{}: {error}\nThe file was replaced, but a power failure could undo that: run the command again", path.display())]
+    NotDurable {
         /// Which.
         path: PathBuf,
         /// Why.
@@ -147,6 +156,17 @@ impl Failure {
         }
     }
 
+    /// A file that cannot be replaced.
+    pub fn replace(path: &Path, error: ReplaceError) -> Self {
+        match error {
+            ReplaceError::Before(error) => Self::file(path, error),
+            ReplaceError::After(error) => Self::NotDurable {
+                path: path.to_owned(),
+                error,
+            },
+        }
+    }
+
     /// What the process ends with.
     pub fn exit_code(&self) -> ExitCode {
         match self {
@@ -156,10 +176,13 @@ impl Failure {
             }
             Self::Interrupted { signal } => signal.exit_code(),
             Self::Kept { failure, .. } | Self::Broken { failure, .. } => failure.exit_code(),
-            Self::Written(_) | Self::Unknown { .. } => ExitCode::FAILURE,
-            Self::Unreachable { .. } | Self::File { .. } | Self::Output(_) | Self::Input(_) => {
-                ExitCode::FAILURE
-            }
+            Self::Written(_)
+            | Self::Unknown { .. }
+            | Self::Unreachable { .. }
+            | Self::File { .. }
+            | Self::NotDurable { .. }
+            | Self::Output(_)
+            | Self::Input(_) => ExitCode::FAILURE,
         }
     }
 }
