@@ -1,4 +1,4 @@
-//! What can be asked for on the command line.
+//! The arguments of the process.
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
@@ -53,7 +53,7 @@ enum Command {
     /// Start the service; this is the default
     Serve(Config),
     #[command(flatten)]
-    Ask(Request),
+    Client(Request),
 }
 
 /// A command that talks to a service.
@@ -79,21 +79,21 @@ pub enum Request {
     Import(Import),
 }
 
-/// What a process is to do.
+/// What the process does.
 #[derive(Debug)]
 pub enum Task {
-    /// Serve.
+    /// Run the service.
     Serve(Box<Config>),
-    /// Talk to a service.
-    Ask(Server, Request),
+    /// Send a request to a service.
+    Client(Server, Request),
 }
 
 impl Arguments {
-    /// What the arguments of this process ask for. Ends the process if they cannot be understood.
+    /// Parses the arguments of this process. Ends the process with a message if they are not valid.
     #[must_use]
     pub fn parse_task() -> Task {
-        // What is set for the service is none of its clients' business: a wrong port must not keep
-        // anybody from asking. So whether this is a client is found out without the environment.
+        // The environment variables of the service do not concern its clients: one with an invalid value
+        // must not stop them. So the arguments are first parsed without them.
         let no_environment = Self::command().mut_args(|arg| {
             if arg.get_id() == "server" {
                 arg
@@ -134,16 +134,16 @@ impl Arguments {
             ));
         }
         match command {
-            Some(Command::Ask(Request::Rm(rm))) if !rm.says_what_was_seen() => Err(
+            Some(Command::Client(Request::Rm(rm))) if !rm.has_required_flag() => Err(
                 clap::Error::raw(ErrorKind::MissingRequiredArgument, rm::NEEDS_A_FLAG),
             ),
-            Some(Command::Ask(request)) => {
+            Some(Command::Client(request)) => {
                 let is_no_server = |why| {
                     // Not the text itself, which may have a password.
                     let what = format!("--server is not valid: {why}");
                     clap::Error::raw(ErrorKind::ValueValidation, what)
                 };
-                Ok(Task::Ask(server.parse().map_err(is_no_server)?, request))
+                Ok(Task::Client(server.parse().map_err(is_no_server)?, request))
             }
             _ if is_typed("server") => {
                 misplaced("--server is an option of the client commands, not of `serve`".to_owned())

@@ -14,15 +14,15 @@ use super::precondition::Precondition;
 use crate::model::Key;
 use crate::url::encoded;
 
-/// Where a service is unless something else is said.
+/// The URL of the service, unless `--server` names another.
 pub const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
-/// How long it may take to reach the service.
+/// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the service may be silent within an answer. A watcher hears from it every 15 seconds.
+/// How long the service may send nothing within a response. In a watch it sends something every 15 seconds.
 const READ_TIMEOUT: Duration = Duration::from_secs(45);
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// Where a service is, without a slash at the end.
+/// The URL of a service, without a slash at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server(String);
 
@@ -33,12 +33,12 @@ impl Server {
         format!("{}{path}", self.0)
     }
 
-    /// How it is named in messages: never with a password.
+    /// The URL for messages, without a password.
     #[must_use]
     pub fn name(&self) -> String {
         match Url::parse(&self.0) {
             Ok(mut url) if !url.username().is_empty() || url.password().is_some() => {
-                // Fails only for URLs that cannot have a name in them, and then there is none.
+                // Fails only for URLs that cannot contain a user name.
                 let _ = url.set_username("");
                 let _ = url.set_password(None);
                 url.as_str().trim_end_matches('/').to_owned()
@@ -84,7 +84,7 @@ impl Client {
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
-            // A write that is redirected may come to nothing and look like a success.
+            // A redirected write may be sent as a GET, and look like a success.
             .redirect(Policy::none())
             .user_agent(concat!("ifmatch/", env!("CARGO_PKG_VERSION")))
             .build()
@@ -92,16 +92,16 @@ impl Client {
         Ok(Self { http, server })
     }
 
-    /// What the service is called in messages.
+    /// The URL of the service for messages.
     pub fn server_name(&self) -> String {
         self.server.name()
     }
 
     /// A request about an entry.
-    pub fn on_entry(&self, method: Method, key: &Key) -> RequestBuilder {
+    pub fn entry_request(&self, method: Method, key: &Key) -> RequestBuilder {
         let mut name = encoded(key.as_str()).to_string();
         if key.as_str().split('/').any(str::is_empty) {
-            // Some proxies make one of two slashes.
+            // Some proxies merge two slashes into one.
             name = name.replace('/', "%2F");
         }
         self.http
@@ -125,19 +125,19 @@ impl Client {
         json: impl Into<reqwest::Body>,
         precondition: &Precondition,
     ) -> Result<Response, Failure> {
-        let request = self.on_entry(Method::PUT, key).body(json.into());
+        let request = self.entry_request(Method::PUT, key).body(json.into());
         let request = request.header(CONTENT_TYPE, JSON);
-        self.ask(precondition.add_to(request)).await
+        self.send(precondition.add_to(request)).await
     }
 
     /// Reads an entry.
     pub async fn entry(&self, key: &Key) -> Result<Entry, Failure> {
-        let response = self.ask(self.on_entry(Method::GET, key)).await?;
-        self.shown(response).await
+        let response = self.send(self.entry_request(Method::GET, key)).await?;
+        self.read_entry(response).await
     }
 
-    /// Sends a request whose answer is to be a success.
-    pub async fn ask(&self, request: RequestBuilder) -> Result<Response, Failure> {
+    /// Sends a request. A response that is an error becomes a [`Failure`].
+    pub async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let request = request.build().map_err(|error| self.unreachable(&error))?;
         let is_write = request.method() != Method::GET;
         let response = self.http.execute(request).await.map_err(|error| {
@@ -167,8 +167,8 @@ impl Client {
         })))
     }
 
-    /// The entry that an answer shows.
-    pub async fn shown(&self, response: Response) -> Result<Entry, Failure> {
+    /// The entry in a response.
+    pub async fn read_entry(&self, response: Response) -> Result<Entry, Failure> {
         let body = response
             .bytes()
             .await
@@ -176,22 +176,22 @@ impl Client {
         serde_json::from_slice(&body).map_err(|error| self.not_ifmatch(&error))
     }
 
-    /// The entry that the answer to a write shows.
-    pub async fn written(&self, response: Response) -> Result<Entry, Failure> {
-        let shown = self.shown(response).await;
+    /// The entry in the response to a write.
+    pub async fn read_written(&self, response: Response) -> Result<Entry, Failure> {
+        let shown = self.read_entry(response).await;
         shown.map_err(|failure| match failure {
-            // Not an entry, so perhaps not of the service at all.
-            Failure::Unreachable { server, reason } => Failure::Unknown { server, reason },
+            // Not an entry, so perhaps not from the service at all.
+            Failure::Unreachable { server, reason } => Failure::OutcomeUnknown { server, reason },
             failure => failure,
         })
     }
 
-    /// An answer that broke off or did not come.
+    /// A response that was cut off or did not come.
     pub fn unreachable(&self, error: &reqwest::Error) -> Failure {
         Failure::unreachable(self.server.name(), error)
     }
 
-    /// An answer that ifmatch does not give.
+    /// A response that ifmatch does not send.
     pub fn not_ifmatch(&self, error: &dyn Display) -> Failure {
         Failure::Unreachable {
             server: self.server.name(),

@@ -14,12 +14,13 @@ use super::export_format::{About, End, FORMAT, Head, Tail};
 use super::failure::Failure;
 use super::listing::Listing;
 use super::output::{Output, note, progress_style};
-use super::text::{counted, shown};
+use super::text::{entry_count, printable};
 use crate::atomic_file::ReplacedFile;
 
-/// How long the first line of an export can be, in bytes: a prefix is hardly longer than a key.
+/// How long the first line of an export can be, in bytes. It contains a prefix, which is hardly longer
+/// than a key.
 const HEAD_MAX_BYTES: u64 = 16 * 1024;
-/// How often the progress moves.
+/// How often the progress is redrawn.
 const TICK: Duration = Duration::from_millis(100);
 
 /// Write a consistent copy of the entries, which `import` can read.
@@ -48,14 +49,14 @@ pub async fn run(client: &Client, export: Export, output: &Output) -> Result<(),
             Failure::Output,
         )
         .await?;
-        note(&format!("{} exported.", counted(end.entries)));
+        note(&format!("{} exported.", entry_count(end.entries)));
         return Ok(());
     };
     let end = write_file(listing, export.prefix, &path, export.force).await?;
     if output.is_terminal() {
         output.line(&format!(
             "{} at revision {} exported to {}",
-            counted(end.entries),
+            entry_count(end.entries),
             end.revision,
             path.display()
         ))
@@ -73,7 +74,7 @@ async fn write_file(
 ) -> Result<End, Failure> {
     let failed = |error| Failure::file(path, error);
     if path.exists() && !path.is_file() {
-        // A pipe or a device is written to; to replace it would take it away from everybody.
+        // A pipe or a device is written to, not replaced.
         let mut file = File::options().write(true).open(path).map_err(failed)?;
         return write(listing, prefix, &mut file, failed).await;
     }
@@ -97,13 +98,13 @@ async fn write_file(
     }
 }
 
-/// What an export to a file replaces.
+/// The file that an export replaces.
 enum Replaced {
-    /// Nothing, or an empty file, or it does not matter.
+    /// No file, an empty one, or any file with `--force`.
     Whatever,
     /// An export.
     Export { prefix: String },
-    /// Anything else.
+    /// A file that is not an export.
     Other,
 }
 
@@ -133,8 +134,8 @@ impl Replaced {
             Self::Export { prefix: old } if old == prefix => None,
             Self::Export { prefix: old } => Some(format!(
                 "it is an export of the prefix {:?}, not of {:?}",
-                shown(old),
-                shown(prefix)
+                printable(old),
+                printable(prefix)
             )),
             Self::Other => Some("it exists and is not an export".to_owned()),
         }

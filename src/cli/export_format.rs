@@ -1,4 +1,4 @@
-//! What `export` writes and `import` reads: everything, or all below a prefix, as lines of JSON.
+//! What `export` writes and `import` reads: lines of JSON.
 //!
 //! ```text
 //! {"export":{"format":1,"prefix":"doc/"}}
@@ -6,18 +6,18 @@
 //! {"end":{"entries":1,"revision":42}}
 //! ```
 //!
-//! The last line tells a whole export from one that was cut off, which is not taken. Of an entry only
-//! key and value are: versions and tags are the service's own.
+//! An export without its last line was cut off, and is refused. An import uses only the key and the value
+//! of an entry: versions and tags are assigned by the service.
 
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::text::{counted, shown};
+use super::text::{entry_count, printable};
 use crate::json::{self, MAX_DEPTH_LEVELS};
 use crate::model::{Key, Value};
 
-/// The format that is written, and the newest that is read.
+/// The format that is written, and the newest that can be read.
 pub const FORMAT: u32 = 1;
 
 /// The first line.
@@ -44,14 +44,14 @@ pub struct End {
     pub revision: u64,
 }
 
-/// What is taken of the lines between.
+/// What an import uses of the lines between.
 #[derive(Debug, Deserialize)]
 pub struct Item {
     pub key: Key,
     pub value: Value,
 }
 
-/// The entries of an export, or why it is none.
+/// The entries of an export, or why it is not valid.
 pub fn read(text: &str) -> Result<Vec<Item>, String> {
     let mut lines = text
         .trim_start_matches('\u{FEFF}')
@@ -76,15 +76,15 @@ pub fn read(text: &str) -> Result<Vec<Item>, String> {
     for (line, number) in lines.by_ref() {
         match serde_json::from_str::<Item>(line) {
             Ok(item) if keys.insert(item.key.clone()) => {
-                if let Some(slip) = slip(line) {
-                    return Err(format!("line {number}: {slip}"));
+                if let Some(reason) = duplicate_member(line) {
+                    return Err(format!("line {number}: {reason}"));
                 }
                 items.push(item);
             }
             Ok(item) => {
                 return Err(format!(
                     "line {number}: duplicate key {}",
-                    shown(item.key.as_str())
+                    printable(item.key.as_str())
                 ));
             }
             Err(error) => match serde_json::from_str::<Tail>(line) {
@@ -99,7 +99,7 @@ pub fn read(text: &str) -> Result<Vec<Item>, String> {
                 Ok(Tail { end }) => {
                     return Err(format!(
                         "it has {}, and its last line says {}",
-                        counted(items.len() as u64),
+                        entry_count(items.len() as u64),
                         end.entries
                     ));
                 }
@@ -110,9 +110,9 @@ pub fn read(text: &str) -> Result<Vec<Item>, String> {
     Err("it was cut off: its last line is missing".to_owned())
 }
 
-/// What is wrong with an entry that can be read: an object in it has a member twice, of which one
-/// would be dropped.
-fn slip(line: &str) -> Option<String> {
+/// Why an entry is refused although it can be parsed: an object in it has a duplicate member, and one of
+/// the two would be lost.
+fn duplicate_member(line: &str) -> Option<String> {
     let error = json::parse_distinct_within(line.as_bytes(), MAX_DEPTH_LEVELS + 1).err()?;
     Some(error.reason)
 }

@@ -20,12 +20,12 @@ use super::failure::Failure;
 use super::interrupt::{Interrupt, Interrupts};
 use super::output::{Output, progress_style};
 use super::precondition::Precondition;
-use super::text::{counted, shown};
+use super::text::{entry_count, printable};
 use crate::model::Key;
 
-/// How many writes of an import are under way at once: a group of them takes one fsync.
+/// How many writes are sent at once: the service makes them durable with one fsync.
 const WRITES_AT_ONCE: usize = 64;
-/// How often a service that is busy is asked again, and how long to leave it alone.
+/// How often a write is repeated while the service is busy, and the pause before each repetition.
 const TRIES: u32 = 10;
 const BUSY: Duration = Duration::from_secs(1);
 
@@ -62,7 +62,7 @@ pub async fn run(client: &Client, import: &Import, output: &Output) -> Result<()
     report.sort();
     tell(&report, output)?;
     if let Some((key, failure)) = stopped {
-        return Err(Failure::Broken {
+        return Err(Failure::ImportStopped {
             key,
             failure: failure.into(),
             done: report.created + report.replaced,
@@ -74,30 +74,30 @@ pub async fn run(client: &Client, import: &Import, output: &Output) -> Result<()
             count: changed.len(),
         }),
         (_, 0) => Ok(()),
-        (_, count) => Err(Failure::There { count }),
+        (_, count) => Err(Failure::AlreadyExists { count }),
     }
 }
 
-/// What became of an entry that was to be imported.
+/// The result of importing one entry.
 enum Imported {
     Created,
     Replaced,
-    /// It was there with the same value.
-    Same(Key),
-    /// It was there with another.
-    There(Key),
-    /// It was there with another, and has changed again before that was replaced.
+    /// It exists with the same value.
+    Unchanged(Key),
+    /// It exists with another value.
+    AlreadyExists(Key),
+    /// It had another value, and changed again before that was replaced.
     Changed(Key),
 }
 
-/// What became of all of them.
+/// The result of an import.
 #[derive(Debug, Default, Serialize)]
 struct Report {
     created: u64,
     replaced: u64,
     same: Vec<Key>,
     there: Vec<Key>,
-    /// Only where something is to be replaced.
+    /// Only with `--replace`.
     #[serde(skip_serializing_if = "Option::is_none")]
     changed: Option<Vec<Key>>,
 }
@@ -107,8 +107,8 @@ impl Report {
         match imported {
             Imported::Created => self.created += 1,
             Imported::Replaced => self.replaced += 1,
-            Imported::Same(key) => self.same.push(key),
-            Imported::There(key) => self.there.push(key),
+            Imported::Unchanged(key) => self.same.push(key),
+            Imported::AlreadyExists(key) => self.there.push(key),
             Imported::Changed(key) => self.changed.get_or_insert_default().push(key),
         }
     }
@@ -122,8 +122,8 @@ impl Report {
     }
 }
 
-/// Writes all of `items`, or says why it stopped: because of a key, or a signal. What is under way
-/// then is waited for, so that it is known what was written; a second signal ends that.
+/// Writes all `items`, or returns why it stopped: an entry that failed, or a signal. It waits for the
+/// responses to writes already sent, so that it can report what was written; a second signal ends that.
 async fn write_all(
     client: &Client,
     items: Vec<Item>,
@@ -131,8 +131,8 @@ async fn write_all(
     progress: &ProgressBar,
     report: &mut Report,
 ) -> Result<Option<(Option<Key>, Failure)>, Failure> {
-    // Not before the export has been read: Ctrl-C is to end that at once.
-    let mut interrupts = Interrupts::of(&[Interrupt::CtrlC, Interrupt::Terminate])?;
+    // Only now: until here Ctrl-C ends the process at once.
+    let mut interrupts = Interrupts::listen(&[Interrupt::CtrlC, Interrupt::Terminate])?;
     let has_stopped = Cell::new(false);
     let mut stopped = None;
     let mut written = stream::iter(items)
@@ -146,7 +146,7 @@ async fn write_all(
                 if has_stopped.replace(true) {
                     let server = client.server_name();
                     let reason = format!("interrupted again, by {signal}, before the last responses came");
-                    return Ok(Some((None, Failure::Unknown { server, reason })));
+                    return Ok(Some((None, Failure::OutcomeUnknown { server, reason })));
                 }
                 stopped = Some((None, Failure::Interrupted { signal }));
                 continue;
@@ -165,8 +165,8 @@ async fn write_all(
     }
 }
 
-/// Creates an entry. If it is there with another value and is to be replaced, it is replaced only as
-/// it was seen then.
+/// Creates an entry. With `replace`, one that has another value is replaced if it is still the version
+/// that the service showed.
 async fn put(
     client: &Client,
     Item { key, value }: Item,
@@ -176,11 +176,11 @@ async fn put(
     let mut tries = 0;
     loop {
         let request = client
-            .on_entry(Method::PUT, &key)
+            .entry_request(Method::PUT, &key)
             .header(CONTENT_TYPE, JSON)
             .header("prefer", HeaderValue::from_static("return=minimal"))
             .body(value.as_json().to_owned());
-        let refusal = match client.ask(precondition.add_to(request)).await {
+        let refusal = match client.send(precondition.add_to(request)).await {
             Ok(response) if !response.headers().contains_key(ETAG) => {
                 return Err((key, client.not_ifmatch(&"it has no entity tag")));
             }
@@ -193,18 +193,18 @@ async fn put(
                 sleep(BUSY).await;
                 continue;
             }
-            Err(Failure::Refused(refusal)) if refusal.is_stale() => refusal,
+            Err(Failure::Refused(refusal)) if refusal.is_precondition_failed() => refusal,
             Err(failure) => return Err((key, failure)),
         };
         let current = refusal.body.and_then(|body| body.current);
         match (current, &precondition) {
-            (Some(current), _) if current.value == value => return Ok(Imported::Same(key)),
-            (_, Precondition::Absent) if !replace => return Ok(Imported::There(key)),
+            (Some(current), _) if current.value == value => return Ok(Imported::Unchanged(key)),
+            (_, Precondition::Absent) if !replace => return Ok(Imported::AlreadyExists(key)),
             (Some(current), Precondition::Absent) => match Precondition::unchanged(&current) {
                 Ok(unchanged) => precondition = unchanged,
                 Err(failure) => return Err((key, failure)),
             },
-            // Changed or deleted since it was seen.
+            // Changed or deleted since then.
             _ => return Ok(Imported::Changed(key)),
         }
     }
@@ -215,23 +215,26 @@ fn tell(report: &Report, output: &Output) -> Result<(), Failure> {
         return output.json(report);
     }
     for key in &report.same {
-        output.line(&format!("unchanged: {}", shown(key.as_str())))?;
+        output.line(&format!("unchanged: {}", printable(key.as_str())))?;
     }
     for key in &report.there {
         output.line(&format!(
             "exists with another value, left unchanged: {}",
-            shown(key.as_str())
+            printable(key.as_str())
         ))?;
     }
     for key in report.changed.iter().flatten() {
         output.line(&format!(
             "changed during the import, left unchanged: {}",
-            shown(key.as_str())
+            printable(key.as_str())
         ))?;
     }
     let replaced = match report.replaced {
         0 => String::new(),
         count => format!(", {count} replaced"),
     };
-    output.line(&format!("{} created{replaced}", counted(report.created)))
+    output.line(&format!(
+        "{} created{replaced}",
+        entry_count(report.created)
+    ))
 }

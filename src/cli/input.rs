@@ -11,8 +11,8 @@ use super::failure::Failure;
 use super::output::note;
 use crate::json::{self, MAX_DEPTH_LEVELS};
 
-/// How deep a text may be nested: in a JSON Patch, values are two levels below the top. The service
-/// knows the exact limit.
+/// How deep the input may be nested: in a JSON Patch, values are two levels below the top. The service
+/// checks the exact limit.
 const INPUT_MAX_DEPTH_LEVELS: usize = MAX_DEPTH_LEVELS + 2;
 
 /// JSON that comes from an argument, a file or standard input.
@@ -26,9 +26,8 @@ pub struct Input {
     pub file: Option<PathBuf>,
 }
 
-/// The JSON that is to be sent, as it is and as a tree. What a slip or a broken pipe leaves is
-/// refused here: nothing at all, and a member that is there twice, of which the service would drop
-/// one.
+/// The input, unchanged and as a tree. It refuses what a mistake or a broken pipe produces: an empty input,
+/// and a duplicate member, one of which the service would drop.
 pub fn read(input: Input) -> Result<(Vec<u8>, Tree), Failure> {
     let file = input.file.filter(|file| file != Path::new("-"));
     let text = input.text.filter(|text| text != "-");

@@ -8,11 +8,11 @@ use super::entry::Entry;
 use super::failure::Failure;
 use super::listing::Listing;
 use super::output::Output;
-use super::text::{MOMENT_COLUMNS, moment, padded, shown};
+use super::text::{TIMESTAMP_COLUMNS, padded, printable, timestamp};
 
-/// After how many entries `ls` decides how wide its columns are.
+/// How many entries are measured to choose the width of the columns.
 const ROWS_MEASURED: usize = 200;
-/// The widest column of keys, in columns of the terminal.
+/// The largest width of the column of keys, in columns of the terminal.
 const KEY_COLUMNS_MAX: usize = 40;
 
 /// List the entries.
@@ -40,7 +40,7 @@ pub async fn run(client: &Client, ls: &Ls, output: &Output) -> Result<(), Failur
     }
     let widths = first
         .iter()
-        .map(|entry| measure_text_width(&shown(entry.key.as_str())));
+        .map(|entry| measure_text_width(&printable(entry.key.as_str())));
     let width = widths
         .max()
         .unwrap_or(0)
@@ -48,7 +48,7 @@ pub async fn run(client: &Client, ls: &Ls, output: &Output) -> Result<(), Failur
     let header = format!(
         "{}  VERSION  {}  VALUE",
         padded("KEY", width),
-        padded("MODIFIED", MOMENT_COLUMNS)
+        padded("MODIFIED", TIMESTAMP_COLUMNS)
     );
     output.row(&style(header).dim().to_string())?;
     for entry in &first {
@@ -61,9 +61,9 @@ pub async fn run(client: &Client, ls: &Ls, output: &Output) -> Result<(), Failur
 }
 
 fn row(entry: &Entry, width: usize, output: &Output) -> Result<(), Failure> {
-    let key = padded(&shown(entry.key.as_str()), width);
-    let at = moment(&entry.modified_at);
-    let value = shown(entry.value.as_json());
+    let key = padded(&printable(entry.key.as_str()), width);
+    let at = timestamp(&entry.modified_at);
+    let value = printable(entry.value.as_json());
     let about = style(format!("{:>7}  {at}", entry.version)).dim();
     output.row(&format!("{}  {about}  {value}", style(key).bold()))
 }

@@ -1,4 +1,4 @@
-//! The command line: the service from a client's side, for people at a terminal and for scripts.
+//! The command line, for people at a terminal and for scripts.
 //!
 //! | exit code | meaning |
 //! | --- | --- |
@@ -6,8 +6,8 @@
 //! | 1 | error; nothing was changed, unless the message says that something was or may have been |
 //! | 2 | wrong usage |
 //! | 3 | the key does not exist |
-//! | 4 | conflict: somebody else's change was left unchanged |
-//! | 128 + n | `edit` or `import` was ended by signal n and says what it kept or wrote |
+//! | 4 | conflict: somebody else's change was not overwritten |
+//! | 128 + n | signal n ended `edit` or `import`, which reports what it kept or wrote |
 //!
 //! Results go to standard output, as words on a terminal and as JSON anywhere else; errors go to
 //! standard error. It uses [`crate::merge`] and [`crate::json`], and knows the service only by its
@@ -45,29 +45,29 @@ use self::client::Client;
 pub use self::client::Server;
 use self::failure::Failure;
 use self::output::Output;
-use self::text::shown_lines;
+use self::text::printable_lines;
 
-/// Does what `request` asks for at `server`.
+/// Runs a command against `server`.
 pub async fn run(server: Server, request: Request) -> ExitCode {
-    let output = Output::of_stdout();
-    match ask(server, request, &output).await {
+    let output = Output::stdout();
+    match dispatch(server, request, &output).await {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever read the output has seen enough of it.
-        Err(failure) if failure.is_of_a_closed_output() => ExitCode::SUCCESS,
+        // The reader of the output, such as `head`, has closed it.
+        Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
             output.conflict(&failure);
-            // Nobody is left to be told that nobody can be told.
+            // If standard error fails too, only the exit code is left.
             let _ = writeln!(
                 io::stderr(),
                 "ifmatch: {}",
-                shown_lines(&failure.to_string())
+                printable_lines(&failure.to_string())
             );
             failure.exit_code()
         }
     }
 }
 
-async fn ask(server: Server, request: Request, output: &Output) -> Result<(), Failure> {
+async fn dispatch(server: Server, request: Request, output: &Output) -> Result<(), Failure> {
     let client = Client::new(server)?;
     match request {
         Request::Get(get) => get::run(&client, &get, output).await,

@@ -8,18 +8,18 @@ use super::failure::Failure;
 use super::precondition::Precondition;
 use crate::model::Key;
 
-/// How often a write on the current entry is tried again because that has changed meanwhile. Each
-/// time somebody else has written, so more than a few need many writers of one key.
+/// How often a write is repeated because the entry has changed in the meantime. Each time somebody else has
+/// written, so only many writers of one key can cause more than a few repetitions.
 const TRIES: u32 = 100;
 
-/// Writes whatever is there: without a precondition, or, if the service demands one, with the tag of
-/// what is current.
-pub async fn forced(
+/// Writes whatever the current value is: without a precondition, or, if the service requires one, with the
+/// current tag.
+pub async fn whatever_is_current(
     client: &Client,
     key: &Key,
     request: impl Fn(&Precondition) -> RequestBuilder,
 ) -> Result<Response, Failure> {
-    match client.ask(request(&Precondition::None)).await {
+    match client.send(request(&Precondition::None)).await {
         Err(Failure::Refused(refusal)) if refusal.needs_precondition() => {}
         answer => return answer,
     }
@@ -31,7 +31,7 @@ pub async fn forced(
     on_current(client, current, request, |_| Ok(())).await
 }
 
-/// Writes with the tag of `current`, and of what is current then if that has changed meanwhile.
+/// Writes with the tag of `current`, and again with the new tag if the entry has changed in the meantime.
 pub async fn on_current(
     client: &Client,
     mut current: Option<Entry>,
@@ -47,8 +47,8 @@ pub async fn on_current(
             }
             None => Precondition::Absent,
         };
-        match client.ask(request(&precondition)).await {
-            Err(Failure::Refused(refusal)) if refusal.is_stale() && tries < TRIES => {
+        match client.send(request(&precondition)).await {
+            Err(Failure::Refused(refusal)) if refusal.is_precondition_failed() && tries < TRIES => {
                 tries += 1;
                 current = refusal.body.and_then(|body| body.current);
             }

@@ -11,7 +11,7 @@ use super::input::{self, Input};
 use super::output::Output;
 use super::overwrite;
 use super::precondition::{Precondition, Tag};
-use super::text::{quoted, shown};
+use super::text::{printable, shell_quoted};
 use crate::model::{Key, Value};
 
 const MERGE_PATCH: HeaderValue = HeaderValue::from_static("application/merge-patch+json");
@@ -44,15 +44,15 @@ pub async fn run(client: &Client, patch: Patch, output: &Output) -> Result<(), F
         MERGE_PATCH
     };
     let request = |precondition: &Precondition| {
-        let request = client.on_entry(Method::PATCH, key);
+        let request = client.entry_request(Method::PATCH, key);
         precondition.add_to(request.header(CONTENT_TYPE, &kind).body(json.clone()))
     };
     let response = match patch.if_match {
-        Some(tag) => client.ask(request(&Precondition::Match(tag.0))).await?,
-        None if tree.is_array() => overwrite::forced(client, key, request).await?,
+        Some(tag) => client.send(request(&Precondition::Match(tag.0))).await?,
+        None if tree.is_array() => overwrite::whatever_is_current(client, key, request).await?,
         None => merged(client, key, &tree, request).await?,
     };
-    output.done("changed", &client.written(response).await?)
+    output.wrote("changed", &client.read_written(response).await?)
 }
 
 /// Sends a merge patch, but never one that would replace a whole value: RFC 7396 does so if the patch
@@ -68,7 +68,7 @@ async fn merged(
             "{what} is not an object, so this merge patch would replace the whole value; nothing was \
              written\nTo replace the value, pass --if-match TAG (`ifmatch get {}` shows the tag). To \
              change part of an array, use a JSON Patch",
-            quoted(&shown(key.as_str()))
+            shell_quoted(&printable(key.as_str()))
         ))
     };
     if !patch.is_object() {
@@ -79,7 +79,7 @@ async fn merged(
         if is_object(&current.value) {
             Ok(())
         } else {
-            let what = format!("the value of {}", shown(key.as_str()));
+            let what = format!("the value of {}", printable(key.as_str()));
             Err(replaces(&what))
         }
     })

@@ -8,19 +8,19 @@ use reqwest::header::{HeaderValue, IF_MATCH, IF_NONE_MATCH};
 use super::entry::Entry;
 use super::failure::Failure;
 
-/// What must hold of a key before it may be written.
+/// What must be true of a key before it is written.
 #[derive(Debug, Clone)]
 pub enum Precondition {
-    /// Nothing.
+    /// No condition.
     None,
-    /// It is not there.
+    /// The key does not exist: `If-None-Match: *`.
     Absent,
-    /// If-Match with this text.
+    /// `If-Match` with this text.
     Match(HeaderValue),
 }
 
 impl Precondition {
-    /// That the entry is still this one.
+    /// The entry is still this version.
     pub fn unchanged(entry: &Entry) -> Result<Self, Failure> {
         HeaderValue::from_str(&entry.etag)
             .map(Self::Match)

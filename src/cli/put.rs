@@ -39,18 +39,18 @@ pub async fn run(client: &Client, put: Put, output: &Output) -> Result<(), Failu
     let (json, _) = input::read(put.input)?;
     let key = &put.key;
     let request = |precondition: &Precondition| {
-        let request = client.on_entry(Method::PUT, key);
+        let request = client.entry_request(Method::PUT, key);
         let request = request.header(CONTENT_TYPE, JSON).body(json.clone());
         precondition.add_to(request)
     };
     let is_bare = put.if_match.is_none() && !put.create && !put.force;
     let answer = match put.if_match {
-        Some(tag) => client.ask(request(&Precondition::Match(tag.0))).await,
-        None if put.force => overwrite::forced(client, key, request).await,
-        None => client.ask(request(&Precondition::Absent)).await,
+        Some(tag) => client.send(request(&Precondition::Match(tag.0))).await,
+        None if put.force => overwrite::whatever_is_current(client, key, request).await,
+        None => client.send(request(&Precondition::Absent)).await,
     };
     let response = match answer {
-        Err(Failure::Refused(refusal)) if is_bare && refusal.is_stale() => {
+        Err(Failure::Refused(refusal)) if is_bare && refusal.is_precondition_failed() => {
             return Err(Failure::Unseen {
                 key: put.key,
                 refusal,
@@ -63,7 +63,7 @@ pub async fn run(client: &Client, put: Put, output: &Output) -> Result<(), Failu
     } else {
         "replaced"
     };
-    let entry = client.written(response).await?;
+    let entry = client.read_written(response).await?;
     warn_of_odd_key(&entry);
-    output.done(what, &entry)
+    output.wrote(what, &entry)
 }

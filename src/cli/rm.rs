@@ -10,7 +10,7 @@ use super::overwrite;
 use super::precondition::{Precondition, Tag};
 use crate::model::Key;
 
-/// Why `rm` with neither flag does nothing.
+/// The message if neither flag is given.
 pub const NEEDS_A_FLAG: &str = "nothing was deleted, because rm needs --if-match TAG or --force: `ifmatch get KEY` \
      shows the value and its tag; --force deletes the entry whatever its value is";
 
@@ -32,19 +32,20 @@ pub struct Rm {
 }
 
 impl Rm {
-    /// Whether it has one of the flags that it needs.
-    pub fn says_what_was_seen(&self) -> bool {
+    /// Whether `--if-match` or `--force` is given.
+    pub fn has_required_flag(&self) -> bool {
         self.if_match.is_some() || self.force
     }
 }
 
 /// `ifmatch rm`
 pub async fn run(client: &Client, rm: Rm, output: &Output) -> Result<(), Failure> {
-    let request =
-        |precondition: &Precondition| precondition.add_to(client.on_entry(Method::DELETE, &rm.key));
-    let response = match rm.if_match {
-        Some(tag) => client.ask(request(&Precondition::Match(tag.0))).await?,
-        None => overwrite::forced(client, &rm.key, request).await?,
+    let request = |precondition: &Precondition| {
+        precondition.add_to(client.entry_request(Method::DELETE, &rm.key))
     };
-    output.done("deleted", &client.written(response).await?)
+    let response = match rm.if_match {
+        Some(tag) => client.send(request(&Precondition::Match(tag.0))).await?,
+        None => overwrite::whatever_is_current(client, &rm.key, request).await?,
+    };
+    output.wrote("deleted", &client.read_written(response).await?)
 }
