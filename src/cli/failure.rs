@@ -79,19 +79,19 @@ pub enum Failure {
     #[error("{0}")]
     Input(String),
     /// Some keys of an import exist with another value.
-    #[error("{count} {} with another value and {} left unchanged: --replace replaces {}", if *count == 1 { "key exists" } else { "keys exist" }, if *count == 1 { "was" } else { "were" }, if *count == 1 { "it" } else { "them" })]
+    #[error("{}", already_exist(*count))]
     AlreadyExists {
         /// How many.
         count: usize,
     },
     /// Some entries changed while an import was replacing them.
-    #[error("{count} {} changed during the import and {} left unchanged: run the import again to replace {}", if *count == 1 { "key was" } else { "keys were" }, if *count == 1 { "was" } else { "were" }, if *count == 1 { "it" } else { "them" })]
+    #[error("{}", changed(*count))]
     Changed {
         /// How many.
         count: usize,
     },
     /// An import stopped in the middle.
-    #[error("{}{failure}\n{done} of {all} entries were written{}", key.as_ref().map_or_else(String::new, |key| format!("{}: ", printable(key.as_str()))), if key.is_none() { "; run the import again for the rest" } else { "; correct this, and run the import again for the rest" })]
+    #[error("{}", import_stopped(key.as_ref(), failure, *done, *all))]
     ImportStopped {
         /// The key that could not be written, if that was the reason.
         key: Option<Key>,
@@ -202,6 +202,39 @@ fn exists_unseen(key: &Key, refusal: &Refusal) -> String {
          {}` shows: --if-match TAG. To replace it whatever its value is: --force",
         shell_quoted(&key)
     )
+}
+
+fn already_exist(count: usize) -> String {
+    match count {
+        1 => "1 key exists with another value and was left unchanged: --replace replaces it"
+            .to_owned(),
+        _ => format!(
+            "{count} keys exist with another value and were left unchanged: --replace replaces them"
+        ),
+    }
+}
+
+fn changed(count: usize) -> String {
+    match count {
+        1 => "1 key was changed during the import and was left unchanged: run the import again to \
+              replace it"
+            .to_owned(),
+        _ => format!(
+            "{count} keys were changed during the import and were left unchanged: run the import again \
+             to replace them"
+        ),
+    }
+}
+
+fn import_stopped(key: Option<&Key>, failure: &Failure, done: u64, all: u64) -> String {
+    let written = format!("{done} of {all} entries were written");
+    match key {
+        Some(key) => format!(
+            "{}: {failure}\n{written}; correct this, and run the import again for the rest",
+            printable(key.as_str())
+        ),
+        None => format!("{failure}\n{written}; run the import again for the rest"),
+    }
 }
 
 /// The innermost cause: the outer ones only repeat the request.

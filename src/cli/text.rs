@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_is_shown_speaks_to_the_terminal() {
+    fn printable_text_cannot_control_the_terminal() {
         assert_eq!(
             printable("a\u{1b}[2J\u{9b}2J\u{7f}\nb"),
             "a\\u001b[2J\\u009b2J\\u007f\\u000ab"
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_is_told_to_the_second() {
+    fn a_timestamp_is_shown_to_the_second() {
         assert_eq!(timestamp("2026-11-22T10:00:02.123Z"), "2026-11-22 10:00:02");
         assert_eq!(timestamp("x"), "x");
     }
