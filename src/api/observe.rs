@@ -14,7 +14,7 @@ use tower::Service;
 use tower_http::request_id::{MakeRequestId, RequestId};
 
 use super::deadline::Deadline;
-use super::error::{ApiError, Cause, Refusal};
+use super::error::{ApiError, Logged};
 use super::hosts::AllowedHosts;
 use super::prefer::Wait;
 use super::state::Limits;
@@ -195,16 +195,16 @@ impl Asked {
         let status = response.status().as_u16();
         // The clock is read only for a line that is logged.
         let latency = || self.started.elapsed();
-        if let Some(Refusal(reason)) = response.extensions().get() {
-            self.around.refusals.count(reason);
-        }
-        match response.extensions().get::<Cause>() {
-            Some(Cause(cause)) => tracing::error!(
+        let logged = response.extensions().get();
+        if let Some(Logged::Failed(cause)) = logged {
+            tracing::error!(
                 %method, path, status, latency = ?latency(), request_id, %cause, "request failed"
-            ),
-            None => tracing::debug!(
-                %method, path, status, latency = ?latency(), request_id, "request"
-            ),
+            );
+        } else {
+            if let Some(Logged::Refused(reason)) = logged {
+                self.around.refusals.count(reason);
+            }
+            tracing::debug!(%method, path, status, latency = ?latency(), request_id, "request");
         }
         let headers = response.headers_mut();
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
