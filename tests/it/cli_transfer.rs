@@ -218,7 +218,7 @@ async fn an_export_to_a_file_is_durable_when_it_is_reported() {
     let synced_folder = format!("<{}>)", folder.display());
     for (call, what) in [
         ("fsync(", ".tmp"),
-        ("rename", "/backup\""),
+        ("rename", "backup\""),
         ("fsync(", &synced_folder),
         ("write(1<", "entries"),
     ] {
