@@ -82,6 +82,7 @@ pub mod patch;
 pub mod merge;
 pub mod precondition;
 pub mod error;
+mod atomic_file;
 pub mod admission;
 pub mod storage;
 mod workers;
