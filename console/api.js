@@ -68,14 +68,14 @@ function pathOf(key) {
 
 /** Why a text cannot be a key, or nothing. */
 export function whyNoKey(key) {
-  if (key === "") return "A key is needed.";
+  if (key === "") return "Type a key.";
   if (!isWellFormed(key)) return "The key has an unpaired surrogate.";
   const bytes = new TextEncoder().encode(key).length;
-  if (bytes > 512) return `The key has ${bytes} bytes; 512 is the most.`;
+  if (bytes > 512) return `The key has ${bytes} bytes; the limit is 512.`;
   // biome-ignore lint/suspicious/noControlCharactersInRegex: the expression looks for control characters.
-  if (/[\u0000-\u001f\u007f]/.test(key)) return "A key has no control characters.";
+  if (/[\u0000-\u001f\u007f]/.test(key)) return "A key cannot contain control characters.";
   if (key.split("/").some((segment) => segment === "." || segment === ".."))
-    return "No part of a key between slashes is . or ..";
+    return "A key cannot contain . or .. between slashes.";
   return undefined;
 }
 

@@ -107,7 +107,7 @@ function keyOfHash() {
   try {
     return { key: decodeURIComponent(hash.slice("#/kv/".length)) };
   } catch {
-    return { wrong: "This address names no key: it is not percent-encoded UTF-8." };
+    return { wrong: "The key in this address is not percent-encoded UTF-8." };
   }
 }
 

@@ -122,7 +122,7 @@ class Choice {
     this.radios = {};
     const { base, theirs, mine, pointer } = overlap;
     this.editor = new Editor({
-      label: `Own value for ${placeName(pointer)}, as JSON`,
+      label: `Your value for ${placeName(pointer)}, as JSON`,
       rows: 4,
       oninput: (text) => session.choose(pointer, "edit", text),
     });
@@ -130,7 +130,7 @@ class Choice {
       "p",
       { className: "outdated" },
       "Theirs has changed since you wrote this. ",
-      button("It still holds", () => this.pick("edit")),
+      button("Keep it", () => this.pick("edit")),
     );
     this.own = h("div", { className: "own" }, this.outdated, this.editor.element);
     this.element = h(

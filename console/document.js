@@ -42,7 +42,7 @@ export class DocumentView {
     });
     this.discardButton = button("Discard", () => this.discard());
     this.formatButton = button("Format", () => this.format(), {
-      title: "Write the JSON over lines, indented by two",
+      title: "Format the JSON on several lines, indented by two spaces",
     });
     this.deleteButton = button("Delete…", () => on.remove(), { className: "danger" });
     const actions = h(
@@ -322,7 +322,7 @@ export class DocumentView {
       details:
         base === null
           ? `It is ${brief(current.tree)}.`
-          : `Your text was made from version ${base.version}. Saver merges both.`,
+          : `Your text was made from version ${base.version}. Saving merges both.`,
       actions: [["Merge now", () => this.mergeNow()]],
     });
   }

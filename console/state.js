@@ -185,7 +185,7 @@ export function saved(state, entry, sentText) {
 
 /** The state after a save that had nothing to change. */
 export function unchanged(state) {
-  const title = `Version ${state.base.version} stands: there is nothing to save`;
+  const title = `Version ${state.base.version} is current: there is nothing to save`;
   const arrived = { title, changes: state.mergedIn, saved: true };
   return { ...finished(state, state.base, state.text), arrived };
 }
@@ -225,7 +225,7 @@ export function keyTaken(state, entry) {
   const { typedKey: key } = state;
   const message =
     entry === null
-      ? "Not created: somebody else was at work on this key. Try again."
+      ? "Not created: someone else changed this key at the same time. Try again."
       : `Not created: the key ${key} exists already, as version ${entry.version}.`;
   return { ...state, current: null, problem: { kind: "exists", key, entry, message } };
 }

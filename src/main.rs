@@ -49,7 +49,7 @@ fn main() -> ExitCode {
     };
     let code = runtime.block_on(async {
         match Arguments::parse_task() {
-            Task::Ask(server, request) => cli::run(server, request).await,
+            Task::Client(server, request) => cli::run(server, request).await,
             Task::Serve(config) => match serve(&config).await {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {

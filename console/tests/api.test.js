@@ -126,9 +126,9 @@ describe("a key", () => {
   }
 
   for (const [key, why] of [
-    ["", /is needed/],
-    ["a".repeat(513), /513 bytes; 512/],
-    ["é".repeat(257), /514 bytes; 512/],
+    ["", /Type a key/],
+    ["a".repeat(513), /513 bytes; the limit is 512/],
+    ["é".repeat(257), /514 bytes; the limit is 512/],
     ["a\u0000", /control characters/],
     ["a\u007f", /control characters/],
     ["a\n", /control characters/],

@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until};
 
 use super::client::{Clock, Connection, TICK};
 
 /// How many connections past the limit are told so, or have their probes answered.
 pub const OVERLOAD_CONNECTIONS: usize = 64;
+/// How long a connection past the limit has to ask for something, however many come after it. So at most 6,400
+/// a second are accepted, and a full queue of the system (4,096) passes in less than a second.
+const OVERLOAD_MIN: Duration = Duration::from_millis(10);
 /// How many descriptors are left for the store, the runtime and the standard streams.
 const RESERVED_DESCRIPTORS: usize = 32;
 /// How long a connection must have been idle before it gives its place to a new one.
@@ -53,7 +57,30 @@ struct Open {
     served: HashMap<u64, Served>,
     idle: Idle,
     /// The oldest first; some may have ended.
-    overload: VecDeque<AbortHandle>,
+    overload: VecDeque<Overload>,
+}
+
+/// A connection past the limit.
+#[derive(Debug)]
+struct Overload {
+    accepted: Instant,
+    connection: Arc<Connection>,
+    task: AbortHandle,
+}
+
+impl Overload {
+    /// Ends it, as soon as it has had [`OVERLOAD_MIN`].
+    fn end(self) {
+        let due = self.accepted + OVERLOAD_MIN;
+        if due <= Instant::now() {
+            self.task.abort();
+            return;
+        }
+        tokio::spawn(async move {
+            sleep_until(due).await;
+            self.task.abort();
+        });
+    }
 }
 
 #[derive(Debug)]
@@ -129,16 +156,24 @@ impl Connections {
         }
     }
 
-    /// Keeps a task that serves a connection past the limit; of those past `limit` the oldest ends.
-    /// One that has asked for something is answered long before.
-    pub fn add_overload(&self, limit: usize, task: AbortHandle) {
+    /// Keeps the task that serves a connection past the limit. Of more than `limit` such connections one ends:
+    /// the oldest that has not asked for anything, or the oldest of all.
+    pub fn add_overload(&self, limit: usize, connection: Arc<Connection>, task: AbortHandle) {
         let mut open = self.open.lock();
-        open.overload.retain(|task| !task.is_finished());
-        open.overload.push_back(task);
-        if open.overload.len() > limit
-            && let Some(oldest) = open.overload.pop_front()
-        {
-            oldest.abort();
+        let overload = &mut open.overload;
+        overload.retain(|one| !one.task.is_finished());
+        overload.push_back(Overload {
+            accepted: Instant::now(),
+            connection,
+            task,
+        });
+        if overload.len() > limit {
+            let silent = overload
+                .iter()
+                .position(|one| one.connection.idle_since().is_some());
+            if let Some(one) = overload.remove(silent.unwrap_or(0)) {
+                one.end();
+            }
         }
     }
 }
@@ -182,6 +217,8 @@ impl Open {
 #[cfg(test)]
 mod tests {
     use std::future::pending;
+
+    use tokio::task::JoinHandle;
 
     use super::*;
 
@@ -260,6 +297,35 @@ mod tests {
         assert!(connect(&connections, 1).is_none(), "it has just taken it");
         pass(&clock, IDLE_TICKS_BEFORE_CLOSED);
         assert!(connect(&connections, 1).is_some());
+    }
+
+    /// A connection past the limit of `connections`, of which there can be one.
+    fn overload(connections: &Connections) -> (Arc<Connection>, JoinHandle<()>) {
+        let connection = Arc::new(Connection::new(connections.clock.clone()));
+        let task = tokio::spawn(pending());
+        connections.add_overload(1, Arc::clone(&connection), task.abort_handle());
+        (connection, task)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_past_the_limit_has_time_to_ask_whoever_comes_after_it() {
+        let connections = Connections::new(Clock::default());
+        let (_, first) = overload(&connections);
+        let begin = Instant::now();
+        let (_, second) = overload(&connections);
+        assert!(first.await.is_err_and(|error| error.is_cancelled()));
+        assert!(begin.elapsed() >= OVERLOAD_MIN);
+        assert!(!second.is_finished());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_past_the_limit_that_has_asked_is_answered_before_a_silent_one_stays() {
+        let connections = Connections::new(Clock::default());
+        let (asking, first) = overload(&connections);
+        assert!(asking.begin());
+        let (_, silent) = overload(&connections);
+        assert!(silent.await.is_err_and(|error| error.is_cancelled()));
+        assert!(!first.is_finished());
     }
 
     #[test]

@@ -4,12 +4,11 @@ use axum::extract::State;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 
+use super::body::{PatchInBody, ValueInBody};
 use super::client::Client;
 use super::deadline::Deadline;
-use super::error::{self, ApiError};
-use super::extract::{
-    Conditions, KeyInPath, NoQuery, PatchInBody, RangeInQuery, ValueInBody, Watched,
-};
+use super::error::{ApiError, Refused, refused};
+use super::extract::{Conditions, KeyInPath, NoQuery, RangeInQuery, Watched};
 use super::prefer::{ReturnPreference, Wait};
 use super::state::Shared;
 use super::transaction::TransactionInBody;
@@ -21,13 +20,14 @@ pub async fn read(
     KeyInPath(key): KeyInPath,
     Conditions(conditions): Conditions,
     wait: Wait,
-) -> Result<Response, ApiError> {
-    let reading = shared
-        .service
-        .read_newer(key, &conditions, wait.end())
-        .await;
+) -> Result<Response, Refused> {
+    let service = &shared.service;
+    let reading = match wait.end() {
+        None => service.read(key, &conditions).await,
+        Some(end) => service.read_newer(key, &conditions, end).await,
+    };
     let reading = or_refused(&shared, reading).await?;
-    let response = reply::reading(&shared.service, reading).await;
+    let response = reply::reading(service, reading).await;
     Ok(wait.applied_to(response))
 }
 
@@ -39,7 +39,7 @@ pub async fn put(
     Deadline(deadline): Deadline,
     uri: Uri,
     ValueInBody(value, _admission): ValueInBody,
-) -> Result<Response, ApiError> {
+) -> Result<Response, Refused> {
     let put = shared.service.put(key, value, &conditions, deadline);
     let entry = or_refused(&shared, put.await).await?;
     Ok(reply::written(&shared.service, &uri, &entry, shown).await)
@@ -52,7 +52,7 @@ pub async fn patch(
     shown: ReturnPreference,
     Deadline(deadline): Deadline,
     PatchInBody(patch, _admission): PatchInBody,
-) -> Result<Response, ApiError> {
+) -> Result<Response, Refused> {
     let patched = shared.service.patch(key, patch, &conditions, deadline);
     let entry = or_refused(&shared, patched.await).await?;
     Ok(reply::entry(&shared.service, &entry, shown).await)
@@ -64,7 +64,7 @@ pub async fn delete(
     Conditions(conditions): Conditions,
     shown: ReturnPreference,
     Deadline(deadline): Deadline,
-) -> Result<Response, ApiError> {
+) -> Result<Response, Refused> {
     let deleted = shared.service.delete(key, &conditions, deadline);
     let entry = or_refused(&shared, deleted.await).await?;
     Ok(reply::entry(&shared.service, &entry, shown).await)
@@ -76,7 +76,7 @@ pub async fn transact(
     shown: ReturnPreference,
     Deadline(deadline): Deadline,
     TransactionInBody(transaction, _admission): TransactionInBody,
-) -> Result<Response, ApiError> {
+) -> Result<Response, Refused> {
     let transacted = shared.service.transact(transaction, deadline);
     let transacted = or_refused(&shared, transacted.await).await?;
     Ok(reply::transaction(&shared.service, transacted, shown).await)
@@ -87,9 +87,14 @@ pub async fn list(
     RangeInQuery(range): RangeInQuery,
     Conditions(conditions): Conditions,
     wait: Wait,
-) -> Result<Response, ApiError> {
-    let reading = shared.service.list_newer(&range, &conditions, wait.end());
-    let listing = listing::listing(reading.await?, range).await?;
+) -> Result<Response, Refused> {
+    let service = &shared.service;
+    let reading = match wait.end() {
+        None => service.list(&conditions).await,
+        Some(end) => service.list_newer(&range, &conditions, end).await,
+    };
+    let reading = or_refused(&shared, reading).await?;
+    let listing = listing::listing(reading, range).await?;
     Ok(wait.applied_to(listing))
 }
 
@@ -97,17 +102,18 @@ pub async fn watch(
     State(shared): State<Shared>,
     Watched { filter, since }: Watched,
     client: Client,
-) -> Result<Response, ApiError> {
-    let watching = shared.service.watch(filter, since.as_ref()).await?;
+) -> Result<Response, Refused> {
+    let watching = shared.service.watch(filter, since.as_ref()).await;
+    let watching = or_refused(&shared, watching).await?;
     client.watches();
     Ok(watch::stream(watching, shared.service.drained()))
 }
 
-/// What the service did, or why not; a long refusal shows entries piece by piece.
-async fn or_refused<T>(shared: &Shared, done: Result<T, Error>) -> Result<T, ApiError> {
+/// What the service did, or the answer that says why not.
+async fn or_refused<T>(shared: &Shared, done: Result<T, Error>) -> Result<T, Refused> {
     match done {
         Ok(done) => Ok(done),
-        Err(error) => Err(error::refused(&shared.service, error).await),
+        Err(error) => Err(refused(&shared.service, error).await),
     }
 }
 

@@ -83,41 +83,81 @@ impl AllowedHosts {
         is_local || allowed.iter().any(|allowed| host.is(&allowed.0))
     }
 
-    /// Checks where a request goes and where it comes from, before its path is looked at.
+    /// Whether a request is for one of them.
+    fn allow_request<B>(&self, request: &Request<B>, host: Option<Authority<'_>>) -> bool {
+        match host {
+            Some(authority) => self.allow(authority.host),
+            // HTTP/1.0 has no Host: proxies ask so whether the service is there.
+            None => self.0.is_none() || request.method() == Method::OPTIONS,
+        }
+    }
+}
+
+/// Checks where a request goes and where it comes from, before its path is looked at.
+#[derive(Debug, Clone)]
+pub struct OriginCheck {
+    hosts: AllowedHosts,
+    /// The `Host` that was allowed last. All requests of a connection have the same one, and reading it takes
+    /// as long as all the rest of this check.
+    last_host: Option<HeaderValue>,
+}
+
+impl OriginCheck {
+    /// For a service that answers for `hosts`.
+    pub fn new(hosts: AllowedHosts) -> Self {
+        Self {
+            hosts,
+            last_host: None,
+        }
+    }
+
+    /// Checks one request.
     ///
     /// # Errors
-    /// `ApiError::InvalidHost` (RFC 9112 §3.2), `ApiError::Misdirected`, `ApiError::CrossSite`.
-    pub fn check<B>(&self, request: &Request<B>) -> Result<(), ApiError> {
-        let host = host_of(request)?;
-        if !health::is_probe(request.uri().path()) {
-            let is_allowed = match host {
-                Some(authority) => self.allow(authority.host),
-                // HTTP/1.0 has no Host: proxies ask so whether the service is there.
-                None => self.0.is_none() || request.method() == Method::OPTIONS,
-            };
-            if !is_allowed {
-                return Err(ApiError::Misdirected);
+    /// [`ApiError::InvalidHost`] (RFC 9112 §3.2), [`ApiError::Misdirected`], [`ApiError::CrossSite`].
+    pub fn check<B>(&mut self, request: &Request<B>) -> Result<(), ApiError> {
+        let line = host_line(request)?;
+        let is_known = line.is_some() && line == self.last_host.as_ref();
+        if !is_known || request.uri().authority().is_some() {
+            let host = host_of(request, line)?;
+            if !health::is_probe(request.uri().path()) {
+                if !self.hosts.allow_request(request, host) {
+                    return Err(ApiError::Misdirected);
+                }
+                if request.uri().authority().is_none() {
+                    self.last_host = line.cloned();
+                }
             }
         }
-        if !request.method().is_safe() && is_cross_site(request, host) {
+        if !request.method().is_safe() && is_cross_site(request, line)? {
             return Err(ApiError::CrossSite);
         }
         Ok(())
     }
 }
 
-/// The host and port that a request is for: those of its target, if it names them, else those of `Host`.
+/// The one `Host` of a request.
+///
+/// # Errors
+/// [`ApiError::InvalidHost`] if there are several, or none as only HTTP/1.0 may.
+fn host_line<B>(request: &Request<B>) -> Result<Option<&HeaderValue>, ApiError> {
+    let mut lines = request.headers().get_all(header::HOST).iter();
+    match (lines.next(), lines.next()) {
+        (None, _) if request.version() < Version::HTTP_11 => Ok(None),
+        (Some(line), None) => Ok(Some(line)),
+        _ => Err(ApiError::InvalidHost),
+    }
+}
+
+/// The host and port that a request is for: those of its target, if it names them, else those of `line`.
 ///
 /// # Errors
 /// [`ApiError::InvalidHost`].
-fn host_of<B>(request: &Request<B>) -> Result<Option<Authority<'_>>, ApiError> {
-    let mut lines = request.headers().get_all(header::HOST).iter();
-    let host = match (lines.next(), lines.next()) {
-        (None, _) if request.version() >= Version::HTTP_11 => return Err(ApiError::InvalidHost),
-        (None, _) => None,
-        (Some(line), None) => Some(read_host(line)?),
-        (Some(_), Some(_)) => return Err(ApiError::InvalidHost),
-    };
+fn host_of<'a, B>(
+    request: &'a Request<B>,
+    line: Option<&'a HeaderValue>,
+) -> Result<Option<Authority<'a>>, ApiError> {
+    let host = line.map(read_host).transpose()?;
     match request.uri().authority() {
         Some(authority) => {
             let authority = Authority::parse(authority.as_str()).ok_or(ApiError::InvalidHost)?;
@@ -133,14 +173,23 @@ fn read_host(line: &HeaderValue) -> Result<Authority<'_>, ApiError> {
 }
 
 /// Whether a browser says that a page of another site makes this request.
-fn is_cross_site<B>(request: &Request<B>, host: Option<Authority<'_>>) -> bool {
-    let headers = request.headers();
-    let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
-    if sites.any(|site| site.as_bytes().eq_ignore_ascii_case(b"cross-site")) {
-        return true;
+///
+/// # Errors
+/// As [`host_of`].
+fn is_cross_site<B>(request: &Request<B>, line: Option<&HeaderValue>) -> Result<bool, ApiError> {
+    for (name, value) in request.headers() {
+        let is_cross_site = if name == SEC_FETCH_SITE {
+            value.as_bytes().eq_ignore_ascii_case(b"cross-site")
+        } else if name == header::ORIGIN {
+            !is_origin_of(value, host_of(request, line)?)
+        } else {
+            false
+        };
+        if is_cross_site {
+            return Ok(true);
+        }
     }
-    let mut origins = headers.get_all(header::ORIGIN).iter();
-    origins.any(|origin| !is_origin_of(origin, host))
+    Ok(false)
 }
 
 /// Whether an `Origin` (RFC 6454 §7) is that of the host. A proxy may speak TLS in front of the service.

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 
 use super::error::ApiError;
-use super::pieces::{BUILT_MAX_BYTES, PIECE_BYTES, append_part, text_bytes};
+use super::json_text::{BUILT_MAX_BYTES, PIECE_BYTES, append_part, text_bytes};
 use super::reply;
 use crate::model::{EntityTag, Entry, Key, Position, Range};
 use crate::service::Reading;

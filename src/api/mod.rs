@@ -2,6 +2,7 @@
 
 #[cfg(any(feature = "console", feature = "docs"))]
 mod assets;
+mod body;
 mod client;
 mod conditional;
 mod connections;
@@ -15,10 +16,9 @@ mod extract;
 mod handlers;
 mod health;
 mod hosts;
+mod json_text;
 mod listing;
-mod message;
 mod observe;
-mod pieces;
 mod prefer;
 mod reply;
 mod router;

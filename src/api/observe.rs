@@ -14,8 +14,8 @@ use tower::Service;
 use tower_http::request_id::{MakeRequestId, RequestId};
 
 use super::deadline::Deadline;
-use super::error::{ApiError, Cause, Refusal};
-use super::hosts::AllowedHosts;
+use super::error::{ApiError, Logged};
+use super::hosts::{AllowedHosts, OriginCheck};
 use super::prefer::Wait;
 use super::state::Limits;
 
@@ -62,6 +62,7 @@ impl MakeRequestId for &NumberRequests {
 #[derive(Clone)]
 pub struct Observe<S> {
     inner: S,
+    origin: OriginCheck,
     around: Arc<Around>,
 }
 
@@ -69,7 +70,6 @@ pub struct Observe<S> {
 struct Around {
     numbers: NumberRequests,
     limits: Limits,
-    hosts: AllowedHosts,
     refusals: Refusals,
 }
 
@@ -79,11 +79,11 @@ impl<S> Observe<S> {
         let around = Around {
             numbers,
             limits,
-            hosts,
             refusals: Refusals::default(),
         };
         Self {
             inner,
+            origin: OriginCheck::new(hosts),
             around: Arc::new(around),
         }
     }
@@ -137,7 +137,8 @@ where
             started: Instant::now(),
             around: Arc::clone(&self.around),
         };
-        if let Err(error) = check(&request, &self.around.hosts) {
+        let checked = check_codings(&request).and_then(|()| self.origin.check(&request));
+        if let Err(error) = checked {
             let response = asked.answered(error.into_response());
             return Box::pin(async { Ok(response) });
         }
@@ -167,16 +168,16 @@ where
     }
 }
 
-/// What must hold of a request whatever its path.
+/// Checks that the body is sent as it is, or in chunks.
 ///
 /// # Errors
-/// As [`AllowedHosts::check`]; [`ApiError::UnknownTransferCoding`].
-fn check<B>(request: &Request<B>, hosts: &AllowedHosts) -> Result<(), ApiError> {
+/// [`ApiError::UnknownTransferCoding`].
+fn check_codings<B>(request: &Request<B>) -> Result<(), ApiError> {
     let mut codings = request.headers().get_all(header::TRANSFER_ENCODING).iter();
     if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
         return Err(ApiError::UnknownTransferCoding);
     }
-    hosts.check(request)
+    Ok(())
 }
 
 /// What is logged of a request, and sent back with its answer.
@@ -196,16 +197,16 @@ impl Asked {
         let status = response.status().as_u16();
         // The clock is read only for a line that is logged.
         let latency = || self.started.elapsed();
-        if let Some(Refusal(reason)) = response.extensions().get() {
-            self.around.refusals.count(reason);
-        }
-        match response.extensions().get::<Cause>() {
-            Some(Cause(cause)) => tracing::error!(
+        let logged = response.extensions().get();
+        if let Some(Logged::Failed(cause)) = logged {
+            tracing::error!(
                 %method, path, status, latency = ?latency(), request_id, %cause, "request failed"
-            ),
-            None => tracing::debug!(
-                %method, path, status, latency = ?latency(), request_id, "request"
-            ),
+            );
+        } else {
+            if let Some(Logged::Refused(reason)) = logged {
+                self.around.refusals.count(reason);
+            }
+            tracing::debug!(%method, path, status, latency = ?latency(), request_id, "request");
         }
         let headers = response.headers_mut();
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF);

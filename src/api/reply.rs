@@ -2,22 +2,18 @@
 
 use std::time::SystemTime;
 
-use axum::Json;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 
-use super::pieces::{BUILT_MAX_BYTES, LongText, text_bytes};
+use super::json_text::JsonText;
 use super::prefer::{self, ReturnPreference};
 use super::state::KEY_PATH;
-use crate::model::{EntityTag, Entry, Key, Position, Record, Revision};
+use crate::model::{EntityTag, Entry, Key, Position, Record};
 use crate::service::{Reading, Service, Transacted};
 use crate::url::encoded;
 
 /// What must not be kept: errors, health, the outcome of a transaction.
 pub const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-/// How many headers an answer that shows an entry has at the most, those of the server included.
-const ENTRY_HEADERS: usize = 8;
 
 /// 200 with the entry, or 304 with the same headers.
 pub async fn reading(service: &Service, reading: Reading<Entry, Entry>) -> Response {
@@ -71,26 +67,21 @@ pub async fn transaction(
 ) -> Response {
     let mut response = match shown {
         ReturnPreference::Minimal => prefer::minimal(),
-        ReturnPreference::Representation => results(service, transaction).await,
+        ReturnPreference::Representation => results(service, &transaction).await,
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, NO_STORE);
     response
 }
 
-async fn results(service: &Service, transaction: Transacted) -> Response {
-    let Transacted { revision, results } = transaction;
-    let bytes: usize = results.iter().flatten().map(text_bytes).sum();
-    if bytes <= BUILT_MAX_BYTES {
-        return Json(TransactionBody { revision, results }).into_response();
-    }
-    let mut text = LongText::default();
-    text.push(format!("{{\"revision\":{revision},\"results\":[").as_bytes());
-    for (index, result) in results.into_iter().enumerate() {
+async fn results(service: &Service, transaction: &Transacted) -> Response {
+    let mut text = JsonText::default();
+    text.push(format!("{{\"revision\":{},\"results\":[", transaction.revision).as_bytes());
+    for (index, result) in transaction.results.iter().enumerate() {
         if index > 0 {
             text.push(b",");
         }
-        text.push_entry_or_null(result);
+        text.push_entry_or_null(result.as_ref());
     }
     text.push(b"]}");
     text.into_response(service).await
@@ -114,12 +105,6 @@ pub fn add_entry_headers(headers: &mut HeaderMap, record: &Record, etag: EntityT
     }
 }
 
-#[derive(Serialize)]
-struct TransactionBody {
-    revision: Revision,
-    results: Vec<Option<Entry>>,
-}
-
 /// With the entry if it is to be shown, and with its headers in any case.
 async fn answer(
     service: &Service,
@@ -128,25 +113,13 @@ async fn answer(
     shown: ReturnPreference,
 ) -> Response {
     let etag = entry.record.etag();
-    let bytes = text_bytes(entry);
     let mut response = match shown {
         ReturnPreference::Minimal => prefer::minimal(),
-        ReturnPreference::Representation if bytes > BUILT_MAX_BYTES => {
-            let mut text = LongText::default();
-            text.push_entry(entry.clone(), &etag);
+        ReturnPreference::Representation => {
+            let mut text = JsonText::default();
+            text.push_entry(entry, &etag);
             let mut response = text.into_response(service).await;
             *response.status_mut() = status;
-            response
-        }
-        ReturnPreference::Representation => {
-            let mut body = Vec::with_capacity(bytes);
-            entry.write_json(&etag, &mut body);
-            let mut headers = HeaderMap::with_capacity(ENTRY_HEADERS);
-            let json = HeaderValue::from_static("application/json");
-            headers.insert(header::CONTENT_TYPE, json);
-            let mut response = Response::new(body.into());
-            *response.status_mut() = status;
-            *response.headers_mut() = headers;
             response
         }
     };

@@ -191,8 +191,9 @@ impl Acceptor {
                 self.connections.set_task(number, task);
             }
             None => {
-                let task = self.serve(socket, watcher, connection, None);
-                self.connections.add_overload(self.capacity.overload, task);
+                let task = self.serve(socket, watcher, Arc::clone(&connection), None);
+                let limit = self.capacity.overload;
+                self.connections.add_overload(limit, connection, task);
             }
         }
     }

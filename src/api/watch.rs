@@ -19,7 +19,7 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::{StreamExt as _, stream};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use super::pieces::{PIECE_BYTES, append_part};
+use super::json_text::{PIECE_BYTES, append_part};
 use crate::model::{Event, EventKind, ResumeToken};
 use crate::storage::{ChangeStream, SharedEvent, Start, StoreError, Subscription};
 

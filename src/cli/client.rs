@@ -1,50 +1,72 @@
 //! The service from a client's side.
 
 use std::fmt::Display;
+use std::str::FromStr;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderValue, IF_MATCH, IF_NONE_MATCH, LOCATION};
+use reqwest::header::{CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::redirect::Policy;
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::{Method, RequestBuilder, Response, Url};
 
-use super::arguments::Server;
 use super::entry::Entry;
 use super::failure::{Failure, Refusal};
+use super::precondition::Precondition;
 use crate::model::Key;
 use crate::url::encoded;
 
-/// How long it may take to reach the service.
+/// The URL of the service, unless `--server` names another.
+pub const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
+/// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the service may be silent within an answer. A watcher hears from it every 15 seconds.
+/// How long the service may send nothing within a response. In a watch it sends something every 15 seconds.
 const READ_TIMEOUT: Duration = Duration::from_secs(45);
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// What must hold of a key before it may be written.
-#[derive(Debug, Clone)]
-pub enum Precondition {
-    /// Nothing.
-    None,
-    /// It is not there.
-    Absent,
-    /// If-Match with this text.
-    Match(HeaderValue),
-}
+/// The URL of a service, without a slash at the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server(String);
 
-impl Precondition {
-    /// That the entry is still this one.
-    pub fn unchanged(entry: &Entry) -> Result<Self, Failure> {
-        HeaderValue::from_str(&entry.etag)
-            .map(Self::Match)
-            .map_err(|_| Failure::Input(format!("{:?} is not an entity tag", entry.etag)))
+impl Server {
+    /// The URL of a path, which begins with a slash.
+    #[must_use]
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.0)
     }
 
-    /// Adds it to a request.
-    pub fn add_to(&self, request: RequestBuilder) -> RequestBuilder {
-        match self {
-            Self::None => request,
-            Self::Absent => request.header(IF_NONE_MATCH, "*"),
-            Self::Match(tags) => request.header(IF_MATCH, tags),
+    /// The URL for messages, without a password.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match Url::parse(&self.0) {
+            Ok(mut url) if !url.username().is_empty() || url.password().is_some() => {
+                // Fails only for URLs that cannot contain a user name.
+                let _ = url.set_username("");
+                let _ = url.set_password(None);
+                url.as_str().trim_end_matches('/').to_owned()
+            }
+            _ => self.0.clone(),
         }
+    }
+}
+
+impl FromStr for Server {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = if text.is_empty() {
+            DEFAULT_SERVER.to_owned()
+        } else if text.contains("://") {
+            text.to_owned()
+        } else {
+            format!("http://{text}")
+        };
+        let url = Url::parse(&text).map_err(|error| error.to_string())?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err("it must be an http or https URL".to_owned());
+        }
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err("it must have neither a query nor a fragment".to_owned());
+        }
+        Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
     }
 }
 
@@ -62,7 +84,7 @@ impl Client {
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
-            // A write that is redirected may come to nothing and look like a success.
+            // A redirected write may be sent as a GET, and look like a success.
             .redirect(Policy::none())
             .user_agent(concat!("ifmatch/", env!("CARGO_PKG_VERSION")))
             .build()
@@ -70,16 +92,16 @@ impl Client {
         Ok(Self { http, server })
     }
 
-    /// What the service is called in messages.
+    /// The URL of the service for messages.
     pub fn server_name(&self) -> String {
         self.server.name()
     }
 
     /// A request about an entry.
-    pub fn on_entry(&self, method: Method, key: &Key) -> RequestBuilder {
+    pub fn entry_request(&self, method: Method, key: &Key) -> RequestBuilder {
         let mut name = encoded(key.as_str()).to_string();
         if key.as_str().split('/').any(str::is_empty) {
-            // Some proxies make one of two slashes.
+            // Some proxies merge two slashes into one.
             name = name.replace('/', "%2F");
         }
         self.http
@@ -103,19 +125,19 @@ impl Client {
         json: impl Into<reqwest::Body>,
         precondition: &Precondition,
     ) -> Result<Response, Failure> {
-        let request = self.on_entry(Method::PUT, key).body(json.into());
+        let request = self.entry_request(Method::PUT, key).body(json.into());
         let request = request.header(CONTENT_TYPE, JSON);
-        self.ask(precondition.add_to(request)).await
+        self.send(precondition.add_to(request)).await
     }
 
     /// Reads an entry.
     pub async fn entry(&self, key: &Key) -> Result<Entry, Failure> {
-        let response = self.ask(self.on_entry(Method::GET, key)).await?;
-        self.shown(response).await
+        let response = self.send(self.entry_request(Method::GET, key)).await?;
+        self.read_entry(response).await
     }
 
-    /// Sends a request whose answer is to be a success.
-    pub async fn ask(&self, request: RequestBuilder) -> Result<Response, Failure> {
+    /// Sends a request. A response that is an error becomes a [`Failure`].
+    pub async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let request = request.build().map_err(|error| self.unreachable(&error))?;
         let is_write = request.method() != Method::GET;
         let response = self.http.execute(request).await.map_err(|error| {
@@ -145,8 +167,8 @@ impl Client {
         })))
     }
 
-    /// The entry that an answer shows.
-    pub async fn shown(&self, response: Response) -> Result<Entry, Failure> {
+    /// The entry in a response.
+    pub async fn read_entry(&self, response: Response) -> Result<Entry, Failure> {
         let body = response
             .bytes()
             .await
@@ -154,22 +176,22 @@ impl Client {
         serde_json::from_slice(&body).map_err(|error| self.not_ifmatch(&error))
     }
 
-    /// The entry that the answer to a write shows.
-    pub async fn written(&self, response: Response) -> Result<Entry, Failure> {
-        let shown = self.shown(response).await;
+    /// The entry in the response to a write.
+    pub async fn read_written(&self, response: Response) -> Result<Entry, Failure> {
+        let shown = self.read_entry(response).await;
         shown.map_err(|failure| match failure {
-            // Not an entry, so perhaps not of the service at all.
-            Failure::Unreachable { server, reason } => Failure::Unknown { server, reason },
+            // Not an entry, so perhaps not from the service at all.
+            Failure::Unreachable { server, reason } => Failure::OutcomeUnknown { server, reason },
             failure => failure,
         })
     }
 
-    /// An answer that broke off or did not come.
+    /// A response that was cut off or did not come.
     pub fn unreachable(&self, error: &reqwest::Error) -> Failure {
         Failure::unreachable(self.server.name(), error)
     }
 
-    /// An answer that ifmatch does not give.
+    /// A response that ifmatch does not send.
     pub fn not_ifmatch(&self, error: &dyn Display) -> Failure {
         Failure::Unreachable {
             server: self.server.name(),

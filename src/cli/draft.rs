@@ -1,5 +1,5 @@
 //! The text of an edit: JSON that may have comments on lines of their own and a comma after the last
-//! member, and marks where both sides changed the same, as diff3 and git write them. Pure.
+//! member, and conflict markers as in diff3 and git. Pure.
 
 use serde_json::Value as Tree;
 use thiserror::Error;
@@ -22,18 +22,17 @@ pub struct Draft {
     body: String,
 }
 
-/// Why a text stands for no value. The line counts from the top of the text once it has this as its
-/// remark.
+/// Why a text is not a value. The line is counted in the text that has this error as its remark.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{what}, at line {line} column {column}")]
-pub struct Unreadable {
+pub struct DraftError {
     what: String,
     line: u64,
     column: u64,
 }
 
 impl Draft {
-    /// `body` below a remark for whoever edits it.
+    /// A text with a remark for the user above it.
     pub fn new(remark: &[String], body: String) -> Self {
         let lines = remark.iter().map(|line| {
             // A line break would end the comment.
@@ -46,7 +45,7 @@ impl Draft {
         }
     }
 
-    /// What an editor has made of it. The remark is gone; comments of the user's own are not.
+    /// The draft with the text that the editor has saved: without the remark, but with the user's comments.
     pub fn edited(&self, text: &str) -> Self {
         let text = text.trim_start_matches('\u{FEFF}');
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
@@ -58,41 +57,41 @@ impl Draft {
         }
     }
 
-    /// The same below another remark.
-    pub fn below(self, remark: &[String]) -> Self {
+    /// The same text with another remark.
+    pub fn with_remark(self, remark: &[String]) -> Self {
         Self::new(remark, self.body)
     }
 
-    /// The same below a remark that says what is wrong with it.
-    pub fn refused(self, reason: &Unreadable) -> Self {
-        self.below(&[format!("{reason}.")])
+    /// The same text with a remark that says what is wrong with it.
+    pub fn with_error(self, reason: &DraftError) -> Self {
+        self.with_remark(&[format!("{reason}.")])
     }
 
-    /// The text as it is edited.
+    /// The text for the editor.
     pub fn text(&self) -> String {
         self.remark.concat() + &self.body
     }
 
-    /// Whether nothing was typed since `before`, except for its remark.
-    pub fn is_like(&self, before: &Self) -> bool {
+    /// Whether it is the same text as `before`, apart from the remark.
+    pub fn has_same_body(&self, before: &Self) -> bool {
         self.body == before.body
     }
 
-    /// Whether there is nothing that was not there `before`.
+    /// Whether each of its lines was also in `before`.
     pub fn is_part_of(&self, before: &Self) -> bool {
         let mut lines = self.body.lines().filter(|line| !line.trim().is_empty());
         lines.all(|line| before.body.lines().any(|other| other == line))
     }
 
-    /// The value that it stands for; nothing if there is nothing but comments.
+    /// The value, or `None` if there are only comments.
     ///
     /// # Errors
-    /// If it is no JSON, has a member twice, or a mark is left.
-    pub fn value(&self) -> Result<Option<Tree>, Unreadable> {
+    /// If it is not JSON, has a duplicate member, or still has a conflict marker.
+    pub fn value(&self) -> Result<Option<Tree>, DraftError> {
         for (line, number) in self.body.lines().zip(1..) {
             let marks = [MINE, BASE, BETWEEN, THEIRS];
             if let Some(mark) = marks.iter().find(|mark| line.starts_with(**mark)) {
-                return Err(Unreadable {
+                return Err(DraftError {
                     what: format!("{mark} marks an unresolved conflict"),
                     line: number + 1,
                     column: 1,
@@ -104,7 +103,7 @@ impl Draft {
             return Ok(None);
         }
         let tree = json::parse_distinct(without_last_commas(plain).as_bytes());
-        tree.map(Some).map_err(|error| Unreadable {
+        tree.map(Some).map_err(|error| DraftError {
             what: format!("This is not JSON: {}", error.reason),
             line: error.line + 1,
             column: error.column,
@@ -112,18 +111,18 @@ impl Draft {
     }
 }
 
-/// A tree as it is edited.
-pub fn written(tree: &Tree) -> String {
+/// The text of a value for the editor.
+pub fn to_text(tree: &Tree) -> String {
     pretty(tree) + "\n"
 }
 
-/// Both sides put together, with marks around what overlaps; and where that is. `versions` are what
-/// the base and the other side are called.
-pub fn marked(
+/// Both sides merged, with markers around each conflict, and the JSON pointers of the conflicts.
+/// `versions` are the names of the base and of the other side.
+pub fn with_conflict_markers(
     [base, mine, theirs]: [Option<&Tree>; 3],
     versions: [&str; 2],
 ) -> (String, Vec<String>) {
-    // Where they overlap there is a string at first that stands nowhere else.
+    // Each conflict is first a string that occurs nowhere else, and then replaced by both sides.
     let token = random_token();
     let mut overlaps: Vec<Overlap> = Vec::new();
     let merged = merge_with(base, mine, theirs, |overlap| {
@@ -148,7 +147,7 @@ pub fn marked(
     (text, pointers.collect())
 }
 
-/// The three sides of an overlap, each as it would stand there.
+/// The three sides of a conflict, each as it would be in the text.
 fn choice(overlap: &Overlap, before: &str, after: &str, [base, theirs]: [&str; 2]) -> String {
     let side = |tree: &Option<Tree>| side(tree.as_ref(), before, after);
     format!(
@@ -179,11 +178,11 @@ fn without_comments(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The text with a space for each comma after which an array or object ends. What is taken away in an
-/// editor is often the last member.
+/// The text with a space for each comma before the end of an array or object: people often delete the last
+/// member.
 fn without_last_commas(mut text: String) -> String {
     let mut last_commas = Vec::new();
-    // The place of a comma that nothing has followed yet.
+    // The position of a comma that no other token has followed yet.
     let mut comma = None;
     let mut before = ' ';
     let mut in_string = false;
@@ -265,7 +264,7 @@ mod tests {
     fn a_reason_names_the_line_where_it_will_be_read() {
         let first = Draft::new(&["a".to_owned(), "b".to_owned()], "{}\n".to_owned());
         let edited = first.edited("// a\n// b\n// my own\n{\n  \"a\": tru\n}\n");
-        let refused = edited.clone().refused(&edited.value().unwrap_err());
+        let refused = edited.clone().with_error(&edited.value().unwrap_err());
         let text = refused.text();
         let remark = text.lines().next().unwrap();
         assert!(remark.starts_with("// This is not JSON: "), "{text}");
@@ -274,8 +273,11 @@ mod tests {
         assert_eq!(others, ["// my own", "{", "  \"a\": tru", "}"]);
         // Nothing piles up.
         let again = refused.edited(&text);
-        assert!(again.is_like(&refused));
-        assert_eq!(again.clone().refused(&again.value().unwrap_err()), refused);
+        assert!(again.has_same_body(&refused));
+        assert_eq!(
+            again.clone().with_error(&again.value().unwrap_err()),
+            refused
+        );
     }
 
     #[test]
@@ -302,7 +304,7 @@ mod tests {
     #[test]
     fn marks_taken_away_without_a_choice_leave_a_member_twice() {
         let (base, mine, theirs) = (json!({"a": 1}), json!({"a": 2}), json!({"a": 3}));
-        let (text, _) = marked([Some(&base), Some(&mine), Some(&theirs)], ["", ""]);
+        let (text, _) = with_conflict_markers([Some(&base), Some(&mine), Some(&theirs)], ["", ""]);
         let lines = text
             .lines()
             .filter(|line| line.starts_with(['{', ' ', '}']));
@@ -316,7 +318,7 @@ mod tests {
         let base = json!({"a": {"title": "x", "n": 1}, "last": [1]});
         let mine = json!({"a": {"title": "y", "n": 2}, "last": [1, 2]});
         let theirs = json!({"a": {"title": "z", "n": 1}, "new": 1});
-        let (text, places) = marked(
+        let (text, places) = with_conflict_markers(
             [Some(&base), Some(&mine), Some(&theirs)],
             ["version 1", "version 2"],
         );
@@ -367,7 +369,7 @@ mod tests {
             for mine in &values {
                 for theirs in &values {
                     let sides = [base.as_ref(), mine.as_ref(), theirs.as_ref()];
-                    let (text, _) = marked(sides, ["", ""]);
+                    let (text, _) = with_conflict_markers(sides, ["", ""]);
                     for (taken, side) in [(MINE, mine), (THEIRS, theirs)] {
                         let settled = settled(&text, taken);
                         let tree =

@@ -2,42 +2,55 @@
 //!
 //! | the entry in the meantime | what happens |
 //! | --- | --- |
-//! | is unchanged | the text is written |
-//! | has changed in other places | both changes are merged and written |
-//! | has changed in the same place | the editor opens again, with both sides marked |
+//! | unchanged | the text is written |
+//! | changed in other places | both changes are merged and written |
+//! | changed in the same place | the editor opens again, with both sides marked |
 //!
 //! If anything goes wrong, the text is kept in a file, and the message names the file and the command
 //! to continue.
 
 use std::env;
 use std::io::{self, IsTerminal as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use clap::Args;
 use futures_util::FutureExt as _;
 use serde_json::{Value as Tree, json};
 use tokio::process::Command;
 
-use super::arguments::Edit;
-use super::client::{Client, Precondition};
-use super::draft::{self, Draft, Unreadable};
+use super::client::Client;
+use super::draft::{self, Draft, DraftError};
+use super::draft_file::DraftFile;
 use super::entry::Entry;
 use super::failure::Failure;
 use super::interrupt::{Interrupt, Interrupts};
-use super::kept::Kept;
-use super::output::{Output, note};
-use super::text::{quoted, shown};
-use super::write::{warn_of_odd_key, written};
+use super::output::{Output, note, warn_of_odd_key};
+use super::precondition::Precondition;
+use super::text::{printable, shell_quoted};
 use crate::merge::{merge, merge_with};
 use crate::model::Key;
 
 /// The editor if the environment names none (POSIX).
 const DEFAULT_EDITOR: &str = "vi";
 
+/// Edit an entry.
+#[derive(Debug, Args)]
+pub struct Edit {
+    /// The key of the entry
+    pub key: Key,
+    /// Create the entry if it does not exist
+    #[arg(long)]
+    pub create: bool,
+    /// Continue with the text that an earlier edit kept in this file
+    #[arg(long, value_name = "FILE", conflicts_with = "create")]
+    pub resume: Option<PathBuf>,
+}
+
 /// `ifmatch edit`
-pub async fn edit(client: &Client, edit: &Edit, output: &Output) -> Result<(), Failure> {
+pub async fn run(client: &Client, edit: &Edit, output: &Output) -> Result<(), Failure> {
     let (kept, draft, base) = if let Some(path) = &edit.resume {
-        let (kept, text, base) = Kept::again(path, &edit.key)?;
+        let (kept, text, base) = DraftFile::reopen(path, &edit.key)?;
         (kept, resumed_draft(&edit.key, base.as_ref(), &text), base)
     } else {
         let base = match client.entry(&edit.key).await {
@@ -45,23 +58,23 @@ pub async fn edit(client: &Client, edit: &Edit, output: &Output) -> Result<(), F
             Err(Failure::Refused(refusal)) if refusal.is_not_found() && edit.create => None,
             Err(failure) => return Err(failure),
         };
-        tell_of_others(&edit.key);
+        note_other_drafts(&edit.key);
         let draft = first_draft(&edit.key, base.as_ref());
-        (Kept::new(&edit.key)?, draft, base)
+        (DraftFile::new(&edit.key)?, draft, base)
     };
     let mut session = Session {
         client,
         key: &edit.key,
         kept,
         base,
-        interrupts: Interrupts::of(&[Interrupt::CtrlC])?,
-        endings: Interrupts::of(&[Interrupt::Terminate, Interrupt::HangUp])?,
+        interrupts: Interrupts::listen(&[Interrupt::CtrlC])?,
+        endings: Interrupts::listen(&[Interrupt::Terminate, Interrupt::HangUp])?,
     };
     let ended = session.run(draft.clone(), edit.resume.is_some()).await;
     let failure = match ended {
         Ok(end) => {
             session.kept.remove();
-            return session.tell(end, output);
+            return session.report(end, output);
         }
         Err(failure) => failure,
     };
@@ -69,10 +82,10 @@ pub async fn edit(client: &Client, edit: &Edit, output: &Output) -> Result<(), F
         Ok(text) => text != draft.text(),
         Err(_) => session.kept.path().exists(),
     };
-    // The editor of an edit that was interrupted may be open still.
+    // The editor of an interrupted edit may still be open.
     let is_open = matches!(failure, Failure::Interrupted { .. });
     if was_typed_into || is_open || edit.resume.is_some() {
-        return Err(Failure::Kept {
+        return Err(Failure::TextKept {
             failure: failure.into(),
             path: session.kept.path().to_owned(),
             resume: session.resume(session.kept.path()),
@@ -82,104 +95,104 @@ pub async fn edit(client: &Client, edit: &Edit, output: &Output) -> Result<(), F
     Err(failure)
 }
 
-/// Says that texts of earlier edits are kept, in case that nobody was there when they were.
-fn tell_of_others(key: &Key) {
-    for path in Kept::others(key) {
+/// Names the texts that earlier edits kept: their messages may have been lost with a terminal.
+fn note_other_drafts(key: &Key) {
+    for path in DraftFile::others(key) {
         note(&format!(
             "The text of another edit of this key, which ended early or is still open, is in {}. To \
              continue it: --resume {}",
             path.display(),
-            quoted(&path.to_string_lossy())
+            shell_quoted(&path.to_string_lossy())
         ));
     }
 }
 
-/// How an edit ends well.
+/// The result of a successful edit.
 enum End {
     Saved(Box<Entry>),
     /// The text was left as it was.
     Unchanged,
-    /// It says what stands there.
+    /// The text is the same as the current value.
     Same,
 }
 
-/// What became of an attempt to save.
+/// The result of an attempt to save.
 enum Attempt {
     Ended(End),
-    Overlapping(Overlapping),
+    Conflict(Conflict),
 }
 
-/// Both sides changed the same.
-struct Overlapping {
-    /// A text that has both.
+/// Both sides changed the same place.
+struct Conflict {
+    /// The text with both sides in it.
     marked: Draft,
-    /// What was to be saved, if it undoes more of the others' changes than the overlaps are: an editor
-    /// that writes the same again has settled nothing.
+    /// The user's value, if it would undo more of the others' changes than those in conflict: an editor that
+    /// writes the same text again has not resolved anything.
     undoing: Option<Tree>,
-    /// What that was made from.
+    /// The entry that it is based on.
     base: Option<Entry>,
 }
 
 struct Session<'a> {
     client: &'a Client,
     key: &'a Key,
-    /// What is edited, and what is kept if something goes wrong.
-    kept: Kept,
-    /// What the text was made from; nothing if the entry is not there.
+    /// The file that is edited, and kept if something goes wrong.
+    kept: DraftFile,
+    /// The entry that the text is based on; `None` if it does not exist.
     base: Option<Entry>,
-    /// Ctrl-C is the editor's while it runs.
+    /// Ctrl-C. While the editor runs, it belongs to the editor.
     interrupts: Interrupts,
-    /// What ends an edit while the editor runs.
+    /// The signals that end an edit even while the editor runs.
     endings: Interrupts,
 }
 
 impl Session<'_> {
-    /// A text that is `resumed` is saved even if nothing more is typed.
+    /// A `resumed` text is saved even if it is not changed again.
     async fn run(&mut self, mut draft: Draft, mut resumed: bool) -> Result<End, Failure> {
-        let mut unsettled: Option<Overlapping> = None;
-        let mut unreadable: Option<Unreadable> = None;
+        let mut unresolved: Option<Conflict> = None;
+        let mut unreadable: Option<DraftError> = None;
         loop {
             self.keep(&draft.text())?;
             self.open_editor().await?;
             let edited = draft.edited(&self.read(&draft)?);
-            if edited.is_like(&draft) && !std::mem::take(&mut resumed) {
-                return match (unsettled, unreadable) {
-                    (Some(_), _) => Err(Failure::Unsettled),
+            if edited.has_same_body(&draft) && !std::mem::take(&mut resumed) {
+                return match (unresolved, unreadable) {
+                    (Some(_), _) => Err(Failure::Unresolved),
                     (None, Some(reason)) => Err(Failure::Input(reason.to_string())),
                     (None, None) => Ok(End::Unchanged),
                 };
             }
             match edited.value() {
                 Ok(Some(mine)) => {
-                    if let Some(overlaps) = &unsettled
+                    if let Some(overlaps) = &unresolved
                         && overlaps.undoing.as_ref() == Some(&mine)
                     {
                         self.kept.write_base(self.key, overlaps.base.as_ref())?;
-                        return Err(Failure::Unsettled);
+                        return Err(Failure::Unresolved);
                     }
                     match self.save(mine).await? {
                         Attempt::Ended(end) => return Ok(end),
-                        Attempt::Overlapping(overlaps) => {
+                        Attempt::Conflict(overlaps) => {
                             note("Somebody else changed the same place; opening the editor again.");
                             draft = overlaps.marked.clone();
-                            unsettled = Some(overlaps);
+                            unresolved = Some(overlaps);
                         }
                     }
                 }
-                Ok(None) => return self.emptied(&draft, &edited, unsettled.is_some()),
+                Ok(None) => return self.emptied(&draft, &edited, unresolved.is_some()),
                 Err(reason) => {
                     note(&format!("{reason}; opening the editor again."));
-                    draft = edited.refused(&reason);
+                    draft = edited.with_error(&reason);
                     unreadable = Some(reason);
                 }
             }
         }
     }
 
-    /// What it means that an editor has left nothing but comments of `before`.
-    fn emptied(&self, before: &Draft, edited: &Draft, is_unsettled: bool) -> Result<End, Failure> {
-        if is_unsettled && self.base.is_none() {
-            // Others have deleted the entry, and that is what was chosen.
+    /// What happens when the editor leaves nothing but comments of `before`.
+    fn emptied(&self, before: &Draft, edited: &Draft, is_unresolved: bool) -> Result<End, Failure> {
+        if is_unresolved && self.base.is_none() {
+            // Others have deleted the entry, and the user chose that side.
             return Ok(End::Same);
         }
         if edited.is_part_of(before) {
@@ -192,11 +205,11 @@ impl Session<'_> {
         Err(Failure::Input(emptied))
     }
 
-    fn tell(&self, end: End, output: &Output) -> Result<(), Failure> {
+    fn report(&self, end: End, output: &Output) -> Result<(), Failure> {
         match end {
             End::Saved(entry) => {
                 warn_of_odd_key(&entry);
-                return output.done("saved", &entry).map_err(written);
+                return output.wrote("saved", &entry);
             }
             End::Same => note("Nothing was written: the current value is already the same."),
             End::Unchanged => note(
@@ -210,7 +223,7 @@ impl Session<'_> {
         }
     }
 
-    /// Writes `mine`, put together with whatever others write meanwhile.
+    /// Writes `mine`, merged with what others write in the meantime.
     async fn save(&mut self, mut mine: Tree) -> Result<Attempt, Failure> {
         loop {
             let json = mine.to_string();
@@ -220,13 +233,13 @@ impl Session<'_> {
             }
             let refusal = match self.put(json).await {
                 Ok(entry) => return Ok(Attempt::Ended(End::Saved(entry.into()))),
-                Err(Failure::Refused(refusal)) if refusal.is_stale() => refusal,
+                Err(Failure::Refused(refusal)) if refusal.is_precondition_failed() => refusal,
                 Err(failure) => return Err(self.unsaved(failure, &mine)),
             };
             let theirs = refusal.body.as_ref().and_then(|body| body.current.clone());
             let etag = |entry: &Option<Entry>| entry.as_ref().map(|entry| entry.etag.clone());
             if etag(&theirs) == etag(&self.base) {
-                // It was refused, but not because of a change.
+                // It was not refused because of a change.
                 return Err(self.unsaved(Failure::Refused(refusal), &mine));
             }
             let trees = [&self.base, &theirs]
@@ -241,26 +254,27 @@ impl Session<'_> {
                     mine = merged;
                     self.base = theirs;
                 }
-                // It was deleted, and was not changed here either.
+                // Others deleted it, and it was not changed here.
                 Ok(None) => return Ok(Attempt::Ended(End::Same)),
                 Err(_) => {
-                    let overlaps = self.overlapping(sides, theirs.as_ref());
+                    let overlaps = self.conflict(sides, theirs.as_ref());
                     self.base = theirs;
-                    return Ok(Attempt::Overlapping(overlaps));
+                    return Ok(Attempt::Conflict(overlaps));
                 }
             }
         }
     }
 
-    fn overlapping(&self, sides: [Option<&Tree>; 3], theirs: Option<&Entry>) -> Overlapping {
+    fn conflict(&self, sides: [Option<&Tree>; 3], theirs: Option<&Entry>) -> Conflict {
         let [base, mine, their_tree] = sides;
         let names = [
             name(self.base.as_ref(), "not there"),
             name(theirs, "deleted"),
         ];
-        let (text, places) = draft::marked(sides, names.each_ref().map(String::as_str));
+        let (text, places) =
+            draft::with_conflict_markers(sides, names.each_ref().map(String::as_str));
         let all_mine = merge_with(base, mine, their_tree, |overlap| overlap.mine.clone());
-        Overlapping {
+        Conflict {
             base: self.base.clone(),
             marked: Draft::new(&remark(&places, &names[1]), text),
             undoing: mine.filter(|mine| all_mine.as_ref() != Some(mine)).cloned(),
@@ -272,34 +286,34 @@ impl Session<'_> {
             Some(entry) => Precondition::unchanged(entry)?,
             None => Precondition::Absent,
         };
-        // What was typed into the editor is none of this.
+        // A Ctrl-C that was typed into the editor does not count.
         while self.interrupts.next().now_or_never().is_some() {}
         tokio::select! {
             answer = async {
                 let response = self.client.put(self.key, json, &precondition).await?;
-                self.client.written(response).await
+                self.client.read_written(response).await
             } => answer,
             signal = self.interrupts.next() => Err(interrupted(self.client, signal)),
             signal = self.endings.next() => Err(interrupted(self.client, signal)),
         }
     }
 
-    /// Keeps what could not be written.
+    /// Keeps a value that could not be written.
     fn unsaved(&self, failure: Failure, mine: &Tree) -> Failure {
-        // If that fails, what was typed is there still.
-        let _ = self.keep(&draft::written(mine));
+        // If this fails, the file still has the text as it was typed.
+        let _ = self.keep(&draft::to_text(mine));
         failure
     }
 
-    /// The command that goes on with the text.
+    /// The command that continues with the text.
     fn resume(&self, path: &Path) -> String {
         let key = self.key.as_str();
         format!(
             "ifmatch edit --resume {} --server {} {}{}",
-            quoted(&path.to_string_lossy()),
-            quoted(&self.client.server_name()),
+            shell_quoted(&path.to_string_lossy()),
+            shell_quoted(&self.client.server_name()),
             if key.starts_with('-') { "-- " } else { "" },
-            quoted(key),
+            shell_quoted(key),
         )
     }
 
@@ -311,32 +325,34 @@ impl Session<'_> {
         };
         let editor = named("VISUAL").or_else(|| named("EDITOR"));
         let editor = editor.as_deref().unwrap_or(DEFAULT_EDITOR);
-        // Where JSON is read from standard output, an editor has no place.
+        // The editor must not write to a standard output that is not a terminal.
         let screen = if io::stdout().is_terminal() {
             Stdio::inherit()
         } else {
             io::stderr().into()
         };
-        // The shell reads it, because it may have arguments.
+        // The shell splits it, because it may have arguments.
         let mut shell = Command::new("sh");
         shell
             .args(["-c", &format!("{editor} \"$@\""), "sh"])
             .arg(self.kept.path())
             .stdout(screen);
         let status = tokio::select! {
-            // The editor may go with the terminal, too.
+            // The end of the terminal may end the editor, too.
             biased;
             signal = self.endings.next() => return Err(Failure::Interrupted { signal }),
             status = shell.status() => status,
         };
         let status = status.map_err(|error| {
-            Failure::Input(format!("cannot start a shell for the editor: {error}"))
+            Failure::Input(format!(
+                "cannot start a shell for the editor: {error}; nothing was written"
+            ))
         })?;
         if status.success() {
             Ok(())
         } else {
             Err(Failure::Input(format!(
-                "the editor, {editor}, ended with {status}"
+                "the editor, {editor}, ended with {status}; nothing was written"
             )))
         }
     }
@@ -344,8 +360,8 @@ impl Session<'_> {
     fn read(&self, before: &Draft) -> Result<String, Failure> {
         self.kept.read().map_err(|error| {
             if error.kind() == io::ErrorKind::NotFound {
-                // What was typed before is not to go with the file. If it cannot be written, it is
-                // not said to be kept.
+                // What was typed before must not be lost with the file. If this fails, the message does not
+                // say that it is kept.
                 let _ = self.keep(&before.text());
             }
             Failure::file(self.kept.path(), error)
@@ -360,11 +376,11 @@ impl Session<'_> {
 fn interrupted(client: &Client, signal: Interrupt) -> Failure {
     let server = client.server_name();
     let reason = format!("interrupted by {signal}");
-    Failure::Unknown { server, reason }
+    Failure::OutcomeUnknown { server, reason }
 }
 
 fn first_draft(key: &Key, base: Option<&Entry>) -> Draft {
-    let key = shown(key.as_str());
+    let key = printable(key.as_str());
     match base {
         Some(entry) => Draft::new(
             &[
@@ -374,13 +390,13 @@ fn first_draft(key: &Key, base: Option<&Entry>) -> Draft {
                 ),
                 "to leave the entry unchanged, change nothing or empty the file.".to_owned(),
             ],
-            draft::written(&entry.value.to_tree()),
+            draft::to_text(&entry.value.to_tree()),
         ),
         None => Draft::new(
             &[format!(
                 "{key} is new. Write any JSON value; to create nothing, change nothing."
             )],
-            draft::written(&json!({})),
+            draft::to_text(&json!({})),
         ),
     }
 }
@@ -390,11 +406,11 @@ fn resumed_draft(key: &Key, base: Option<&Entry>, text: &str) -> Draft {
         || "for a new entry".to_owned(),
         |entry| format!("from version {}", entry.version),
     );
-    // The remark of the first text is not what was typed.
-    first_draft(key, base).edited(text).below(&[
+    // The remark above the first text was not typed by the user.
+    first_draft(key, base).edited(text).with_remark(&[
         format!(
             "{}, the text of an earlier edit, made {made_from}. It is saved when you close the",
-            shown(key.as_str())
+            printable(key.as_str())
         ),
         "editor, even if you change nothing; to save nothing, empty the file.".to_owned(),
     ])
@@ -412,7 +428,7 @@ fn remark(places: &[String], theirs: &str) -> [String; 2] {
         .iter()
         .map(|place| match place.as_str() {
             "" => "the whole value".to_owned(),
-            place => shown(place).into_owned(),
+            place => printable(place).into_owned(),
         })
         .collect();
     [

@@ -1,4 +1,4 @@
-//! Why a command failed, in words for its user.
+//! Why a command failed: the messages to its user, and the exit codes.
 
 use std::error::Error;
 use std::io;
@@ -10,55 +10,64 @@ use thiserror::Error;
 
 use super::entry::Entry;
 use super::interrupt::{Interrupt, SignalError};
-use super::text::{quoted, shown};
+use super::text::{printable, shell_quoted};
+use crate::atomic_file::ReplaceError;
 use crate::model::Key;
 
 /// Why a command failed.
 #[derive(Debug, Error)]
 pub enum Failure {
-    /// The service gave no answer, or not a whole one.
+    /// The service cannot be reached, or its response is incomplete or not from ifmatch.
     #[error("{server}: {reason}")]
     Unreachable {
-        /// Where it should be.
+        /// The URL of the service.
         server: String,
-        /// What went wrong, down to the cause.
+        /// The innermost cause.
         reason: String,
     },
-    /// The answer to a write did not come, or not whole.
+    /// The response to a write was lost or is incomplete.
     #[error(
         "{server}: {reason}\nIt is not known whether the write was applied: read the entry before you write \
          again"
     )]
-    Unknown {
-        /// Where the service should be.
+    OutcomeUnknown {
+        /// The URL of the service.
         server: String,
-        /// What went wrong, down to the cause.
+        /// The innermost cause.
         reason: String,
     },
-    /// It was written, but could not be told.
+    /// The write was applied, but the result could not be printed.
     #[error("{0}\nIt was written; only the output failed")]
-    Written(Box<Failure>),
-    /// The service refused.
+    OutputAfterWrite(Box<Failure>),
+    /// The service responded with an error.
     #[error("{}", .0.sentence())]
     Refused(Box<Refusal>),
-    /// The key exists, and nothing says that its value was seen.
-    #[error("{}", unseen(key, refusal))]
+    /// The key exists, and no flag says that the user has seen its value.
+    #[error("{}", exists_unseen(key, refusal))]
     Unseen {
         /// The key.
         key: Key,
-        /// What the service said.
+        /// The response.
         refusal: Box<Refusal>,
     },
-    /// A signal came before the end.
+    /// A signal ended the command.
     #[error("interrupted by {signal}")]
     Interrupted {
-        /// Which.
+        /// Which one.
         signal: Interrupt,
     },
     /// A file could not be read or written.
     #[error("{}: {error}", path.display())]
     File {
-        /// Which.
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A file was replaced, but its folder could not be synced.
+    #[error("{}: {error}\nThe file was replaced, but a power failure could undo that: run the command again", path.display())]
+    NotDurable {
+        /// Which one.
         path: PathBuf,
         /// Why.
         error: io::Error,
@@ -66,46 +75,46 @@ pub enum Failure {
     /// Standard output could not be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
-    /// What was given is not what is needed.
+    /// The input cannot be used. The text says why.
     #[error("{0}")]
     Input(String),
-    /// Some of what was to be created is there with another value.
-    #[error("{count} {} with another value and {} left unchanged: --replace replaces {}", if *count == 1 { "key exists" } else { "keys exist" }, if *count == 1 { "was" } else { "were" }, if *count == 1 { "it" } else { "them" })]
-    There {
+    /// Some keys of an import exist with another value.
+    #[error("{}", already_exist(*count))]
+    AlreadyExists {
         /// How many.
         count: usize,
     },
-    /// Some of what was to be replaced has changed while that was done.
-    #[error("{count} {} changed during the import and {} left unchanged: run the import again to replace {}", if *count == 1 { "key was" } else { "keys were" }, if *count == 1 { "was" } else { "were" }, if *count == 1 { "it" } else { "them" })]
+    /// Some entries changed while an import was replacing them.
+    #[error("{}", changed(*count))]
     Changed {
         /// How many.
         count: usize,
     },
     /// An import stopped in the middle.
-    #[error("{}{failure}\n{done} of {all} entries were written{}", key.as_ref().map_or_else(String::new, |key| format!("{}: ", shown(key.as_str()))), if key.is_none() { "; run the import again for the rest" } else { "" })]
-    Broken {
-        /// At which entry, if it was because of one.
+    #[error("{}", import_stopped(key.as_ref(), failure, *done, *all))]
+    ImportStopped {
+        /// The key that could not be written, if that was the reason.
         key: Option<Key>,
         /// Why.
         failure: Box<Failure>,
-        /// How many were written.
+        /// How many entries were written.
         done: u64,
-        /// Of how many.
+        /// How many entries the export has.
         all: u64,
     },
-    /// An edit came to nothing; the text is kept.
+    /// An edit failed, and its text is kept in a file.
     #[error("{failure}\nThe text is kept in {}\nTo continue: {resume}", path.display())]
-    Kept {
+    TextKept {
         /// Why.
         failure: Box<Failure>,
-        /// Where.
+        /// The file.
         path: PathBuf,
-        /// The command that goes on with it.
+        /// The command that continues the edit.
         resume: String,
     },
-    /// Both sides of an edit changed the same, and nobody has chosen.
+    /// The user left the conflicts of an edit unresolved.
     #[error("conflicts left unresolved; nothing was written")]
-    Unsettled,
+    Unresolved,
 }
 
 impl From<SignalError> for Failure {
@@ -115,26 +124,29 @@ impl From<SignalError> for Failure {
 }
 
 impl Failure {
-    /// What a request ended with that got no answer.
+    /// A request that got no response.
     pub fn unreachable(server: String, error: &reqwest::Error) -> Self {
-        let reason = cause(error);
+        let mut reason = cause(error);
+        if error.is_connect() {
+            reason.push_str("\nCheck that the service is running, and the URL in --server");
+        }
         Self::Unreachable { server, reason }
     }
 
-    /// What a write ended with that got no answer.
+    /// A write that got no response.
     pub fn unanswered(server: String, error: &reqwest::Error) -> Self {
         if error.is_connect() || error.is_builder() {
             return Self::unreachable(server, error);
         }
         let reason = cause(error);
-        Self::Unknown { server, reason }
+        Self::OutcomeUnknown { server, reason }
     }
 
-    /// Whether nobody reads the output any more.
-    pub fn is_of_a_closed_output(&self) -> bool {
+    /// Whether the reader of standard output has closed it.
+    pub fn is_broken_pipe(&self) -> bool {
         match self {
             Self::Output(error) => error.kind() == io::ErrorKind::BrokenPipe,
-            Self::Written(failure) => failure.is_of_a_closed_output(),
+            Self::OutputAfterWrite(failure) => failure.is_broken_pipe(),
             _ => false,
         }
     }
@@ -147,35 +159,85 @@ impl Failure {
         }
     }
 
-    /// What the process ends with.
+    /// A file that cannot be replaced.
+    pub fn replace(path: &Path, error: ReplaceError) -> Self {
+        match error {
+            ReplaceError::Before(error) => Self::file(path, error),
+            ReplaceError::After(error) => Self::NotDurable {
+                path: path.to_owned(),
+                error,
+            },
+        }
+    }
+
+    /// The exit code of the process.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Refused(refusal) => refusal.exit_code(),
-            Self::Unseen { .. } | Self::There { .. } | Self::Changed { .. } | Self::Unsettled => {
-                ExitCode::from(CONFLICT)
-            }
+            Self::Unseen { .. }
+            | Self::AlreadyExists { .. }
+            | Self::Changed { .. }
+            | Self::Unresolved => ExitCode::from(CONFLICT),
             Self::Interrupted { signal } => signal.exit_code(),
-            Self::Kept { failure, .. } | Self::Broken { failure, .. } => failure.exit_code(),
-            Self::Written(_) | Self::Unknown { .. } => ExitCode::FAILURE,
-            Self::Unreachable { .. } | Self::File { .. } | Self::Output(_) | Self::Input(_) => {
-                ExitCode::FAILURE
+            Self::TextKept { failure, .. } | Self::ImportStopped { failure, .. } => {
+                failure.exit_code()
             }
+            Self::OutputAfterWrite(_)
+            | Self::OutcomeUnknown { .. }
+            | Self::Unreachable { .. }
+            | Self::File { .. }
+            | Self::NotDurable { .. }
+            | Self::Output(_)
+            | Self::Input(_) => ExitCode::FAILURE,
         }
     }
 }
 
-fn unseen(key: &Key, refusal: &Refusal) -> String {
-    let key = shown(key.as_str());
+fn exists_unseen(key: &Key, refusal: &Refusal) -> String {
+    let key = printable(key.as_str());
     let current = refusal.body.as_ref().and_then(|body| body.current.as_ref());
     let version = current.map_or_else(String::new, |entry| format!(" (version {})", entry.version));
     format!(
         "{key} already exists{version}; nothing was written\nTo replace it, pass the tag that `ifmatch get \
          {}` shows: --if-match TAG. To replace it whatever its value is: --force",
-        quoted(&key)
+        shell_quoted(&key)
     )
 }
 
-/// The innermost reason: the outermost says only what was asked for.
+fn already_exist(count: usize) -> String {
+    match count {
+        1 => "1 key exists with another value and was left unchanged: --replace replaces it"
+            .to_owned(),
+        _ => format!(
+            "{count} keys exist with another value and were left unchanged: --replace replaces them"
+        ),
+    }
+}
+
+fn changed(count: usize) -> String {
+    match count {
+        1 => "1 key was changed during the import and was left unchanged: run the import again to \
+              replace it"
+            .to_owned(),
+        _ => format!(
+            "{count} keys were changed during the import and were left unchanged: run the import again \
+             to replace them"
+        ),
+    }
+}
+
+fn import_stopped(key: Option<&Key>, failure: &Failure, done: u64, all: u64) -> String {
+    let written = format!("{done} of {all} entries were written");
+    match key {
+        Some(key) => format!(
+            "{}: {failure}\n{written}; correct this, and run the import again for the rest",
+            printable(key.as_str())
+        ),
+        None => format!("{failure}\n{written}; run the import again for the rest"),
+    }
+}
+
+/// The innermost cause: the outer ones only repeat the request.
 fn cause(error: &reqwest::Error) -> String {
     let mut innermost: &dyn Error = error;
     while let Some(cause) = innermost.source() {
@@ -184,21 +246,21 @@ fn cause(error: &reqwest::Error) -> String {
     innermost.to_string()
 }
 
-/// The exit code if the key is not there.
-const NOT_THERE: u8 = 3;
-/// The exit code if somebody else's change stands.
+/// The exit code if the key does not exist.
+const NOT_FOUND: u8 = 3;
+/// The exit code after a conflict.
 const CONFLICT: u8 = 4;
 
-/// An answer that is an error.
+/// An error response.
 #[derive(Debug)]
 pub struct Refusal {
     /// Its status.
     pub status: u16,
-    /// Its body, if that is one of the service's.
+    /// Its body, if it is an error of the service.
     pub body: Option<ErrorBody>,
-    /// Its body as it is.
+    /// Its body, unchanged.
     pub text: String,
-    /// Where it says that one should go.
+    /// Its `Location` header.
     pub location: Option<String>,
 }
 
@@ -207,13 +269,13 @@ pub struct Refusal {
 pub struct ErrorBody {
     error: String,
     message: String,
-    /// Of a 412, the entry as it stands.
+    /// In a 412, the current entry.
     #[serde(default)]
     pub current: Option<Entry>,
 }
 
 impl Refusal {
-    /// Whether the key is not there.
+    /// Whether the key does not exist.
     pub fn is_not_found(&self) -> bool {
         self.status == 404
             && self
@@ -223,23 +285,23 @@ impl Refusal {
     }
 
     /// Whether a precondition did not hold.
-    pub fn is_stale(&self) -> bool {
+    pub fn is_precondition_failed(&self) -> bool {
         self.status == 412 && self.body.is_some()
     }
 
-    /// Whether the service takes no write that names no tag.
+    /// Whether the service requires a precondition.
     pub fn needs_precondition(&self) -> bool {
         self.status == 428 && self.body.is_some()
     }
 
-    /// Whether somebody else's change stands.
+    /// Whether the write was refused because of somebody else's change.
     pub fn is_conflict(&self) -> bool {
         matches!(self.status, 409 | 412) && self.body.is_some()
     }
 
     fn exit_code(&self) -> ExitCode {
         if self.is_not_found() {
-            ExitCode::from(NOT_THERE)
+            ExitCode::from(NOT_FOUND)
         } else if self.is_conflict() {
             ExitCode::from(CONFLICT)
         } else {
@@ -258,13 +320,22 @@ impl Refusal {
                     "the server redirects ({status}) to {location}; if that is the service, give its URL in \
                      --server"
                 ),
-                None => format!("the response (status {status}) is not from ifmatch"),
+                None => format!(
+                    "the response (status {status}) is not from ifmatch; check the URL in --server"
+                ),
             };
         };
         match (self.status, current) {
-            (412, Some(Entry { version, etag, .. })) => {
-                format!("conflict: version {version} is current, etag {etag}; nothing was changed")
-            }
+            (
+                412,
+                Some(Entry {
+                    key, version, etag, ..
+                }),
+            ) => format!(
+                "conflict: version {version} is current, etag {etag}; nothing was changed\nTo see the \
+                 current value: ifmatch get {}",
+                shell_quoted(&printable(key.as_str()))
+            ),
             (412, None) => "conflict: the key does not exist; nothing was changed".to_owned(),
             (428, _) => "nothing was changed, because this service requires the entry's tag: pass \
                          --if-match TAG with the tag that `ifmatch get KEY` shows"

@@ -1,4 +1,4 @@
-//! The signals that end a command, for those that have something to say before they end.
+//! The signals that end a command, for commands that report something before they end.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -9,19 +9,19 @@ use std::task::Poll;
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// A signal that asks for the end.
+/// A signal that asks the process to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interrupt {
     /// Ctrl-C.
     CtrlC,
-    /// What `kill` sends.
+    /// SIGTERM, which `kill` sends.
     Terminate,
-    /// The terminal is gone.
+    /// The terminal was closed.
     HangUp,
 }
 
 impl Interrupt {
-    /// 128 and the number of the signal, as shells have it.
+    /// 128 plus the number of the signal, as in shells.
     pub fn exit_code(self) -> ExitCode {
         let number = match self {
             Self::HangUp => 1,
@@ -42,7 +42,7 @@ impl fmt::Display for Interrupt {
     }
 }
 
-/// A signal cannot be waited for.
+/// The process cannot wait for a signal.
 #[derive(Debug, Error)]
 #[error("cannot wait for {interrupt}: {error}")]
 pub struct SignalError {
@@ -50,12 +50,12 @@ pub struct SignalError {
     error: io::Error,
 }
 
-/// Some of them, which from its creation on do not end the process.
+/// Signals that do not end the process any more once this exists.
 #[derive(Debug)]
 pub struct Interrupts(Vec<(Interrupt, Signal)>);
 
 impl Interrupts {
-    pub fn of(these: &[Interrupt]) -> Result<Self, SignalError> {
+    pub fn listen(these: &[Interrupt]) -> Result<Self, SignalError> {
         let signals = these.iter().map(|interrupt| {
             let kind = match interrupt {
                 Interrupt::CtrlC => SignalKind::interrupt(),
@@ -71,7 +71,7 @@ impl Interrupts {
         signals.collect::<Result<_, _>>().map(Self)
     }
 
-    /// The next one.
+    /// Waits for the next signal.
     pub async fn next(&mut self) -> Interrupt {
         poll_fn(|context| {
             for (interrupt, signal) in &mut self.0 {

@@ -1,69 +1,15 @@
-//! A list as it comes in, entry by entry; and `ls`.
+//! A list, entry by entry while it is received.
 
 use bytes::Bytes;
-use console::{measure_text_width, style};
 use reqwest::Response;
 use serde::Deserialize;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::arguments::Ls;
 use super::client::Client;
 use super::entry::Entry;
 use super::failure::Failure;
-use super::output::Output;
-use super::text::{MOMENT_COLUMNS, moment, padded, shown};
 
-/// After how many entries `ls` decides how wide its columns are.
-const ROWS_MEASURED: usize = 200;
-/// The widest column of keys, in columns of the terminal.
-const KEY_COLUMNS_MAX: usize = 40;
-
-/// `ifmatch ls`
-pub async fn ls(client: &Client, ls: &Ls, output: &Output) -> Result<(), Failure> {
-    let mut listing = Listing::of(client, &ls.prefix).await?;
-    if !output.is_terminal() {
-        while let Some(entry) = listing.next().await? {
-            output.json(&entry)?;
-        }
-        return Ok(());
-    }
-    let mut first = Vec::new();
-    while first.len() < ROWS_MEASURED
-        && let Some(entry) = listing.next().await?
-    {
-        first.push(entry);
-    }
-    let widths = first
-        .iter()
-        .map(|entry| measure_text_width(&shown(entry.key.as_str())));
-    let width = widths
-        .max()
-        .unwrap_or(0)
-        .clamp("KEY".len(), KEY_COLUMNS_MAX);
-    let header = format!(
-        "{}  VERSION  {}  VALUE",
-        padded("KEY", width),
-        padded("MODIFIED", MOMENT_COLUMNS)
-    );
-    output.row(&style(header).dim().to_string())?;
-    for entry in &first {
-        row(entry, width, output)?;
-    }
-    while let Some(entry) = listing.next().await? {
-        row(&entry, width, output)?;
-    }
-    Ok(())
-}
-
-fn row(entry: &Entry, width: usize, output: &Output) -> Result<(), Failure> {
-    let key = padded(&shown(entry.key.as_str()), width);
-    let at = moment(&entry.modified_at);
-    let value = shown(entry.value.as_json());
-    let about = style(format!("{:>7}  {at}", entry.version)).dim();
-    output.row(&format!("{}  {about}  {value}", style(key).bold()))
-}
-
-/// The entries of a list, all as they stood at one moment.
+/// The entries of a list, which is one consistent snapshot.
 #[derive(Debug)]
 pub struct Listing<'a> {
     client: &'a Client,
@@ -78,9 +24,11 @@ struct Rest {
 }
 
 impl<'a> Listing<'a> {
-    /// The entries whose keys begin with `prefix`.
+    /// The entries whose keys have this prefix.
     pub async fn of(client: &'a Client, prefix: &str) -> Result<Self, Failure> {
-        let response = client.ask(client.get("/kv", &[("prefix", prefix)])).await?;
+        let response = client
+            .send(client.get("/kv", &[("prefix", prefix)]))
+            .await?;
         let (ahead, chunks) = unbounded_channel();
         tokio::spawn(read_ahead(response, ahead));
         Ok(Self {
@@ -90,7 +38,7 @@ impl<'a> Listing<'a> {
         })
     }
 
-    /// The next entry; nothing after the last, and then it is certain that there was no more.
+    /// The next entry. `None` means that the list is complete; a list that was cut off is an error.
     pub async fn next(&mut self) -> Result<Option<Entry>, Failure> {
         loop {
             if let Some(item) = self.splitter.next() {
@@ -109,7 +57,7 @@ impl<'a> Listing<'a> {
         }
     }
 
-    /// The revision at which they stood. To be asked for after the last of them.
+    /// The revision of the snapshot. Call this after the last entry.
     pub fn revision(&self) -> Result<u64, Failure> {
         let rest = serde_json::from_slice::<Rest>(&self.splitter.around);
         rest.map(|rest| rest.revision)
@@ -117,8 +65,8 @@ impl<'a> Listing<'a> {
     }
 }
 
-/// The service cuts off who does not read, and what comes out here may be read as slowly as a person
-/// turns pages.
+/// Receives the list as fast as the service sends it, because the service disconnects clients that do not
+/// read, and the output may go to a pager.
 async fn read_ahead(mut response: Response, ahead: UnboundedSender<reqwest::Result<Bytes>>) {
     while let Some(chunk) = response.chunk().await.transpose() {
         let is_last = chunk.is_err();
@@ -128,8 +76,8 @@ async fn read_ahead(mut response: Response, ahead: UnboundedSender<reqwest::Resu
     }
 }
 
-/// Cuts `{"items": [{…}, {…}], …}` into the items and what is around them. It only counts brackets;
-/// whether they are JSON is found out when they are read.
+/// Splits `{"items": [{…}, {…}], …}` into the items and the text around them. It only counts brackets;
+/// the items are checked when they are parsed.
 #[derive(Debug, Default)]
 struct Splitter {
     chunk: Bytes,
@@ -147,16 +95,16 @@ enum InString {
     Escaped,
 }
 
-/// How deep a bracket that opens an item stands.
+/// The depth of a bracket that opens an item.
 const ITEM_DEPTH: usize = 3;
 
 impl Splitter {
-    /// To be called when there is no next item.
+    /// Adds a chunk. Call this when there is no next item.
     fn add(&mut self, chunk: Bytes) {
         self.chunk = chunk;
     }
 
-    /// The next item that is whole.
+    /// The next complete item.
     fn next(&mut self) -> Option<Vec<u8>> {
         let mut whole = None;
         for (at, byte) in self.chunk.iter().enumerate() {

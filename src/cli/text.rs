@@ -1,14 +1,15 @@
-//! Texts for a terminal and a shell. Pure.
+//! Text for a terminal and a shell. Pure.
 
 use std::borrow::Cow;
 
 use console::measure_text_width;
+use indicatif::HumanCount;
 
-/// How wide a [`moment`] is, in columns.
-pub const MOMENT_COLUMNS: usize = 19;
+/// The width of a [`timestamp`], in columns.
+pub const TIMESTAMP_COLUMNS: usize = 19;
 
-/// A word for the shell.
-pub fn quoted(word: &str) -> String {
+/// A word, quoted for the shell where necessary.
+pub fn shell_quoted(word: &str) -> String {
     let is_plain =
         |character: char| character.is_ascii_alphanumeric() || "-_./:".contains(character);
     if !word.is_empty() && word.chars().all(is_plain) {
@@ -23,24 +24,24 @@ pub fn padded(text: &str, columns: usize) -> String {
     format!("{text}{}", " ".repeat(missing))
 }
 
-/// A text in which nothing speaks to the terminal: control characters as JSON escapes them.
-pub fn shown(text: &str) -> Cow<'_, str> {
+/// A text that cannot control the terminal: control characters are escaped as in JSON.
+pub fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, char::is_control)
 }
 
 /// The same for a text of several lines.
-pub fn shown_lines(text: &str) -> Cow<'_, str> {
+pub fn printable_lines(text: &str) -> Cow<'_, str> {
     escaped(text, |character| {
         character.is_control() && character != '\n'
     })
 }
 
-fn escaped(text: &str, speaks: impl Fn(char) -> bool) -> Cow<'_, str> {
-    if !text.contains(&speaks) {
+fn escaped(text: &str, is_escaped: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&is_escaped) {
         return text.into();
     }
     let escaped = text.chars().map(|character| {
-        if speaks(character) {
+        if is_escaped(character) {
             format!("\\u{:04x}", u32::from(character))
         } else {
             character.to_string()
@@ -49,18 +50,26 @@ fn escaped(text: &str, speaks: impl Fn(char) -> bool) -> Cow<'_, str> {
     escaped.collect::<String>().into()
 }
 
-/// JSON for people.
+/// Indented JSON.
 pub fn pretty(tree: &serde_json::Value) -> String {
-    // The alternate form is that; it cannot fail for a tree.
+    // The alternate form is indented; it cannot fail for a tree.
     format!("{tree:#}")
 }
 
-/// A moment to the second, shorter than RFC 3339 has it.
-pub fn moment(rfc_3339: &str) -> String {
-    let rfc_3339 = shown(rfc_3339);
+/// A time in RFC 3339, shortened to seconds.
+pub fn timestamp(rfc_3339: &str) -> String {
+    let rfc_3339 = printable(rfc_3339);
     match rfc_3339.split_once('T') {
         Some((day, time)) => format!("{day} {}", time.get(..8).unwrap_or(time)),
         None => rfc_3339.into_owned(),
+    }
+}
+
+/// A number of entries.
+pub fn entry_count(entries: u64) -> String {
+    match entries {
+        1 => "1 entry".to_owned(),
+        count => format!("{} entries", HumanCount(count)),
     }
 }
 
@@ -69,18 +78,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_is_shown_speaks_to_the_terminal() {
+    fn printable_text_cannot_control_the_terminal() {
         assert_eq!(
-            shown("a\u{1b}[2J\u{9b}2J\u{7f}\nb"),
+            printable("a\u{1b}[2J\u{9b}2J\u{7f}\nb"),
             "a\\u001b[2J\\u009b2J\\u007f\\u000ab"
         );
-        assert_eq!(shown_lines("a\u{1b}\nb"), "a\\u001b\nb");
-        assert_eq!(shown("é 🦀"), "é 🦀");
+        assert_eq!(printable_lines("a\u{1b}\nb"), "a\\u001b\nb");
+        assert_eq!(printable("é 🦀"), "é 🦀");
     }
 
     #[test]
-    fn a_moment_is_told_to_the_second() {
-        assert_eq!(moment("2026-11-22T10:00:02.123Z"), "2026-11-22 10:00:02");
-        assert_eq!(moment("x"), "x");
+    fn a_timestamp_is_shown_to_the_second() {
+        assert_eq!(timestamp("2026-11-22T10:00:02.123Z"), "2026-11-22 10:00:02");
+        assert_eq!(timestamp("x"), "x");
     }
 }

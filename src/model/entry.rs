@@ -3,7 +3,6 @@
 use std::io::Write as _;
 use std::sync::Arc;
 
-use serde::ser::{Serialize, SerializeStruct as _, Serializer};
 use sha2::{Digest as _, Sha256};
 
 use super::etag::EntityTag;
@@ -100,9 +99,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Appends the JSON text that it is shown as, byte for byte what serializing it comes to, for
-    /// who has made the record's tag already. Answers that show an entry are most of the traffic;
-    /// serializing takes some 900 instructions more of about 23,000 for a GET.
+    /// Appends the JSON text that it is shown as, with the record's tag, which the caller has made already.
     ///
     /// # Panics
     /// Never: writing to memory does not fail.
@@ -132,19 +129,6 @@ impl Entry {
         text.extend_from_slice(etag.opaque().as_bytes());
         text.extend_from_slice(br#"\"""#);
         record.write_moment(text);
-    }
-}
-
-impl Serialize for Entry {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut entry = serializer.serialize_struct("Entry", 6)?;
-        entry.serialize_field("key", &self.key)?;
-        entry.serialize_field("value", &self.record.value)?;
-        entry.serialize_field("version", &self.record.version)?;
-        entry.serialize_field("revision", &self.record.revision)?;
-        entry.serialize_field("etag", self.record.etag().as_str())?;
-        entry.serialize_field("modified_at", &self.record.modified_at)?;
-        entry.end()
     }
 }
 
@@ -186,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_written_as_it_is_serialized() {
+    fn an_entry_is_one_json_object_whatever_its_key_and_value() {
         for (key, value) in [
             ("a/b", r#"{"a":[1.0,"x"]}"#),
             (r#"ü "\"#, r#""\u0000""#),
@@ -196,9 +180,14 @@ mod tests {
                 key: key.parse().unwrap(),
                 record: record(key, u64::MAX, value).into(),
             };
+            let etag = entry.record.etag();
             let mut text = Vec::new();
-            entry.write_json(&entry.record.etag(), &mut text);
-            assert_eq!(text, serde_json::to_vec(&entry).unwrap());
+            entry.write_json(&etag, &mut text);
+            let [key, etag] = [key, etag.as_str()].map(|text| serde_json::to_string(text).unwrap());
+            let expected = format!(
+                r#"{{"key":{key},"value":{value},"version":3,"revision":18446744073709551615,"etag":{etag},"modified_at":"1970-01-01T00:00:00.000Z"}}"#
+            );
+            assert_eq!(String::from_utf8(text).unwrap(), expected);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! JSON values.
 
 use serde::de::{Deserialize, Deserializer, Error as _};
-use serde::ser::{Serialize, Serializer};
+use serde::ser::{Error as _, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::json::{self, SyntaxError};
@@ -11,7 +11,7 @@ pub const DEFAULT_MAX_VALUE_BYTES: usize = 1024 * 1024;
 
 /// A JSON value as its compact text. It was parsed when it came in and is never parsed again.
 #[derive(Debug, Clone)]
-pub struct Value(Box<RawValue>);
+pub struct Value(Box<str>);
 
 impl Value {
     /// Reads a value from JSON text (RFC 8259).
@@ -28,18 +28,17 @@ impl Value {
     /// Never: writing JSON fails only for maps whose keys are not strings, and a tree has none.
     #[must_use]
     pub fn from_tree(tree: &serde_json::Value) -> Self {
-        let text = serde_json::value::to_raw_value(tree).expect("the keys are strings");
-        // A copy takes no more memory than it needs; the text has grown and keeps its room.
-        Self((*text).to_owned())
+        Self(
+            serde_json::to_string(tree)
+                .expect("the keys are strings")
+                .into(),
+        )
     }
 
     /// The value whose compact text this is, as [`json::compact`] and [`crate::patch::Patch::apply`] write it.
-    ///
-    /// # Panics
-    /// If it is not JSON.
     #[must_use]
     pub(crate) fn from_compact(text: String) -> Self {
-        Self(RawValue::from_string(text).expect("it is JSON"))
+        Self(text.into())
     }
 
     /// The value as a tree.
@@ -54,13 +53,16 @@ impl Value {
     /// The compact JSON text.
     #[must_use]
     pub fn as_json(&self) -> &str {
-        self.0.get()
+        &self.0
     }
 }
 
 impl Serialize for Value {
+    /// Not for answers and files, which copy the text: only so does `serde_json` keep every digit, and it reads
+    /// the text once more for it.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+        let text: &RawValue = serde_json::from_str(&self.0).map_err(S::Error::custom)?;
+        text.serialize(serializer)
     }
 }
 
@@ -69,7 +71,7 @@ impl<'de> Deserialize<'de> for Value {
         let text = Box::<RawValue>::deserialize(deserializer)?;
         // Mostly it was written by us.
         if json::compact_value(&text).is_some_and(|compact| compact == text.get()) {
-            return Ok(Self(text));
+            return Ok(Self(text.into()));
         }
         Self::from_json(text.get().as_bytes())
             .map_err(|error| D::Error::custom(format_args!("not a JSON value: {}", error.reason)))

@@ -38,13 +38,10 @@ impl Service {
         &self,
         key: Key,
         conditions: &Preconditions,
-        wait: Option<impl Future<Output = ()>>,
+        wait: impl Future<Output = ()>,
     ) -> Result<Reading<Entry, Entry>, Error> {
-        let Some(wait) = wait.filter(|_| !self.is_draining()) else {
-            return self.read(key, conditions).await;
-        };
         let first = self.read(key.clone(), conditions).await?;
-        if !matches!(first, Reading::NotModified(_)) {
+        if !matches!(first, Reading::NotModified(_)) || self.is_draining() {
             return Ok(first);
         }
         let mut end = pin!(wait);
@@ -73,14 +70,14 @@ impl Service {
         &self,
         range: &Range,
         conditions: &Preconditions,
-        wait: Option<impl Future<Output = ()>>,
+        wait: impl Future<Output = ()>,
     ) -> Result<Reading<Box<dyn Snapshot>, Position>, Error> {
         let first = self.list(conditions).await?;
         let since = match &first {
             Reading::NotModified(position) => Some(ResumeToken::from(position)),
             Reading::Found(_) => list_in(conditions),
         };
-        let (Some(since), Some(wait)) = (since.filter(|_| !self.is_draining()), wait) else {
+        let Some(since) = since.filter(|_| !self.is_draining()) else {
             return Ok(first);
         };
         let mut end = pin!(wait);

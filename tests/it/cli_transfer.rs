@@ -1,5 +1,7 @@
 //! `export` and `import`.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
 use ifmatch::json::{self, MAX_DEPTH_LEVELS};
@@ -7,8 +9,9 @@ use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 
 use crate::support::binary::soon;
-use crate::support::cli::Cli;
+use crate::support::cli::{Cli, finish};
 use crate::support::http;
+use crate::support::strace::{RENAME, Strace, traced};
 
 /// Every key with its value, as texts.
 async fn contents(cli: &Cli) -> Vec<(String, String)> {
@@ -176,7 +179,7 @@ async fn a_failed_export_leaves_the_file_as_it_was() {
         .assert_code(1);
     let mut command = cli.command(&["export", "--file", "backup"]);
     command.env("IFMATCH_SERVER", "http://127.0.0.1:1");
-    crate::support::cli::finish(command).await.assert_code(1);
+    finish(command).await.assert_code(1);
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "before");
     let names = || std::fs::read_dir(cli.folder.path()).unwrap().count();
     let before = names();
@@ -195,6 +198,74 @@ async fn a_failed_export_leaves_the_file_as_it_was() {
         .await
         .assert_code(0);
     assert!(!std::fs::metadata("/dev/null").unwrap().is_file());
+}
+
+#[tokio::test]
+async fn an_export_to_a_file_is_durable_when_it_is_reported() {
+    if !Strace::is_usable().await {
+        return;
+    }
+    let cli = Cli::start().await;
+    cli.run(&["put", "a", "1"]).await.assert_code(0);
+    let folder = std::fs::canonicalize(cli.folder.path()).unwrap();
+    let log = folder.join("calls");
+    let trace = format!("--trace=write,fsync,{RENAME}");
+    let export = cli.command(&["export", "--file", "backup"]);
+    let ran = finish(traced(&export, &[&trace], &log)).await;
+    ran.assert_code(0);
+    let calls = std::fs::read_to_string(&log).unwrap();
+    let mut lines = calls.lines();
+    let synced_folder = format!("<{}>)", folder.display());
+    for (call, what) in [
+        ("fsync(", ".tmp"),
+        ("rename", "backup\""),
+        ("fsync(", &synced_folder),
+        ("write(1<", "entries"),
+    ] {
+        let is_next = |line: &str| line.contains(call) && line.contains(what);
+        assert!(lines.any(is_next), "{call} {what} in this order: {calls}");
+    }
+}
+
+#[tokio::test]
+async fn an_export_that_cannot_be_made_durable_is_an_error() {
+    if !Strace::is_usable().await {
+        return;
+    }
+    let cli = Cli::start().await;
+    let export = cli.command(&["export", "--file", "backup"]);
+    let (folder, file) = (cli.folder.path(), cli.folder.path().join("backup"));
+    cli.run(&["export", "--file", "backup"])
+        .await
+        .assert_code(0);
+    cli.run(&["put", "a", "1"]).await.assert_code(0);
+    let before = std::fs::read_to_string(&file).unwrap();
+    for (nth, is_replaced) in [(1, false), (2, true)] {
+        let inject = format!("--inject=fsync:error=EIO:when={nth}");
+        let ran = finish(traced(&export, &[&inject], &folder.join("calls"))).await;
+        ran.assert_code(1);
+        let now = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(now != before, is_replaced, "{nth}");
+        let is_told = ran.stderr.contains("was replaced");
+        assert_eq!(is_told, is_replaced, "{ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_export_keeps_the_mode_of_the_file_that_it_replaces() {
+    let cli = Cli::start().await;
+    let file = cli.folder.path().join("backup");
+    for mode in [0o600, 0o640, 0o644] {
+        cli.run(&["export", "--file", "backup", "--force"])
+            .await
+            .assert_code(0);
+        std::fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+        cli.run(&["export", "--file", "backup", "--force"])
+            .await
+            .assert_code(0);
+        let kept = std::fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(kept & 0o7777, mode, "{mode:o}");
+    }
 }
 
 #[tokio::test]

@@ -121,7 +121,7 @@ fn every_operation_has_a_name_a_summary_and_a_description() {
 
 #[test]
 fn every_documented_error_code_is_one_of_the_service() {
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/api/error.rs");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/api/error/failure.rs");
     let source = std::fs::read_to_string(source).unwrap();
     let codes = &CONTRACT["components"]["schemas"]["ErrorCode"]["enum"];
     let codes: Vec<&str> = codes

@@ -7,9 +7,10 @@ use ifmatch::api::{AllowedHosts, HostName};
 use ifmatch::service::Settings;
 use ifmatch::storage::memory::MemoryStore;
 use tempfile::tempdir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::api::{Api, LIMITS};
-use crate::support::binary::{Process, command};
+use crate::support::binary::{Process, command, soon};
 use crate::support::raw::{self, Answer};
 
 const WRITES: [Method; 4] = [Method::PUT, Method::POST, Method::PATCH, Method::DELETE];
@@ -129,6 +130,40 @@ async fn loopback_the_listen_address_and_allowed_hosts_are_answered() {
         let request = format!("GET /kv HTTP/1.1\r\nHost: {host}\r\n\r\n");
         assert_error(&ask(&process, &request).await, 421, "misdirected", host);
     }
+}
+
+/// A connection is not let in once and for all: each of its requests names its own host.
+#[tokio::test]
+async fn each_request_of_a_connection_is_checked() {
+    let folder = tempdir().unwrap();
+    let process = Process::start(folder.path(), &[]).await;
+    let mut requests = String::new();
+    for (target, host) in [
+        ("/health", "evil.example"),
+        ("/kv/a", "evil.example"),
+        ("/kv/a", "localhost"),
+        ("/kv/a", "localhost"),
+        ("/kv/a", "evil.example"),
+        ("http://evil.example/kv/a", "localhost"),
+        ("http://localhost/kv/a", "evil.example"),
+        ("/kv/a", "evil.example"),
+        ("/kv/a", "localhost"),
+    ] {
+        requests += &format!("HEAD {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    }
+    requests += "HEAD /kv/a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let mut stream = raw::connect(&process.address).await;
+    stream.write_all(requests.as_bytes()).await.unwrap();
+    let mut answers = String::new();
+    soon(stream.read_to_string(&mut answers)).await.unwrap();
+    let statuses: Vec<_> = answers
+        .split("HTTP/1.1 ")
+        .filter_map(|answer| answer.get(..3))
+        .collect();
+    let expected = [
+        "200", "421", "404", "404", "421", "421", "404", "421", "404", "404",
+    ];
+    assert_eq!(statuses, expected);
 }
 
 #[tokio::test]

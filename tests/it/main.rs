@@ -6,11 +6,14 @@ mod support;
 
 mod bounds;
 mod cli;
+mod cli_arguments;
 mod cli_edit;
 mod cli_interrupts;
 mod cli_proxy;
+mod cli_responses;
 mod cli_transfer;
 mod cli_unseen;
+mod cli_watch;
 mod console;
 mod contract;
 mod crash;

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::support::binary::{MODES, Process};
 use crate::support::http;
-use crate::support::strace::{Fault, INJECTED, Strace};
+use crate::support::strace::{Fault, INJECTED, RENAME, Strace};
 use crate::support::writers::{Working, Writers, random_below, shown_entries};
 
 const WRITERS: usize = 4;
@@ -22,7 +22,6 @@ const AFTERWARDS: u64 = 8;
 /// nobody knows before; `a_file_that_may_not_grow_refuses_and_loses_nothing` is for these.
 const CALLS: [&str; 6] = ["openat", "fsync", "fdatasync", RENAME, "ftruncate", WRITE];
 const WRITE: &str = "write,pwrite64";
-const RENAME: &str = "?rename,?renameat,renameat2";
 /// What `mode` makes in any case.
 fn sure_calls(mode: &[&str]) -> &'static [&'static str] {
     match mode {

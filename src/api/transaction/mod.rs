@@ -6,10 +6,10 @@ use axum::extract::{FromRequest, Request};
 use axum::http::header;
 
 use self::read::{ReadError, read};
+use super::body::read_json;
 use super::conditional;
 use super::deadline::Deadline;
-use super::error::ApiError;
-use super::extract::read_json;
+use super::error::{ApiError, BodyError};
 use super::state::Shared;
 use crate::service::{Admission, TRANSACTION_MAX_VALUES, Transaction};
 
@@ -41,8 +41,8 @@ impl FromRequest<Shared> for TransactionInBody {
         });
         match transaction.await? {
             Ok(transaction) => Ok(Self(transaction, admission)),
-            Err(ReadError::Syntax(error)) => Err(ApiError::InvalidJson(error)),
-            Err(ReadError::Invalid(reason)) => Err(ApiError::InvalidTransaction(reason)),
+            Err(ReadError::Syntax(error)) => Err(BodyError::InvalidJson(error).into()),
+            Err(ReadError::Invalid(reason)) => Err(BodyError::InvalidTransaction(reason).into()),
             Err(ReadError::Stopped) => Err(ApiError::TimedOut),
         }
     }

@@ -12,10 +12,10 @@ use std::thread::{self, JoinHandle};
 use tempfile::NamedTempFile;
 use tokio::sync::oneshot;
 
-use super::durable::{ReplaceError, ReplacedFile};
 use super::identity::JournalId;
 use super::lock::Lock;
 use super::{format, journal};
+use crate::atomic_file::{ReplaceError, ReplacedFile};
 use crate::storage::snapshot::TableSnapshot;
 
 /// How much of a journal is copied at a time, in bytes. What is shorter is left to the writer.

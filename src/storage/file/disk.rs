@@ -14,13 +14,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::checkpoint::{Checkpointing, Outcome, Plan};
-use super::durable::{ReplaceError, ReplacedFile, Written};
 use super::identity::JournalId;
 use super::lock::Lock;
 use super::open_journal::OpenJournal;
-use super::placed::Standing;
 use super::policy::Policy;
 use super::{format, journal};
+use crate::atomic_file::{ReplaceError, ReplacedFile, Standing, Written};
 use crate::storage::StoreError;
 use crate::storage::snapshot::TableSnapshot;
 use crate::storage::staged::Staged;

@@ -6,8 +6,8 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::access::Access;
 use super::suitable;
+use crate::atomic_file::Access;
 
 /// A lock that is held as long as this is there.
 #[derive(Debug)]

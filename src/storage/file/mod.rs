@@ -6,12 +6,9 @@
 //! the table plus what the batch has changed so far, makes the batch durable with one file
 //! operation, and only then applies it to the table, publishes it to watchers and answers.
 
-mod access;
 mod checkpoint;
 mod commit;
 mod disk;
-mod durable;
-mod folder;
 pub(super) mod format;
 pub(super) mod identity;
 pub(super) mod journal;
@@ -19,7 +16,6 @@ mod load;
 mod lock;
 mod open;
 mod open_journal;
-mod placed;
 mod policy;
 mod settings;
 mod store;

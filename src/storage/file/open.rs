@@ -8,7 +8,6 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::disk::Disk;
-use super::durable::{ReplacedFile, Written};
 use super::format::{self, Loaded};
 use super::identity::JournalId;
 use super::journal::{self, ReplayError, Replayed};
@@ -17,6 +16,7 @@ use super::lock::{Lock, LockError};
 use super::policy::Policy;
 use super::settings::Journaling;
 use super::suitable::{self, open_regular};
+use crate::atomic_file::{ReplacedFile, Written};
 use crate::storage::table::Table;
 
 /// What is put behind the data file's name for the file that keeps a second process out.

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::checkpoint::Checkpoint;
-use super::durable::{ReplaceError, ReplacedFile, Written};
 use super::identity::JournalId;
-use super::placed::Standing;
 use super::{checkpoint, journal};
+use crate::atomic_file::{ReplaceError, ReplacedFile, Standing, Written};
 use crate::storage::StoreError;
 use crate::storage::staged::Staged;
 

@@ -79,7 +79,7 @@ async function looks() {
     await page.goto(`${server.url}/#/new`);
     await page.getByLabel("Key", { exact: true }).waitFor();
     await look("new");
-    await page.getByRole("button", { name: "Keys" }).click();
+    await page.getByRole("button", { name: "Shortcuts" }).click();
     await look("keys");
     await page.keyboard.press("Escape");
     await server.delete("doc/plan");

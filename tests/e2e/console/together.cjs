@@ -111,7 +111,7 @@ async function overlapping() {
   await overlap(bob, "/a").getByLabel("Theirs", { exact: true }).check();
   await overlap(bob, "/b").getByLabel("Mine", { exact: true }).check();
   await overlap(bob, "/c").getByLabel("Something else").check();
-  const own = bob.getByLabel("Own value for /c, as JSON");
+  const own = bob.getByLabel("Your value for /c, as JSON");
   await own.fill('"both');
   await shown(
     "an own value has its own syntax check",
@@ -158,7 +158,7 @@ async function conflictThatMoves() {
     await overlap(bob, "/a").getByLabel("Mine", { exact: true }).isChecked(),
   );
   await overlap(bob, "/b").getByLabel("Something else").check();
-  const own = bob.getByLabel("Own value for /b, as JSON");
+  const own = bob.getByLabel("Your value for /b, as JSON");
   await own.fill('"typ');
   await server.put("doc/plan", '{"a":"x","b":"z"}');
   await shown("who is typing a value of their own is told", overlap(bob, "/b").locator(".outdated"));
@@ -166,7 +166,7 @@ async function conflictThatMoves() {
   finding("and goes on typing", (await own.inputValue()) === '"typed"');
   await server.put("doc/plan", '{"a":"x","b":"y"}');
   await shown("it is not saved unseen", bob.locator(".conflict", { hasText: "One place to decide." }));
-  await overlap(bob, "/b").getByRole("button", { name: "It still holds" }).click();
+  await overlap(bob, "/b").getByRole("button", { name: "Keep it" }).click();
   await shown("but when it is seen", bob.locator(".conflict", { hasText: "All decided." }));
   await overlap(bob, "/b").getByLabel("Theirs", { exact: true }).check();
   // Somebody is quicker, between the last look and the save.

@@ -16,6 +16,9 @@ use super::binary::{BINARY, Process, bare_command, pid_of, soon};
 /// What strace puts behind a call that it made fail.
 pub const INJECTED: &str = "(INJECTED)";
 
+/// The calls that rename a file, for strace.
+pub const RENAME: &str = "?rename,?renameat,renameat2";
+
 /// Which calls fail.
 #[derive(Debug, Clone)]
 pub struct Fault {
@@ -57,6 +60,28 @@ impl Fault {
         command.args(["--listen", "127.0.0.1:0"]);
         command
     }
+}
+
+/// `command`, run by strace, which writes the calls that are named in `options` to `log`, with the
+/// paths of the files that they are on.
+pub fn traced(command: &Command, options: &[&str], log: &Path) -> Command {
+    let command = command.as_std();
+    let mut strace = bare_command("strace");
+    strace
+        .args(["-f", "-qq", "-y", "-o"])
+        .arg(log)
+        .args(options);
+    strace.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => strace.env(name, value),
+            None => strace.env_remove(name),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        strace.current_dir(folder);
+    }
+    strace
 }
 
 /// The calls that make data durable.

@@ -1,4 +1,4 @@
-//! Who may read and write the data file, and so whatever else is written for it.
+//! Who may read and write a file, and therefore the one that replaces it.
 
 use std::fs::{File, Metadata, Permissions};
 use std::io;
@@ -48,7 +48,7 @@ impl Access {
         let mut mode = self.mode;
         let is_same = (new.uid(), new.gid()) == (self.user, self.group);
         if !is_same && let Err(error) = fchown(file, Some(self.user), Some(self.group)) {
-            tracing::debug!(%error, "the owner of the data file cannot be kept");
+            tracing::debug!(%error, "the owner of a replaced file cannot be kept");
             if new.gid() != self.group && fchown(file, None, Some(self.group)).is_err() {
                 mode = for_another_group(mode);
             }

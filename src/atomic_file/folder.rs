@@ -1,5 +1,5 @@
-//! The folder of the data, held open: to make a rename durable must not need a descriptor, which
-//! may be lacking just when the rename is done.
+//! The folder of a file, held open: making a rename durable must not need a new descriptor, because
+//! there may be none left just when the rename is done.
 
 use std::ffi::OsStr;
 use std::fs::File;

@@ -1,14 +1,15 @@
-//! Answers that are too long to be built at once: they are cut out of the records that they show,
-//! piece by piece, as the client takes them. A client that does not read costs one piece, and the
-//! records as long as the store lets it have them.
+//! The JSON text of an answer that shows entries. A short one is built at once. A longer one is cut out of
+//! the records that it shows, piece by piece, as the client takes it: a client that does not read costs
+//! [`BUILT_MAX_BYTES`] and one piece, and the records as long as the store lets it have them.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use serde::Serialize;
 
 use crate::model::{EntityTag, Entry};
 use crate::service::Service;
@@ -19,6 +20,8 @@ use crate::storage::{Lease, StoreError};
 pub const BUILT_MAX_BYTES: usize = 16 * 1024;
 /// How much of a longer one is put together before it is sent, in bytes.
 pub const PIECE_BYTES: usize = 16 * 1024;
+/// How many headers an answer that shows an entry has at the most, those of the server included.
+const ENTRY_HEADERS: usize = 8;
 /// How many bytes the JSON text of an entry has besides its key and value, at the most.
 const ENTRY_REST_BYTES: usize = 256;
 
@@ -46,10 +49,14 @@ pub fn append_part(
     piece.len() - before
 }
 
-/// A text, parts of which are the values of entries.
+/// A JSON text, parts of which are the values of entries.
 #[derive(Default)]
-pub struct LongText {
+pub struct JsonText {
+    /// Up to the first value that is cut out of its record.
+    built: Vec<u8>,
+    /// What follows.
     parts: Vec<Part>,
+    /// The entries whose values are such parts.
     entries: Vec<Entry>,
     bytes: u64,
 }
@@ -60,57 +67,77 @@ enum Part {
     Value(usize),
 }
 
-impl LongText {
+impl JsonText {
     /// Appends a text.
     pub fn push(&mut self, text: &[u8]) {
         self.write(|end| end.extend_from_slice(text));
     }
 
     fn write(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        if !matches!(self.parts.last(), Some(Part::Text(_))) {
+        if matches!(self.parts.last(), Some(Part::Value(_))) {
             self.parts.push(Part::Text(Vec::new()));
         }
-        if let Some(Part::Text(text)) = self.parts.last_mut() {
-            let before = text.len();
-            write(text);
-            self.bytes += (text.len() - before) as u64;
-        }
+        let text = match self.parts.last_mut() {
+            Some(Part::Text(text)) => text,
+            _ => &mut self.built,
+        };
+        let before = text.len();
+        write(text);
+        self.bytes += (text.len() - before) as u64;
     }
 
     /// Appends an entry as it is always shown.
-    pub fn push_entry(&mut self, entry: Entry, etag: &EntityTag) {
+    pub fn push_entry(&mut self, entry: &Entry, etag: &EntityTag) {
+        let entry_bytes = text_bytes(entry);
+        if self.entries.is_empty() && self.built.len() + entry_bytes <= BUILT_MAX_BYTES {
+            self.built.reserve(entry_bytes);
+            self.write(|text| entry.write_json(etag, text));
+            return;
+        }
         self.write(|text| entry.write_json_head(text));
         self.parts.push(Part::Value(self.entries.len()));
         self.bytes += entry.record.value.as_json().len() as u64;
+        self.entries.push(entry.clone());
         self.write(|text| entry.write_json_tail(etag, text));
-        self.entries.push(entry);
     }
 
     /// The same, or `null`.
-    pub fn push_entry_or_null(&mut self, entry: Option<Entry>) {
+    pub fn push_entry_or_null(&mut self, entry: Option<&Entry>) {
         match entry {
-            Some(entry) => {
-                let etag = entry.record.etag();
-                self.push_entry(entry, &etag);
-            }
+            Some(entry) => self.push_entry(entry, &entry.record.etag()),
             None => self.push(b"null"),
         }
     }
 
-    /// An answer with this text; status and further headers are the caller's.
+    /// 200 with this text; another status and further headers are the caller's.
     pub async fn into_response(self, service: &Service) -> Response {
-        let pieces = Pieces {
-            held: Some(service.hold(self.entries).await),
-            parts: self.parts,
-            part: 0,
-            at: 0,
-            left_bytes: self.bytes,
+        let body = if self.parts.is_empty() {
+            Body::from(self.built)
+        } else {
+            let built = [Part::Text(self.built)].into_iter();
+            Body::new(Pieces {
+                held: Some(service.hold(self.entries).await),
+                parts: built.chain(self.parts).collect(),
+                part: 0,
+                at: 0,
+                left_bytes: self.bytes,
+            })
         };
-        let mut response = Response::new(Body::new(pieces));
+        let mut response = Response::new(body);
+        let mut headers = HeaderMap::with_capacity(ENTRY_HEADERS);
         let json = HeaderValue::from_static("application/json");
-        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        headers.insert(header::CONTENT_TYPE, json);
+        *response.headers_mut() = headers;
         response
     }
+}
+
+/// The JSON text of something small.
+///
+/// # Panics
+/// Never: writing to memory does not fail.
+pub fn json_of(shown: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(shown).expect("memory takes it")
 }
 
 /// The text as it is sent. It fails if the store wants the records back: then the client must see

@@ -1,43 +1,44 @@
-//! The file of an edit, and beside it, as `FILE.base`, the entry that its text was made from. With both
-//! an edit that came to nothing can be gone on with, and what others have saved meanwhile is merged.
+//! The file that an edit opens, and beside it, as `FILE.base`, the entry that its text is based on. With
+//! both, an edit that failed can be resumed, and merges what others have saved in the meantime.
 //!
-//! The base is never newer than the text: a text that goes with an older base meets a conflict, one
-//! that goes with a newer base would undo what it has not seen. So the text is written first.
+//! The base is never newer than the text: with an older base the worst case is a conflict, but with a newer
+//! one the text would undo changes that the user has not seen. So the text is written first.
 
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 
 use super::entry::Entry;
 use super::failure::Failure;
+use crate::atomic_file::ReplacedFile;
 use crate::model::Key;
 
-/// How much of a key the file's name shows, in characters.
+/// How many characters of the key are in the file's name.
 const NAME_CHARS_MAX: usize = 40;
 const SUFFIX: &str = ".jsonc";
 const BASE_SUFFIX: &str = ".base";
 
-/// The file.
+/// The text of an edit, and its base.
 #[derive(Debug)]
-pub struct Kept {
-    path: PathBuf,
+pub struct DraftFile {
+    text: ReplacedFile,
+    base: ReplacedFile,
 }
 
-/// What is beside it.
+/// The content of `FILE.base`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Base {
     key: Key,
-    /// Nothing if the entry was not there.
+    /// `None` if the entry did not exist.
     base: Option<Entry>,
 }
 
-impl Kept {
-    /// A new file that nobody else may read.
+impl DraftFile {
+    /// A new file that only its owner may read.
     pub fn new(key: &Key) -> Result<Self, Failure> {
         let folder = env::temp_dir();
         let file = tempfile::Builder::new()
@@ -45,22 +46,29 @@ impl Kept {
             .suffix(SUFFIX)
             .tempfile_in(&folder)
             .map_err(|error| Failure::file(&folder, error))?;
-        // Kept from the start, so that it outlives even a crash.
+        // Not deleted on drop, so that it survives even a crash.
         let (_, path) = file
             .keep()
             .map_err(|error| Failure::file(&folder, error.error))?;
-        Ok(Self { path })
+        Self::at(&path)
     }
 
-    /// The file of an earlier edit of `key`, its text and what that was made from.
-    pub fn again(path: &Path, key: &Key) -> Result<(Self, String, Option<Entry>), Failure> {
+    fn at(path: &Path) -> Result<Self, Failure> {
+        let text = ReplacedFile::new(path).map_err(|error| Failure::file(path, error))?;
+        // With the mode of the text, which only its owner may read.
+        let base = text.companion(BASE_SUFFIX);
+        Ok(Self { text, base })
+    }
+
+    /// The file of an earlier edit of `key`, its text and its base.
+    pub fn reopen(path: &Path, key: &Key) -> Result<(Self, String, Option<Entry>), Failure> {
         let text = fs::read_to_string(path).map_err(|error| Failure::file(path, error))?;
-        let beside = beside(path);
-        let base = read_base(&beside).map_err(|error| {
+        let kept = Self::at(path)?;
+        let base = read_base(kept.base.path()).map_err(|error| {
             Failure::Input(format!(
                 "{}: {error}\nWithout this file it is not known which version the text is based on; \
                  nothing was written",
-                beside.display()
+                kept.base.path().display()
             ))
         })?;
         if base.key != *key {
@@ -70,11 +78,10 @@ impl Kept {
                 base.key.as_str()
             )));
         }
-        let path = path.to_owned();
-        Ok((Self { path }, text, base.base))
+        Ok((kept, text, base.base))
     }
 
-    /// The files that earlier edits of `key` have left, and those that are open elsewhere.
+    /// The files that earlier edits of `key` have left, and those of edits that are still open.
     pub fn others(key: &Key) -> Vec<PathBuf> {
         let prefix = prefix(key);
         let files = fs::read_dir(env::temp_dir()).into_iter().flatten();
@@ -91,38 +98,38 @@ impl Kept {
     }
 
     pub fn path(&self) -> &Path {
-        &self.path
+        self.text.path()
     }
 
     pub fn read(&self) -> io::Result<String> {
-        fs::read_to_string(&self.path)
+        fs::read_to_string(self.path())
     }
 
-    /// Replaces the text, and then what it was made from.
+    /// Replaces the text, and then the base.
     pub fn write(&self, text: &str, key: &Key, base: Option<&Entry>) -> Result<(), Failure> {
-        replace(&self.path, text.as_bytes())?;
+        replace(&self.text, text.as_bytes())?;
         self.write_base(key, base)
     }
 
-    /// Replaces what the text was made from.
+    /// Replaces the base.
     pub fn write_base(&self, key: &Key, base: Option<&Entry>) -> Result<(), Failure> {
-        let path = beside(&self.path);
         let base = Base {
             key: key.clone(),
             base: base.cloned(),
         };
-        let json = serde_json::to_vec(&base).map_err(|error| Failure::file(&path, error.into()))?;
-        replace(&path, &json)
+        let json = serde_json::to_vec(&base)
+            .map_err(|error| Failure::file(self.base.path(), error.into()))?;
+        replace(&self.base, &json)
     }
 
-    /// Removes what has done its service. A file too many harms nobody.
+    /// Removes both files. If that fails, a file too many does no harm.
     pub fn remove(&self) {
-        let _ = fs::remove_file(&self.path);
-        let _ = fs::remove_file(beside(&self.path));
+        let _ = fs::remove_file(self.text.path());
+        let _ = fs::remove_file(self.base.path());
     }
 }
 
-/// How the name of each file begins that has a text of `key`.
+/// How the names of all files with a text of `key` begin.
 fn prefix(key: &Key) -> String {
     let characters = key.as_str().chars().take(NAME_CHARS_MAX);
     let name = characters.map(|character| match character {
@@ -142,15 +149,10 @@ fn read_base(path: &Path) -> io::Result<Base> {
     Ok(serde_json::from_slice(&fs::read(path)?)?)
 }
 
-/// What was there before is there until the whole of `text` is.
-fn replace(path: &Path, text: &[u8]) -> Result<(), Failure> {
-    let failed = |error| Failure::file(path, error);
-    let folder = match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    };
-    let mut file = NamedTempFile::new_in(folder).map_err(failed)?;
-    file.write_all(text).map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+/// Replaces the whole content, or leaves the file unchanged.
+fn replace(file: &ReplacedFile, text: &[u8]) -> Result<(), Failure> {
+    match file.replace(|to| to.write_all(text)) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::replace(file.path(), error)),
+    }
 }

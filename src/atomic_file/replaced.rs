@@ -1,4 +1,4 @@
-//! Replacing a file so that a power cut at any instant leaves the old state or the new one.
+//! A file that is replaced atomically and durably.
 
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, BufWriter, Write};
@@ -13,26 +13,26 @@ use super::access::Access;
 use super::folder::Folder;
 use super::placed::{Placed, Seen, Standing};
 
-/// How much is gathered before it goes to the system, in bytes.
+/// The size of the buffer for writing, in bytes.
 const WRITE_BUFFER_BYTES: usize = 256 * 1024;
 /// How many characters of a temporary file's name are random.
 const TEMPORARY_RANDOM_CHARS: usize = 6;
 const TEMPORARY_SUFFIX: &str = ".tmp";
-/// How much of a large file may be written before it is handed to the disk, in bytes. All at once
-/// would hold up whoever else waits for the disk.
+/// How much of a large file may be written before it is synced, in bytes. Syncing all of it
+/// at once would block others who wait for the disk.
 const UNSYNCED_MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// How replacing a file failed.
 #[derive(Debug)]
 pub enum ReplaceError {
-    /// Before the rename: the file is as it was.
+    /// Before the rename: the file is unchanged.
     Before(io::Error),
-    /// After the rename: the file has the new content, but a power cut may bring back the old.
+    /// After the rename: the file has the new content, but a power failure may undo that.
     After(io::Error),
 }
 
 impl ReplaceError {
-    /// What the system said.
+    /// The error of the system call.
     pub fn into_inner(self) -> io::Error {
         match self {
             Self::Before(error) | Self::After(error) => error,
@@ -54,18 +54,18 @@ pub struct Written {
 pub struct ReplacedFile {
     path: PathBuf,
     folder: Arc<Folder>,
-    /// The file whose mode and owner a new one takes over, and what they were when it was seen last.
+    /// The file whose mode and owner a new one gets, and what they were when they were last read.
     model: PathBuf,
     access: Arc<Mutex<Option<Access>>>,
     placed: Arc<Mutex<Placed>>,
 }
 
 impl ReplacedFile {
-    /// The file at `path`, which need not be there. Symbolic links are followed now, so that the
+    /// The file at `path`, which need not exist. Symbolic links are followed now, so that the
     /// file that they lead to is replaced and not the link.
     ///
     /// # Errors
-    /// If the folder is not there or `path` does not name a file.
+    /// If the folder does not exist or `path` does not name a file.
     pub fn new(path: &Path) -> io::Result<Self> {
         let path = match fs::canonicalize(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -103,7 +103,7 @@ impl ReplacedFile {
         name.into()
     }
 
-    /// The file with this ending beside this one, for whom the same people are.
+    /// The file with this ending beside this one. It gets the mode and the owner of this one.
     pub fn companion(&self, ending: &str) -> Self {
         Self {
             path: self.beside(ending),
@@ -112,7 +112,7 @@ impl ReplacedFile {
         }
     }
 
-    /// Takes note of what is there, as it was found at the start.
+    /// Records the file that was found at the start.
     pub fn note(&self, metadata: &Metadata) {
         self.placed.lock().set(Some(Seen::of(metadata)));
     }
@@ -284,7 +284,7 @@ impl ReplacedFile {
     }
 }
 
-/// Hands what is written to the disk in parts.
+/// Syncs what is written in parts.
 struct SteadyWriter<'a> {
     file: &'a File,
     unsynced_bytes: usize,

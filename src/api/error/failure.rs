@@ -1,0 +1,326 @@
+//! The one table of failing answers: error → status, code, message, header, and what is logged. Nothing
+//! of the inside of the process is in a message.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt::Write as _;
+
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+
+use super::kind::{ApiError, BodyError, Logged};
+use crate::api::state::PATCH_TYPES;
+use crate::patch::ApplyError;
+use crate::precondition::Mismatch;
+use crate::service::{Error, FailedOperation};
+use crate::storage::StoreError;
+
+/// How much of a message is sent, in characters. It may quote what a client has sent, and that may be
+/// the most of a body.
+const MESSAGE_MAX_CHARS: usize = 2000;
+/// How long a client that is told 503 should wait, in seconds.
+const RETRY_AFTER_SECONDS: u64 = 1;
+/// RFC 5789 §3.1.
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
+/// Why nothing came of a request whose time was over.
+const TOO_SLOW: &str = "the request took too long; nothing was done, and nothing will be";
+/// What to do when a proxy has made an entity tag weak (RFC 9110 §8.8.3.2, §13.1.1).
+const WEAK_TAGS: &str = "If-Match takes no weak tag (W/\"…\"), and a proxy that compresses answers makes \
+                         that of the ETag field weak: send the etag that the entry shows in the body, \
+                         or keep the proxy from it with Cache-Control: no-transform";
+
+/// What a failing answer says.
+pub struct Failure {
+    pub status: StatusCode,
+    /// What a program goes by.
+    pub code: &'static str,
+    /// A sentence for a person.
+    pub message: Cow<'static, str>,
+    pub header: Option<(HeaderName, HeaderValue)>,
+    pub logged: Option<Logged>,
+}
+
+impl Failure {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status,
+            code,
+            message: shortened(message.into()),
+            header: None,
+            logged: None,
+        }
+    }
+
+    fn invalid(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    fn too_large(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, code, message)
+    }
+
+    fn unsupported(message: impl Into<Cow<'static, str>>) -> Self {
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        Self::new(status, "unsupported_media_type", message)
+    }
+
+    fn mismatch(message: impl Into<Cow<'static, str>>) -> Self {
+        let status = StatusCode::PRECONDITION_FAILED;
+        Self::new(status, "precondition_failed", message)
+    }
+
+    /// 503: nothing was done, and it may work soon. It says nothing of the service's health, so `reason` is
+    /// counted in the log and is no failure there.
+    fn refused(message: &'static str, reason: &'static str) -> Self {
+        let answer = Self::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", message);
+        Self {
+            logged: Some(Logged::Refused(reason)),
+            ..answer.with(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS))
+        }
+    }
+
+    /// 503 in time, or never.
+    fn too_slow() -> Self {
+        Self::refused(TOO_SLOW, "longer than --request-timeout")
+    }
+
+    fn with(self, name: HeaderName, value: HeaderValue) -> Self {
+        Self {
+            header: Some((name, value)),
+            ..self
+        }
+    }
+
+    /// 500.
+    fn failed(message: impl Into<Cow<'static, str>>, error: &dyn StdError) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "io", message).caused_by(error)
+    }
+
+    /// Its cause is logged, down to the root.
+    fn caused_by(self, error: &dyn StdError) -> Self {
+        let mut cause = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            // Writing to a String does not fail.
+            let _ = write!(cause, ": {error}");
+            source = error.source();
+        }
+        Self {
+            logged: Some(Logged::Failed(cause.into())),
+            ..self
+        }
+    }
+}
+
+impl From<&ApiError> for Failure {
+    fn from(error: &ApiError) -> Self {
+        use ApiError as E;
+        match error {
+            E::InvalidHost => {
+                let message = "the request must have exactly one Host field with a valid host (RFC 9112 §3.2)";
+                Self::invalid("invalid_request", message)
+            }
+            E::UnknownTransferCoding => {
+                let message = "the only Transfer-Encoding that is accepted is chunked";
+                Self::invalid("invalid_request", message)
+            }
+            E::PartialContent => {
+                let message = "a body with Content-Range is not accepted, and nothing was written: send the \
+                               whole value, or a patch with PATCH";
+                Self::invalid("invalid_request", message)
+            }
+            E::Misdirected => {
+                let message = "the service does not answer for the host in Host, and nothing was done: \
+                               use localhost, or start the service with --allowed-host and that name";
+                Self::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", message)
+            }
+            E::CrossSite => {
+                let message = "a page of another site may not write here, and nothing was written: Origin \
+                               must be that of the Host field, also behind a proxy";
+                Self::new(StatusCode::FORBIDDEN, "forbidden", message)
+            }
+            E::NoSuchPath => {
+                let message = "there is nothing at this path";
+                Self::new(StatusCode::NOT_FOUND, "not_found", message)
+            }
+            E::MethodNotAllowed => {
+                let message =
+                    "this path does not support this method; Allow lists those that it does";
+                Self::new(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "method_not_allowed",
+                    message,
+                )
+            }
+            E::InvalidKeyEncoding => {
+                let message = "the key in the path is not percent-encoded UTF-8 (RFC 3986 §2.1)";
+                Self::invalid("invalid_key", message)
+            }
+            E::InvalidKey(error) => Self::invalid("invalid_key", error.to_string()),
+            E::InvalidQuery(reason) => Self::invalid("invalid_query", reason.clone()),
+            E::InvalidPrecondition { field, reason } => {
+                let message =
+                    format!("{field} cannot be read: {reason}; send a tag as ETag showed it");
+                Self::invalid("invalid_precondition", message)
+            }
+            E::Body(error) => error.into(),
+            E::TooManyConnections => Self::refused(
+                "too many connections; nothing was done: try again soon",
+                "more connections than are served at once",
+            ),
+            E::TimedOut => Self::too_slow(),
+            E::Service(error) => error.into(),
+        }
+    }
+}
+
+impl From<&BodyError> for Failure {
+    fn from(error: &BodyError) -> Self {
+        use BodyError as E;
+        match error {
+            E::Incomplete => Self::invalid("invalid_json", "the body broke off before its end"),
+            E::TooLarge { limit } => too_large(*limit),
+            E::InvalidJson(error) => {
+                let message = format!("the body is not a JSON value: {error}");
+                Self::invalid("invalid_json", message)
+            }
+            E::InvalidPatch(error) => {
+                let message = format!("the body is not a patch document: {error}");
+                Self::invalid("invalid_patch", message)
+            }
+            E::UntypedPatch => {
+                let message = "the body is an array, and nothing was patched: send a JSON Patch as \
+                               application/json-patch+json, or an array that is to replace the value \
+                               as application/merge-patch+json";
+                Self::invalid("invalid_patch", message)
+            }
+            E::InvalidTransaction(reason) => Self::invalid("invalid_transaction", reason.clone()),
+            E::NotSaidToBeJson => Self::unsupported(
+                "the Content-Type must be application/json, or another application/…+json that is no \
+                 patch; PATCH takes patches",
+            ),
+            E::NotSaidToBeAPatch => {
+                let answer =
+                    Self::unsupported(format!("the Content-Type must be one of {PATCH_TYPES}"));
+                answer.with(ACCEPT_PATCH, HeaderValue::from_static(PATCH_TYPES))
+            }
+            E::Compressed => {
+                let answer = Self::unsupported(
+                    "a body with Content-Encoding is not accepted: send it as it is",
+                );
+                answer.with(
+                    header::ACCEPT_ENCODING,
+                    HeaderValue::from_static("identity"),
+                )
+            }
+        }
+    }
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
+        match error {
+            Error::NotFound => Self::new(StatusCode::NOT_FOUND, "not_found", "key does not exist"),
+            Error::PreconditionFailed { current, reason } => {
+                Self::mismatch(match (reason, current) {
+                    (Mismatch::WeakTags, _) => {
+                        format!("the precondition does not hold: {WEAK_TAGS}").into()
+                    }
+                    (_, Some(_)) => Cow::from(
+                        "the precondition does not hold: merge with current and send its etag in If-Match",
+                    ),
+                    (_, None) => {
+                        "the precondition does not hold: what it names does not exist".into()
+                    }
+                })
+            }
+            Error::TransactionFailed(failed) => {
+                let message = "the preconditions of some operations do not hold, so nothing was done; \
+                               failed lists these operations";
+                let is_weak = |one: &FailedOperation| one.reason == Mismatch::WeakTags;
+                if failed.iter().any(is_weak) {
+                    return Self::mismatch(format!("{message}. {WEAK_TAGS}"));
+                }
+                Self::mismatch(message)
+            }
+            Error::PreconditionRequired => {
+                let message = "nothing was written, because this write could replace a value that you have \
+                               not seen: send If-Match with the etag that you have read, or \
+                               If-None-Match: * to create";
+                Self::new(
+                    StatusCode::PRECONDITION_REQUIRED,
+                    "precondition_required",
+                    message,
+                )
+            }
+            Error::ValueTooLarge { limit } => too_large(*limit),
+            Error::RepeatedKey(_) => {
+                let message = "a transaction may have only one operation for a key";
+                Self::invalid("invalid_transaction", message)
+            }
+            Error::Overloaded => Self::refused(
+                "too many requests are in progress; nothing was done: try again soon",
+                "too many bytes of requests in progress",
+            ),
+            Error::Patch(error) => error.into(),
+            Error::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<&ApplyError> for Failure {
+    fn from(error: &ApplyError) -> Self {
+        let message = error.to_string();
+        match error {
+            ApplyError::Conflict { .. } => {
+                Self::new(StatusCode::CONFLICT, "patch_conflict", message)
+            }
+            ApplyError::TooLarge { .. } => Self::too_large("value_too_large", message),
+            ApplyError::TooMuchWork => Self::too_large("request_too_large", message),
+            ApplyError::Stopped => Self::too_slow(),
+            ApplyError::NotJson(_) => Self::failed(message, error),
+        }
+    }
+}
+
+impl From<&StoreError> for Failure {
+    fn from(error: &StoreError) -> Self {
+        match error {
+            StoreError::NotApplied(_) => Self::failed(
+                "the write could not be made durable and was not applied",
+                error,
+            ),
+            StoreError::Unknown(_) => Self::failed(
+                "it is not known whether the write was applied; read before you repeat it",
+                error,
+            ),
+            StoreError::OutcomeUnknown => {
+                let message = "the write was being made durable when its time was over; it may be applied, \
+                               even after a read that does not show it: read, and repeat it with the etag \
+                               in If-Match";
+                let status = StatusCode::GATEWAY_TIMEOUT;
+                Self::new(status, "outcome_unknown", message).caused_by(error)
+            }
+            StoreError::Expired => Self::too_slow(),
+            StoreError::Closed => Self::refused(
+                "the service is shutting down; nothing was done: try again soon",
+                "shutting down",
+            ),
+            StoreError::Revoked => Self::refused(
+                "what was being read has been replaced: read it again",
+                "a reader that was too slow",
+            ),
+        }
+    }
+}
+
+fn shortened(message: Cow<'static, str>) -> Cow<'static, str> {
+    match message.char_indices().nth(MESSAGE_MAX_CHARS) {
+        Some((end, _)) => format!("{}…", &message[..end]).into(),
+        None => message,
+    }
+}
+
+fn too_large(limit: usize) -> Failure {
+    let message = format!("the body is longer than a value may be ({limit} bytes)");
+    Failure::too_large("value_too_large", message)
+}

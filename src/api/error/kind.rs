@@ -1,0 +1,111 @@
+//! Why a request failed.
+
+use std::sync::Arc;
+
+use crate::json::SyntaxError;
+use crate::model::KeyError;
+use crate::patch::PatchError;
+use crate::service::Error;
+use crate::storage::StoreError;
+
+/// Why a request failed.
+#[derive(Debug)]
+pub enum ApiError {
+    /// The request has no `Host`, several, or one that is not a host (RFC 9112 §3.2).
+    InvalidHost,
+    /// The body comes in a transfer coding that is not known.
+    UnknownTransferCoding,
+    /// The body is a part of something (RFC 9110 §14.5).
+    PartialContent,
+    /// The host is not one that the service answers for.
+    Misdirected,
+    /// A page of another site would write.
+    CrossSite,
+    /// No route has this path.
+    NoSuchPath,
+    /// The path has a route, but not for this method. The router adds `Allow`.
+    MethodNotAllowed,
+    /// The path is not percent-encoded UTF-8.
+    InvalidKeyEncoding,
+    /// The text is not a valid key.
+    InvalidKey(KeyError),
+    /// A query parameter is unknown, repeated or out of range.
+    InvalidQuery(String),
+    /// A precondition cannot be read.
+    InvalidPrecondition {
+        /// The header field.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The body is not what the route takes.
+    Body(BodyError),
+    /// More connections than are served at once.
+    TooManyConnections,
+    /// The deadline of the request came before anything was done.
+    TimedOut,
+    /// The service refused, or failed. A handler makes [`Refused`] of this, which shows current entries.
+    Service(Error),
+}
+
+/// What is wrong with a body.
+#[derive(Debug)]
+pub enum BodyError {
+    /// It did not come to its end.
+    Incomplete,
+    /// It is longer than a value may be.
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// It is not JSON.
+    InvalidJson(SyntaxError),
+    /// It is JSON, but not a patch document.
+    InvalidPatch(PatchError),
+    /// It is an array that is not said to be a JSON Patch.
+    UntypedPatch,
+    /// It is JSON, but not a transaction.
+    InvalidTransaction(String),
+    /// Its media type is not JSON.
+    NotSaidToBeJson,
+    /// Its media type is not that of a patch document.
+    NotSaidToBeAPatch,
+    /// It has a content coding.
+    Compressed,
+}
+
+/// What is logged of a failing answer; no client sees it.
+#[derive(Debug, Clone)]
+pub enum Logged {
+    /// Why a request was refused although nothing is wrong with it or with the service. These are counted.
+    Refused(&'static str),
+    /// The cause of a failure of the service.
+    Failed(Arc<str>),
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        Self::Service(Error::Store(error))
+    }
+}
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        Self::Service(error)
+    }
+}
+
+impl From<BodyError> for ApiError {
+    fn from(error: BodyError) -> Self {
+        Self::Body(error)
+    }
+}
+
+impl From<PatchError> for BodyError {
+    fn from(error: PatchError) -> Self {
+        match error {
+            PatchError::Syntax(error) => Self::InvalidJson(error),
+            other => Self::InvalidPatch(other),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What a handler answers when the service has refused: a 412 shows the current entries, which a merge needs.
+
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+
+use super::answer::ErrorBody;
+use super::failure::Failure;
+use super::kind::ApiError;
+use crate::api::json_text::{JsonText, json_of};
+use crate::api::reply::{self, NO_STORE};
+use crate::model::Entry;
+use crate::service::{Error, FailedOperation, Service};
+
+/// A failing answer that is ready.
+pub struct Refused(Box<Response>);
+
+impl From<ApiError> for Refused {
+    fn from(error: ApiError) -> Self {
+        Self(Box::new(error.into_response()))
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        *self.0
+    }
+}
+
+/// The answer to what the service has refused.
+pub async fn refused(service: &Service, error: Error) -> Refused {
+    let failure = Failure::from(&error);
+    let response = match error {
+        Error::PreconditionFailed { current, .. } => mismatch(service, failure, current).await,
+        Error::TransactionFailed(failed) => transaction_failed(service, failure, failed).await,
+        error => return ApiError::from(error).into(),
+    };
+    Refused(Box::new(response))
+}
+
+/// 412 with all that a merge needs.
+async fn mismatch(service: &Service, failure: Failure, current: Option<Entry>) -> Response {
+    let mut text = begin(&failure);
+    text.push(b",\"current\":");
+    text.push_entry_or_null(current.as_ref());
+    text.push(b"}");
+    let mut response = text.into_response(service).await;
+    *response.status_mut() = failure.status;
+    let headers = response.headers_mut();
+    match current {
+        Some(entry) => reply::add_entry_headers(headers, &entry.record, entry.record.etag()),
+        None => {
+            headers.insert(header::CACHE_CONTROL, NO_STORE);
+        }
+    }
+    response
+}
+
+/// 412 with every operation whose preconditions do not hold.
+async fn transaction_failed(
+    service: &Service,
+    failure: Failure,
+    failed: Vec<FailedOperation>,
+) -> Response {
+    let mut text = begin(&failure);
+    text.push(b",\"failed\":[");
+    for (place, operation) in failed.iter().enumerate() {
+        let separator = if place > 0 { "," } else { "" };
+        text.push(format!("{separator}{{\"index\":{},\"key\":", operation.index).as_bytes());
+        text.push(&json_of(&operation.key));
+        text.push(b",\"current\":");
+        text.push_entry_or_null(operation.current.as_ref());
+        text.push(b"}");
+    }
+    text.push(b"]}");
+    let mut response = text.into_response(service).await;
+    *response.status_mut() = failure.status;
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    response
+}
+
+/// The members that every failing answer has, without the closing brace.
+fn begin(failure: &Failure) -> JsonText {
+    let body = json_of(&ErrorBody {
+        error: failure.code,
+        message: &failure.message,
+    });
+    let mut text = JsonText::default();
+    text.push(body.strip_suffix(b"}").unwrap_or(&body));
+    text
+}

@@ -1,0 +1,15 @@
+//! Replacing a file so that a power failure at any moment leaves the old content or the new one, never
+//! a part, and never nothing.
+//!
+//! [`ReplacedFile`] is the only way in which the file engine and the command line do this: temporary
+//! file → write → fsync → rename → fsync of the folder. `access` keeps the mode and the owner,
+//! `folder` is the open folder, `placed` notices when somebody else has replaced the file.
+
+mod access;
+mod folder;
+mod placed;
+mod replaced;
+
+pub use self::access::Access;
+pub use self::placed::Standing;
+pub use self::replaced::{ReplaceError, ReplacedFile, Written};

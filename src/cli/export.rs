@@ -1,0 +1,184 @@
+//! `export`: a consistent copy of the entries.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::ProgressBar;
+use serde::Serialize;
+
+use super::client::Client;
+use super::export_format::{About, End, FORMAT, Head, Tail};
+use super::failure::Failure;
+use super::listing::Listing;
+use super::output::{Output, note, progress_style};
+use super::text::{entry_count, printable};
+use crate::atomic_file::ReplacedFile;
+
+/// How long the first line of an export can be, in bytes. It contains a prefix, which is hardly longer
+/// than a key.
+const HEAD_MAX_BYTES: u64 = 16 * 1024;
+/// How often the progress is redrawn.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Write a consistent copy of the entries, which `import` can read.
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Only keys with this prefix
+    #[arg(default_value = "")]
+    pub prefix: String,
+    /// The file to write; without it, or as `-`, standard output. The file appears only when it is
+    /// complete. An existing file is replaced only if it is an export with the same prefix
+    #[arg(long, short, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Replace the file whatever it contains, even if there is no entry to export
+    #[arg(long, requires = "file")]
+    pub force: bool,
+}
+
+/// `ifmatch export`
+pub async fn run(client: &Client, export: Export, output: &Output) -> Result<(), Failure> {
+    let listing = Listing::of(client, &export.prefix).await?;
+    let Some(path) = export.file.filter(|path| path != Path::new("-")) else {
+        let end = write(
+            listing,
+            export.prefix,
+            &mut io::stdout().lock(),
+            Failure::Output,
+        )
+        .await?;
+        note(&format!("{} exported.", entry_count(end.entries)));
+        return Ok(());
+    };
+    let end = write_file(listing, export.prefix, &path, export.force).await?;
+    if output.is_terminal() {
+        output.line(&format!(
+            "{} at revision {} exported to {}",
+            entry_count(end.entries),
+            end.revision,
+            path.display()
+        ))
+    } else {
+        output.json(&end)
+    }
+}
+
+/// Writes to a file, which is replaced only when the whole export is on the disk.
+async fn write_file(
+    listing: Listing<'_>,
+    prefix: String,
+    path: &Path,
+    force: bool,
+) -> Result<End, Failure> {
+    let failed = |error| Failure::file(path, error);
+    if path.exists() && !path.is_file() {
+        // A pipe or a device is written to, not replaced.
+        let mut file = File::options().write(true).open(path).map_err(failed)?;
+        return write(listing, prefix, &mut file, failed).await;
+    }
+    let replaced = if force {
+        Replaced::Whatever
+    } else {
+        Replaced::at(path).map_err(failed)?
+    };
+    if let Some(reason) = replaced.reason_against(&prefix) {
+        return Err(left_as_it_was(path, &reason));
+    }
+    let file = ReplacedFile::new(path).map_err(failed)?;
+    let mut new = file.prepare(|_| Ok(())).map_err(failed)?;
+    let end = write(listing, prefix, new.as_file_mut(), failed).await?;
+    if end.entries == 0 && matches!(replaced, Replaced::Export { .. }) {
+        return Err(left_as_it_was(path, "there is no entry to export"));
+    }
+    match file.install(new) {
+        Ok(_) => Ok(end),
+        Err(error) => Err(Failure::replace(path, error)),
+    }
+}
+
+/// The file that an export replaces.
+enum Replaced {
+    /// No file, an empty one, or any file with `--force`.
+    Whatever,
+    /// An export.
+    Export { prefix: String },
+    /// A file that is not an export.
+    Other,
+}
+
+impl Replaced {
+    /// What is at `path`.
+    fn at(path: &Path) -> io::Result<Self> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::Whatever),
+            Err(error) => return Err(error),
+        };
+        let mut line = Vec::new();
+        BufReader::new(file.take(HEAD_MAX_BYTES)).read_until(b'\n', &mut line)?;
+        Ok(match serde_json::from_slice::<Head>(&line) {
+            Ok(Head { export }) => Self::Export {
+                prefix: export.prefix,
+            },
+            Err(_) if line.is_empty() => Self::Whatever,
+            Err(_) => Self::Other,
+        })
+    }
+
+    /// Why an export of `prefix` does not replace it.
+    fn reason_against(&self, prefix: &str) -> Option<String> {
+        match self {
+            Self::Whatever => None,
+            Self::Export { prefix: old } if old == prefix => None,
+            Self::Export { prefix: old } => Some(format!(
+                "it is an export of the prefix {:?}, not of {:?}",
+                printable(old),
+                printable(prefix)
+            )),
+            Self::Other => Some("it exists and is not an export".to_owned()),
+        }
+    }
+}
+
+fn left_as_it_was(path: &Path, reason: &str) -> Failure {
+    Failure::Input(format!(
+        "{}: {reason}; it was left unchanged\nTo replace it anyway: --force",
+        path.display()
+    ))
+}
+
+async fn write(
+    mut listing: Listing<'_>,
+    prefix: String,
+    to: &mut impl Write,
+    failed: impl Fn(io::Error) -> Failure,
+) -> Result<End, Failure> {
+    let progress = ProgressBar::new_spinner()
+        .with_style(progress_style("{spinner} {human_pos} exported, {rate}"));
+    progress.enable_steady_tick(TICK);
+    let mut to = BufWriter::new(to);
+    let format = FORMAT;
+    let export = About { format, prefix };
+    write_line(&mut to, &Head { export }).map_err(&failed)?;
+    let mut entries = 0;
+    while let Some(entry) = listing.next().await? {
+        write_line(&mut to, &entry).map_err(&failed)?;
+        entries += 1;
+        progress.set_position(entries);
+    }
+    let end = End {
+        entries,
+        revision: listing.revision()?,
+    };
+    write_line(&mut to, &Tail { end }).map_err(&failed)?;
+    to.flush().map_err(&failed)?;
+    progress.finish_and_clear();
+    Ok(end)
+}
+
+fn write_line(to: &mut impl Write, shown: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *to, shown)?;
+    to.write_all(b"\n")
+}

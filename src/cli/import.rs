@@ -1,0 +1,240 @@
+//! `import`: creates the entries of an export.
+
+use std::cell::Cell;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use futures_util::{StreamExt as _, future, stream};
+use indicatif::ProgressBar;
+use reqwest::Method;
+use reqwest::header::{CONTENT_TYPE, ETAG, HeaderValue, LOCATION};
+use serde::Serialize;
+use tokio::time::sleep;
+
+use super::client::{Client, JSON};
+use super::export_format::{self, Item};
+use super::failure::Failure;
+use super::interrupt::{Interrupt, Interrupts};
+use super::output::{Output, progress_style};
+use super::precondition::Precondition;
+use super::text::{entry_count, printable};
+use crate::model::Key;
+
+/// How many writes are sent at once: the service makes them durable with one fsync.
+const WRITES_AT_ONCE: usize = 64;
+/// How often a write is repeated while the service is busy, and the pause before each repetition.
+const TRIES: u32 = 10;
+const BUSY: Duration = Duration::from_secs(1);
+
+/// Create the entries of an export.
+#[derive(Debug, Args)]
+pub struct Import {
+    /// The export; without it, or as `-`, standard input
+    pub file: Option<PathBuf>,
+    /// Also replace entries that have another value, except those that change during the import
+    #[arg(long)]
+    pub replace: bool,
+}
+/// `ifmatch import`. Nothing is written before the whole of the export has been read.
+pub async fn run(client: &Client, import: &Import, output: &Output) -> Result<(), Failure> {
+    let (name, text) = match import.file.as_deref() {
+        Some(path) if path != Path::new("-") => (path, fs::read_to_string(path)),
+        _ => (Path::new("standard input"), io::read_to_string(io::stdin())),
+    };
+    let text = text.map_err(|error| Failure::file(name, error))?;
+    let items = export_format::read(&text).map_err(|reason| {
+        Failure::Input(format!("{}: {reason}; nothing was written", name.display()))
+    })?;
+    drop(text);
+    let all = items.len() as u64;
+    let progress = ProgressBar::new(all).with_style(progress_style(
+        "{bar:40} {human_pos} of {human_len}, {rate}, {eta} left",
+    ));
+    let mut report = Report {
+        changed: import.replace.then(Vec::new),
+        ..Report::default()
+    };
+    let stopped = write_all(client, items, import.replace, &progress, &mut report).await?;
+    progress.finish_and_clear();
+    report.sort();
+    tell(&report, output)?;
+    if let Some((key, failure)) = stopped {
+        return Err(Failure::ImportStopped {
+            key,
+            failure: failure.into(),
+            done: report.created + report.replaced,
+            all,
+        });
+    }
+    match (&report.changed, report.there.len()) {
+        (Some(changed), _) if !changed.is_empty() => Err(Failure::Changed {
+            count: changed.len(),
+        }),
+        (_, 0) => Ok(()),
+        (_, count) => Err(Failure::AlreadyExists { count }),
+    }
+}
+
+/// The result of importing one entry.
+enum Imported {
+    Created,
+    Replaced,
+    /// It exists with the same value.
+    Unchanged(Key),
+    /// It exists with another value.
+    AlreadyExists(Key),
+    /// It had another value, and changed again before that was replaced.
+    Changed(Key),
+}
+
+/// The result of an import.
+#[derive(Debug, Default, Serialize)]
+struct Report {
+    created: u64,
+    replaced: u64,
+    same: Vec<Key>,
+    there: Vec<Key>,
+    /// Only with `--replace`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changed: Option<Vec<Key>>,
+}
+
+impl Report {
+    fn add(&mut self, imported: Imported) {
+        match imported {
+            Imported::Created => self.created += 1,
+            Imported::Replaced => self.replaced += 1,
+            Imported::Unchanged(key) => self.same.push(key),
+            Imported::AlreadyExists(key) => self.there.push(key),
+            Imported::Changed(key) => self.changed.get_or_insert_default().push(key),
+        }
+    }
+
+    fn sort(&mut self) {
+        self.same.sort_unstable();
+        self.there.sort_unstable();
+        self.changed
+            .iter_mut()
+            .for_each(|keys| keys.sort_unstable());
+    }
+}
+
+/// Writes all `items`, or returns why it stopped: an entry that failed, or a signal. It waits for the
+/// responses to writes already sent, so that it can report what was written; a second signal ends that.
+async fn write_all(
+    client: &Client,
+    items: Vec<Item>,
+    replace: bool,
+    progress: &ProgressBar,
+    report: &mut Report,
+) -> Result<Option<(Option<Key>, Failure)>, Failure> {
+    // Only now: until here Ctrl-C ends the process at once.
+    let mut interrupts = Interrupts::listen(&[Interrupt::CtrlC, Interrupt::Terminate])?;
+    let has_stopped = Cell::new(false);
+    let mut stopped = None;
+    let mut written = stream::iter(items)
+        .take_while(|_| future::ready(!has_stopped.get()))
+        .map(|item| put(client, item, replace))
+        .buffer_unordered(WRITES_AT_ONCE);
+    loop {
+        let imported = tokio::select! {
+            biased;
+            signal = interrupts.next() => {
+                if has_stopped.replace(true) {
+                    let server = client.server_name();
+                    let reason = format!("interrupted again, by {signal}, before the last responses came");
+                    return Ok(Some((None, Failure::OutcomeUnknown { server, reason })));
+                }
+                stopped = Some((None, Failure::Interrupted { signal }));
+                continue;
+            }
+            imported = written.next() => imported,
+        };
+        match imported {
+            None => return Ok(stopped),
+            Some(Ok(imported)) => report.add(imported),
+            Some(Err((key, failure))) => {
+                has_stopped.set(true);
+                stopped.get_or_insert((Some(key), failure));
+            }
+        }
+        progress.inc(1);
+    }
+}
+
+/// Creates an entry. With `replace`, one that has another value is replaced if it is still the version
+/// that the service showed.
+async fn put(
+    client: &Client,
+    Item { key, value }: Item,
+    replace: bool,
+) -> Result<Imported, (Key, Failure)> {
+    let mut precondition = Precondition::Absent;
+    let mut tries = 0;
+    loop {
+        let request = client
+            .entry_request(Method::PUT, &key)
+            .header(CONTENT_TYPE, JSON)
+            .header("prefer", HeaderValue::from_static("return=minimal"))
+            .body(value.as_json().to_owned());
+        let refusal = match client.send(precondition.add_to(request)).await {
+            Ok(response) if !response.headers().contains_key(ETAG) => {
+                return Err((key, client.not_ifmatch(&"it has no entity tag")));
+            }
+            Ok(response) if response.headers().contains_key(LOCATION) => {
+                return Ok(Imported::Created);
+            }
+            Ok(_) => return Ok(Imported::Replaced),
+            Err(Failure::Refused(refusal)) if refusal.status == 503 && tries < TRIES => {
+                tries += 1;
+                sleep(BUSY).await;
+                continue;
+            }
+            Err(Failure::Refused(refusal)) if refusal.is_precondition_failed() => refusal,
+            Err(failure) => return Err((key, failure)),
+        };
+        let current = refusal.body.and_then(|body| body.current);
+        match (current, &precondition) {
+            (Some(current), _) if current.value == value => return Ok(Imported::Unchanged(key)),
+            (_, Precondition::Absent) if !replace => return Ok(Imported::AlreadyExists(key)),
+            (Some(current), Precondition::Absent) => match Precondition::unchanged(&current) {
+                Ok(unchanged) => precondition = unchanged,
+                Err(failure) => return Err((key, failure)),
+            },
+            // Changed or deleted since then.
+            _ => return Ok(Imported::Changed(key)),
+        }
+    }
+}
+
+fn tell(report: &Report, output: &Output) -> Result<(), Failure> {
+    if !output.is_terminal() {
+        return output.json(report);
+    }
+    for key in &report.same {
+        output.line(&format!("unchanged: {}", printable(key.as_str())))?;
+    }
+    for key in &report.there {
+        output.line(&format!(
+            "exists with another value, left unchanged: {}",
+            printable(key.as_str())
+        ))?;
+    }
+    for key in report.changed.iter().flatten() {
+        output.line(&format!(
+            "changed during the import, left unchanged: {}",
+            printable(key.as_str())
+        ))?;
+    }
+    let replaced = match report.replaced {
+        0 => String::new(),
+        count => format!(", {count} replaced"),
+    };
+    output.line(&format!(
+        "{} created{replaced}",
+        entry_count(report.created)
+    ))
+}

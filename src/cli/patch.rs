@@ -1,0 +1,91 @@
+//! `patch`: changes the parts of an entry that it names, and refuses to replace a whole value.
+
+use clap::Args;
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, RequestBuilder, Response};
+use serde_json::Value as Tree;
+
+use super::client::Client;
+use super::failure::Failure;
+use super::input::{self, Input};
+use super::output::Output;
+use super::overwrite;
+use super::precondition::{Precondition, Tag};
+use super::text::{printable, shell_quoted};
+use crate::model::{Key, Value};
+
+const MERGE_PATCH: HeaderValue = HeaderValue::from_static("application/merge-patch+json");
+const JSON_PATCH: HeaderValue = HeaderValue::from_static("application/json-patch+json");
+
+/// Change part of an entry.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "An array is a JSON Patch (RFC 6902), anything else is a merge patch (RFC 7396). If the \
+                  merge patch or the current value is not an object, the patch would replace the whole \
+                  value, and needs --if-match."
+)]
+pub struct Patch {
+    /// The key of the entry
+    pub key: Key,
+    #[command(flatten)]
+    pub input: Input,
+    /// Change the entry only if it has this entity tag, which `get` shows
+    #[arg(long, value_name = "TAG")]
+    pub if_match: Option<Tag>,
+}
+
+/// `ifmatch patch`
+pub async fn run(client: &Client, patch: Patch, output: &Output) -> Result<(), Failure> {
+    let (json, tree) = input::read(patch.input)?;
+    let key = &patch.key;
+    let kind = if tree.is_array() {
+        JSON_PATCH
+    } else {
+        MERGE_PATCH
+    };
+    let request = |precondition: &Precondition| {
+        let request = client.entry_request(Method::PATCH, key);
+        precondition.add_to(request.header(CONTENT_TYPE, &kind).body(json.clone()))
+    };
+    let response = match patch.if_match {
+        Some(tag) => client.send(request(&Precondition::Match(tag.0))).await?,
+        None if tree.is_array() => overwrite::whatever_is_current(client, key, request).await?,
+        None => merged(client, key, &tree, request).await?,
+    };
+    output.wrote("changed", &client.read_written(response).await?)
+}
+
+/// Sends a merge patch, but never one that would replace a whole value: RFC 7396 does so if the patch
+/// or the value is not an object.
+async fn merged(
+    client: &Client,
+    key: &Key,
+    patch: &Tree,
+    request: impl Fn(&Precondition) -> RequestBuilder,
+) -> Result<Response, Failure> {
+    let replaces = |what: &str| {
+        Failure::Input(format!(
+            "{what} is not an object, so this merge patch would replace the whole value; nothing was \
+             written\nTo replace the value, pass --if-match TAG (`ifmatch get {}` shows the tag). To \
+             change part of an array, use a JSON Patch",
+            shell_quoted(&printable(key.as_str()))
+        ))
+    };
+    if !patch.is_object() {
+        return Err(replaces("the patch"));
+    }
+    let current = client.entry(key).await?;
+    overwrite::on_current(client, Some(current), request, |current| {
+        if is_object(&current.value) {
+            Ok(())
+        } else {
+            let what = format!("the value of {}", printable(key.as_str()));
+            Err(replaces(&what))
+        }
+    })
+    .await
+}
+
+fn is_object(value: &Value) -> bool {
+    value.as_json().starts_with('{')
+}

@@ -1,0 +1,134 @@
+//! Responses that are lost, redirected or not from ifmatch.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Redirect};
+use axum::routing::any;
+use tokio::io::AsyncReadExt as _;
+
+use crate::support::binary::{BINARY, bare_command};
+use crate::support::cli::{Cli, Ran, finish, other_server};
+
+/// An export of one entry, as one may write it by hand.
+const AN_EXPORT: &str = r#"{"export":{"format":1,"prefix":""}}
+{"key":"a","value":1}
+{"end":{"entries":1,"revision":1}}
+"#;
+
+/// Runs a command against another server.
+async fn ask(server: &str, arguments: &[&str]) -> Ran {
+    let mut command = bare_command(BINARY);
+    command
+        .args(arguments)
+        .env("IFMATCH_SERVER", server)
+        .env("EDITOR", "false");
+    finish(command).await
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_of_ifmatch_is_an_error() {
+    let cut_off = "{\"items\":[{\"key\":\"a\"}";
+    let router = axum::Router::new()
+        .route("/kv", any(move || async move { cut_off }))
+        .route(
+            "/kv/conflict",
+            any(|| async { StatusCode::PRECONDITION_FAILED }),
+        )
+        .route("/kv/gone", any(|| async { StatusCode::NOT_FOUND }))
+        .fallback(any(|| async { "<html>" }));
+    let address = other_server(router).await;
+    let folder = tempfile::tempdir().unwrap();
+    let export = folder.path().join("export");
+    std::fs::write(&export, AN_EXPORT).unwrap();
+    let export = export.to_str().unwrap();
+    for arguments in [
+        &["get", "a"][..],
+        &["get", "gone"],
+        &["put", "a", "1"],
+        &["put", "conflict", "1"],
+        &["put", "a", "1", "--force"],
+        &["patch", "a", "{}"],
+        &["patch", "a", "[]"],
+        &["rm", "a", "--force"],
+        &["ls"],
+        &["export"],
+        &["import", export],
+        &["import", export, "--replace"],
+        &["watch"],
+        &["edit", "a"],
+    ] {
+        let ran = ask(&address, arguments).await;
+        ran.assert_code(1);
+        assert!(
+            ran.stderr.contains("not from ifmatch"),
+            "{arguments:?}: {ran:?}"
+        );
+        assert!(!ran.stdout.contains("end"), "{arguments:?}: {ran:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_import_waits_for_a_service_that_is_busy() {
+    let asked = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&asked);
+    let busy_at_first = any(move || async move {
+        let tag = [("etag", "\"1-a\""), ("location", "/kv/a")];
+        match counter.fetch_add(1, Ordering::Relaxed) {
+            0 => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+            _ => (StatusCode::NO_CONTENT, tag).into_response(),
+        }
+    });
+    let router = axum::Router::new().fallback(busy_at_first);
+    let folder = tempfile::tempdir().unwrap();
+    let export = folder.path().join("export");
+    std::fs::write(&export, AN_EXPORT).unwrap();
+    let address = other_server(router).await;
+    let ran = ask(&address, &["import", export.to_str().unwrap()]).await;
+    assert_eq!(ran.assert_code(0).json()["created"], 1);
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test]
+async fn a_write_is_not_sent_elsewhere() {
+    let cli = Cli::start().await;
+    cli.run(&["put", "a", "1"]).await.assert_code(0);
+    let elsewhere = cli.server.url("/kv/a");
+    let moved = Redirect::to(&elsewhere);
+    let router = axum::Router::new().fallback(any(move || async move { moved }));
+    let address = other_server(router).await;
+    for arguments in [
+        &["put", "a", "2", "--force"][..],
+        &["rm", "a", "--force"],
+        &["get", "a"],
+    ] {
+        let ran = ask(&address, arguments).await;
+        ran.assert_code(1);
+        assert!(ran.stderr.contains(&elsewhere), "{ran:?}");
+    }
+    assert_eq!(cli.value("a").await, "1");
+}
+
+#[tokio::test]
+async fn a_write_whose_answer_is_lost_is_not_called_a_failure() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let lost = tokio::spawn(async move {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        connection.read(&mut [0; 1000]).await.unwrap()
+    });
+    let ran = ask(&address, &["put", "a", "1"]).await;
+    ran.assert_code(1);
+    assert!(ran.stderr.contains("is not known"), "{ran:?}");
+    lost.await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_that_a_server_says_speaks_to_the_terminal() {
+    let body = r#"{"error":"not_found","message":"a\u001b[2Jb"}"#;
+    let answer = (StatusCode::NOT_FOUND, body);
+    let router = axum::Router::new().fallback(any(move || async move { answer }));
+    let ran = ask(&other_server(router).await, &["get", "a"]).await;
+    assert_eq!(ran.assert_code(3).stderr, "ifmatch: a\\u001b[2Jb\n");
+}
