@@ -36,8 +36,8 @@ impl<S: Store> Store for Counted<S> {
         self.inner.snapshot().await
     }
 
-    async fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {
-        self.inner.hold(entries).await
+    fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {
+        self.inner.hold(entries)
     }
 
     async fn commit(

@@ -24,10 +24,11 @@ pub async fn read(
     let service = &shared.service;
     let reading = match wait.end() {
         None => service.read(key, &conditions).await,
-        Some(end) => service.read_newer(key, &conditions, end).await,
+        // It has a future of its own, so that those of other reads need not have room for it.
+        Some(end) => Box::pin(service.read_newer(key, &conditions, end)).await,
     };
-    let reading = or_refused(&shared, reading).await?;
-    let response = reply::reading(service, reading).await;
+    let reading = or_refused(&shared, reading)?;
+    let response = reply::reading(service, reading);
     Ok(wait.applied_to(response))
 }
 
@@ -41,8 +42,8 @@ pub async fn put(
     ValueInBody(value, _admission): ValueInBody,
 ) -> Result<Response, Refused> {
     let put = shared.service.put(key, value, &conditions, deadline);
-    let entry = or_refused(&shared, put.await).await?;
-    Ok(reply::written(&shared.service, &uri, &entry, shown).await)
+    let entry = or_refused(&shared, put.await)?;
+    Ok(reply::written(&shared.service, &uri, &entry, shown))
 }
 
 pub async fn patch(
@@ -54,8 +55,8 @@ pub async fn patch(
     PatchInBody(patch, _admission): PatchInBody,
 ) -> Result<Response, Refused> {
     let patched = shared.service.patch(key, patch, &conditions, deadline);
-    let entry = or_refused(&shared, patched.await).await?;
-    Ok(reply::entry(&shared.service, &entry, shown).await)
+    let entry = or_refused(&shared, patched.await)?;
+    Ok(reply::entry(&shared.service, &entry, shown))
 }
 
 pub async fn delete(
@@ -66,8 +67,8 @@ pub async fn delete(
     Deadline(deadline): Deadline,
 ) -> Result<Response, Refused> {
     let deleted = shared.service.delete(key, &conditions, deadline);
-    let entry = or_refused(&shared, deleted.await).await?;
-    Ok(reply::entry(&shared.service, &entry, shown).await)
+    let entry = or_refused(&shared, deleted.await)?;
+    Ok(reply::entry(&shared.service, &entry, shown))
 }
 
 pub async fn transact(
@@ -78,8 +79,8 @@ pub async fn transact(
     TransactionInBody(transaction, _admission): TransactionInBody,
 ) -> Result<Response, Refused> {
     let transacted = shared.service.transact(transaction, deadline);
-    let transacted = or_refused(&shared, transacted.await).await?;
-    Ok(reply::transaction(&shared.service, transacted, shown).await)
+    let transacted = or_refused(&shared, transacted.await)?;
+    Ok(reply::transaction(&shared.service, transacted, shown))
 }
 
 pub async fn list(
@@ -91,9 +92,9 @@ pub async fn list(
     let service = &shared.service;
     let reading = match wait.end() {
         None => service.list(&conditions).await,
-        Some(end) => service.list_newer(&range, &conditions, end).await,
+        Some(end) => Box::pin(service.list_newer(&range, &conditions, end)).await,
     };
-    let reading = or_refused(&shared, reading).await?;
+    let reading = or_refused(&shared, reading)?;
     let listing = listing::listing(reading, range).await?;
     Ok(wait.applied_to(listing))
 }
@@ -104,17 +105,14 @@ pub async fn watch(
     client: Client,
 ) -> Result<Response, Refused> {
     let watching = shared.service.watch(filter, since.as_ref()).await;
-    let watching = or_refused(&shared, watching).await?;
+    let watching = or_refused(&shared, watching)?;
     client.watches();
     Ok(watch::stream(watching, shared.service.drained()))
 }
 
 /// What the service did, or the answer that says why not.
-async fn or_refused<T>(shared: &Shared, done: Result<T, Error>) -> Result<T, Refused> {
-    match done {
-        Ok(done) => Ok(done),
-        Err(error) => Err(refused(&shared.service, error).await),
-    }
+fn or_refused<T>(shared: &Shared, done: Result<T, Error>) -> Result<T, Refused> {
+    done.map_err(|error| refused(&shared.service, error))
 }
 
 /// 404; 204 for `OPTIONS *`, which asks for the service as a whole (RFC 9110 §9.3.7).

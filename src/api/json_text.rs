@@ -110,13 +110,13 @@ impl JsonText {
     }
 
     /// 200 with this text; another status and further headers are the caller's.
-    pub async fn into_response(self, service: &Service) -> Response {
+    pub fn into_response(self, service: &Service) -> Response {
         let body = if self.parts.is_empty() {
             Body::from(self.built)
         } else {
             let built = [Part::Text(self.built)].into_iter();
             Body::new(Pieces {
-                held: Some(service.hold(self.entries).await),
+                held: Some(service.hold(self.entries)),
                 parts: built.chain(self.parts).collect(),
                 part: 0,
                 at: 0,

@@ -7,6 +7,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use futures_util::future::BoxFuture;
 use tokio::time::sleep;
 
 use super::client::Client;
@@ -64,12 +65,16 @@ impl Wait {
 
     /// Ready when the answer has been held long enough; nothing if it is not to be held. The client waits
     /// from when this is first polled.
-    pub fn end(&self) -> Option<impl Future<Output = ()> + use<>> {
-        let (time, client) = (self.time, self.client.clone());
-        (!time.is_zero()).then_some(async move {
+    pub fn end(&self) -> Option<BoxFuture<'static, ()>> {
+        let time = self.time;
+        if time.is_zero() {
+            return None;
+        }
+        let client = self.client.clone();
+        Some(Box::pin(async move {
             client.waits();
             sleep(time).await;
-        })
+        }))
     }
 
     /// The answer, which says so if it would have been held.

@@ -16,17 +16,14 @@ use crate::url::encoded;
 pub const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// 200 with the entry, or 304 with the same headers.
-pub async fn reading(service: &Service, reading: Reading<Entry, Entry>) -> Response {
+pub fn reading(service: &Service, reading: Reading<Entry, Entry>) -> Response {
     match reading {
-        Reading::Found(entry) => {
-            answer(
-                service,
-                StatusCode::OK,
-                &entry,
-                ReturnPreference::Representation,
-            )
-            .await
-        }
+        Reading::Found(entry) => answer(
+            service,
+            StatusCode::OK,
+            &entry,
+            ReturnPreference::Representation,
+        ),
         Reading::NotModified(entry) => {
             let mut response = StatusCode::NOT_MODIFIED.into_response();
             let etag = entry.record.etag();
@@ -37,16 +34,11 @@ pub async fn reading(service: &Service, reading: Reading<Entry, Entry>) -> Respo
 }
 
 /// 201 with `Location` if the entry is new, else 200. `uri` is what was asked for.
-pub async fn written(
-    service: &Service,
-    uri: &Uri,
-    entry: &Entry,
-    shown: ReturnPreference,
-) -> Response {
+pub fn written(service: &Service, uri: &Uri, entry: &Entry, shown: ReturnPreference) -> Response {
     if entry.record.version > 1 {
-        return answer(service, StatusCode::OK, entry, shown).await;
+        return answer(service, StatusCode::OK, entry, shown);
     }
-    let mut response = answer(service, StatusCode::CREATED, entry, shown).await;
+    let mut response = answer(service, StatusCode::CREATED, entry, shown);
     let location = HeaderValue::try_from(location_of(&entry.key, uri));
     if let Ok(location) = location {
         response.headers_mut().insert(header::LOCATION, location);
@@ -55,26 +47,26 @@ pub async fn written(
 }
 
 /// 200 with the entry that was patched or deleted.
-pub async fn entry(service: &Service, entry: &Entry, shown: ReturnPreference) -> Response {
-    answer(service, StatusCode::OK, entry, shown).await
+pub fn entry(service: &Service, entry: &Entry, shown: ReturnPreference) -> Response {
+    answer(service, StatusCode::OK, entry, shown)
 }
 
 /// 200 with what each operation came to.
-pub async fn transaction(
+pub fn transaction(
     service: &Service,
     transaction: Transacted,
     shown: ReturnPreference,
 ) -> Response {
     let mut response = match shown {
         ReturnPreference::Minimal => prefer::minimal(),
-        ReturnPreference::Representation => results(service, &transaction).await,
+        ReturnPreference::Representation => results(service, &transaction),
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, NO_STORE);
     response
 }
 
-async fn results(service: &Service, transaction: &Transacted) -> Response {
+fn results(service: &Service, transaction: &Transacted) -> Response {
     let mut text = JsonText::default();
     text.push(format!("{{\"revision\":{},\"results\":[", transaction.revision).as_bytes());
     for (index, result) in transaction.results.iter().enumerate() {
@@ -84,7 +76,7 @@ async fn results(service: &Service, transaction: &Transacted) -> Response {
         text.push_entry_or_null(result.as_ref());
     }
     text.push(b"]}");
-    text.into_response(service).await
+    text.into_response(service)
 }
 
 /// 304 for who has the list already.
@@ -106,7 +98,7 @@ pub fn add_entry_headers(headers: &mut HeaderMap, record: &Record, etag: EntityT
 }
 
 /// With the entry if it is to be shown, and with its headers in any case.
-async fn answer(
+fn answer(
     service: &Service,
     status: StatusCode,
     entry: &Entry,
@@ -118,7 +110,7 @@ async fn answer(
         ReturnPreference::Representation => {
             let mut text = JsonText::default();
             text.push_entry(entry, &etag);
-            let mut response = text.into_response(service).await;
+            let mut response = text.into_response(service);
             *response.status_mut() = status;
             response
         }

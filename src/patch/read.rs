@@ -159,12 +159,11 @@ impl<'a> Reader<'a> {
     /// A string as compact JSON has it, borrowed from the text if it is that already.
     fn string(&self, token: std::ops::Range<usize>, string: &Cow<'a, str>) -> Cow<'a, str> {
         let token = &self.text[token];
-        // A comma and white space may precede it.
-        let quoted = &token[token.find('"').unwrap_or(0)..];
-        if let Cow::Borrowed(_) = string {
-            // Without an escape, and nothing in it needs one.
-            return Cow::Borrowed(quoted);
+        if let Cow::Borrowed(string) = string {
+            // Without an escape, and nothing in it needs one. White space and a comma may precede it.
+            return Cow::Borrowed(&token[token.len() - string.len() - "\"\"".len()..]);
         }
+        let quoted = &token[token.find('"').unwrap_or(0)..];
         let compact = serde_json::Value::from(&**string).to_string();
         if compact == quoted {
             Cow::Borrowed(quoted)

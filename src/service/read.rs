@@ -54,8 +54,8 @@ impl Service {
     }
 
     /// Keeps the entries of an answer that is sent piece by piece, as long as the store lets it.
-    pub async fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {
-        self.store.hold(entries).await
+    pub fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {
+        self.store.hold(entries)
     }
 }
 

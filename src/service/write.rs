@@ -94,7 +94,9 @@ impl Service {
                 (Write::Delete, _) => (expected, Operation::Delete),
                 (Write::Patch(_), None) => return Err(Error::NotFound),
                 (Write::Patch(patch), Some(record)) => {
-                    let (value, admission) = self.patched(patch, record, deadline).await?;
+                    // It has a future of its own, so that those of other writes need not have room for it.
+                    let patched = Box::pin(self.patched(patch, record, deadline));
+                    let (value, admission) = patched.await?;
                     _admission = Some(admission);
                     // Made of this value, it fits no other.
                     (Expected::At(record.revision), Operation::Put(value))

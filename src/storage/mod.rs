@@ -57,7 +57,7 @@ pub trait Store: Send + Sync {
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError>;
 
     /// Keeps the entries of an answer that is sent piece by piece, within the same limit.
-    async fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>>;
+    fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>>;
 
     /// Makes all of `changes` or none, under one new revision; checks alone take none. Whether every
     /// key is as expected is decided atomically with the change; a delete expects a record whatever

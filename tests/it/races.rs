@@ -175,8 +175,8 @@ impl Store for Gated {
         self.store.snapshot().await
     }
 
-    async fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {
-        self.store.hold(entries).await
+    fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {
+        self.store.hold(entries)
     }
 
     async fn commit(

@@ -27,23 +27,23 @@ impl IntoResponse for Refused {
 }
 
 /// The answer to what the service has refused.
-pub async fn refused(service: &Service, error: Error) -> Refused {
+pub fn refused(service: &Service, error: Error) -> Refused {
     let failure = Failure::from(&error);
     let response = match error {
-        Error::PreconditionFailed { current, .. } => mismatch(service, failure, current).await,
-        Error::TransactionFailed(failed) => transaction_failed(service, failure, failed).await,
+        Error::PreconditionFailed { current, .. } => mismatch(service, failure, current),
+        Error::TransactionFailed(failed) => transaction_failed(service, failure, failed),
         error => return ApiError::from(error).into(),
     };
     Refused(Box::new(response))
 }
 
 /// 412 with all that a merge needs.
-async fn mismatch(service: &Service, failure: Failure, current: Option<Entry>) -> Response {
+fn mismatch(service: &Service, failure: Failure, current: Option<Entry>) -> Response {
     let mut text = begin(&failure);
     text.push(b",\"current\":");
     text.push_entry_or_null(current.as_ref());
     text.push(b"}");
-    let mut response = text.into_response(service).await;
+    let mut response = text.into_response(service);
     *response.status_mut() = failure.status;
     let headers = response.headers_mut();
     match current {
@@ -56,7 +56,7 @@ async fn mismatch(service: &Service, failure: Failure, current: Option<Entry>) -
 }
 
 /// 412 with every operation whose preconditions do not hold.
-async fn transaction_failed(
+fn transaction_failed(
     service: &Service,
     failure: Failure,
     failed: Vec<FailedOperation>,
@@ -72,7 +72,7 @@ async fn transaction_failed(
         text.push(b"}");
     }
     text.push(b"]}");
-    let mut response = text.into_response(service).await;
+    let mut response = text.into_response(service);
     *response.status_mut() = failure.status;
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, NO_STORE);

@@ -81,14 +81,14 @@ async fn readers_lose_what_was_replaced_when_all_hold_too_much(store: Arc<dyn St
     let old = entry("a").await;
     let snapshot = store.snapshot().await.unwrap();
     // What the store has anyway costs nothing, however many show it.
-    let shown = store.hold(vec![old.clone(); too_many]).await;
+    let shown = store.hold(vec![old.clone(); too_many]);
     let page = snapshot.page(&Range::default()).await.unwrap();
     assert_eq!(page.entries, slice::from_ref(&old));
     committed(&*store, vec![put("a", Expected::Any, "2")]).await;
     let page = snapshot.page(&Range::default()).await.unwrap();
     assert_eq!(page.entries, slice::from_ref(&old), "it is as it was");
     assert_eq!(shown.read(Vec::len).unwrap(), too_many);
-    let newest = store.hold(vec![old; too_many]).await;
+    let newest = store.hold(vec![old; too_many]);
     let revoked = snapshot.page(&Range::default()).await;
     assert!(matches!(revoked, Err(StoreError::Revoked)));
     assert!(matches!(shown.read(Vec::len), Err(StoreError::Revoked)));

@@ -97,7 +97,7 @@ impl Store for FileStore {
         Ok(Box::new(self.table.read().lend(&self.epoch)))
     }
 
-    async fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {
+    fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {
         self.table.read().hold(entries)
     }
 

@@ -224,8 +224,8 @@ impl Store for SlowStore {
         self.0.snapshot().await
     }
 
-    async fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {
-        self.0.hold(entries).await
+    fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {
+        self.0.hold(entries)
     }
 
     async fn commit(

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::frame::{begin_frame, end_frame};
 use crate::model::Revision;
 use crate::storage::file::format::{
-    self, FORMAT, Members, StoredRecord, known_format, store_revision,
+    EntryWriter, FORMAT, Members, StoredRecord, known_format, store_revision,
 };
 use crate::storage::file::identity::JournalId;
 use crate::storage::staged::Staged;
@@ -32,10 +32,11 @@ pub fn frame(staged: &Staged) -> io::Result<Vec<u8>> {
         frame,
         "{{\"after\":{after},\"revision\":{revision},\"changes\":{{"
     )?;
+    let mut entry_writer = EntryWriter::default();
     let mut separator = &b""[..];
     for (key, record) in staged.changes() {
         frame.extend_from_slice(separator);
-        format::write_entry(&mut frame, key, record)?;
+        entry_writer.write(&mut frame, key, record)?;
         separator = b",";
     }
     frame.extend_from_slice(b"}}");
