@@ -243,7 +243,7 @@ async function undoDiscard(discarded, draft) {
     location.hash = draft.key === "" ? "#/new" : hashOf(draft.key);
     return;
   }
-  if (mine.undoDiscard(draft)) view.editor.area.focus();
+  if ((await mine.undoDiscard(draft)) && mine === session) view.editor.area.focus();
 }
 
 function askToDelete(mine) {

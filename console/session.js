@@ -18,6 +18,8 @@ export class Session {
   #learnt = 0;
   // Whether a change may have been missed.
   #isDoubted = false;
+  // Settles when the entry was read, or could not be.
+  #opened = Promise.resolve();
 
   /**
    * A session for a key, or null for an entry that is still to be named. on.changed() asks to be shown
@@ -88,7 +90,12 @@ export class Session {
   }
 
   /** Reads the entry, and restores a draft of it. */
-  async open() {
+  open() {
+    this.#opened = this.#open();
+    return this.#opened;
+  }
+
+  async #open() {
     this.setState({ phase: "loading", problem: null });
     this.on.changed();
     const { key } = this.state;
@@ -199,9 +206,12 @@ export class Session {
   }
 
   /** Restores a discarded draft, or only offers it if more was typed since. Returns whether it was restored. */
-  undoDiscard(draft) {
+  async undoDiscard(draft) {
+    // What is restored earlier is replaced by the entry when that arrives.
+    await this.#opened;
     const isFree = !this.edited && !this.sending;
-    if (isFree) this.#restore(draft, this.state.current);
+    const { phase, current } = this.state;
+    if (isFree) this.#restore(draft, phase === "failed" ? undefined : current);
     else this.keeper.addOther(draft);
     this.on.changed();
     return isFree;

@@ -367,8 +367,36 @@ describe("a draft", () => {
     session.edit("2");
     const discarded = session.discard();
     assert.deepEqual([session.text, session.edited, isKept("doc")], ["1", false, false]);
-    session.undoDiscard(discarded);
+    await session.undoDiscard(discarded);
     assert.deepEqual([session.text, session.edited, isKept("doc")], ["2", true, true]);
+  });
+
+  test("that was discarded is restored also while the entry is opened again", async () => {
+    service.write("doc", "1");
+    const { session } = await open("doc");
+    session.edit("2");
+    const discarded = session.discard();
+    const goOn = service.hold();
+    const asked = service.requests.length;
+    const opened = session.open();
+    while (service.requests.length === asked) await tick();
+    const undone = session.undoDiscard(discarded);
+    goOn();
+    await opened;
+    assert.equal(await undone, true);
+    assert.deepEqual([session.text, session.edited, session.deleted], ["2", true, false]);
+    assert.deepEqual((await open("doc")).session.text, "2");
+  });
+
+  test("that was discarded is restored also if the entry cannot be read", async () => {
+    service.write("doc", "1");
+    const { session: before } = await open("doc");
+    before.edit("2");
+    const discarded = before.discard();
+    service.cut("requests");
+    const { session } = await open("doc");
+    await session.undoDiscard(discarded);
+    assert.deepEqual([session.text, session.edited, session.deleted], ["2", true, false]);
   });
 
   test("of another tab is offered, and taking it keeps the own one", async () => {
