@@ -248,13 +248,15 @@ async function undoDiscard(discarded, draft) {
 
 function askToDelete(mine) {
   const dialog = byId("delete-dialog");
+  // What is deleted is what is shown now, and not what arrives while the dialog is open.
+  const { etag } = mine.state.base;
   byId("delete-key").textContent = mine.state.key;
   byId("delete-note").textContent = mine.edited
     ? "What you typed is kept as a draft in this browser."
     : "Others may be looking at it.";
   byId("delete-confirm").onclick = async () => {
     dialog.close();
-    const gone = await mine.remove();
+    const gone = await mine.remove(etag);
     if (gone === undefined) return;
     // Unless somebody has gone on to something else.
     if (session === mine) {

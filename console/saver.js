@@ -159,15 +159,15 @@ export class Saver {
     session.on.say(problem.message);
   }
 
-  /** Deletes the entry. Returns it, or undefined if that failed. */
-  async remove() {
+  /** Deletes the version that an ETag names. Returns it, or undefined if that failed. */
+  async remove(etag) {
     const { session } = this;
     if (this.isBusy) return undefined;
     this.isBusy = true;
     session.on.changed();
     let gone;
     try {
-      gone = await remove(session.state.key, session.state.base.etag);
+      gone = await remove(session.state.key, etag);
       session.forgetHeard(gone.revision);
     } catch (error) {
       this.#failToRemove(error);

@@ -410,9 +410,9 @@ export class Session {
     await this.save();
   }
 
-  /** Deletes the entry. Returns it, or undefined if that failed. */
-  remove() {
-    return this.saver.remove();
+  /** Deletes the entry if it is still the version that this ETag names. Returns it, or undefined if that failed. */
+  remove(etag = this.state.base.etag) {
+    return this.saver.remove(etag);
   }
 
   /** Shows that sentText was saved as `entry`. */

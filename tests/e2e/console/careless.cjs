@@ -392,6 +392,23 @@ async function savedTwice() {
   await server.kill();
 }
 
+async function changedWhileAsked() {
+  const server = await Server.start();
+  await server.put("doc", '{"a":1}');
+  const me = await person();
+  const page = await open(me, server, "#/kv/doc");
+  await page.getByRole("button", { name: "Delete…" }).click();
+  await server.put("doc", '{"a":2}');
+  await becomes("another version arrives while the page asks whether to delete", async () =>
+    (await area(page).inputValue()).includes('"a": 2'),
+  );
+  await page.locator("#delete-confirm").click();
+  await shown("which is not deleted, and that is told", banner(page, "Not deleted: it was changed"));
+  finding("and is there", (await server.value("doc")).a === 2);
+  await me.close();
+  await server.kill();
+}
+
 async function undoElsewhere() {
   const server = await Server.start();
   await server.put("doc", '{"a":1}');
@@ -438,5 +455,6 @@ module.exports = {
   contradictions,
   leftWhileSaving,
   savedTwice,
+  changedWhileAsked,
   undoElsewhere,
 };
