@@ -169,6 +169,23 @@ describe("a new entry", () => {
 });
 
 describe("when a save is not answered", () => {
+  test("but something else answers, keeps the text, says so, and can be tried again", async () => {
+    service.write("doc", "1");
+    const { session } = await open("doc");
+    session.edit("2");
+    const { fetch } = globalThis;
+    globalThis.fetch = async () => new Response('{"ok":true}', { status: 200 });
+    await session.save();
+    assert.deepEqual(
+      [session.text, session.edited, session.sending, isKept("doc")],
+      ["2", true, false, true],
+    );
+    assert.match(session.state.problem.message, /not from ifmatch/);
+    globalThis.fetch = fetch;
+    await session.save();
+    assert.deepEqual([service.text("doc"), session.edited], ["2", false]);
+  });
+
   test("but was applied, it is recognised and not sent again", async () => {
     service.write("doc", "1");
     const { session, asked } = await open("doc");
