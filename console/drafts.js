@@ -30,12 +30,28 @@ export class Drafts {
     const known = this.attempt(() => sessionStorage.getItem("ifmatch:tab"));
     this.tab = known ?? token();
     // A duplicated tab gets a copy of the storage, and with it the name of a tab that is open.
-    if (!(await held(this.tab))) {
-      this.tab = token();
-      await held(this.tab);
+    if (navigator.locks === undefined) {
+      this.hideName();
+    } else {
+      if (!(await held(this.tab))) {
+        this.tab = token();
+        await held(this.tab);
+      }
+      this.storeName();
     }
-    this.attempt(() => sessionStorage.setItem("ifmatch:tab", this.tab));
     await this.lookUp();
+  }
+
+  storeName() {
+    this.attempt(() => sessionStorage.setItem("ifmatch:tab", this.tab));
+  }
+
+  // Without locks, the name is in the storage only between two pages of this tab, where no copy gets it.
+  hideName() {
+    const hide = () => this.attempt(() => sessionStorage.removeItem("ifmatch:tab"));
+    hide();
+    window.addEventListener("pagehide", () => this.storeName());
+    window.addEventListener("pageshow", hide);
   }
 
   /** Keeps a draft {key, etag, …} and lets go of the one that it replaces. Returns its name. */
@@ -176,7 +192,6 @@ const WAIT_MILLIS = 1_000;
 
 /** Whether this page now holds the name. One that is being reloaded needs a moment to let go of it. */
 function held(tab) {
-  if (navigator.locks === undefined) return true;
   return new Promise((resolve) => {
     const hold = () => {
       resolve(true);

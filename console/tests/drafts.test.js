@@ -132,6 +132,20 @@ describe("two tabs", () => {
     assert.equal((await other.drafts.of("a"))[0].owner, "unknown");
   });
 
+  test("have different names in a browser without locks, too, and keep them over a reload", async () => {
+    setGlobal("navigator", {});
+    const one = await openTab();
+    const page = window;
+    one.drafts.keep(draftOf("a", "[1]"));
+    setGlobal("window", new EventTarget());
+    const copy = await openTab(Object.assign(new FakeStorage(), one.storage));
+    assert.equal((await copy.drafts.of("a"))[0].owner, "unknown");
+    newTab(one.storage);
+    page.dispatchEvent(new Event("pagehide"));
+    const after = await openTab(one.storage);
+    assert.equal((await after.drafts.of("a"))[0].owner, "mine");
+  });
+
   test("keep their name and drafts over a reload", async () => {
     const before = await openTab();
     before.drafts.keep(draftOf("a", "[1]"));
