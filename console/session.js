@@ -1,7 +1,7 @@
 // An open entry: combines what the user types with what others do. It does not know the page, which shows the state
 // and is notified of changes.
 
-import { Refused, read, Unreachable } from "./api.js";
+import { Foreign, Refused, read, Unreachable } from "./api.js";
 import { Verdict } from "./checker.js";
 import { asMine, DraftKeeper } from "./draft-keeper.js";
 import { parseOrNothing, parseTyped, SyntaxProblem } from "./json.js";
@@ -313,6 +313,7 @@ export class Session {
 
   /** The problem to show for a failed request. */
   problemOf(error) {
+    if (error instanceof Foreign) return { kind: "foreign", message: error.message };
     if (error instanceof Unreachable) {
       this.on.unreachable();
       return { kind: "network", message: error.message };

@@ -171,7 +171,7 @@ describe("a new entry", () => {
 describe("when a save is not answered", () => {
   test("but something else answers, keeps the text, says so, and can be tried again", async () => {
     service.write("doc", "1");
-    const { session } = await open("doc");
+    const { session, asked } = await open("doc");
     session.edit("2");
     const { fetch } = globalThis;
     globalThis.fetch = async () => new Response('{"ok":true}', { status: 200 });
@@ -181,6 +181,8 @@ describe("when a save is not answered", () => {
       ["2", true, false, true],
     );
     assert.match(session.state.problem.message, /not from ifmatch/);
+    // Else the page would soon say that it is connected again.
+    assert.equal(asked.unreachable, 0);
     globalThis.fetch = fetch;
     await session.save();
     assert.deepEqual([service.text("doc"), session.edited], ["2", false]);
