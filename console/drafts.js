@@ -77,10 +77,17 @@ export class Drafts {
     } catch {
       return false;
     }
-    if (this.stored.has(name)) this.forget(name);
     this.unkept.delete(name);
     this.failed.delete(name);
+    this.backUp(name, kept);
     return true;
+  }
+
+  // A browser writes localStorage to the disk seconds later, and IndexedDB at once: if it is killed, the last
+  // words are there alone.
+  backUp(name, kept) {
+    this.stored.add(name);
+    store.put(name, kept).catch(() => this.unkept.has(name) || this.stored.delete(name));
   }
 
   // The name alone goes to localStorage, for other tabs to see.
@@ -107,15 +114,10 @@ export class Drafts {
   drop(name) {
     this.unkept.delete(name);
     this.failed.delete(name);
-    if (this.stored.has(name) || this.attempt(() => localStorage.getItem(name)) === NAME_ONLY)
-      this.forget(name);
-    this.attempt(() => localStorage.removeItem(name));
-    this.tell();
-  }
-
-  forget(name) {
     this.stored.delete(name);
     store.remove(name).catch(() => {});
+    this.attempt(() => localStorage.removeItem(name));
+    this.tell();
   }
 
   tell() {
@@ -141,8 +143,9 @@ export class Drafts {
   async read(name) {
     if (this.unkept.has(name)) return this.unkept.get(name);
     const text = this.attempt(() => localStorage.getItem(name)) ?? NAME_ONLY;
-    if (text !== NAME_ONLY) return this.attempt(() => JSON.parse(text));
-    return store.get(name).catch(() => undefined);
+    const small = text === NAME_ONLY ? undefined : this.attempt(() => JSON.parse(text));
+    const stored = this.stored.has(name) ? await store.get(name).catch(() => undefined) : undefined;
+    return stored === undefined || small?.at > stored.at ? small : stored;
   }
 
   async lookUp() {

@@ -467,7 +467,9 @@ describe("a draft", () => {
     const { session: there } = await open("doc", await openTab());
     there.edit('"there"');
     const { session } = await open("doc");
+    const [{ name }] = session.keeper.others;
     await there.save();
+    window.dispatchEvent(Object.assign(new Event("storage"), { key: name, newValue: null }));
     session.forgetGone();
     assert.deepEqual(session.keeper.others, []);
   });
