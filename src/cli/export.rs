@@ -42,12 +42,9 @@ pub struct Export {
 pub async fn run(client: &Client, export: Export, output: &Output) -> Result<(), Failure> {
     let listing = Listing::of(client, &export.prefix).await?;
     let Some(path) = export.file.filter(|path| path != Path::new("-")) else {
-        let end = write(
-            listing,
-            export.prefix,
-            &mut io::stdout().lock(),
-            Failure::Output,
-        )
+        let end = write(listing, export.prefix, &mut io::stdout().lock(), |error| {
+            incomplete(&error)
+        })
         .await?;
         note(&format!("{} exported.", entry_count(end.entries)));
         return Ok(());
@@ -63,6 +60,13 @@ pub async fn run(client: &Client, export: Export, output: &Output) -> Result<(),
     } else {
         output.json(&end)
     }
+}
+
+/// Part of an export is of no use: also if whoever should take it has gone, that is a failure.
+fn incomplete(error: &io::Error) -> Failure {
+    Failure::Input(format!(
+        "cannot write the output: {error}; the export is incomplete"
+    ))
 }
 
 /// Writes to a file, which is replaced only when the whole export is on the disk.

@@ -103,6 +103,29 @@ async fn an_import_replaces_nothing_and_names_each_key_that_was_there() {
     assert_eq!(contents(&to).await, contents(&from).await);
 }
 
+/// Runs a command whose output nobody reads.
+async fn unread(cli: &Cli, arguments: &[&str]) -> (Option<i32>, String) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = cli.command(arguments);
+    command.stdout(writer).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let output = soon(child.wait_with_output()).await.unwrap();
+    (
+        output.status.code(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn an_export_that_nobody_takes_to_its_end_is_no_success() {
+    let cli = Cli::start().await;
+    cli.run(&["put", "a", "1"]).await.assert_code(0);
+    let (code, said) = unread(&cli, &["export"]).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("the export is incomplete"), "{said}");
+}
+
 #[tokio::test]
 async fn what_is_no_whole_export_is_refused_and_nothing_written() {
     let from = Cli::start().await;
