@@ -60,7 +60,7 @@ pub async fn run(client: &Client, import: &Import, output: &Output) -> Result<()
     let stopped = write_all(client, items, import.replace, &progress, &mut report).await?;
     progress.finish_and_clear();
     report.sort();
-    tell(&report, output)?;
+    let told = tell(&report, output);
     if let Some((key, failure)) = stopped {
         return Err(Failure::ImportStopped {
             key,
@@ -73,7 +73,8 @@ pub async fn run(client: &Client, import: &Import, output: &Output) -> Result<()
         (Some(changed), _) if !changed.is_empty() => Err(Failure::Changed {
             count: changed.len(),
         }),
-        (_, 0) => Ok(()),
+        // Nothing else fails because nobody reads the report.
+        (_, 0) => told.map_err(|failure| Failure::Written(failure.into())),
         (_, count) => Err(Failure::AlreadyExists { count }),
     }
 }

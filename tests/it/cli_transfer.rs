@@ -118,6 +118,21 @@ async fn unread(cli: &Cli, arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[tokio::test]
+async fn what_an_import_left_unchanged_is_no_success_though_nobody_reads_the_report() {
+    let cli = Cli::start().await;
+    for key in ["a", "b"] {
+        cli.run(&["put", key, "1"]).await.assert_code(0);
+    }
+    cli.run(&["export", "--file", "all"]).await.assert_code(0);
+    let import = ["import", "all"];
+    assert_eq!(unread(&cli, &import).await, (Some(0), String::new()));
+    cli.run(&["put", "b", "2", "--force"]).await.assert_code(0);
+    let (code, said) = unread(&cli, &import).await;
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("1 key exists with another value"), "{said}");
+}
+
+#[tokio::test]
 async fn an_export_that_nobody_takes_to_its_end_is_no_success() {
     let cli = Cli::start().await;
     cli.run(&["put", "a", "1"]).await.assert_code(0);
