@@ -133,7 +133,8 @@ async fn write_all(
     report: &mut Report,
 ) -> Result<Option<(Option<Key>, Failure)>, Failure> {
     // Only now: until here Ctrl-C ends the process at once.
-    let mut interrupts = Interrupts::listen(&[Interrupt::CtrlC, Interrupt::Terminate])?;
+    let mut interrupts =
+        Interrupts::listen(&[Interrupt::CtrlC, Interrupt::Terminate, Interrupt::HangUp])?;
     let has_stopped = Cell::new(false);
     let mut stopped = None;
     let mut written = stream::iter(items)

@@ -154,7 +154,11 @@ async fn a_resumed_text_goes_with_its_key_and_what_it_was_made_from() {
 
 #[tokio::test]
 async fn an_import_that_a_signal_ends_says_how_far_it_was() {
-    for (signal, name, code) in [(Signal::INT, "Ctrl-C", 130), (Signal::TERM, "SIGTERM", 143)] {
+    for (signal, name, code) in [
+        (Signal::INT, "Ctrl-C", 130),
+        (Signal::TERM, "SIGTERM", 143),
+        (Signal::HUP, "SIGHUP", 129),
+    ] {
         let asked = Arc::new(AtomicU32::new(0));
         let may_answer = Arc::new(Semaphore::new(0));
         let (counter, permits) = (Arc::clone(&asked), Arc::clone(&may_answer));
