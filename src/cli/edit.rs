@@ -291,7 +291,7 @@ impl Session<'_> {
         tokio::select! {
             answer = async {
                 let response = self.client.put(self.key, json, &precondition).await?;
-                self.client.read_written(response).await
+                self.client.read_written(self.key, response).await
             } => answer,
             signal = self.interrupts.next() => Err(interrupted(self.client, signal)),
             signal = self.endings.next() => Err(interrupted(self.client, signal)),

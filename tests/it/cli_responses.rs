@@ -9,7 +9,7 @@ use axum::routing::any;
 use tokio::io::AsyncReadExt as _;
 
 use crate::support::binary::{BINARY, bare_command};
-use crate::support::cli::{Cli, Ran, finish, other_server};
+use crate::support::cli::{Cli, EMPTY_LIST, Ran, finish, other_server};
 
 /// An export of one entry, as one may write it by hand.
 const AN_EXPORT: &str = r#"{"export":{"format":1,"prefix":""}}
@@ -80,7 +80,9 @@ async fn an_import_waits_for_a_service_that_is_busy() {
             _ => (StatusCode::NO_CONTENT, tag).into_response(),
         }
     });
-    let router = axum::Router::new().fallback(busy_at_first);
+    let router = axum::Router::new()
+        .route("/kv", any(async || EMPTY_LIST))
+        .fallback(busy_at_first);
     let folder = tempfile::tempdir().unwrap();
     let export = folder.path().join("export");
     std::fs::write(&export, AN_EXPORT).unwrap();
@@ -108,6 +110,33 @@ async fn a_write_is_not_sent_elsewhere() {
         assert!(ran.stderr.contains(&elsewhere), "{ran:?}");
     }
     assert_eq!(cli.value("a").await, "1");
+}
+
+#[tokio::test]
+async fn a_url_below_that_of_the_service_is_noticed() {
+    let cli = Cli::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let export = folder.path().join("export");
+    std::fs::write(&export, AN_EXPORT).unwrap();
+    let too_long = cli.server.url("/kv");
+    for (arguments, said) in [
+        (
+            &["import", export.to_str().unwrap()][..],
+            "nothing was written",
+        ),
+        (&["put", "b", "1"], "applied to the key kv/b instead"),
+        (&["get", "b"], "it shows the key kv/b"),
+        (&["edit", "b"], "it shows the key kv/b"),
+        (&["rm", "b", "--force"], "applied to the key kv/b instead"),
+    ] {
+        let ran = ask(&too_long, arguments).await;
+        ran.assert_code(1);
+        assert!(ran.stdout.is_empty(), "{ran:?}");
+        for part in [said, "without /kv"] {
+            assert!(ran.stderr.contains(part), "{ran:?}");
+        }
+    }
+    assert_eq!(cli.run(&["ls"]).await.stdout, "");
 }
 
 #[tokio::test]
