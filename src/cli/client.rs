@@ -168,12 +168,18 @@ impl Client {
             .text()
             .await
             .map_err(|error| self.unreachable(&error))?;
-        Err(Failure::Refused(Box::new(Refusal {
+        let refusal = Refusal {
             status,
             body: serde_json::from_str(&text).ok(),
             text,
             location,
-        })))
+        };
+        if is_write && refusal.may_be_applied() {
+            let server = self.server.name();
+            let reason = refusal.sentence();
+            return Err(Failure::OutcomeUnknown { server, reason });
+        }
+        Err(Failure::Refused(Box::new(refusal)))
     }
 
     /// The entry in a response.

@@ -154,6 +154,37 @@ async fn a_write_whose_answer_is_lost_is_not_called_a_failure() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_gives_up_on_a_write_does_not_make_it_a_failure() {
+    let router = axum::Router::new()
+        .route("/kv", any(async || EMPTY_LIST))
+        .fallback(any(async || (StatusCode::BAD_GATEWAY, "<html>")));
+    let address = other_server(router).await;
+    let folder = tempfile::tempdir().unwrap();
+    let export = folder.path().join("export");
+    std::fs::write(&export, AN_EXPORT).unwrap();
+    for arguments in [
+        &["put", "a", "1"][..],
+        &["rm", "a", "--force"],
+        &["patch", "a", "[]"],
+        &["import", export.to_str().unwrap()],
+    ] {
+        let ran = ask(&address, arguments).await;
+        ran.assert_code(1);
+        for part in [
+            "status 502",
+            "It is not known whether the write was applied",
+        ] {
+            assert!(ran.stderr.contains(part), "{ran:?}");
+        }
+    }
+    let read = ask(&address, &["get", "a"]).await;
+    assert!(
+        !read.assert_code(1).stderr.contains("not known"),
+        "{read:?}"
+    );
+}
+
+#[tokio::test]
 async fn nothing_that_a_server_says_speaks_to_the_terminal() {
     let body = r#"{"error":"not_found","message":"a\u001b[2Jb"}"#;
     let answer = (StatusCode::NOT_FOUND, body);
