@@ -383,6 +383,32 @@ async fn an_export_replaces_only_an_export_of_the_same_prefix() {
 }
 
 #[tokio::test]
+async fn an_export_of_a_service_that_has_lost_its_data_does_not_replace_the_one_before() {
+    let cli = Cli::start().await;
+    for key in ["a", "b"] {
+        cli.run(&["put", key, "1"]).await.assert_code(0);
+    }
+    let backup = cli.folder.path().join("backup");
+    let export = ["export", "--file", backup.to_str().unwrap()];
+    for _ in 0..2 {
+        cli.run(&export).await.assert_code(0);
+    }
+    let before = std::fs::read_to_string(&backup).unwrap();
+    let other = Cli::start().await;
+    other.run(&["put", "a", "1"]).await.assert_code(0);
+    let ran = other.run(&export).await;
+    ran.assert_code(1);
+    for part in ["revision 2", "only at 1", "left unchanged", "--force"] {
+        assert!(ran.stderr.contains(part), "{part}: {ran:?}");
+    }
+    assert_eq!(std::fs::read_to_string(&backup).unwrap(), before);
+    other
+        .run(&[&export[..], &["--force"]].concat())
+        .await
+        .assert_code(0);
+}
+
+#[tokio::test]
 async fn an_import_replaces_conditionally_also_where_tags_are_required() {
     for flags in [&[][..], &["--require-preconditions"]] {
         let cli = Cli::start_with(flags).await;
