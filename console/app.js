@@ -111,10 +111,10 @@ function keyOfHash() {
   }
 }
 
-/** Opens what the address names. */
-async function navigate(isFirst) {
+/** Opens what the address names, unless it is open; also then if `isAnew`. */
+async function navigate(isFirst, isAnew = false) {
   const asked = keyOfHash();
-  if (asked !== undefined && session !== null && asked.key === session.state.key) return;
+  if (!isAnew && asked !== undefined && session !== null && asked.key === session.state.key) return;
   view?.flush();
   session?.keeper.keepNow();
   if (session?.sending) leaving.add({ session, view });
@@ -227,7 +227,10 @@ function tellOfLeft(mine) {
     mine.edited ? `${name} is not saved. ${why} Your text is kept.` : `${name}: ${why}`,
     "Open",
     () => {
-      location.hash = mine.state.key === null ? "#/new" : hashOf(mine.state.key);
+      const hash = mine.state.key === null ? "#/new" : hashOf(mine.state.key);
+      // Another new entry may be open by now, which does not know of this one.
+      if (location.hash === hash) navigate(false, true);
+      else location.hash = hash;
     },
   );
 }

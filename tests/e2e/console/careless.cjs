@@ -353,9 +353,26 @@ async function leftWhileSaving() {
   write.letGo();
   await becomes("it is created", async () => (await server.status("made")) === 200);
   await page.waitForSelector("#entries a:has-text('made')");
+  await page.unroute("**/kv/**");
   finding(
     "and the address names what is open",
     page.url().endsWith("#/kv/other") && (await page.locator("h2.key").innerText()) === "other",
+  );
+
+  await page.locator(".list-head a", { hasText: "New" }).click();
+  await newEntry(page, "doc", '"left"');
+  write = await hold(page);
+  await save(page);
+  await write.isThere;
+  await go("other");
+  await page.locator(".list-head a", { hasText: "New" }).click();
+  await becomes("a new entry is begun", async () => (await page.locator("#new-key").inputValue()) === "");
+  write.letGo();
+  await page.locator("#toast", { hasText: "doc is not saved" }).waitFor();
+  await page.locator("#toast").getByRole("button", { name: "Open" }).click();
+  await becomes(
+    "while one that was refused is opened from there",
+    async () => (await area(page).inputValue()) === '"left"',
   );
   await page.unroute("**/kv/**");
   await me.close();
