@@ -14,6 +14,18 @@ export class Refused extends Error {
 /** No answer came: whether the service has done it is not known. */
 export class Unreachable extends Error {}
 
+/** The answer is none that the service gives: something in between, such as a proxy, has answered instead. */
+export class Foreign extends Unreachable {
+  constructor(status) {
+    super(
+      status < 400
+        ? "The answer is not from ifmatch: a proxy or a login page may be in between."
+        : `The server answered with status ${status}.`,
+    );
+    Object.assign(this, { status, code: "unknown" });
+  }
+}
+
 /** Longer than the service itself takes to give up. */
 const PATIENCE_MILLIS = 40_000;
 
@@ -38,14 +50,25 @@ async function ask(path, options = {}) {
     body = undefined;
   }
   if (response.status === 304 || (response.ok && body instanceof Map)) return { response, body };
-  const said = body instanceof Map ? body : new Map();
-  const current = said.get("current");
+  // Gateways answer in JSON, too, but not with both.
+  const isOwn =
+    body instanceof Map && ["error", "message"].every((name) => typeof body.get(name) === "string");
+  if (!isOwn) throw new Foreign(response.status);
+  const current = body.get("current");
   throw new Refused(
     response.status,
-    said.get("error") ?? "unknown",
-    said.get("message") ?? `The server answered with status ${response.status}.`,
+    body.get("error"),
+    body.get("message"),
     current instanceof Map ? entryOf(current) : null,
   );
+}
+
+/** The entry that an answer shows, which must be the one that was asked for; undefined for 304. */
+async function askForEntry(key, options) {
+  const { response, body } = await ask(pathOf(key), options);
+  if (body === undefined) return undefined;
+  if (body.get("key") !== key || typeof body.get("etag") !== "string") throw new Foreign(response.status);
+  return entryOf(body);
 }
 
 /** The entry that a tree from the service shows. */
@@ -85,6 +108,7 @@ export async function list(prefix, after, limit) {
   if (prefix !== "") query.set("prefix", prefix);
   if (after !== null) query.set("after", after);
   const { response, body } = await ask(`kv?${query}`);
+  if (!Array.isArray(body.get("items"))) throw new Foreign(response.status);
   return {
     items: body.get("items").map(entryOf),
     next: body.get("next"),
@@ -98,8 +122,7 @@ export async function list(prefix, after, limit) {
 export async function read(key, etag) {
   const headers = etag === undefined ? {} : { "If-None-Match": etag };
   try {
-    const { body } = await ask(pathOf(key), { headers });
-    return body === undefined ? undefined : entryOf(body);
+    return await askForEntry(key, { headers });
   } catch (error) {
     if (error instanceof Refused && error.status === 404) return null;
     throw error;
@@ -110,13 +133,17 @@ export async function read(key, etag) {
 export async function put(key, tree, etag) {
   const precondition = etag === null ? { "If-None-Match": "*" } : { "If-Match": etag };
   const headers = { "Content-Type": "application/json", ...precondition };
-  return entryOf((await ask(pathOf(key), { method: "PUT", headers, body: compact(tree) })).body);
+  const json = compact(tree);
+  const entry = await askForEntry(key, { method: "PUT", headers, body: json });
+  // A redirect may have led to a mere read.
+  if (compact(entry.tree) !== json) throw new Foreign(200);
+  return entry;
 }
 
 /** Deletes the version that etag names. A key that is gone already counts as refused with nothing there. */
 export async function remove(key, etag) {
   try {
-    return entryOf((await ask(pathOf(key), { method: "DELETE", headers: { "If-Match": etag } })).body);
+    return await askForEntry(key, { method: "DELETE", headers: { "If-Match": etag } });
   } catch (error) {
     if (error instanceof Refused && error.status === 404)
       throw new Refused(412, error.code, error.message, null);

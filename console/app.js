@@ -111,10 +111,10 @@ function keyOfHash() {
   }
 }
 
-/** Opens what the address names. */
-async function navigate(isFirst) {
+/** Opens what the address names, unless it is open; also then if `isAnew`. */
+async function navigate(isFirst, isAnew = false) {
   const asked = keyOfHash();
-  if (asked !== undefined && session !== null && asked.key === session.state.key) return;
+  if (!isAnew && asked !== undefined && session !== null && asked.key === session.state.key) return;
   view?.flush();
   session?.keeper.keepNow();
   if (session?.sending) leaving.add({ session, view });
@@ -227,7 +227,10 @@ function tellOfLeft(mine) {
     mine.edited ? `${name} is not saved. ${why} Your text is kept.` : `${name}: ${why}`,
     "Open",
     () => {
-      location.hash = mine.state.key === null ? "#/new" : hashOf(mine.state.key);
+      const hash = mine.state.key === null ? "#/new" : hashOf(mine.state.key);
+      // Another new entry may be open by now, which does not know of this one.
+      if (location.hash === hash) navigate(false, true);
+      else location.hash = hash;
     },
   );
 }
@@ -243,18 +246,20 @@ async function undoDiscard(discarded, draft) {
     location.hash = draft.key === "" ? "#/new" : hashOf(draft.key);
     return;
   }
-  if (mine.undoDiscard(draft)) view.editor.area.focus();
+  if ((await mine.undoDiscard(draft)) && mine === session) view.editor.area.focus();
 }
 
 function askToDelete(mine) {
   const dialog = byId("delete-dialog");
+  // What is deleted is what is shown now, and not what arrives while the dialog is open.
+  const { etag } = mine.state.base;
   byId("delete-key").textContent = mine.state.key;
   byId("delete-note").textContent = mine.edited
     ? "What you typed is kept as a draft in this browser."
     : "Others may be looking at it.";
   byId("delete-confirm").onclick = async () => {
     dialog.close();
-    const gone = await mine.remove();
+    const gone = await mine.remove(etag);
     if (gone === undefined) return;
     // Unless somebody has gone on to something else.
     if (session === mine) {

@@ -270,7 +270,7 @@ export class DocumentView {
     if (problem.kind === "exists") return this.existsSlot(problem);
     const retry = problem.kind !== "syntax" && !problem.noRetry && conflict === null && !session.deleted;
     return banner("problem", problem.kind === "back" ? "info" : "bad", problem.message, {
-      details: problem.kind === "network" ? this.whereKept() : undefined,
+      details: ["network", "foreign"].includes(problem.kind) ? this.whereKept() : undefined,
       actions: retry ? [[problem.kind === "back" ? "Save now" : "Try again", () => this.save()]] : [],
     });
   }

@@ -30,12 +30,28 @@ export class Drafts {
     const known = this.attempt(() => sessionStorage.getItem("ifmatch:tab"));
     this.tab = known ?? token();
     // A duplicated tab gets a copy of the storage, and with it the name of a tab that is open.
-    if (!(await held(this.tab))) {
-      this.tab = token();
-      await held(this.tab);
+    if (navigator.locks === undefined) {
+      this.hideName();
+    } else {
+      if (!(await held(this.tab))) {
+        this.tab = token();
+        await held(this.tab);
+      }
+      this.storeName();
     }
-    this.attempt(() => sessionStorage.setItem("ifmatch:tab", this.tab));
     await this.lookUp();
+  }
+
+  storeName() {
+    this.attempt(() => sessionStorage.setItem("ifmatch:tab", this.tab));
+  }
+
+  // Without locks, the name is in the storage only between two pages of this tab, where no copy gets it.
+  hideName() {
+    const hide = () => this.attempt(() => sessionStorage.removeItem("ifmatch:tab"));
+    hide();
+    window.addEventListener("pagehide", () => this.storeName());
+    window.addEventListener("pageshow", hide);
   }
 
   /** Keeps a draft {key, etag, …} and lets go of the one that it replaces. Returns its name. */
@@ -61,10 +77,17 @@ export class Drafts {
     } catch {
       return false;
     }
-    if (this.stored.has(name)) this.forget(name);
     this.unkept.delete(name);
     this.failed.delete(name);
+    this.backUp(name, kept);
     return true;
+  }
+
+  // A browser writes localStorage to the disk seconds later, and IndexedDB at once: if it is killed, the last
+  // words are there alone.
+  backUp(name, kept) {
+    this.stored.add(name);
+    store.put(name, kept).catch(() => this.unkept.has(name) || this.stored.delete(name));
   }
 
   // The name alone goes to localStorage, for other tabs to see.
@@ -91,15 +114,10 @@ export class Drafts {
   drop(name) {
     this.unkept.delete(name);
     this.failed.delete(name);
-    if (this.stored.has(name) || this.attempt(() => localStorage.getItem(name)) === NAME_ONLY)
-      this.forget(name);
-    this.attempt(() => localStorage.removeItem(name));
-    this.tell();
-  }
-
-  forget(name) {
     this.stored.delete(name);
     store.remove(name).catch(() => {});
+    this.attempt(() => localStorage.removeItem(name));
+    this.tell();
   }
 
   tell() {
@@ -125,8 +143,9 @@ export class Drafts {
   async read(name) {
     if (this.unkept.has(name)) return this.unkept.get(name);
     const text = this.attempt(() => localStorage.getItem(name)) ?? NAME_ONLY;
-    if (text !== NAME_ONLY) return this.attempt(() => JSON.parse(text));
-    return store.get(name).catch(() => undefined);
+    const small = text === NAME_ONLY ? undefined : this.attempt(() => JSON.parse(text));
+    const stored = this.stored.has(name) ? await store.get(name).catch(() => undefined) : undefined;
+    return stored === undefined || small?.at > stored.at ? small : stored;
   }
 
   async lookUp() {
@@ -176,7 +195,6 @@ const WAIT_MILLIS = 1_000;
 
 /** Whether this page now holds the name. One that is being reloaded needs a moment to let go of it. */
 function held(tab) {
-  if (navigator.locks === undefined) return true;
   return new Promise((resolve) => {
     const hold = () => {
       resolve(true);

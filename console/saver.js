@@ -5,7 +5,7 @@ import { same } from "./json.js";
 import { finished, isCurrent, isNothingNew, keyTaken, unchanged } from "./state.js";
 
 /** The message for a delete that was not answered. */
-const DELETED_OR_NOT = "The server cannot be reached. Whether the entry was deleted is not known.";
+const DELETED_OR_NOT = "Whether the entry was deleted is not known.";
 
 export class Saver {
   /** Whether a request is waiting for its response. */
@@ -159,15 +159,15 @@ export class Saver {
     session.on.say(problem.message);
   }
 
-  /** Deletes the entry. Returns it, or undefined if that failed. */
-  async remove() {
+  /** Deletes the version that an ETag names. Returns it, or undefined if that failed. */
+  async remove(etag) {
     const { session } = this;
     if (this.isBusy) return undefined;
     this.isBusy = true;
     session.on.changed();
     let gone;
     try {
-      gone = await remove(session.state.key, session.state.base.etag);
+      gone = await remove(session.state.key, etag);
       session.forgetHeard(gone.revision);
     } catch (error) {
       this.#failToRemove(error);
@@ -193,7 +193,7 @@ export class Saver {
     }
     this.#fail(error, undefined);
     const isUnknown = error instanceof Unreachable;
-    const message = isUnknown ? DELETED_OR_NOT : `Not deleted: ${error.message}`;
+    const message = isUnknown ? `${error.message} ${DELETED_OR_NOT}` : `Not deleted: ${error.message}`;
     session.setState({ problem: { kind: "refused", message, noRetry: true, mayBeDeleted: isUnknown } });
   }
 }

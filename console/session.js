@@ -1,7 +1,7 @@
 // An open entry: combines what the user types with what others do. It does not know the page, which shows the state
 // and is notified of changes.
 
-import { Refused, read, Unreachable } from "./api.js";
+import { Foreign, Refused, read, Unreachable } from "./api.js";
 import { Verdict } from "./checker.js";
 import { asMine, DraftKeeper } from "./draft-keeper.js";
 import { parseOrNothing, parseTyped, SyntaxProblem } from "./json.js";
@@ -18,6 +18,8 @@ export class Session {
   #learnt = 0;
   // Whether a change may have been missed.
   #isDoubted = false;
+  // Settles when the entry was read, or could not be.
+  #opened = Promise.resolve();
 
   /**
    * A session for a key, or null for an entry that is still to be named. on.changed() asks to be shown
@@ -88,7 +90,12 @@ export class Session {
   }
 
   /** Reads the entry, and restores a draft of it. */
-  async open() {
+  open() {
+    this.#opened = this.#open();
+    return this.#opened;
+  }
+
+  async #open() {
     this.setState({ phase: "loading", problem: null });
     this.on.changed();
     const { key } = this.state;
@@ -199,9 +206,12 @@ export class Session {
   }
 
   /** Restores a discarded draft, or only offers it if more was typed since. Returns whether it was restored. */
-  undoDiscard(draft) {
+  async undoDiscard(draft) {
+    // What is restored earlier is replaced by the entry when that arrives.
+    await this.#opened;
     const isFree = !this.edited && !this.sending;
-    if (isFree) this.#restore(draft, this.state.current);
+    const { phase, current } = this.state;
+    if (isFree) this.#restore(draft, phase === "failed" ? undefined : current);
     else this.keeper.addOther(draft);
     this.on.changed();
     return isFree;
@@ -303,6 +313,7 @@ export class Session {
 
   /** The problem to show for a failed request. */
   problemOf(error) {
+    if (error instanceof Foreign) return { kind: "foreign", message: error.message };
     if (error instanceof Unreachable) {
       this.on.unreachable();
       return { kind: "network", message: error.message };
@@ -400,9 +411,9 @@ export class Session {
     await this.save();
   }
 
-  /** Deletes the entry. Returns it, or undefined if that failed. */
-  remove() {
-    return this.saver.remove();
+  /** Deletes the entry if it is still the version that this ETag names. Returns it, or undefined if that failed. */
+  remove(etag = this.state.base.etag) {
+    return this.saver.remove(etag);
   }
 
   /** Shows that sentText was saved as `entry`. */

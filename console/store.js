@@ -1,5 +1,5 @@
 // Drafts that are too large for localStorage, which holds some 5 million characters in all, are kept in
-// IndexedDB under the same names.
+// IndexedDB under the same names; and a copy of each of the others.
 
 const DATABASE = "ifmatch";
 const TABLE = "drafts";
@@ -27,6 +27,11 @@ function open() {
       clearTimeout(waiting);
       // A browser may close it, when the user clears its data.
       request.result.onclose = () => {
+        opening = undefined;
+      };
+      // Somebody deletes it: with this connection open, that would wait and take later drafts along.
+      request.result.onversionchange = () => {
+        request.result.close();
         opening = undefined;
       };
       resolve(request.result);

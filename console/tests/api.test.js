@@ -41,6 +41,25 @@ describe("a write", () => {
     await assert.rejects(put("doc", parse("3"), etag), { status: 412, current: null });
   });
 
+  for (const [what, answer] of [
+    ["an HTML page", "<html>"],
+    ["other JSON", '{"ok":true}'],
+    [
+      "another entry",
+      '{"key":"other","value":2,"version":1,"revision":9,"etag":"\\"1-aa\\"","modified_at":"t"}',
+    ],
+    // As when a redirect turns the write into a read.
+    [
+      "the entry as it was",
+      '{"key":"doc","value":1,"version":1,"revision":1,"etag":"\\"1-aa\\"","modified_at":"t"}',
+    ],
+  ]) {
+    test(`that is answered with ${what} is not taken for saved`, async () => {
+      globalThis.fetch = async () => new Response(answer, { status: 200 });
+      await assert.rejects(put("doc", parse("2"), '"1-aa"'), Unreachable);
+    });
+  }
+
   test("without an answer is Unreachable, even if it was applied", async () => {
     service.cut("answers");
     await assert.rejects(put("doc", parse("1"), null), Unreachable);
@@ -86,6 +105,16 @@ describe("a read", () => {
     globalThis.fetch = async () => new Response("<html>", { status: 502 });
     await assert.rejects(read("doc"), { status: 502, message: "The server answered with status 502." });
   });
+});
+
+test("an error page of a proxy is not mistaken for the absence of an entry", async () => {
+  const pages = ["<html>", '{"message":"Not Found"}'];
+  for (const [status, page] of [404, 412].flatMap((one) => pages.map((page) => [one, page]))) {
+    globalThis.fetch = async () => new Response(page, { status });
+    await assert.rejects(read("doc"), Unreachable);
+    await assert.rejects(put("doc", parse("2"), '"1-aa"'), Unreachable);
+    await assert.rejects(remove("doc", '"1-aa"'), Unreachable);
+  }
 });
 
 describe("a delete", () => {

@@ -78,9 +78,28 @@ describe("a draft", () => {
 
   test("that is damaged is skipped", async () => {
     const { drafts } = await openTab();
+    database.isBroken = true;
     const name = drafts.keep(draftOf("a", "[1]"));
     browser.localStorage.setItem(name, "{oops");
     assert.deepEqual(await drafts.of("a"), []);
+  });
+
+  test("is found as it was last, if a browser that was killed has not written localStorage to the disk", async () => {
+    const before = await openTab();
+    const name = before.drafts.keep(draftOf("a", "[1]"));
+    const outdated = browser.localStorage.getItem(name);
+    await sleep(2);
+    before.drafts.keep(draftOf("a", "[1, 2]"), name);
+    await until(() => database.table.get(name)?.text === "[1, 2]");
+    closeTab(before);
+    browser.localStorage.setItem(name, outdated);
+    assert.deepEqual(textsOf(await (await openTab()).drafts.of("a")), ["[1, 2]"]);
+    browser.localStorage.removeItem(name);
+    const after = await openTab();
+    assert.deepEqual(textsOf(await after.drafts.of("a")), ["[1, 2]"]);
+    after.drafts.drop(name);
+    await until(() => database.table.size === 0);
+    assert.equal(after.drafts.has(name), false);
   });
 
   test("is not confused with other data in localStorage", async () => {
@@ -132,6 +151,20 @@ describe("two tabs", () => {
     assert.equal((await other.drafts.of("a"))[0].owner, "unknown");
   });
 
+  test("have different names in a browser without locks, too, and keep them over a reload", async () => {
+    setGlobal("navigator", {});
+    const one = await openTab();
+    const page = window;
+    one.drafts.keep(draftOf("a", "[1]"));
+    setGlobal("window", new EventTarget());
+    const copy = await openTab(Object.assign(new FakeStorage(), one.storage));
+    assert.equal((await copy.drafts.of("a"))[0].owner, "unknown");
+    newTab(one.storage);
+    page.dispatchEvent(new Event("pagehide"));
+    const after = await openTab(one.storage);
+    assert.equal((await after.drafts.of("a"))[0].owner, "mine");
+  });
+
   test("keep their name and drafts over a reload", async () => {
     const before = await openTab();
     before.drafts.keep(draftOf("a", "[1]"));
@@ -155,13 +188,15 @@ describe("a large draft", () => {
     assert.equal(browser.localStorage.getItem(name), null);
   });
 
-  test("that has become small is removed from IndexedDB", async () => {
+  test("that has become small is small in IndexedDB, too, and gone from there after drop", async () => {
     const { drafts } = await openTab();
     const name = drafts.keep(draftOf("a", LARGE));
     await until(() => drafts.unkept.size === 0);
     assert.equal(drafts.keep(draftOf("a", "[1]"), name), name);
-    await until(() => database.table.size === 0);
+    await until(() => database.table.get(name).text === "[1]");
     assert.deepEqual(textsOf(await drafts.of("a")), ["[1]"]);
+    drafts.drop(name);
+    await until(() => database.table.size === 0);
   });
 
   test("is stored before the draft it replaces is dropped", async () => {

@@ -5,11 +5,13 @@ import { Session } from "../session.js";
 import { FakeDatabase, newBrowser, newTab } from "./browser.js";
 import { FakeService } from "./service.js";
 
-globalThis.indexedDB = new FakeDatabase();
+const database = new FakeDatabase();
+globalThis.indexedDB = database;
 
 /** An empty browser, an empty service, and the drafts of the first tab. */
 export async function begin() {
   newBrowser();
+  database.table.clear();
   const service = new FakeService();
   return { service, drafts: await openTab() };
 }

@@ -169,6 +169,25 @@ describe("a new entry", () => {
 });
 
 describe("when a save is not answered", () => {
+  test("but something else answers, keeps the text, says so, and can be tried again", async () => {
+    service.write("doc", "1");
+    const { session, asked } = await open("doc");
+    session.edit("2");
+    const { fetch } = globalThis;
+    globalThis.fetch = async () => new Response('{"ok":true}', { status: 200 });
+    await session.save();
+    assert.deepEqual(
+      [session.text, session.edited, session.sending, isKept("doc")],
+      ["2", true, false, true],
+    );
+    assert.match(session.state.problem.message, /not from ifmatch/);
+    // Else the page would soon say that it is connected again.
+    assert.equal(asked.unreachable, 0);
+    globalThis.fetch = fetch;
+    await session.save();
+    assert.deepEqual([service.text("doc"), session.edited], ["2", false]);
+  });
+
   test("but was applied, it is recognised and not sent again", async () => {
     service.write("doc", "1");
     const { session, asked } = await open("doc");
@@ -367,8 +386,36 @@ describe("a draft", () => {
     session.edit("2");
     const discarded = session.discard();
     assert.deepEqual([session.text, session.edited, isKept("doc")], ["1", false, false]);
-    session.undoDiscard(discarded);
+    await session.undoDiscard(discarded);
     assert.deepEqual([session.text, session.edited, isKept("doc")], ["2", true, true]);
+  });
+
+  test("that was discarded is restored also while the entry is opened again", async () => {
+    service.write("doc", "1");
+    const { session } = await open("doc");
+    session.edit("2");
+    const discarded = session.discard();
+    const goOn = service.hold();
+    const asked = service.requests.length;
+    const opened = session.open();
+    while (service.requests.length === asked) await tick();
+    const undone = session.undoDiscard(discarded);
+    goOn();
+    await opened;
+    assert.equal(await undone, true);
+    assert.deepEqual([session.text, session.edited, session.deleted], ["2", true, false]);
+    assert.deepEqual((await open("doc")).session.text, "2");
+  });
+
+  test("that was discarded is restored also if the entry cannot be read", async () => {
+    service.write("doc", "1");
+    const { session: before } = await open("doc");
+    before.edit("2");
+    const discarded = before.discard();
+    service.cut("requests");
+    const { session } = await open("doc");
+    await session.undoDiscard(discarded);
+    assert.deepEqual([session.text, session.edited, session.deleted], ["2", true, false]);
   });
 
   test("of another tab is offered, and taking it keeps the own one", async () => {
@@ -420,49 +467,10 @@ describe("a draft", () => {
     const { session: there } = await open("doc", await openTab());
     there.edit('"there"');
     const { session } = await open("doc");
+    const [{ name }] = session.keeper.others;
     await there.save();
+    window.dispatchEvent(Object.assign(new Event("storage"), { key: name, newValue: null }));
     session.forgetGone();
     assert.deepEqual(session.keeper.others, []);
-  });
-});
-
-describe("deleting", () => {
-  test("deletes only the version that is shown", async () => {
-    const { etag } = service.write("doc", "1");
-    const { session } = await open("doc");
-    const gone = await session.remove();
-    assert.deepEqual([gone.etag, service.text("doc")], [etag, undefined]);
-  });
-
-  test("is not reported as done by someone else", async () => {
-    service.write("doc", "1");
-    const { session, asked } = await open("doc");
-    const deletion = { ...session.state.base, revision: 2 };
-    const goOn = service.hold("answers");
-    const removed = session.remove();
-    session.event("delete", deletion);
-    goOn();
-    await removed;
-    assert.deepEqual([asked.said, session.deleted], [[], false]);
-  });
-
-  test("does not delete an entry that somebody else changed meanwhile", async () => {
-    service.write("doc", "1");
-    const { session } = await open("doc");
-    service.write("doc", "2");
-    assert.equal(await session.remove(), undefined);
-    assert.deepEqual([service.text("doc"), session.text], ["2", "2"]);
-    assert.equal(session.state.problem.message, "Not deleted: it was changed by someone else meanwhile.");
-  });
-
-  test("without an answer says that the outcome is unknown", async () => {
-    service.write("doc", "1");
-    const { session } = await open("doc");
-    service.cut("answers");
-    await session.remove();
-    assert.match(session.state.problem.message, /Whether the entry was deleted is not known/);
-    service.cut(null);
-    await session.refresh();
-    assert.deepEqual([session.deleted, session.state.problem], [true, null]);
   });
 });

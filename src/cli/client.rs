@@ -11,6 +11,7 @@ use reqwest::{Method, RequestBuilder, Response, Url};
 use super::entry::Entry;
 use super::failure::{Failure, Refusal};
 use super::precondition::Precondition;
+use super::text::printable;
 use crate::model::Key;
 use crate::url::encoded;
 
@@ -133,7 +134,15 @@ impl Client {
     /// Reads an entry.
     pub async fn entry(&self, key: &Key) -> Result<Entry, Failure> {
         let response = self.send(self.entry_request(Method::GET, key)).await?;
-        self.read_entry(response).await
+        let entry = self.read_entry(response).await?;
+        if entry.key == *key {
+            Ok(entry)
+        } else {
+            Err(self.not_the_service(&format!(
+                "it shows the key {}",
+                printable(entry.key.as_str())
+            )))
+        }
     }
 
     /// Sends a request. A response that is an error becomes a [`Failure`].
@@ -159,12 +168,18 @@ impl Client {
             .text()
             .await
             .map_err(|error| self.unreachable(&error))?;
-        Err(Failure::Refused(Box::new(Refusal {
+        let refusal = Refusal {
             status,
             body: serde_json::from_str(&text).ok(),
             text,
             location,
-        })))
+        };
+        if is_write && refusal.may_be_applied() {
+            let server = self.server.name();
+            let reason = refusal.sentence();
+            return Err(Failure::OutcomeUnknown { server, reason });
+        }
+        Err(Failure::Refused(Box::new(refusal)))
     }
 
     /// The entry in a response.
@@ -176,14 +191,32 @@ impl Client {
         serde_json::from_slice(&body).map_err(|error| self.not_ifmatch(&error))
     }
 
-    /// The entry in the response to a write.
-    pub async fn read_written(&self, response: Response) -> Result<Entry, Failure> {
-        let shown = self.read_entry(response).await;
-        shown.map_err(|failure| match failure {
-            // Not an entry, so perhaps not from the service at all.
-            Failure::Unreachable { server, reason } => Failure::OutcomeUnknown { server, reason },
-            failure => failure,
-        })
+    /// The entry that the answer to a write of `key` shows.
+    pub async fn read_written(&self, key: &Key, response: Response) -> Result<Entry, Failure> {
+        let entry = self
+            .read_entry(response)
+            .await
+            .map_err(|failure| match failure {
+                // Not an entry, so perhaps not of the service at all.
+                Failure::Unreachable { server, reason } => {
+                    Failure::OutcomeUnknown { server, reason }
+                }
+                failure => failure,
+            })?;
+        if entry.key == *key {
+            Ok(entry)
+        } else {
+            let other = printable(entry.key.as_str());
+            Err(self.not_the_service(&format!("the write was applied to the key {other} instead")))
+        }
+    }
+
+    /// What is wrong if the server answers, but something below the service's own URL.
+    pub fn not_the_service(&self, what: &str) -> Failure {
+        Failure::Input(format!(
+            "{}: {what}\n--server is to be the URL of the service itself, without /kv",
+            self.server.name()
+        ))
     }
 
     /// A response that was cut off or did not come.

@@ -77,6 +77,11 @@ impl Draft {
         self.body == before.body
     }
 
+    /// Whether there is nothing, not even a comment.
+    pub fn is_blank(&self) -> bool {
+        self.body.trim().is_empty()
+    }
+
     /// Whether each of its lines was also in `before`.
     pub fn is_part_of(&self, before: &Self) -> bool {
         let mut lines = self.body.lines().filter(|line| !line.trim().is_empty());
@@ -325,28 +330,11 @@ mod tests {
         assert_eq!(places, ["/a/title", "/last"]);
         let expected = r#"{
   "a": {
-<<<<<<< mine
-    "title": "y",
-||||||| before: version 1
-    "title": "x",
-=======
     "title": "z",
->>>>>>> theirs: version 2
     "n": 2
   },
   "new": 1,
-<<<<<<< mine
-  "last": [
-    1,
-    2
-  ]
-||||||| before: version 1
-  "last": [
-    1
-  ]
-=======
   // nothing
->>>>>>> theirs: version 2
 }
 "#;
         assert_eq!(text, expected);

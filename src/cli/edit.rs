@@ -191,8 +191,9 @@ impl Session<'_> {
 
     /// What happens when the editor leaves nothing but comments of `before`.
     fn emptied(&self, before: &Draft, edited: &Draft, is_unresolved: bool) -> Result<End, Failure> {
-        if is_unresolved && self.base.is_none() {
-            // Others have deleted the entry, and the user chose that side.
+        if is_unresolved && self.base.is_none() && !edited.is_blank() {
+            // Others have deleted the entry, and the user chose that side, of which a comment is left. A file
+            // without even that may be an accident, as on a full disk.
             return Ok(End::Same);
         }
         if edited.is_part_of(before) {
@@ -291,7 +292,7 @@ impl Session<'_> {
         tokio::select! {
             answer = async {
                 let response = self.client.put(self.key, json, &precondition).await?;
-                self.client.read_written(response).await
+                self.client.read_written(self.key, response).await
             } => answer,
             signal = self.interrupts.next() => Err(interrupted(self.client, signal)),
             signal = self.endings.next() => Err(interrupted(self.client, signal)),

@@ -1,7 +1,7 @@
 //! `export`: a consistent copy of the entries.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ use crate::atomic_file::ReplacedFile;
 /// How long the first line of an export can be, in bytes. It contains a prefix, which is hardly longer
 /// than a key.
 const HEAD_MAX_BYTES: u64 = 16 * 1024;
+/// How long its last line can be, in bytes.
+const TAIL_MAX_BYTES: u64 = 256;
 /// How often the progress is redrawn.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -30,7 +32,8 @@ pub struct Export {
     #[arg(default_value = "")]
     pub prefix: String,
     /// The file to write; without it, or as `-`, standard output. The file appears only when it is
-    /// complete. An existing file is replaced only if it is an export with the same prefix
+    /// complete. An existing file is replaced only if it is an export with the same prefix and of no later
+    /// revision
     #[arg(long, short, value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// Replace the file whatever it contains, even if there is no entry to export
@@ -42,12 +45,9 @@ pub struct Export {
 pub async fn run(client: &Client, export: Export, output: &Output) -> Result<(), Failure> {
     let listing = Listing::of(client, &export.prefix).await?;
     let Some(path) = export.file.filter(|path| path != Path::new("-")) else {
-        let end = write(
-            listing,
-            export.prefix,
-            &mut io::stdout().lock(),
-            Failure::Output,
-        )
+        let end = write(listing, export.prefix, &mut io::stdout().lock(), |error| {
+            incomplete(&error)
+        })
         .await?;
         note(&format!("{} exported.", entry_count(end.entries)));
         return Ok(());
@@ -63,6 +63,13 @@ pub async fn run(client: &Client, export: Export, output: &Output) -> Result<(),
     } else {
         output.json(&end)
     }
+}
+
+/// Part of an export is of no use: also if whoever should take it has gone, that is a failure.
+fn incomplete(error: &io::Error) -> Failure {
+    Failure::Input(format!(
+        "cannot write the output: {error}; the export is incomplete"
+    ))
 }
 
 /// Writes to a file, which is replaced only when the whole export is on the disk.
@@ -89,8 +96,8 @@ async fn write_file(
     let file = ReplacedFile::new(path).map_err(failed)?;
     let mut new = file.prepare(|_| Ok(())).map_err(failed)?;
     let end = write(listing, prefix, new.as_file_mut(), failed).await?;
-    if end.entries == 0 && matches!(replaced, Replaced::Export { .. }) {
-        return Err(left_as_it_was(path, "there is no entry to export"));
+    if let Some(reason) = replaced.reason_against_state(end) {
+        return Err(left_as_it_was(path, &reason));
     }
     match file.install(new) {
         Ok(_) => Ok(end),
@@ -103,7 +110,11 @@ enum Replaced {
     /// No file, an empty one, or any file with `--force`.
     Whatever,
     /// An export.
-    Export { prefix: String },
+    Export {
+        prefix: String,
+        /// Of which state, if it is whole.
+        revision: Option<u64>,
+    },
     /// A file that is not an export.
     Other,
 }
@@ -111,16 +122,17 @@ enum Replaced {
 impl Replaced {
     /// What is at `path`.
     fn at(path: &Path) -> io::Result<Self> {
-        let file = match File::open(path) {
+        let mut file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::Whatever),
             Err(error) => return Err(error),
         };
         let mut line = Vec::new();
-        BufReader::new(file.take(HEAD_MAX_BYTES)).read_until(b'\n', &mut line)?;
+        BufReader::new((&file).take(HEAD_MAX_BYTES)).read_until(b'\n', &mut line)?;
         Ok(match serde_json::from_slice::<Head>(&line) {
             Ok(Head { export }) => Self::Export {
                 prefix: export.prefix,
+                revision: revision_of(&mut file)?,
             },
             Err(_) if line.is_empty() => Self::Whatever,
             Err(_) => Self::Other,
@@ -131,8 +143,8 @@ impl Replaced {
     fn reason_against(&self, prefix: &str) -> Option<String> {
         match self {
             Self::Whatever => None,
-            Self::Export { prefix: old } if old == prefix => None,
-            Self::Export { prefix: old } => Some(format!(
+            Self::Export { prefix: old, .. } if old == prefix => None,
+            Self::Export { prefix: old, .. } => Some(format!(
                 "it is an export of the prefix {:?}, not of {:?}",
                 printable(old),
                 printable(prefix)
@@ -140,6 +152,35 @@ impl Replaced {
             Self::Other => Some("it exists and is not an export".to_owned()),
         }
     }
+
+    /// Why an export of this state does not replace it. The revision of a service never decreases.
+    fn reason_against_state(&self, end: End) -> Option<String> {
+        match self {
+            Self::Export { .. } if end.entries == 0 => {
+                Some("there is no entry to export".to_owned())
+            }
+            Self::Export {
+                revision: Some(old),
+                ..
+            } if end.revision < *old => Some(format!(
+                "it has revision {old}, and the service is only at {}: this may be another service, or one that \
+                 has lost its data",
+                end.revision
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// The revision in the last line of an export.
+fn revision_of(file: &mut File) -> io::Result<Option<u64>> {
+    let length = file.seek(SeekFrom::End(0))?;
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_MAX_BYTES)))?;
+    let mut end = Vec::new();
+    file.take(TAIL_MAX_BYTES).read_to_end(&mut end)?;
+    let last = end.trim_ascii_end().rsplit(|byte| *byte == b'\n').next();
+    let tail = last.and_then(|line| serde_json::from_slice::<Tail>(line).ok());
+    Ok(tail.map(|Tail { end }| end.revision))
 }
 
 fn left_as_it_was(path: &Path, reason: &str) -> Failure {

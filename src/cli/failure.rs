@@ -294,6 +294,11 @@ impl Refusal {
         self.status == 428 && self.body.is_some()
     }
 
+    /// Whether a proxy has answered to a write that it may have passed on. With 503 it says that it has not.
+    pub fn may_be_applied(&self) -> bool {
+        self.body.is_none() && self.status >= 500 && self.status != 503
+    }
+
     /// Whether the write was refused because of somebody else's change.
     pub fn is_conflict(&self) -> bool {
         matches!(self.status, 409 | 412) && self.body.is_some()
@@ -309,7 +314,8 @@ impl Refusal {
         }
     }
 
-    fn sentence(&self) -> String {
+    /// What it says, in words for the user.
+    pub fn sentence(&self) -> String {
         let Some(ErrorBody {
             message, current, ..
         }) = &self.body

@@ -9,9 +9,10 @@ use std::time::Duration;
 use clap::Args;
 use futures_util::{StreamExt as _, future, stream};
 use indicatif::ProgressBar;
-use reqwest::Method;
 use reqwest::header::{CONTENT_TYPE, ETAG, HeaderValue, LOCATION};
+use reqwest::{Method, RequestBuilder, Response};
 use serde::Serialize;
+use serde_json::Value as Tree;
 use tokio::time::sleep;
 
 use super::client::{Client, JSON};
@@ -49,6 +50,7 @@ pub async fn run(client: &Client, import: &Import, output: &Output) -> Result<()
         Failure::Input(format!("{}: {reason}; nothing was written", name.display()))
     })?;
     drop(text);
+    check_server(client).await?;
     let all = items.len() as u64;
     let progress = ProgressBar::new(all).with_style(progress_style(
         "{bar:40} {human_pos} of {human_len}, {rate}, {eta} left",
@@ -60,7 +62,7 @@ pub async fn run(client: &Client, import: &Import, output: &Output) -> Result<()
     let stopped = write_all(client, items, import.replace, &progress, &mut report).await?;
     progress.finish_and_clear();
     report.sort();
-    tell(&report, output)?;
+    let told = tell(&report, output);
     if let Some((key, failure)) = stopped {
         return Err(Failure::ImportStopped {
             key,
@@ -73,8 +75,47 @@ pub async fn run(client: &Client, import: &Import, output: &Output) -> Result<()
         (Some(changed), _) if !changed.is_empty() => Err(Failure::Changed {
             count: changed.len(),
         }),
-        (_, 0) => Ok(()),
+        // Nothing else fails because nobody reads the report.
+        (_, 0) => told.map_err(|failure| Failure::OutputAfterWrite(failure.into())),
         (_, count) => Err(Failure::AlreadyExists { count }),
+    }
+}
+
+/// Makes sure that the server's URL is that of the service: below it, each entry would get another key.
+async fn check_server(client: &Client) -> Result<(), Failure> {
+    let list = || client.get("/kv", &[("limit", "1")]);
+    let answer = ask_until_free(client, list).await;
+    let response = answer.map_err(|failure| match failure {
+        // There it is the name of an entry, which has no parts to ask for.
+        Failure::Refused(refusal) if matches!(refusal.status, 400 | 404) => {
+            client.not_the_service("there is no list of entries; nothing was written")
+        }
+        failure => failure,
+    })?;
+    let body = response.bytes().await;
+    let body = body.map_err(|error| client.unreachable(&error))?;
+    let list: Tree = serde_json::from_slice(&body).map_err(|error| client.not_ifmatch(&error))?;
+    if list.get("items").is_some() {
+        Ok(())
+    } else {
+        Err(client.not_the_service("the response is no list of entries; nothing was written"))
+    }
+}
+
+/// Sends a request, again and again while the service is busy.
+async fn ask_until_free(
+    client: &Client,
+    request: impl Fn() -> RequestBuilder,
+) -> Result<Response, Failure> {
+    let mut tries = 0;
+    loop {
+        match client.send(request()).await {
+            Err(Failure::Refused(refusal)) if refusal.status == 503 && tries < TRIES => {
+                tries += 1;
+                sleep(BUSY).await;
+            }
+            answer => return answer,
+        }
     }
 }
 
@@ -132,7 +173,8 @@ async fn write_all(
     report: &mut Report,
 ) -> Result<Option<(Option<Key>, Failure)>, Failure> {
     // Only now: until here Ctrl-C ends the process at once.
-    let mut interrupts = Interrupts::listen(&[Interrupt::CtrlC, Interrupt::Terminate])?;
+    let mut interrupts =
+        Interrupts::listen(&[Interrupt::CtrlC, Interrupt::Terminate, Interrupt::HangUp])?;
     let has_stopped = Cell::new(false);
     let mut stopped = None;
     let mut written = stream::iter(items)
@@ -173,14 +215,16 @@ async fn put(
     replace: bool,
 ) -> Result<Imported, (Key, Failure)> {
     let mut precondition = Precondition::Absent;
-    let mut tries = 0;
     loop {
-        let request = client
-            .entry_request(Method::PUT, &key)
-            .header(CONTENT_TYPE, JSON)
-            .header("prefer", HeaderValue::from_static("return=minimal"))
-            .body(value.as_json().to_owned());
-        let refusal = match client.send(precondition.add_to(request)).await {
+        let request = || {
+            let request = client
+                .entry_request(Method::PUT, &key)
+                .header(CONTENT_TYPE, JSON)
+                .header("prefer", HeaderValue::from_static("return=minimal"))
+                .body(value.as_json().to_owned());
+            precondition.add_to(request)
+        };
+        let refusal = match ask_until_free(client, request).await {
             Ok(response) if !response.headers().contains_key(ETAG) => {
                 return Err((key, client.not_ifmatch(&"it has no entity tag")));
             }
@@ -188,11 +232,6 @@ async fn put(
                 return Ok(Imported::Created);
             }
             Ok(_) => return Ok(Imported::Replaced),
-            Err(Failure::Refused(refusal)) if refusal.status == 503 && tries < TRIES => {
-                tries += 1;
-                sleep(BUSY).await;
-                continue;
-            }
             Err(Failure::Refused(refusal)) if refusal.is_precondition_failed() => refusal,
             Err(failure) => return Err((key, failure)),
         };

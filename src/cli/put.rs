@@ -63,7 +63,7 @@ pub async fn run(client: &Client, put: Put, output: &Output) -> Result<(), Failu
     } else {
         "replaced"
     };
-    let entry = client.read_written(response).await?;
+    let entry = client.read_written(key, response).await?;
     warn_of_odd_key(&entry);
     output.wrote(what, &entry)
 }

@@ -47,5 +47,5 @@ pub async fn run(client: &Client, rm: Rm, output: &Output) -> Result<(), Failure
         Some(tag) => client.send(request(&Precondition::Match(tag.0))).await?,
         None => overwrite::whatever_is_current(client, &rm.key, request).await?,
     };
-    output.wrote("deleted", &client.read_written(response).await?)
+    output.wrote("deleted", &client.read_written(&rm.key, response).await?)
 }

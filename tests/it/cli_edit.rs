@@ -322,6 +322,17 @@ async fn an_entry_that_is_deleted_meanwhile_is_a_conflict_about_all_of_it() {
     let edited = cli.edit(&["a"], &[delete, TAKE_THEIRS]).await;
     edited.ran.assert_code(0);
     cli.run(&["get", "a"]).await.assert_code(3);
+
+    // An editor that leaves an empty file has chosen nothing.
+    let cli = with("b", "1").await;
+    let delete = r#"echo 4 >"$1"; ifmatch rm b --force"#;
+    let edited = cli.edit(&["b"], &[delete, r#": >"$1""#]).await;
+    let said = &edited.ran.assert_code(1).stderr;
+    assert!(said.contains("the text is empty"), "{said}");
+    let [kept] = &cli.kept_texts()[..] else {
+        panic!("{said}")
+    };
+    assert!(kept.contains("<<<<<<< mine\n4\n"), "{kept}");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
 
 use crate::support::binary::{BINARY, bare_command, pid_of, soon};
-use crate::support::cli::{Cli, Ran, Script, finish, other_server, ran};
+use crate::support::cli::{Cli, EMPTY_LIST, Ran, Script, finish, other_server, ran};
 
 async fn with(key: &str, value: &str) -> Cli {
     let cli = Cli::start().await;
@@ -154,16 +154,23 @@ async fn a_resumed_text_goes_with_its_key_and_what_it_was_made_from() {
 
 #[tokio::test]
 async fn an_import_that_a_signal_ends_says_how_far_it_was() {
-    for (signal, name, code) in [(Signal::INT, "Ctrl-C", 130), (Signal::TERM, "SIGTERM", 143)] {
+    for (signal, name, code) in [
+        (Signal::INT, "Ctrl-C", 130),
+        (Signal::TERM, "SIGTERM", 143),
+        (Signal::HUP, "SIGHUP", 129),
+    ] {
         let asked = Arc::new(AtomicU32::new(0));
         let may_answer = Arc::new(Semaphore::new(0));
         let (counter, permits) = (Arc::clone(&asked), Arc::clone(&may_answer));
-        let router = axum::Router::new().fallback(any(move || async move {
+        let write = any(move || async move {
             counter.fetch_add(1, Ordering::SeqCst);
             permits.acquire().await.unwrap().forget();
             let tag = [("etag", "\"1-a\""), ("location", "/kv/a")];
             (StatusCode::NO_CONTENT, tag)
-        }));
+        });
+        let router = axum::Router::new()
+            .route("/kv", any(async || EMPTY_LIST))
+            .fallback(write);
         let address = other_server(router).await;
         let folder = tempfile::tempdir().unwrap();
         let export = folder.path().join("export");

@@ -9,7 +9,7 @@ use axum::routing::any;
 use tokio::io::AsyncReadExt as _;
 
 use crate::support::binary::{BINARY, bare_command};
-use crate::support::cli::{Cli, Ran, finish, other_server};
+use crate::support::cli::{Cli, EMPTY_LIST, Ran, finish, other_server};
 
 /// An export of one entry, as one may write it by hand.
 const AN_EXPORT: &str = r#"{"export":{"format":1,"prefix":""}}
@@ -80,7 +80,9 @@ async fn an_import_waits_for_a_service_that_is_busy() {
             _ => (StatusCode::NO_CONTENT, tag).into_response(),
         }
     });
-    let router = axum::Router::new().fallback(busy_at_first);
+    let router = axum::Router::new()
+        .route("/kv", any(async || EMPTY_LIST))
+        .fallback(busy_at_first);
     let folder = tempfile::tempdir().unwrap();
     let export = folder.path().join("export");
     std::fs::write(&export, AN_EXPORT).unwrap();
@@ -111,6 +113,33 @@ async fn a_write_is_not_sent_elsewhere() {
 }
 
 #[tokio::test]
+async fn a_url_below_that_of_the_service_is_noticed() {
+    let cli = Cli::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let export = folder.path().join("export");
+    std::fs::write(&export, AN_EXPORT).unwrap();
+    let too_long = cli.server.url("/kv");
+    for (arguments, said) in [
+        (
+            &["import", export.to_str().unwrap()][..],
+            "nothing was written",
+        ),
+        (&["put", "b", "1"], "applied to the key kv/b instead"),
+        (&["get", "b"], "it shows the key kv/b"),
+        (&["edit", "b"], "it shows the key kv/b"),
+        (&["rm", "b", "--force"], "applied to the key kv/b instead"),
+    ] {
+        let ran = ask(&too_long, arguments).await;
+        ran.assert_code(1);
+        assert!(ran.stdout.is_empty(), "{ran:?}");
+        for part in [said, "without /kv"] {
+            assert!(ran.stderr.contains(part), "{ran:?}");
+        }
+    }
+    assert_eq!(cli.run(&["ls"]).await.stdout, "");
+}
+
+#[tokio::test]
 async fn a_write_whose_answer_is_lost_is_not_called_a_failure() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -122,6 +151,37 @@ async fn a_write_whose_answer_is_lost_is_not_called_a_failure() {
     ran.assert_code(1);
     assert!(ran.stderr.contains("is not known"), "{ran:?}");
     lost.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_proxy_that_gives_up_on_a_write_does_not_make_it_a_failure() {
+    let router = axum::Router::new()
+        .route("/kv", any(async || EMPTY_LIST))
+        .fallback(any(async || (StatusCode::BAD_GATEWAY, "<html>")));
+    let address = other_server(router).await;
+    let folder = tempfile::tempdir().unwrap();
+    let export = folder.path().join("export");
+    std::fs::write(&export, AN_EXPORT).unwrap();
+    for arguments in [
+        &["put", "a", "1"][..],
+        &["rm", "a", "--force"],
+        &["patch", "a", "[]"],
+        &["import", export.to_str().unwrap()],
+    ] {
+        let ran = ask(&address, arguments).await;
+        ran.assert_code(1);
+        for part in [
+            "status 502",
+            "It is not known whether the write was applied",
+        ] {
+            assert!(ran.stderr.contains(part), "{ran:?}");
+        }
+    }
+    let read = ask(&address, &["get", "a"]).await;
+    assert!(
+        !read.assert_code(1).stderr.contains("not known"),
+        "{read:?}"
+    );
 }
 
 #[tokio::test]

@@ -103,6 +103,44 @@ async fn an_import_replaces_nothing_and_names_each_key_that_was_there() {
     assert_eq!(contents(&to).await, contents(&from).await);
 }
 
+/// Runs a command whose output nobody reads.
+async fn unread(cli: &Cli, arguments: &[&str]) -> (Option<i32>, String) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = cli.command(arguments);
+    command.stdout(writer).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let output = soon(child.wait_with_output()).await.unwrap();
+    (
+        output.status.code(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn what_an_import_left_unchanged_is_no_success_though_nobody_reads_the_report() {
+    let cli = Cli::start().await;
+    for key in ["a", "b"] {
+        cli.run(&["put", key, "1"]).await.assert_code(0);
+    }
+    cli.run(&["export", "--file", "all"]).await.assert_code(0);
+    let import = ["import", "all"];
+    assert_eq!(unread(&cli, &import).await, (Some(0), String::new()));
+    cli.run(&["put", "b", "2", "--force"]).await.assert_code(0);
+    let (code, said) = unread(&cli, &import).await;
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("1 key exists with another value"), "{said}");
+}
+
+#[tokio::test]
+async fn an_export_that_nobody_takes_to_its_end_is_no_success() {
+    let cli = Cli::start().await;
+    cli.run(&["put", "a", "1"]).await.assert_code(0);
+    let (code, said) = unread(&cli, &["export"]).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("the export is incomplete"), "{said}");
+}
+
 #[tokio::test]
 async fn what_is_no_whole_export_is_refused_and_nothing_written() {
     let from = Cli::start().await;
@@ -342,6 +380,32 @@ async fn an_export_replaces_only_an_export_of_the_same_prefix() {
         .await
         .assert_code(0);
     assert!(read("all").contains("\"entries\":0"));
+}
+
+#[tokio::test]
+async fn an_export_of_a_service_that_has_lost_its_data_does_not_replace_the_one_before() {
+    let cli = Cli::start().await;
+    for key in ["a", "b"] {
+        cli.run(&["put", key, "1"]).await.assert_code(0);
+    }
+    let backup = cli.folder.path().join("backup");
+    let export = ["export", "--file", backup.to_str().unwrap()];
+    for _ in 0..2 {
+        cli.run(&export).await.assert_code(0);
+    }
+    let before = std::fs::read_to_string(&backup).unwrap();
+    let other = Cli::start().await;
+    other.run(&["put", "a", "1"]).await.assert_code(0);
+    let ran = other.run(&export).await;
+    ran.assert_code(1);
+    for part in ["revision 2", "only at 1", "left unchanged", "--force"] {
+        assert!(ran.stderr.contains(part), "{part}: {ran:?}");
+    }
+    assert_eq!(std::fs::read_to_string(&backup).unwrap(), before);
+    other
+        .run(&[&export[..], &["--force"]].concat())
+        .await
+        .assert_code(0);
 }
 
 #[tokio::test]

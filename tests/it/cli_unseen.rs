@@ -9,7 +9,7 @@ use axum::routing::any;
 use serde_json::{Value, json};
 
 use crate::support::binary::{BINARY, bare_command};
-use crate::support::cli::{Cli, Ran, finish, other_server};
+use crate::support::cli::{Cli, EMPTY_LIST, Ran, finish, other_server};
 
 /// Both ways to serve; the commands do the same in each.
 const FLAGS: [&[&str]; 2] = [&[], &["--require-preconditions"]];
@@ -277,7 +277,8 @@ async fn a_new_key_that_looks_like_a_slip_is_named() {
 #[tokio::test]
 async fn an_import_leaves_alone_what_changes_while_it_replaces() {
     // Each key has one value when it is looked at, and another when it is to be replaced.
-    let router = axum::Router::new().fallback(any(
+    let list = any(async || EMPTY_LIST);
+    let router = axum::Router::new().route("/kv", list).fallback(any(
         |uri: axum::http::Uri, headers: axum::http::HeaderMap| async move {
             let is_first = headers.contains_key("if-none-match");
             assert!(is_first || headers["if-match"] == "\"1-x\"", "{headers:?}");

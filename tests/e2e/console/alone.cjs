@@ -151,9 +151,15 @@ async function editing() {
   await save(page);
   await becomes("a key that a link names is created", async () => (await server.status("not/there")) === 200);
   await page.goto(`${server.url}/#/kv/a%2F..%2Fb`);
-  await shown("a link that can be no key says so", page.locator(".nothing", { hasText: "No part of a key" }));
+  await shown(
+    "a link that can be no key says so",
+    page.locator(".nothing", { hasText: "A key cannot contain . or .." }),
+  );
   await page.goto(`${server.url}/#/kv/%E0%A4%A`);
-  await shown("so does one that is not encoded", page.locator(".nothing", { hasText: "names no key" }));
+  await shown(
+    "so does one that is not encoded",
+    page.locator(".nothing", { hasText: "is not percent-encoded UTF-8" }),
+  );
   await me.close();
   await server.kill();
 }

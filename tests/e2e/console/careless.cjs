@@ -353,9 +353,26 @@ async function leftWhileSaving() {
   write.letGo();
   await becomes("it is created", async () => (await server.status("made")) === 200);
   await page.waitForSelector("#entries a:has-text('made')");
+  await page.unroute("**/kv/**");
   finding(
     "and the address names what is open",
     page.url().endsWith("#/kv/other") && (await page.locator("h2.key").innerText()) === "other",
+  );
+
+  await page.locator(".list-head a", { hasText: "New" }).click();
+  await newEntry(page, "doc", '"left"');
+  write = await hold(page);
+  await save(page);
+  await write.isThere;
+  await go("other");
+  await page.locator(".list-head a", { hasText: "New" }).click();
+  await becomes("a new entry is begun", async () => (await page.locator("#new-key").inputValue()) === "");
+  write.letGo();
+  await page.locator("#toast", { hasText: "doc is not saved" }).waitFor();
+  await page.locator("#toast").getByRole("button", { name: "Open" }).click();
+  await becomes(
+    "while one that was refused is opened from there",
+    async () => (await area(page).inputValue()) === '"left"',
   );
   await page.unroute("**/kv/**");
   await me.close();
@@ -388,6 +405,23 @@ async function savedTwice() {
       (await banner(page, "Saved as version 3").count()) === 1 &&
       (await page.locator(".chip.edited").count()) === 0,
   );
+  await me.close();
+  await server.kill();
+}
+
+async function changedWhileAsked() {
+  const server = await Server.start();
+  await server.put("doc", '{"a":1}');
+  const me = await person();
+  const page = await open(me, server, "#/kv/doc");
+  await page.getByRole("button", { name: "Delete…" }).click();
+  await server.put("doc", '{"a":2}');
+  await becomes("another version arrives while the page asks whether to delete", async () =>
+    (await area(page).inputValue()).includes('"a": 2'),
+  );
+  await page.locator("#delete-confirm").click();
+  await shown("which is not deleted, and that is told", banner(page, "Not deleted: it was changed"));
+  finding("and is there", (await server.value("doc")).a === 2);
   await me.close();
   await server.kill();
 }
@@ -438,5 +472,6 @@ module.exports = {
   contradictions,
   leftWhileSaving,
   savedTwice,
+  changedWhileAsked,
   undoElsewhere,
 };

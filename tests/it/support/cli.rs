@@ -201,6 +201,9 @@ pub fn ran(output: &std::process::Output) -> Ran {
     }
 }
 
+/// The list of a service that has no entry.
+pub const EMPTY_LIST: &str = r#"{"items":[],"revision":0,"next":null}"#;
+
 /// A server that is none of ifmatch, on a free port; its address.
 pub async fn other_server(router: axum::Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
