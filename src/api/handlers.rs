@@ -80,7 +80,7 @@ pub async fn transact(
 ) -> Result<Response, Refused> {
     let transacted = shared.service.transact(transaction, deadline);
     let transacted = or_refused(&shared, transacted.await)?;
-    Ok(reply::transaction(&shared.service, transacted, shown))
+    Ok(reply::transaction(&shared.service, &transacted, shown))
 }
 
 pub async fn list(

@@ -54,12 +54,12 @@ pub fn entry(service: &Service, entry: &Entry, shown: ReturnPreference) -> Respo
 /// 200 with what each operation came to.
 pub fn transaction(
     service: &Service,
-    transaction: Transacted,
+    transaction: &Transacted,
     shown: ReturnPreference,
 ) -> Response {
     let mut response = match shown {
         ReturnPreference::Minimal => prefer::minimal(),
-        ReturnPreference::Representation => results(service, &transaction),
+        ReturnPreference::Representation => results(service, transaction),
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, NO_STORE);

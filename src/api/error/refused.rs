@@ -30,16 +30,16 @@ impl IntoResponse for Refused {
 pub fn refused(service: &Service, error: Error) -> Refused {
     let failure = Failure::from(&error);
     let response = match error {
-        Error::PreconditionFailed { current, .. } => mismatch(service, failure, current),
-        Error::TransactionFailed(failed) => transaction_failed(service, failure, failed),
+        Error::PreconditionFailed { current, .. } => mismatch(service, &failure, current),
+        Error::TransactionFailed(failed) => transaction_failed(service, &failure, &failed),
         error => return ApiError::from(error).into(),
     };
     Refused(Box::new(response))
 }
 
 /// 412 with all that a merge needs.
-fn mismatch(service: &Service, failure: Failure, current: Option<Entry>) -> Response {
-    let mut text = begin(&failure);
+fn mismatch(service: &Service, failure: &Failure, current: Option<Entry>) -> Response {
+    let mut text = begin(failure);
     text.push(b",\"current\":");
     text.push_entry_or_null(current.as_ref());
     text.push(b"}");
@@ -58,10 +58,10 @@ fn mismatch(service: &Service, failure: Failure, current: Option<Entry>) -> Resp
 /// 412 with every operation whose preconditions do not hold.
 fn transaction_failed(
     service: &Service,
-    failure: Failure,
-    failed: Vec<FailedOperation>,
+    failure: &Failure,
+    failed: &[FailedOperation],
 ) -> Response {
-    let mut text = begin(&failure);
+    let mut text = begin(failure);
     text.push(b",\"failed\":[");
     for (place, operation) in failed.iter().enumerate() {
         let separator = if place > 0 { "," } else { "" };
