@@ -43,19 +43,19 @@ pub fn stream(
     let first = beginning(&subscription);
     let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let told = Told {
+    let events = EventStream {
         epoch: subscription.position.epoch,
         changes: subscription.changes,
         long: None,
         heartbeat,
         drained: Box::pin(drained),
     };
-    let told = stream::try_unfold(told, async |mut told| {
-        let text = told.next().await?;
-        Ok::<_, StoreError>(text.map(|text| (text, told)))
+    let events = stream::try_unfold(events, async |mut events| {
+        let text = events.next().await?;
+        Ok::<_, StoreError>(text.map(|text| (text, events)))
     });
     let begun = stream::once(async { Ok(Bytes::from(first)) });
-    let texts = begun.chain(told);
+    let texts = begun.chain(events);
     let headers = [
         (
             header::CONTENT_TYPE,
@@ -68,8 +68,8 @@ pub fn stream(
     (headers, body).into_response()
 }
 
-/// What a watcher is told. While a client does not read, it holds no event and no text.
-struct Told<D> {
+/// What a watcher is sent. While a client does not read, it holds no event and no text.
+struct EventStream<D> {
     epoch: Arc<str>,
     changes: Box<dyn ChangeStream>,
     /// A long event that was sent in part.
@@ -85,7 +85,7 @@ struct LongEvent {
     sent: usize,
 }
 
-impl<D: Future<Output = ()>> Told<D> {
+impl<D: Future<Output = ()>> EventStream<D> {
     /// The next text; nothing at the end.
     ///
     /// # Errors

@@ -3,13 +3,13 @@
 //!
 //! [`ReplacedFile`] is the only way in which the file engine and the command line do this: temporary
 //! file → write → fsync → rename → fsync of the folder. `access` keeps the mode and the owner,
-//! `folder` is the open folder, `placed` notices when somebody else has replaced the file.
+//! `folder` is the open folder, `expected_file` notices when somebody else has replaced the file.
 
 mod access;
 mod folder;
-mod placed;
+mod expected_file;
 mod replaced;
 
 pub use self::access::Access;
-pub use self::placed::Standing;
+pub use self::expected_file::PathState;
 pub use self::replaced::{ReplaceError, ReplacedFile, Written};

@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 use tempfile::NamedTempFile;
 
 use super::access::Access;
+use super::expected_file::{ExpectedFile, FileIdentity, PathState};
 use super::folder::Folder;
-use super::placed::{Placed, Seen, Standing};
 
 /// The size of the buffer for writing, in bytes.
 const WRITE_BUFFER_BYTES: usize = 256 * 1024;
@@ -57,7 +57,7 @@ pub struct ReplacedFile {
     /// The file whose mode and owner a new one gets, and what they were when they were last read.
     model: PathBuf,
     access: Arc<Mutex<Option<Access>>>,
-    placed: Arc<Mutex<Placed>>,
+    expected_file: Arc<Mutex<ExpectedFile>>,
 }
 
 impl ReplacedFile {
@@ -87,7 +87,7 @@ impl ReplacedFile {
             model: path.clone(),
             path,
             access: Arc::default(),
-            placed: Arc::default(),
+            expected_file: Arc::default(),
         })
     }
 
@@ -107,19 +107,21 @@ impl ReplacedFile {
     pub fn companion(&self, ending: &str) -> Self {
         Self {
             path: self.beside(ending),
-            placed: Arc::default(),
+            expected_file: Arc::default(),
             ..self.clone()
         }
     }
 
     /// Records the file that was found at the start.
     pub fn note(&self, metadata: &Metadata) {
-        self.placed.lock().set(Some(Seen::of(metadata)));
+        self.expected_file
+            .lock()
+            .set(Some(FileIdentity::of(metadata)));
     }
 
     /// Whether a file was found or put there.
     pub fn is_placed(&self) -> bool {
-        self.placed.lock().is_some()
+        self.expected_file.lock().is_some()
     }
 
     /// Whether what is there now is what was put there. If it was appended to, `bytes` is how long
@@ -127,15 +129,15 @@ impl ReplacedFile {
     ///
     /// # Errors
     /// What the system says.
-    pub fn standing(&self, bytes: Option<u64>) -> io::Result<Standing> {
+    pub fn state(&self, bytes: Option<u64>) -> io::Result<PathState> {
         // A rename by another thread is noted before or after both.
-        let placed = self.placed.lock();
+        let expected_file = self.expected_file.lock();
         let found = match fs::metadata(&self.path) {
-            Ok(metadata) => Some(Seen::of(&metadata)),
+            Ok(metadata) => Some(FileIdentity::of(&metadata)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        Ok(placed.judge(found, bytes))
+        Ok(expected_file.compare(found, bytes))
     }
 
     /// Whether there is such a file in the folder, wherever that is by now.
@@ -183,11 +185,11 @@ impl ReplacedFile {
         let file = temporary.as_file();
         let prepared = file.sync_all().and_then(|()| file.metadata());
         let seen = prepared.map_err(ReplaceError::Before)?;
-        self.placed.lock().expect(Seen::of(&seen));
+        self.expected_file.lock().expect(FileIdentity::of(&seen));
         let file = match temporary.persist(&self.path) {
             Ok(file) => file,
             Err(error) => {
-                self.placed.lock().expect_no_more();
+                self.expected_file.lock().expect_no_more();
                 return Err(ReplaceError::Before(error.error));
             }
         };
@@ -236,7 +238,7 @@ impl ReplacedFile {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => {
-                self.placed.lock().set(None);
+                self.expected_file.lock().set(None);
                 self.folder.sync()
             }
         }

@@ -19,7 +19,7 @@ use super::lock::Lock;
 use super::open_journal::OpenJournal;
 use super::policy::Policy;
 use super::{format, journal};
-use crate::atomic_file::{ReplaceError, ReplacedFile, Standing, Written};
+use crate::atomic_file::{PathState, ReplaceError, ReplacedFile, Written};
 use crate::storage::StoreError;
 use crate::storage::snapshot::TableSnapshot;
 use crate::storage::staged::Staged;
@@ -137,9 +137,9 @@ impl Disk {
         }
         self.lock.check().map_err(StoreError::NotApplied)?;
         let had_journal = matches!(self.journal, Journal::Open(_));
-        let standing = self.notice_changes().map_err(StoreError::NotApplied)?;
+        let state = self.notice_changes().map_err(StoreError::NotApplied)?;
         let is_missed = match &self.journal {
-            Journal::None => standing == Standing::Missing,
+            Journal::None => state == PathState::Missing,
             Journal::Open(_) => false,
             // One that was not trusted before is tried again after a while.
             Journal::Poisoned => had_journal,
@@ -173,18 +173,18 @@ impl Disk {
     /// Looks whether the files are those that were left there, and says so if not. A journal that
     /// is not, or whose data file is not, is not appended to: at the next start it would be missed.
     /// Returns how the data file is.
-    fn notice_changes(&mut self) -> io::Result<Standing> {
-        let data = self.file.standing(None)?;
-        if data != Standing::AsLeft && !self.is_replaced {
+    fn notice_changes(&mut self) -> io::Result<PathState> {
+        let data = self.file.state(None)?;
+        if data != PathState::Unchanged && !self.is_replaced {
             warn_of(self.file.path(), data);
         }
-        self.is_replaced = data == Standing::Another;
+        self.is_replaced = data == PathState::Replaced;
         if let Journal::Open(journal) = &self.journal {
-            let standing = journal.standing(&self.journal_file)?;
-            if standing != Standing::AsLeft {
-                warn_of(self.journal_file.path(), standing);
+            let state = journal.state(&self.journal_file)?;
+            if state != PathState::Unchanged {
+                warn_of(self.journal_file.path(), state);
             }
-            if (data, standing) != (Standing::AsLeft, Standing::AsLeft) {
+            if (data, state) != (PathState::Unchanged, PathState::Unchanged) {
                 self.journal = Journal::Poisoned;
             }
         }
@@ -375,16 +375,16 @@ fn nothing_on(table: &TableSnapshot) -> Staged {
     Staged::on_revision(table.revision())
 }
 
-fn warn_of(path: &Path, standing: Standing) {
+fn warn_of(path: &Path, state: PathState) {
     let file = path.display();
-    match standing {
-        Standing::AsLeft => {}
-        Standing::Missing => tracing::warn!(
+    match state {
+        PathState::Unchanged => {}
+        PathState::Missing => tracing::warn!(
             %file,
             "the file was moved away or removed while it was in use; the data file is written anew \
              from memory, so nothing that was acknowledged is lost"
         ),
-        Standing::Another => tracing::warn!(
+        PathState::Replaced => tracing::warn!(
             %file,
             "the file was replaced or edited while it was in use; it gives way to a data file that \
              is written anew from memory, so nothing that was acknowledged is lost"

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::checkpoint::Checkpoint;
 use super::identity::JournalId;
 use super::{checkpoint, journal};
-use crate::atomic_file::{ReplaceError, ReplacedFile, Standing, Written};
+use crate::atomic_file::{PathState, ReplaceError, ReplacedFile, Written};
 use crate::storage::StoreError;
 use crate::storage::staged::Staged;
 
@@ -58,8 +58,8 @@ impl OpenJournal {
     ///
     /// # Errors
     /// What the system says.
-    pub fn standing(&self, journal_file: &ReplacedFile) -> io::Result<Standing> {
-        journal_file.standing(Some(self.bytes()))
+    pub fn state(&self, journal_file: &ReplacedFile) -> io::Result<PathState> {
+        journal_file.state(Some(self.bytes()))
     }
 
     /// Appends a frame and makes it durable, else cuts it off again.
