@@ -330,11 +330,28 @@ mod tests {
         assert_eq!(places, ["/a/title", "/last"]);
         let expected = r#"{
   "a": {
+<<<<<<< mine
+    "title": "y",
+||||||| before: version 1
+    "title": "x",
+=======
     "title": "z",
+>>>>>>> theirs: version 2
     "n": 2
   },
   "new": 1,
+<<<<<<< mine
+  "last": [
+    1,
+    2
+  ]
+||||||| before: version 1
+  "last": [
+    1
+  ]
+=======
   // nothing
+>>>>>>> theirs: version 2
 }
 "#;
         assert_eq!(text, expected);
