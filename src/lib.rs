@@ -59,7 +59,7 @@
 //! - [`Service`]: the operations. [`Store`]: what an engine must do; [`FileStore`] and [`MemoryStore`] are
 //!   the two that come with it, and `examples/custom_store.rs` writes a third.
 //! - [`router`] and [`serve`]: the service over HTTP; [`Limits`] and [`AllowedHosts`] protect it.
-//! - [`merge`]: what two people made of one value, and where they contradict each other.
+//! - [`merge`]: what two people made of one value, and where they conflict.
 //!
 //! # Features
 //! All but `conformance` and `internals` are on by default; without them there is the service and its engines alone.
@@ -75,7 +75,7 @@
 //!
 //! # Modules
 //! The way of a request is straight down and straight back: `main → api → service → precondition`, and from
-//! `service` to [`storage::Store`]. They are listed in the order in which they are best read.
+//! `service` to [`storage::Store`]. They are listed in reading order.
 
 pub mod json;
 pub mod model;

@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("ifmatch: there can be no threads: {error}");
+            eprintln!("ifmatch: cannot start threads: {error}");
             return ExitCode::FAILURE;
         }
     };
@@ -98,7 +98,7 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
             .map_or_else(|| error.to_string(), ToString::to_string);
         let data = config.data.display();
         format!(
-            "the store could not be closed well: {reason}; what was acknowledged is in {data} and, \
+            "the store could not be closed cleanly: {reason}; what was acknowledged is in {data} and, \
              if there is one, {data}.journal: keep both"
         )
     })?;

@@ -114,10 +114,10 @@ impl Preconditions {
     }
 }
 
-/// Why preconditions do not hold, as far as it is not the state that stands.
+/// Why preconditions do not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mismatch {
-    /// The state that stands is not the one they want.
+    /// The current state is not the one they want.
     State,
     /// `If-Match` has only weak tags, which match no state.
     WeakTags,

@@ -52,7 +52,7 @@ impl FromRequest<Shared> for PatchInBody {
             Some(it) if it.eq_ignore_ascii_case(MERGE_PATCH) => read_merge_patch,
             Some(it) if it.eq_ignore_ascii_case(JSON_PATCH) => read_json_patch,
             Some(it) if it.eq_ignore_ascii_case(JSON) => read_untyped_patch,
-            _ => return Err(BodyError::NotSaidToBeAPatch.into()),
+            _ => return Err(BodyError::NotPatchType.into()),
         };
         check_content(request.headers())?;
         let deadline = Deadline::of(request.extensions()).0;
@@ -82,25 +82,25 @@ fn read_untyped_patch(text: &[u8]) -> Result<Patch, BodyError> {
     Ok(patch)
 }
 
-/// A body that is said to be JSON, of at most so many bytes. A browser on another site can send
-/// the other types without asking, so they are not taken.
+/// A body that is said to be JSON, of at most so many bytes. A page of another site can make a browser send
+/// other types without asking, so they are refused.
 ///
 /// # Errors
-/// [`BodyError::NotSaidToBeJson`], [`BodyError::Compressed`], those of [`read`].
+/// [`BodyError::NotJsonType`], [`BodyError::Compressed`], those of [`read`].
 pub async fn read_json(
     request: Request,
     shared: &Shared,
     max_bytes: usize,
 ) -> Result<(Vec<u8>, Admission), ApiError> {
     if !media_type(request.headers()).is_some_and(is_json) {
-        return Err(BodyError::NotSaidToBeJson.into());
+        return Err(BodyError::NotJsonType.into());
     }
     check_content(request.headers())?;
     read(request, shared, max_bytes).await
 }
 
-/// Whether it is JSON, or JSON by another name (RFC 6839 §3.1). A patch is no value: who sends one here means
-/// another method.
+/// Whether it is JSON, or JSON by another name (RFC 6839 §3.1). A patch is not a value: its sender
+/// meant PATCH.
 fn is_json(media_type: &str) -> bool {
     let is = |other: &str| media_type.eq_ignore_ascii_case(other);
     if is(JSON) {

@@ -118,7 +118,7 @@ fn skip_separators(list: &[u8]) -> &[u8] {
 /// Reads `[ "W/" ] DQUOTE *etagc DQUOTE` (RFC 9110 §8.8.3) and returns what follows it.
 fn entity_tag(text: &[u8]) -> Result<(ListedTag, &[u8]), &'static str> {
     if text[0] == b'*' {
-        return Err("\"*\" must stand alone");
+        return Err("\"*\" cannot be combined with tags");
     }
     let (weak, quoted) = match text.strip_prefix(b"W/") {
         Some(quoted) => (true, quoted),

@@ -1,4 +1,4 @@
-//! Who is served: a place for each connection, and what happens when there are no more.
+//! The places for connections, and what happens when none is free.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -69,7 +69,7 @@ struct Overload {
 }
 
 impl Overload {
-    /// Ends it, as soon as it has had [`OVERLOAD_MIN`].
+    /// Ends it, as soon as it has had [`OVERLOAD_MIN`]; if it asks for something in that time, after its answer.
     fn end(self) {
         let due = self.accepted + OVERLOAD_MIN;
         if due <= Instant::now() {
@@ -78,7 +78,9 @@ impl Overload {
         }
         tokio::spawn(async move {
             sleep_until(due).await;
-            self.task.abort();
+            if self.connection.close_if_idle() {
+                self.task.abort();
+            }
         });
     }
 }
@@ -316,6 +318,16 @@ mod tests {
         assert!(first.await.is_err_and(|error| error.is_cancelled()));
         assert!(begin.elapsed() >= OVERLOAD_MIN);
         assert!(!second.is_finished());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_past_the_limit_that_asks_in_its_time_is_answered() {
+        let connections = Connections::new(Clock::default());
+        let (asking, first) = overload(&connections);
+        let _second = overload(&connections);
+        assert!(asking.begin());
+        tokio::time::sleep(2 * OVERLOAD_MIN).await;
+        assert!(!first.is_finished());
     }
 
     #[tokio::test(start_paused = true)]

@@ -16,6 +16,8 @@ use super::health;
 
 /// Where a request comes from, as the browser says (W3C Fetch Metadata §2.4).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// The longest `Host` that a connection keeps, in bytes: the longest name (RFC 1035 §2.3.4) and a port.
+const KEPT_HOST_MAX_BYTES: usize = 255 + ":65535".len();
 /// The name of the loopback addresses, and the end of every other name for them (RFC 6761 §6.3).
 const LOOPBACK_NAME: &str = "localhost";
 
@@ -125,7 +127,7 @@ impl OriginCheck {
                     return Err(ApiError::Misdirected);
                 }
                 if request.uri().authority().is_none() {
-                    self.last_host = line.cloned();
+                    self.last_host = line.and_then(copied);
                 }
             }
         }
@@ -134,6 +136,15 @@ impl OriginCheck {
         }
         Ok(())
     }
+}
+
+/// A copy, if it is short enough for a name and a port: the line itself is a part of what was read from the
+/// connection, and would keep all of that in memory.
+fn copied(line: &HeaderValue) -> Option<HeaderValue> {
+    let is_short = line.len() <= KEPT_HOST_MAX_BYTES;
+    is_short
+        .then(|| HeaderValue::from_bytes(line.as_bytes()).ok())
+        .flatten()
 }
 
 /// The one `Host` of a request.

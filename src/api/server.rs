@@ -39,7 +39,7 @@ const DRAINING_FIFTHS: u32 = 4;
 /// How long the header of a request may take on such a connection.
 const OVERLOAD_HEADER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How many clients the system lets in before they are accepted here, if its own limit allows as many.
-/// Past it a client is told nothing, and asks again after a second.
+/// Past it a client gets no response, and retries after a second.
 const BACKLOG: u32 = 4096;
 /// How long accepting rests when the process has no descriptor left.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
@@ -127,7 +127,7 @@ struct Acceptor {
     connections: Arc<Connections>,
     clock: Clock,
     /// One for each socket; there is one more than `capacity` tells, so that the next one can be
-    /// accepted, and the oldest told to end, before that has ended.
+    /// accepted, and another told to end, before that has ended.
     descriptors: Arc<Semaphore>,
     limits: Limits,
 }

@@ -315,7 +315,7 @@ mod tests {
             .filter(|line| line.starts_with(['{', ' ', '}']));
         let text = lines.map(|line| line.replace('1', "1,").replace('2', "2,") + "\n");
         let error = value(&text.collect::<String>()).unwrap_err();
-        assert!(error.contains("\"a\" is there twice"), "{error}");
+        assert!(error.contains("\"a\" appears twice"), "{error}");
     }
 
     #[test]

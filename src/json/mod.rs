@@ -118,7 +118,7 @@ pub fn check_within(
     }
 }
 
-/// What becomes of a member that is there twice.
+/// What becomes of a member that appears twice.
 #[derive(Clone, Copy, PartialEq)]
 enum Repeated {
     LastWins,
@@ -143,7 +143,7 @@ fn read(text: &[u8], max_depth_levels: usize, repeated: Repeated) -> Result<Tree
             JsonEvent::ObjectKey(name) => {
                 if let Some(Container::Object(members, member)) = open.last_mut() {
                     if repeated == Repeated::Refused && members.contains_key(&*name) {
-                        return Err(events.error(&format!("the member {name:?} is there twice")));
+                        return Err(events.error(&format!("the member {name:?} appears twice")));
                     }
                     *member = name.into_owned();
                 }
@@ -295,7 +295,7 @@ mod tests {
     fn a_repeated_member_is_refused_where_it_is_a_slip() {
         let text = "{\n  \"a\": {\"b\": 1},\n  \"\\u0061\": 2\n}";
         let error = parse_distinct(text.as_bytes()).unwrap_err();
-        assert_eq!(error.reason, "the member \"a\" is there twice");
+        assert_eq!(error.reason, "the member \"a\" appears twice");
         assert_eq!(error.line, 3);
         for text in [r#"[{"a":1},{"a":1}]"#, r#"{"a":{"a":1},"b":{"a":1}}"#] {
             assert!(parse_distinct(text.as_bytes()).is_ok(), "{text}");

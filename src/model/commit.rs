@@ -70,7 +70,7 @@ pub struct ChangeSet(Vec<Change>);
 
 /// A key is in more than one change of a commit.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("the key {:?} is there twice", .0.as_str())]
+#[error("the key {:?} appears twice", .0.as_str())]
 pub struct RepeatedKey(pub Key);
 
 impl ChangeSet {
@@ -135,7 +135,7 @@ mod tests {
         };
         assert!(ChangeSet::new(vec![change("a"), change("b")]).is_ok());
         let repeated = ChangeSet::new(vec![change("a"), change("b"), change("a")]).unwrap_err();
-        assert_eq!(repeated.to_string(), "the key \"a\" is there twice");
+        assert_eq!(repeated.to_string(), "the key \"a\" appears twice");
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl Record {
     ///
     /// # Panics
     /// Never: writing to memory does not fail.
-    pub fn write_moment(&self, text: &mut Vec<u8>) {
+    fn write_moment(&self, text: &mut Vec<u8>) {
         text.extend_from_slice(br#","modified_at":""#);
         write!(text, "{}", self.modified_at).expect("memory takes it");
         text.extend_from_slice(br#""}"#);

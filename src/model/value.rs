@@ -22,19 +22,6 @@ impl Value {
         json::compact(text).map(Self::from_compact)
     }
 
-    /// The value of a tree.
-    ///
-    /// # Panics
-    /// Never: writing JSON fails only for maps whose keys are not strings, and a tree has none.
-    #[must_use]
-    pub fn from_tree(tree: &serde_json::Value) -> Self {
-        Self(
-            serde_json::to_string(tree)
-                .expect("the keys are strings")
-                .into(),
-        )
-    }
-
     /// The value whose compact text this is, as [`json::compact`] and [`crate::patch::Patch::apply`] write it.
     #[must_use]
     pub(crate) fn from_compact(text: String) -> Self {

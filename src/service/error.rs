@@ -40,7 +40,7 @@ pub enum Error {
         limit: usize,
     },
     /// Two changes of one commit have the same key.
-    #[error("the key {:?} is there twice", .0.as_str())]
+    #[error("the key {:?} appears twice", .0.as_str())]
     RepeatedKey(Key),
     /// So much is in progress that this was not begun. Nothing was done.
     #[error("too much is under way")]

@@ -38,7 +38,7 @@ pub enum InvalidTransaction {
     #[error("there must be 1 to {TRANSACTION_MAX_OPERATIONS} operations, not {0}")]
     Count(usize),
     /// Two of them have the same key.
-    #[error("operations[{index}]: {:?} stands twice", key.as_str())]
+    #[error("operations[{index}]: {:?} appears twice", key.as_str())]
     RepeatedKey {
         /// The second of the two, counted from 0.
         index: usize,

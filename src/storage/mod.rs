@@ -37,7 +37,7 @@ use crate::model::{
 /// How long after its deadline the store waits for a commit that was begun.
 pub const OUTCOME_WAIT: Duration = Duration::from_secs(2);
 
-/// The smallest set of verbs that an engine must have. Every engine passes the suite in
+/// The smallest set of operations that an engine must have. Every engine passes the suite in
 /// ``conformance`, which is public with the feature of that name.
 #[async_trait]
 pub trait Store: Send + Sync {

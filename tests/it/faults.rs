@@ -303,7 +303,7 @@ async fn with_journal(folder: &Path) -> (Process, BTreeMap<String, Value>) {
 async fn assert_not_closed_well(process: Process) {
     let ended = process.stop().await;
     assert_eq!(ended.status.code(), Some(1), "{}", ended.log);
-    let said = "ifmatch: the store could not be closed well: ";
+    let said = "ifmatch: the store could not be closed cleanly: ";
     assert!(ended.log.contains(said), "{}", ended.log);
     assert!(!ended.log.contains("panicked"), "{}", ended.log);
 }

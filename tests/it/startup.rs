@@ -264,7 +264,7 @@ async fn a_file_that_is_mounted_by_itself_is_refused() {
         command.args(["--listen", "127.0.0.1:0"]);
         let message = assert_refused(&run(command).await);
         assert!(
-            message.contains(&format!("{name} cannot be used: it is mounted by itself")),
+            message.contains(&format!("{name} cannot be used: it is a mount of its own")),
             "{message}"
         );
         assert!(message.contains("mount the folder"), "{message}");

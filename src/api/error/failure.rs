@@ -24,14 +24,14 @@ const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 /// Why nothing came of a request whose time was over.
 const TOO_SLOW: &str = "the request took too long; nothing was done, and nothing will be";
 /// What to do when a proxy has made an entity tag weak (RFC 9110 §8.8.3.2, §13.1.1).
-const WEAK_TAGS: &str = "If-Match takes no weak tag (W/\"…\"), and a proxy that compresses answers makes \
-                         that of the ETag field weak: send the etag that the entry shows in the body, \
-                         or keep the proxy from it with Cache-Control: no-transform";
+const WEAK_TAGS: &str = "If-Match does not accept weak tags (W/\"…\"), and a proxy that compresses answers makes \
+                         the ETag field weak: send the etag that the entry shows in the body, \
+                         or stop the proxy from compressing with Cache-Control: no-transform";
 
 /// What a failing answer says.
 pub struct Failure {
     pub status: StatusCode,
-    /// What a program goes by.
+    /// The code, for programs.
     pub code: &'static str,
     /// A sentence for a person.
     pub message: Cow<'static, str>,
@@ -78,7 +78,7 @@ impl Failure {
         }
     }
 
-    /// 503 in time, or never.
+    /// 503 for a request past its deadline.
     fn too_slow() -> Self {
         Self::refused(TOO_SLOW, "longer than --request-timeout")
     }
@@ -158,8 +158,9 @@ impl From<&ApiError> for Failure {
             E::InvalidKey(error) => Self::invalid("invalid_key", error.to_string()),
             E::InvalidQuery(reason) => Self::invalid("invalid_query", reason.clone()),
             E::InvalidPrecondition { field, reason } => {
-                let message =
-                    format!("{field} cannot be read: {reason}; send a tag as ETag showed it");
+                let message = format!(
+                    "{field} cannot be read: {reason}; send the tag exactly as in the ETag header"
+                );
                 Self::invalid("invalid_precondition", message)
             }
             E::Body(error) => error.into(),
@@ -177,7 +178,7 @@ impl From<&BodyError> for Failure {
     fn from(error: &BodyError) -> Self {
         use BodyError as E;
         match error {
-            E::Incomplete => Self::invalid("invalid_json", "the body broke off before its end"),
+            E::Incomplete => Self::invalid("invalid_json", "the body is incomplete"),
             E::TooLarge { limit } => too_large(*limit),
             E::InvalidJson(error) => {
                 let message = format!("the body is not a JSON value: {error}");
@@ -194,11 +195,11 @@ impl From<&BodyError> for Failure {
                 Self::invalid("invalid_patch", message)
             }
             E::InvalidTransaction(reason) => Self::invalid("invalid_transaction", reason.clone()),
-            E::NotSaidToBeJson => Self::unsupported(
-                "the Content-Type must be application/json, or another application/…+json that is no \
-                 patch; PATCH takes patches",
+            E::NotJsonType => Self::unsupported(
+                "the Content-Type must be application/json, or another application/…+json; send \
+                 patches with PATCH",
             ),
-            E::NotSaidToBeAPatch => {
+            E::NotPatchType => {
                 let answer =
                     Self::unsupported(format!("the Content-Type must be one of {PATCH_TYPES}"));
                 answer.with(ACCEPT_PATCH, HeaderValue::from_static(PATCH_TYPES))
@@ -294,7 +295,7 @@ impl From<&StoreError> for Failure {
                 error,
             ),
             StoreError::OutcomeUnknown => {
-                let message = "the write was being made durable when its time was over; it may be applied, \
+                let message = "the request timed out while the write was being made durable; it may be applied, \
                                even after a read that does not show it: read, and repeat it with the etag \
                                in If-Match";
                 let status = StatusCode::GATEWAY_TIMEOUT;
@@ -306,7 +307,7 @@ impl From<&StoreError> for Failure {
                 "shutting down",
             ),
             StoreError::Revoked => Self::refused(
-                "what was being read has been replaced: read it again",
+                "the data changed while it was being read too slowly: read it again",
                 "a reader that was too slow",
             ),
         }
@@ -321,6 +322,6 @@ fn shortened(message: Cow<'static, str>) -> Cow<'static, str> {
 }
 
 fn too_large(limit: usize) -> Failure {
-    let message = format!("the body is longer than a value may be ({limit} bytes)");
+    let message = format!("the body is larger than the limit of {limit} bytes");
     Failure::too_large("value_too_large", message)
 }

@@ -67,9 +67,9 @@ pub enum BodyError {
     /// It is JSON, but not a transaction.
     InvalidTransaction(String),
     /// Its media type is not JSON.
-    NotSaidToBeJson,
+    NotJsonType,
     /// Its media type is not that of a patch document.
-    NotSaidToBeAPatch,
+    NotPatchType,
     /// It has a content coding.
     Compressed,
 }

@@ -28,7 +28,7 @@ impl FromRequest<Shared> for TransactionInBody {
             if request.headers().contains_key(&field) {
                 return Err(ApiError::InvalidPrecondition {
                     field: conditional::name_of(&field),
-                    reason: "the conditions of a transaction stand in its operations",
+                    reason: "the conditions of a transaction belong in its operations",
                 });
             }
         }

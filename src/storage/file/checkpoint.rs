@@ -94,8 +94,8 @@ impl Checkpointing {
             thread,
         };
         let outcome = async move {
-            let ended_badly = |_| Err(io::Error::other("the thread ended badly"));
-            let made = received.await.unwrap_or_else(ended_badly);
+            let panicked = |_| Err(io::Error::other("the thread panicked"));
+            let made = received.await.unwrap_or_else(panicked);
             Outcome { made, cancelled }
         };
         Ok((checkpointing, outcome))
@@ -105,7 +105,7 @@ impl Checkpointing {
     pub fn cancel(self) {
         self.cancelled.store(true, Ordering::Release);
         if self.thread.join().is_err() {
-            tracing::error!("the checkpoint ended badly");
+            tracing::error!("the checkpoint thread panicked");
         }
     }
 }

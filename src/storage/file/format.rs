@@ -331,7 +331,7 @@ impl<'de> Visitor<'de> for EntriesVisitor {
         while let Some(key) = map.next_key::<Key>()? {
             if table.get(&key).is_some() {
                 let key = key.as_str();
-                return Err(A::Error::custom(format_args!("{key:?} stands twice")));
+                return Err(A::Error::custom(format_args!("{key:?} appears twice")));
             }
             let record = map.next_value::<StoredRecord>()?.of(&key);
             table.insert(key, record);
@@ -454,7 +454,7 @@ mod tests {
             ),
             (
                 text.replace("username", "doc/a"),
-                "\"doc/a\" stands twice",
+                "\"doc/a\" appears twice",
                 3,
             ),
             (text.replace("username", "a/../b"), "segment \"..\"", 3),

@@ -120,7 +120,7 @@ fn resume_or_end(
                 journal = last,
                 data = revision,
                 "the data file names no journal, and the one beside it has no later commit; it \
-                 counts for nothing and is removed"
+                 is not needed and is removed"
             );
             return disk.remove_journal();
         }
@@ -130,7 +130,7 @@ fn resume_or_end(
                     journal = last,
                     data = revision,
                     "the data file is of a later revision than its journal leads to; the journal \
-                     counts for nothing and is removed"
+                     is not needed and is removed"
                 );
             }
             disk.take_up_journal(&snapshot())

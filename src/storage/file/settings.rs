@@ -7,7 +7,7 @@ pub const DEFAULT_JOURNAL_ABOVE_BYTES: u64 = 1024 * 1024;
 /// When commits are appended to a journal. Otherwise each group of them rewrites the data file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Journaling {
-    /// At no size.
+    /// Commits always replace the data file.
     Never,
     /// While the data file is larger than this.
     Above {

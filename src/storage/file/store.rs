@@ -153,7 +153,7 @@ impl Store for FileStore {
         let ended = self.writer_ended.lock().take();
         let closed = match ended {
             Some(ended) => ended.await.unwrap_or_else(|_| {
-                let gone = io::Error::other("the writer ended badly");
+                let gone = io::Error::other("the writer thread panicked");
                 Err(StoreError::Unknown(gone))
             }),
             None => Ok(()),

@@ -66,8 +66,7 @@ fn kind_of(file_type: FileType) -> &'static str {
 /// to its name.
 fn mount_at(path: &Path) -> io::Result<Option<String>> {
     Ok(is_mount(path)?.then(|| {
-        "it is mounted by itself, so it cannot be replaced; mount the folder that it is in instead"
-            .to_owned()
+        "it is a mount of its own, so it cannot be replaced; mount its directory instead".to_owned()
     }))
 }
 

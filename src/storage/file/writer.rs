@@ -92,7 +92,7 @@ impl Writer {
         let work = move || {
             if let Err(Err(error)) = ended.send(self.run(requests)) {
                 // Nobody waits for it: the store was not closed but dropped.
-                tracing::error!(%error, "the store could not be closed well");
+                tracing::error!(%error, "the store could not be closed cleanly");
             }
         };
         thread::Builder::new()
@@ -249,7 +249,9 @@ impl Writer {
         let before = self.writable.swap(failure.is_none(), Ordering::AcqRel);
         match failure {
             None if !before => tracing::info!("the data file can be written again"),
-            Some(_) if before => tracing::warn!("the data file cannot be written; reads go on"),
+            Some(_) if before => {
+                tracing::warn!("the data file cannot be written; reads still work")
+            }
             _ => {}
         }
         if failure.is_some() && !self.will_try {
