@@ -378,6 +378,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_kept_of_a_request_is_a_copy_of_a_short_host() {
+        let mut check = OriginCheck::new(hosts("127.0.0.1:80", "127.0.0.1:80", &[]));
+        let long = format!("{}.localhost", "a".repeat(KEPT_HOST_MAX_BYTES));
+        for (host, is_kept) in [("localhost:80", true), (&long, false)] {
+            let request = Request::builder().header(header::HOST, host).body(());
+            let request = request.unwrap();
+            check.last_host = None;
+            assert!(check.check(&request).is_ok());
+            let line = &request.headers()[header::HOST];
+            let kept = check.last_host.as_ref();
+            assert_eq!(kept.is_some(), is_kept);
+            assert!(kept.is_none_or(|kept| kept.as_bytes().as_ptr() != line.as_bytes().as_ptr()));
+        }
+    }
+
+    #[test]
     fn beyond_loopback_every_host_is_allowed_unless_some_are_named() {
         let any = hosts("0.0.0.0:80", "0.0.0.0:80", &[]);
         let named = hosts("10.0.0.1:80", "10.0.0.1:80", &["kv.example"]);

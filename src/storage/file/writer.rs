@@ -250,7 +250,7 @@ impl Writer {
         match failure {
             None if !before => tracing::info!("the data file can be written again"),
             Some(_) if before => {
-                tracing::warn!("the data file cannot be written; reads still work")
+                tracing::warn!("the data file cannot be written; reads still work");
             }
             _ => {}
         }
