@@ -141,7 +141,7 @@ class Reader {
       if (this.isDistinct && members.has(name)) {
         this.at = start;
         this.fail(
-          `the member ${JSON.stringify(name)} is there twice in this object, and only one can be saved`,
+          `the member ${JSON.stringify(name)} appears twice in this object, and only one can be saved`,
         );
       }
       this.skip();

@@ -153,7 +153,7 @@ async fn taking_only_the_marks_away_chooses_nothing() {
     edited.ran.assert_code(0);
     let reason = first_line(&edited.seen[2]);
     assert!(
-        reason.contains(r#"the member "x" is there twice"#),
+        reason.contains(r#"the member "x" appears twice"#),
         "{reason}"
     );
     assert_eq!(cli.value("a").await, r#"{"x":"mine","y":1}"#);

@@ -441,7 +441,7 @@ async fn a_member_that_is_there_twice_is_not_imported() {
     let export = "{\"export\":{\"format\":1,\"prefix\":\"\"}}\n{\"key\":\"a\",\"value\":{\"x\":1,\"x\":2}}\n{\"end\":{\"entries\":1,\"revision\":1}}\n";
     let ran = cli.run_with_input(&["import"], export).await;
     ran.assert_code(1);
-    for part in ["line 2", "\"x\" is there twice", "nothing was written"] {
+    for part in ["line 2", "\"x\" appears twice", "nothing was written"] {
         assert!(ran.stderr.contains(part), "{ran:?}");
     }
     cli.run(&["get", "a"]).await.assert_code(3);

@@ -245,7 +245,7 @@ async fn a_member_that_is_there_twice_is_refused() {
         &["patch", "a", r#"[{"op":"add","path":"/x","x":1,"x":2}]"#],
     ] {
         let ran = cli.run(arguments).await;
-        let parts = ["\"x\" is there twice", "line 1", "nothing was written"];
+        let parts = ["\"x\" appears twice", "line 1", "nothing was written"];
         assert_left(&cli, &ran, 1, &parts, ["a", "{}"]).await;
     }
     // As deep as the service takes it.

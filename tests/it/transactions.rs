@@ -119,7 +119,7 @@ async fn what_is_no_transaction_names_its_part() {
         ),
         (
             json!([put("a"), put("a")]),
-            "operations[1]: \"a\" stands twice",
+            "operations[1]: \"a\" appears twice",
         ),
         (
             json!([{"op": "delete", "key": "a", "if_match": "3"}]),

@@ -31,7 +31,7 @@ async function repeatedMembers() {
     await area(page).fill(text);
     await shown(
       `a repeated member is told with its place and name: ${text}`,
-      page.locator(".editor-status.wrong", { hasText: `${place}: the member ${name} is there twice` }),
+      page.locator(".editor-status.wrong", { hasText: `${place}: the member ${name} appears twice` }),
     );
     await save(page);
     await shown("it is not saved", banner(page, "Not saved: the member"));
