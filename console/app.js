@@ -340,6 +340,7 @@ for (const event of ["pagehide", "visibilitychange"]) {
 function keepAll() {
   view?.flush();
   session?.keeper.keepNow();
+  drafts.copyNow();
 }
 
 window.addEventListener("beforeunload", (event) => {
