@@ -30,8 +30,8 @@ export async function openTab() {
   return drafts;
 }
 
-/** Opens a key, or null for a new entry. `asked` collects the calls that the page gets. */
-export async function open(key, drafts) {
+/** Opens a key, or null for a new entry, with a given draft. `asked` collects the calls that the page gets. */
+export async function open(key, drafts, draftName) {
   const asked = { said: [], named: [], focus: [], unreachable: 0 };
   const session = new Session(key, drafts, {
     changed: () => {},
@@ -42,7 +42,7 @@ export async function open(key, drafts) {
     },
     focus: (what) => asked.focus.push(what),
   });
-  await session.open();
+  await session.open(draftName);
   return { session, asked };
 }
 

@@ -3,7 +3,7 @@
 
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
-import { setImmediate as tick } from "node:timers/promises";
+import { setTimeout as sleep, setImmediate as tick } from "node:timers/promises";
 import { begin, openTab, open as openWith } from "./opened.js";
 
 let service;
@@ -12,7 +12,7 @@ beforeEach(async () => {
   ({ service, drafts } = await begin());
 });
 
-const open = (key, among = drafts) => openWith(key, among);
+const open = (key, among = drafts, draftName = undefined) => openWith(key, among, draftName);
 
 /** Whether there is a draft for a key. */
 const isKept = (key) => drafts.keys().has(key);
@@ -444,6 +444,27 @@ describe("a draft", () => {
     session.takeOther(name);
     session.edit('"here"');
     assert.ok(drafts.has(name));
+  });
+
+  test("that is asked for by name is restored, even if there is a later one", async () => {
+    const { session: first } = await open(null);
+    first.name("first");
+    first.edit('"first"');
+    const { name } = first.keeper;
+    drafts.sending.add(name);
+    const { session: second } = await open(null);
+    second.name("second");
+    await sleep(2);
+    second.edit('"second"');
+    drafts.sending.delete(name);
+    const { session } = await open(null, drafts, name);
+    assert.deepEqual([session.text, session.state.typedKey, session.keeper.name], ['"first"', "first", name]);
+    assert.deepEqual(
+      session.keeper.others.map((draft) => draft.text),
+      ['"second"'],
+    );
+    drafts.drop(name);
+    assert.equal((await open(null, drafts, name)).session.text, '"second"');
   });
 
   test("is not restored while it is being saved", async () => {

@@ -367,12 +367,17 @@ async function leftWhileSaving() {
   await go("other");
   await page.locator(".list-head a", { hasText: "New" }).click();
   await becomes("a new entry is begun", async () => (await page.locator("#new-key").inputValue()) === "");
+  await newEntry(page, "second", '"second"');
   write.letGo();
   await page.locator("#toast", { hasText: "doc is not saved" }).waitFor();
   await page.locator("#toast").getByRole("button", { name: "Open" }).click();
   await becomes(
     "while one that was refused is opened from there",
     async () => (await area(page).inputValue()) === '"left"',
+  );
+  await shown(
+    "beside the other one",
+    page.locator(".banner", { hasText: "There is other unsaved text" }).filter({ hasText: '"second"' }),
   );
   await page.unroute("**/kv/**");
   await me.close();
