@@ -60,6 +60,44 @@ describe("a write", () => {
     });
   }
 
+  // Spring and others send JSON with both members.
+  for (const [status, error] of [
+    [500, "Internal Server Error"],
+    [502, "Bad Gateway"],
+    [502, "unavailable"],
+    [503, "Service Unavailable"],
+    [504, "Gateway Timeout"],
+    [500, "unavailable"],
+  ]) {
+    test(`answered with ${status} ${error} by a gateway is Unreachable, whatever its JSON`, async () => {
+      service.refuse(status, error, "said by a gateway");
+      await assert.rejects(put("doc", parse("1"), null), (problem) => {
+        assert.ok(problem instanceof Unreachable);
+        assert.deepEqual(
+          [problem.status, problem.message],
+          [status, `The server answered with status ${status}.`],
+        );
+        return true;
+      });
+    });
+  }
+
+  for (const [status, error] of [
+    [500, "io"],
+    [503, "unavailable"],
+    [504, "outcome_unknown"],
+    [413, "value_too_large"],
+  ]) {
+    test(`refused by the service with ${status} ${error} shows its message`, async () => {
+      service.refuse(status, error, "said by the service");
+      await assert.rejects(put("doc", parse("1"), null), (problem) => {
+        assert.ok(problem instanceof Refused);
+        assert.deepEqual([problem.code, problem.message], [error, "said by the service"]);
+        return true;
+      });
+    });
+  }
+
   test("without an answer is Unreachable, even if it was applied", async () => {
     service.cut("answers");
     await assert.rejects(put("doc", parse("1"), null), Unreachable);
