@@ -299,7 +299,7 @@ async function bringBack(gone) {
     });
     list.renderSoon();
     toast.offer(
-      `${gone.key} could not be brought back: ${error.message} Its value is kept as a draft.`,
+      `${gone.key} could not be restored: ${error.message} Its value is kept as a draft.`,
       "Open",
       () => {
         location.hash = hashOf(gone.key);

@@ -460,8 +460,8 @@ async function undoElsewhere() {
   await server.put("doc", '"somebody else"');
   await page.locator("#toast").getByRole("button", { name: "Undo" }).click();
   await shown(
-    "what cannot be brought back is told",
-    page.locator("#toast", { hasText: "could not be brought back" }),
+    "what cannot be restored is told",
+    page.locator("#toast", { hasText: "could not be restored" }),
   );
   await page.locator("#toast").getByRole("button", { name: "Open" }).click();
   await becomes("and kept as a draft", async () => (await area(page).inputValue()).includes('"a": 1'));
