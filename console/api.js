@@ -114,6 +114,13 @@ export function whyNoKey(key) {
   return undefined;
 }
 
+/** A warning of a new key that is probably a mistake, or nothing. */
+export function warningOfKey(key) {
+  if (/^\p{White_Space}/u.test(key)) return "The key begins with a space.";
+  if (/\p{White_Space}$/u.test(key)) return "The key ends with a space.";
+  return undefined;
+}
+
 /** One page of the list: {items, next, revision, since}, where since is what a watch can begin at. */
 export async function list(prefix, after, limit) {
   const query = new URLSearchParams({ limit });

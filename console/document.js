@@ -1,5 +1,6 @@
 // The pane of the open entry: its head, the notices, and the editor or the conflict.
 
+import { warningOfKey } from "./api.js";
 import { ConflictView } from "./conflict.js";
 import { brief, button, changeList, h, Slots, timeElement } from "./dom.js";
 import { Editor, LARGE_CHARACTERS } from "./editor.js";
@@ -86,7 +87,8 @@ export class DocumentView {
     this.keyRow.hidden = !isNew;
     if (this.keyField.value !== typedKey) this.keyField.value = typedKey;
     const keyProblem = problem?.kind === "key" ? problem.message : "";
-    this.keyProblem.textContent = keyProblem;
+    this.keyProblem.textContent = keyProblem || (warningOfKey(typedKey) ?? "");
+    this.keyProblem.classList.toggle("is-warning", keyProblem === "");
     this.keyField.setAttribute("aria-invalid", String(keyProblem !== ""));
     this.renderMeta();
     this.banners.show(this.slots());

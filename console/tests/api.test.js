@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
-import { list, put, Refused, read, remove, Unreachable, whyNoKey } from "../api.js";
+import { list, put, Refused, read, remove, Unreachable, warningOfKey, whyNoKey } from "../api.js";
 import { compact, parse } from "../json.js";
 import { FakeService, pathIn } from "./service.js";
 
@@ -205,6 +205,18 @@ describe("a key", () => {
     ["\ud800", /surrogate/],
   ]) {
     test(`${JSON.stringify(key.slice(0, 10))} is not valid`, () => assert.match(whyNoKey(key), why));
+  }
+});
+
+describe("a warning of a key", () => {
+  for (const [key, warning] of [
+    ["a b/ c /d", undefined],
+    ["", undefined],
+    [" doc", "The key begins with a space."],
+    ["\u00a0doc", "The key begins with a space."],
+    ["doc ", "The key ends with a space."],
+  ]) {
+    test(`${JSON.stringify(key)}: ${warning}`, () => assert.equal(warningOfKey(key), warning));
   }
 });
 

@@ -85,6 +85,8 @@ async function takenKey() {
   await server.put("taken", '{"from":"them"}');
   const me = await person();
   const page = await open(me, server, "#/new");
+  await newEntry(page, "taken ", '{"from":"me"}');
+  await shown("a key that ends with a space is told", page.getByText("The key ends with a space."));
   await newEntry(page, "taken", '{"from":"me"}');
   await save(page);
   const told = banner(page, "the key taken exists already, as version 1");
