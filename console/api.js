@@ -3,7 +3,7 @@
 import { compact, isWellFormed, MAX_DEPTH_LEVELS, parse } from "./json.js";
 import { urlOf } from "./place.js";
 
-/** An answer that says no: its status, its code, its sentence, and for 412 the current entry or null. */
+/** An error response of the service: its status, code and message, and for 412 the current entry or null. */
 export class Refused extends Error {
   constructor(status, code, message, current) {
     super(message);
@@ -11,10 +11,13 @@ export class Refused extends Error {
   }
 }
 
-/** No answer came: whether the service has done it is not known. */
+/** There was no response: whether the service has done it is not known. */
 export class Unreachable extends Error {}
 
-/** The answer is none that the service gives: something in between, such as a proxy, has answered instead. */
+/**
+ * The response is not from the service: something in between, such as a proxy, has responded instead. Whether the
+ * service has done it is not known.
+ */
 export class Foreign extends Unreachable {
   constructor(status) {
     super(
@@ -26,6 +29,12 @@ export class Foreign extends Unreachable {
   }
 }
 
+/** The responses of the service with a status from 500: others are from gateways, some of which send the same JSON. */
+const SERVER_ERRORS = new Map([
+  [500, "io"],
+  [503, "unavailable"],
+  [504, "outcome_unknown"],
+]);
 /** Longer than the service itself takes to give up. */
 const PATIENCE_MILLIS = 40_000;
 
@@ -50,10 +59,7 @@ async function ask(path, options = {}) {
     body = undefined;
   }
   if (response.status === 304 || (response.ok && body instanceof Map)) return { response, body };
-  // Gateways answer in JSON, too, but not with both.
-  const isOwn =
-    body instanceof Map && ["error", "message"].every((name) => typeof body.get(name) === "string");
-  if (!isOwn) throw new Foreign(response.status);
+  if (!isOwnError(response.status, body)) throw new Foreign(response.status);
   const current = body.get("current");
   throw new Refused(
     response.status,
@@ -61,6 +67,12 @@ async function ask(path, options = {}) {
     body.get("message"),
     current instanceof Map ? entryOf(current) : null,
   );
+}
+
+function isOwnError(status, body) {
+  const isError =
+    body instanceof Map && ["error", "message"].every((name) => typeof body.get(name) === "string");
+  return isError && (status < 500 || SERVER_ERRORS.get(status) === body.get("error"));
 }
 
 /** The entry that an answer shows, which must be the one that was asked for; undefined for 304. */
@@ -99,6 +111,13 @@ export function whyNoKey(key) {
   if (/[\u0000-\u001f\u007f]/.test(key)) return "A key cannot contain control characters.";
   if (key.split("/").some((segment) => segment === "." || segment === ".."))
     return "A key cannot contain . or .. between slashes.";
+  return undefined;
+}
+
+/** A warning of a new key that is probably a mistake, or nothing. */
+export function warningOfKey(key) {
+  if (/^\p{White_Space}/u.test(key)) return "The key begins with a space.";
+  if (/\p{White_Space}$/u.test(key)) return "The key ends with a space.";
   return undefined;
 }
 

@@ -24,8 +24,8 @@ const toast = new Toast(byId("toast"));
 
 let session = null;
 let view = null;
-// Sessions that were left while something was being sent. Who comes back finds them as they are: a second
-// one for the same entry would not know what became of that.
+// Sessions that were left while a request was under way. They are shown again when the user comes back: a second
+// session for the same entry would not know the outcome of the request.
 const leaving = new Set();
 
 const drafts = new Drafts((inTrouble) => {
@@ -111,10 +111,22 @@ function keyOfHash() {
   }
 }
 
-/** Opens what the address names, unless it is open; also then if `isAnew`. */
-async function navigate(isFirst, isAnew = false) {
+/** Opens what the address names, unless it is open. */
+async function navigate(isFirst) {
   const asked = keyOfHash();
-  if (!isAnew && asked !== undefined && session !== null && asked.key === session.state.key) return;
+  if (asked !== undefined && session !== null && asked.key === session.state.key) return;
+  await switchTo(asked, !isFirst);
+}
+
+/** Opens the entry of a draft, null for a new one, and restores this draft. */
+async function openDraft(key, name) {
+  const hash = key === null ? "#/new" : hashOf(key);
+  // There is no hashchange event for this: navigate() would not restore this draft if there are others.
+  if (location.hash !== hash) history.pushState(null, "", hash);
+  await switchTo({ key }, true, name);
+}
+
+async function switchTo(asked, takeFocus, draftName) {
   view?.flush();
   session?.keeper.keepNow();
   if (session?.sending) leaving.add({ session, view });
@@ -132,7 +144,7 @@ async function navigate(isFirst, isAnew = false) {
     if (hadFocus) list.focus(before);
     return;
   }
-  await open(asked.key, !isFirst);
+  await open(asked.key, takeFocus, draftName);
 }
 
 function showNothing(why) {
@@ -157,7 +169,7 @@ function showNothing(why) {
   );
 }
 
-async function open(key, takeFocus) {
+async function open(key, takeFocus, draftName) {
   const left = key === null ? undefined : [...leaving].find((one) => one.session.state.key === key);
   if (left !== undefined) {
     leaving.delete(left);
@@ -208,13 +220,13 @@ async function open(key, takeFocus) {
   view = shown;
   byId("pane").replaceChildren(shown.element);
   watch.widen(...watched());
-  await mine.open();
+  await mine.open(draftName);
   if (mine !== session) return;
   list.renderSoon();
   if (takeFocus) shown.focus(mine.state.conflict === null ? undefined : "conflict");
 }
 
-/** What became of something that was being sent when it was left, unless all is well. */
+/** Shows the outcome of a request of a session that was left, unless all is well. */
 function tellOfLeft(mine) {
   const left = [...leaving].find((one) => one.session === mine);
   if (left === undefined) return;
@@ -226,12 +238,7 @@ function tellOfLeft(mine) {
   toast.offer(
     mine.edited ? `${name} is not saved. ${why} Your text is kept.` : `${name}: ${why}`,
     "Open",
-    () => {
-      const hash = mine.state.key === null ? "#/new" : hashOf(mine.state.key);
-      // Another new entry may be open by now, which does not know of this one.
-      if (location.hash === hash) navigate(false, true);
-      else location.hash = hash;
-    },
+    () => openDraft(mine.state.key, mine.keeper.name),
   );
 }
 
@@ -292,7 +299,7 @@ async function bringBack(gone) {
     });
     list.renderSoon();
     toast.offer(
-      `${gone.key} could not be brought back: ${error.message} Its value is kept as a draft.`,
+      `${gone.key} could not be restored: ${error.message} Its value is kept as a draft.`,
       "Open",
       () => {
         location.hash = hashOf(gone.key);
@@ -340,6 +347,7 @@ for (const event of ["pagehide", "visibilitychange"]) {
 function keepAll() {
   view?.flush();
   session?.keeper.keepNow();
+  drafts.copyNow();
 }
 
 window.addEventListener("beforeunload", (event) => {

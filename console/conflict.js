@@ -33,8 +33,8 @@ export class ConflictView {
               "summary",
               null,
               others.length === 1
-                ? "One more change of theirs merges by itself"
-                : `${others.length} more changes of theirs merge by themselves`,
+                ? "One more of their changes is merged automatically"
+                : `${others.length} more of their changes are merged automatically`,
             ),
             changeList(others),
           );
@@ -129,7 +129,7 @@ class Choice {
     this.outdated = h(
       "p",
       { className: "outdated" },
-      "Theirs has changed since you wrote this. ",
+      "Their value has changed since you wrote this. ",
       button("Keep it", () => this.pick("edit")),
     );
     this.own = h("div", { className: "own" }, this.outdated, this.editor.element);

@@ -1,13 +1,14 @@
-// The pane of the open entry: its head, what there is to say about it, and the editor or the conflict.
+// The pane of the open entry: its head, the notices, and the editor or the conflict.
 
+import { warningOfKey } from "./api.js";
 import { ConflictView } from "./conflict.js";
 import { brief, button, changeList, h, Slots, timeElement } from "./dom.js";
 import { Editor, LARGE_CHARACTERS } from "./editor.js";
 import { formatted, parseOrNothing, prettyWithPlaces, problemOf } from "./json.js";
 
-/** What stands where a large text is said to be JSON or not, until that is known. */
+/** The note while a large text is being checked. */
 const LARGE = "A large text: it is checked when you pause.";
-/** How long it is said that something was saved. */
+/** How long the notice that something was saved is shown. */
 const SAVED_MILLIS = 10_000;
 
 export class DocumentView {
@@ -86,7 +87,8 @@ export class DocumentView {
     this.keyRow.hidden = !isNew;
     if (this.keyField.value !== typedKey) this.keyField.value = typedKey;
     const keyProblem = problem?.kind === "key" ? problem.message : "";
-    this.keyProblem.textContent = keyProblem;
+    this.keyProblem.textContent = keyProblem || (warningOfKey(typedKey) ?? "");
+    this.keyProblem.classList.toggle("is-warning", keyProblem === "");
     this.keyField.setAttribute("aria-invalid", String(keyProblem !== ""));
     this.renderMeta();
     this.banners.show(this.slots());
@@ -214,7 +216,7 @@ export class DocumentView {
   }
 
   discard() {
-    // What is on its way cannot be called back.
+    // A request that was sent cannot be cancelled.
     if (this.session.sending) return;
     const draft = this.session.discard();
     this.on.discarded(draft, `Your changes to ${this.session.state.key ?? "the new entry"} were discarded.`);
@@ -233,13 +235,13 @@ export class DocumentView {
     if (text !== this.session.text) this.editor.replace(text);
   }
 
-  /** Hands on what was typed and waits for a pause. */
+  /** Passes on what was typed, without waiting for a pause. */
   flush() {
     this.editor.flush();
     this.conflictView?.flush();
   }
 
-  /** Puts the focus where it is wanted: "key", "syntax", "conflict", "banner", or the heading. */
+  /** Sets the focus: "key", "syntax", "conflict", "banner", or the heading. */
   focus(what) {
     this.render();
     if (what === "key") this.keyField.focus();
@@ -254,7 +256,7 @@ export class DocumentView {
     const { session } = this;
     if (session.state.phase !== "open") return [];
     const news = [this.problemSlot(), this.deletedSlot(), this.staleSlot()].filter((slot) => slot !== null);
-    // What was true before says nothing beside what is true now.
+    // Notices about the past are not shown next to those about the present.
     const before = [
       session.deleted ? null : this.restoredSlot(),
       ...this.otherSlots(),
@@ -277,8 +279,8 @@ export class DocumentView {
 
   whereKept() {
     if (this.session.keeper.drafts.failed.size > 0)
-      return "Keep this page open: your text is nowhere else. It can be saved when the server is there again.";
-    return "Your text is kept in this browser. It can be saved when the server is there again.";
+      return "Keep this page open: your text is nowhere else. It can be saved when the server can be reached again.";
+    return "Your text is kept in this browser. It can be saved when the server can be reached again.";
   }
 
   existsSlot({ key, entry, message }) {
@@ -322,7 +324,7 @@ export class DocumentView {
       details:
         base === null
           ? `It is ${brief(current.tree)}.`
-          : `Your text was made from version ${base.version}. Saving merges both.`,
+          : `Your text is based on version ${base.version}. Saving merges both.`,
       actions: [["Merge now", () => this.mergeNow()]],
     });
   }
@@ -336,7 +338,7 @@ export class DocumentView {
     const { session } = this;
     const { restored, conflict } = session.state;
     if (restored === null || conflict !== null) return null;
-    const from = restored.version === null ? "" : `, made from version ${restored.version}`;
+    const from = restored.version === null ? "" : `, based on version ${restored.version}`;
     return banner("restored", "info", `Your unsaved text was restored${from}.`, {
       signature: restored.at,
       when: restored.at,
@@ -410,7 +412,7 @@ export class DocumentView {
   }
 }
 
-// The lines of the members that came in; of one that went, the lines of nothing.
+// The lines of the members that were received. A member that was removed has no lines.
 function placesOf(session) {
   if (session.text.length > LARGE_CHARACTERS) return [];
   const tree = parseOrNothing(session.text);

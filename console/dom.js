@@ -1,11 +1,11 @@
-// What the views share: making elements, speaking to screen readers, showing times and values.
+// What the views share: elements, screen readers, and how times and values are shown.
 
 import { compactStart } from "./json.js";
 
-/** What has no property of the same name and meaning. */
+/** Attributes without a property of the same name and meaning. */
 const ATTRIBUTES = new Set(["role", "for", "autocapitalize", "autocorrect"]);
 
-/** An element. Of its properties, on… are listeners, those with a dash are attributes; children may be null. */
+/** Makes an element. Properties that begin with `on` are listeners, those with a dash are attributes. Children may be null. */
 export function h(name, properties, ...children) {
   const element = document.createElement(name);
   for (const [property, value] of Object.entries(properties ?? {})) {
@@ -18,16 +18,16 @@ export function h(name, properties, ...children) {
   return element;
 }
 
-/** A button that says what it does. */
+/** A button with a label. */
 export function button(label, onclick, properties) {
   return h("button", { type: "button", onclick, ...properties }, label);
 }
 
 const POLITE = document.getElementById("announcer");
 
-/** Reads a sentence out, when the reader has finished what it is saying. */
+/** Has a screen reader say a sentence, after what it is saying now. */
 export function announce(sentence) {
-  // A sentence that is the same as the last would not be read again.
+  // The same sentence would not be said again.
   POLITE.textContent = POLITE.textContent === sentence ? `${sentence}\u00a0` : sentence;
 }
 
@@ -35,7 +35,7 @@ const DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle
 const DAY = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
 const AGO = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 
-/** How long ago something was, or its day; the exact time as the title. */
+/** A time element: how long ago it was, or the date; the exact time is the title. */
 export function timeElement(iso) {
   const date = new Date(iso);
   return h("time", { dateTime: iso, title: DATE.format(date) }, ago(date));
@@ -51,7 +51,7 @@ function ago(date) {
   return DAY.format(date);
 }
 
-/** Brings the times on the page up to now. */
+/** Updates the times on the page. */
 export function refreshTimes() {
   for (const element of document.querySelectorAll("time")) {
     const words = ago(new Date(element.dateTime));
@@ -59,7 +59,7 @@ export function refreshTimes() {
   }
 }
 
-/** A value on one line, cut. */
+/** A value on one line, truncated. */
 export function brief(tree, characters = 80) {
   if (tree === undefined) return "nothing";
   const text = compactStart(tree, characters + 1);
@@ -68,12 +68,12 @@ export function brief(tree, characters = 80) {
     : text;
 }
 
-/** A pointer for people. */
+/** The words for a JSON Pointer. */
 export function placeName(pointer) {
   return pointer === "" ? "the whole value" : pointer;
 }
 
-/** A list of changes: where, what was there, what is there. */
+/** A list of changes: the place, the old value, the new value. */
 export function changeList(changes) {
   const shown = changes
     .slice(0, 20)
@@ -92,13 +92,13 @@ export function changeList(changes) {
   return h("ul", { className: "changes" }, shown);
 }
 
-/** Keeps a set of elements by name in a place, made anew only when what they show has changed. */
+/** The elements in a place, by name. One is made again only when its content has changed. */
 export class Slots {
   constructor(place) {
     Object.assign(this, { place, shown: new Map() });
   }
 
-  /** Shows slots of {name, signature, make}, in order. The focus stays in a slot that is made anew. */
+  /** Shows slots of {name, signature, make}, in order. A slot that is made again keeps the focus. */
   show(slots) {
     const names = new Set(slots.map((slot) => slot.name));
     for (const [name, { element }] of this.shown) {

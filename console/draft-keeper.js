@@ -19,11 +19,16 @@ export class DraftKeeper {
     this.read = read;
   }
 
-  /** Finds the drafts of a key, null for new entries. Returns the latest that no other open tab may be using. */
-  async find(key) {
-    // A draft that is being saved is the business of the session that saves it.
+  /**
+   * Finds the drafts of a key, null for new entries. Returns the one with a name, or if there is none, the latest
+   * that no other open tab may be using.
+   */
+  async find(key, name) {
+    // Only the session that saves a draft handles it.
     const all = (await this.drafts.of(key ?? "")).filter((draft) => !this.drafts.sending.has(draft.name));
-    const found = all.find((draft) => draft.owner === "mine" || draft.owner === "left");
+    const found =
+      all.find((draft) => draft.name === name) ??
+      all.find((draft) => draft.owner === "mine" || draft.owner === "left");
     this.others = all.filter((draft) => draft !== found);
     return found;
   }

@@ -1,35 +1,73 @@
-// What was typed and is not saved, kept in the browser until it is saved or discarded.
+// Unsaved text, kept in the browser until it is saved or discarded.
 //
-// A draft is kept under the tab that makes it, the tag that it was made from and the key, so that no two
-// tabs write over each other's. It holds the value that it was made from, too: the service does not have
-// that any more once somebody else has saved, and a three-way merge needs it.
+// The name of a draft contains the tab that wrote it, the ETag that the text is based on, and the key, so that
+// no tab overwrites the draft of another. A draft also contains the value that the text is based on: a three-way
+// merge needs it, and the service no longer has it once somebody else has saved.
+//
+// A small draft is in localStorage, and a copy of it in IndexedDB. A large one is in IndexedDB only.
 
 import { PATH } from "./place.js";
 import * as store from "./store.js";
 
 /** A host may have several services, each below its own path. */
-const PREFIX = PATH === "/" ? "ifmatch:draft:" : `ifmatch:draft@${encodeURIComponent(PATH)}:`;
+const SERVICE = PATH === "/" ? "" : `@${encodeURIComponent(PATH)}`;
+const PREFIX = `ifmatch:draft${SERVICE}:`;
+/** localStorage has an item with this prefix for each dropped draft that may still be in IndexedDB. */
+const DROPPED = `ifmatch:dropped${SERVICE}:`;
+/** If IndexedDB never works, the oldest of them are removed. */
+const MOST_DROPPED = 200;
 /** A larger draft is not kept in localStorage. In UTF-16 units, text and value together. */
 const LARGE_CHARACTERS = 100_000;
-/** What localStorage has of a draft that is kept elsewhere. */
+/** What localStorage has of a draft that is only in IndexedDB. */
 const NAME_ONLY = "{}";
+/** The copy in IndexedDB is written at most this often. */
+const COPY_MILLIS = 150;
 
 export class Drafts {
+  /** Names of drafts that are being saved at the moment. */
+  sending = new Set();
+  /** By name, the drafts that are not stored yet, or cannot be. They are lost with the page. */
+  unkept = new Map();
+  /** The names of those that could not be stored. */
+  failed = new Set();
+  /** The names of those that IndexedDB has. */
+  stored = new Set();
+  // By name, the drafts whose copy is still to be written to IndexedDB.
+  #copies = new Map();
+  // By the name of a draft, the name of the one that it replaces once it is stored.
+  #replaced = new Map();
+  // Dropped drafts that may still be in IndexedDB.
+  #dropped = new Set();
+  // For each lookUp() under way, the names that were dropped since it began.
+  #lookUps = new Set();
+
+  /** onTrouble(inTrouble) is told whether there is a draft that could not be stored. */
   constructor(onTrouble) {
     this.onTrouble = onTrouble;
-    // What the browser does not keep yet, or, if it is in failed, never will. It lasts as long as the page.
-    // And the names of those that are being saved just now.
-    Object.assign(this, { unkept: new Map(), failed: new Set(), stored: new Set(), sending: new Set() });
-    window.addEventListener("storage", (event) => {
-      if (event.newValue === null && !this.unkept.has(event.key)) this.stored.delete(event.key);
-    });
+    window.addEventListener("storage", (event) => this.#changedElsewhere(event));
   }
 
-  /** Finds out who this tab is, and which other tabs are open. */
+  // Another tab has changed localStorage.
+  #changedElsewhere({ key, newValue }) {
+    if (key?.startsWith(DROPPED)) {
+      const name = PREFIX + key.slice(DROPPED.length);
+      if (newValue === null) this.#dropped.delete(name);
+      else if (!this.unkept.has(name)) this.#forget(name);
+    } else if (newValue === null && !this.unkept.has(key)) {
+      this.#forget(key);
+    }
+  }
+
+  #forget(name) {
+    this.stored.delete(name);
+    for (const dropped of this.#lookUps) dropped.add(name);
+  }
+
+  /** Finds out the name of this tab, and which drafts there are. */
   async begin() {
     const known = this.attempt(() => sessionStorage.getItem("ifmatch:tab"));
     this.tab = known ?? token();
-    // A duplicated tab gets a copy of the storage, and with it the name of a tab that is open.
+    // A duplicated tab gets a copy of the storage, and so the name of a tab that is still open.
     if (navigator.locks === undefined) {
       this.hideName();
     } else {
@@ -46,7 +84,7 @@ export class Drafts {
     this.attempt(() => sessionStorage.setItem("ifmatch:tab", this.tab));
   }
 
-  // Without locks, the name is in the storage only between two pages of this tab, where no copy gets it.
+  // Without locks, the name is in the storage only while no page of this tab is open, so that no copy gets it.
   hideName() {
     const hide = () => this.attempt(() => sessionStorage.removeItem("ifmatch:tab"));
     hide();
@@ -54,19 +92,17 @@ export class Drafts {
     window.addEventListener("pageshow", hide);
   }
 
-  /** Keeps a draft {key, etag, …} and lets go of the one that it replaces. Returns its name. */
+  /** Stores a draft {key, etag, …} and then drops the one that it replaces. Returns its name. */
   keep(draft, replaced) {
     const mine = `${PREFIX}${this.tab}:`;
     const from = `:${draft.etag ?? "new"}:${draft.key}`;
     const goesOn = replaced?.startsWith(mine) && replaced.endsWith(from);
     const name = goesOn ? replaced : `${mine}${token()}${from}`;
     const kept = { ...draft, at: new Date().toISOString() };
-    const outdated = replaced !== undefined && replaced !== name ? replaced : undefined;
-    if (draft.text.length + (draft.base?.length ?? 0) > LARGE_CHARACTERS || !this.keepSmall(name, kept)) {
-      this.keepLarge(name, kept, outdated);
-    } else if (outdated !== undefined) {
-      this.drop(outdated);
-    }
+    if (replaced !== undefined && replaced !== name) this.#replaced.set(name, replaced);
+    this.#forgetDropped(name);
+    const isLarge = draft.text.length + (draft.base?.length ?? 0) > LARGE_CHARACTERS;
+    if (isLarge || !this.keepSmall(name, kept)) this.keepLarge(name, kept);
     this.tell();
     return name;
   }
@@ -79,21 +115,38 @@ export class Drafts {
     }
     this.unkept.delete(name);
     this.failed.delete(name);
-    this.backUp(name, kept);
+    this.#copySoon(name, kept);
+    this.#dropReplaced(name);
     return true;
   }
 
-  // A browser writes localStorage to the disk seconds later, and IndexedDB at once: if it is killed, the last
-  // words are there alone.
-  backUp(name, kept) {
-    this.stored.add(name);
-    store.put(name, kept).catch(() => this.unkept.has(name) || this.stored.delete(name));
+  // A browser writes localStorage to the disk seconds later, and IndexedDB at once: if it is killed, only the
+  // copy has the latest text.
+  #copySoon(name, kept) {
+    if (!this.#copies.has(name)) setTimeout(() => this.#copy(name), COPY_MILLIS);
+    this.#copies.set(name, kept);
   }
 
-  // The name alone goes to localStorage, for other tabs to see.
-  async keepLarge(name, kept, outdated) {
+  #copy(name) {
+    const kept = this.#copies.get(name);
+    if (kept === undefined) return;
+    this.#copies.delete(name);
+    // If the write fails, an earlier copy is still there.
+    const isFirst = !this.stored.has(name);
+    this.stored.add(name);
+    store.put(name, kept).catch(() => isFirst && !this.unkept.has(name) && this.stored.delete(name));
+  }
+
+  /** Writes the copies that are still to be written, because the page may be closed. */
+  copyNow() {
+    for (const name of [...this.#copies.keys()]) this.#copy(name);
+  }
+
+  // localStorage gets only the name, so that other tabs see it.
+  async keepLarge(name, kept) {
     this.unkept.set(name, kept);
     this.stored.add(name);
+    this.#copies.delete(name);
     this.attempt(() => localStorage.getItem(name) === null && localStorage.setItem(name, NAME_ONLY));
     try {
       await store.put(name, kept);
@@ -107,17 +160,50 @@ export class Drafts {
       this.failed.delete(name);
       this.attempt(() => localStorage.getItem(name) !== NAME_ONLY && localStorage.setItem(name, NAME_ONLY));
     }
-    if (outdated !== undefined) this.drop(outdated);
+    this.#dropReplaced(name);
     this.tell();
   }
 
+  #dropReplaced(name) {
+    const replaced = this.#replaced.get(name);
+    this.#replaced.delete(name);
+    if (replaced !== undefined) this.drop(replaced);
+  }
+
+  /** Removes a draft, and the one that it was to replace. */
   drop(name) {
     this.unkept.delete(name);
     this.failed.delete(name);
-    this.stored.delete(name);
-    store.remove(name).catch(() => {});
+    this.#copies.delete(name);
+    this.#forget(name);
     this.attempt(() => localStorage.removeItem(name));
+    this.#remember(name);
+    this.#removeStored(name);
+    this.#dropReplaced(name);
     this.tell();
+  }
+
+  // Until the draft is removed from IndexedDB, too. The other tabs get an event of this.
+  #remember(name) {
+    this.#dropped.add(name);
+    this.attempt(() => localStorage.setItem(droppedItem(name), new Date().toISOString()));
+  }
+
+  #forgetDropped(name) {
+    this.#dropped.delete(name);
+    this.attempt(() => localStorage.removeItem(droppedItem(name)));
+  }
+
+  // If this fails, the next lookUp() tries again.
+  async #removeStored(name) {
+    try {
+      await store.remove(name);
+    } catch {
+      // Another tab may have found nothing to remove, because the draft was still being written.
+      if (this.#dropped.has(name)) this.#remember(name);
+      return;
+    }
+    this.#forgetDropped(name);
   }
 
   tell() {
@@ -145,15 +231,40 @@ export class Drafts {
     const text = this.attempt(() => localStorage.getItem(name)) ?? NAME_ONLY;
     const small = text === NAME_ONLY ? undefined : this.attempt(() => JSON.parse(text));
     const stored = this.stored.has(name) ? await store.get(name).catch(() => undefined) : undefined;
-    return stored === undefined || small?.at > stored.at ? small : stored;
+    return stored === undefined || small?.at >= stored.at ? small : stored;
   }
 
   async lookUp() {
-    const names = await store.names().catch(() => []);
-    this.stored = new Set([...names, ...this.unkept.keys()]);
+    const dropped = new Set();
+    this.#lookUps.add(dropped);
+    const names = await store.names().catch(() => undefined);
+    this.#lookUps.delete(dropped);
+    const remembered = this.#allDropped();
+    if (names === undefined) {
+      for (const name of remembered.slice(MOST_DROPPED)) this.#forgetDropped(name);
+      return;
+    }
+    const isThere = new Set(names);
+    for (const name of remembered) {
+      dropped.add(name);
+      if (isThere.has(name)) this.#removeStored(name);
+      else this.#forgetDropped(name);
+    }
+    this.stored = new Set([...names.filter((name) => !dropped.has(name)), ...this.unkept.keys()]);
   }
 
-  /** The keys that have a draft, told from the names alone, because drafts may be long. */
+  // The dropped drafts that may still be in IndexedDB, the latest first.
+  #allDropped() {
+    const items = (this.attempt(() => Object.keys(localStorage)) ?? []).filter((item) =>
+      item.startsWith(DROPPED),
+    );
+    const at = new Map(items.map((item) => [item, localStorage.getItem(item) ?? ""]));
+    items.sort((one, other) => (at.get(one) < at.get(other) ? 1 : -1));
+    const names = items.map((item) => PREFIX + item.slice(DROPPED.length));
+    return [...new Set([...names, ...this.#dropped])];
+  }
+
+  /** The keys that have a draft. Reads only the names, because drafts may be long. */
   keys() {
     return new Set(this.names().map(keyOf));
   }
@@ -180,6 +291,10 @@ export class Drafts {
   }
 }
 
+function droppedItem(name) {
+  return DROPPED + name.slice(PREFIX.length);
+}
+
 function keyOf(name) {
   return name.slice(PREFIX.length).split(":").slice(3).join(":");
 }
@@ -188,12 +303,12 @@ function token() {
   return crypto.getRandomValues(new Uint32Array(2)).join("-");
 }
 
-// Each tab holds a lock under its name as long as it is open. Browsers have locks only where the page
-// came over HTTPS or from the machine itself.
+// Each open tab holds a lock with its name. Browsers have locks only if the page was loaded over HTTPS or from
+// the same machine.
 const LOCK = "ifmatch:tab:";
 const WAIT_MILLIS = 1_000;
 
-/** Whether this page now holds the name. One that is being reloaded needs a moment to let go of it. */
+/** Whether this page now holds the name. A page that is being reloaded takes a moment to release it. */
 function held(tab) {
   return new Promise((resolve) => {
     const hold = () => {

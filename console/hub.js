@@ -1,35 +1,35 @@
 // The stream of changes, once for all tabs of a browser: over HTTP/1.1 a browser opens six connections to a
-// host, so a stream in each tab would leave the seventh without an answer.
+// host, so with a stream in each tab, the seventh would get no response.
 //
-// A hub runs in a shared worker, or in the page if the browser has no shared workers. It speaks with each tab through a port:
+// A hub runs in a shared worker, or in the page if the browser has no shared workers. It communicates with each tab through a port:
 //
 //   from a tab                    meaning
 //   {kind: "watch", prefix, since, round}  sends changes of keys with this prefix; `since` is the tab's point
-//   {kind: "hide"}, {kind: "show"}         nobody looks at the tab; somebody does again
-//   {kind: "ping"}                         the tab is still there
-//   {kind: "suspect"}                      a request of the tab got no answer
+//   {kind: "hide"}, {kind: "show"}         the tab is hidden; it is visible again
+//   {kind: "ping"}                         the tab is still open
+//   {kind: "suspect"}                      a request of the tab got no response
 //   {kind: "online"}, {kind: "offline"}    what the browser says about its network
-//   {kind: "leave"}                        the tab goes
+//   {kind: "leave"}                        the tab is being closed
 //
 //   to a tab                      meaning
 //   {kind: "from", id, round}              the tab gets every change after this id
 //   {kind: "put" | "delete", id, data}     a change; data is the entry as JSON
 //   {kind: "reset"}                        changes may have been missed: read again
 //   {kind: "status", status}               "connecting", "connected", "reconnecting" or "offline"
-//   {kind: "back"}                         the service answers, after it did not
-//   {kind: "pong"}                         the hub is still there
+//   {kind: "back"}                         the service responds again
+//   {kind: "pong"}                         the hub is still running
 
 import { urlOf } from "./place.js";
 
-/** How often the service is asked whether it is there: a stream that was cut without a word stays open. */
+/** How often the service is asked for a response: a stream whose connection is silently lost stays open. */
 const PULSE_MILLIS = 10_000;
-/** Longer than a service takes that only says that it is there. */
+/** How long such a response may take. */
 const PULSE_PATIENCE_MILLIS = 5_000;
 const FIRST_DELAY_MILLIS = 500;
 const LONGEST_DELAY_MILLIS = 15_000;
-/** How often the hub looks whether tabs have gone without saying so. */
+/** How often the hub checks for tabs that were closed without a message. */
 const TICK_MILLIS = 1_000;
-/** How many ticks without a ping make a tab count as gone. */
+/** After this many ticks without a ping, a tab counts as closed. */
 const SILENT_TICKS = 5;
 
 export class Hub {
@@ -51,7 +51,7 @@ export class Hub {
     };
     this.tabs.add(tab);
     port.addEventListener("message", ({ data }) => this.receive(tab, data));
-    // Not every browser says so when the other end is gone.
+    // Not every browser sends this event when the tab is closed.
     port.addEventListener("close", () => this.leave(tab));
     port.start();
     port.postMessage({ kind: "status", status: this.status });
@@ -71,7 +71,7 @@ export class Hub {
     else if (message.kind === "offline" && this.source !== null) this.fail();
   }
 
-  // A tab that nobody looks at, or that has gone without a word, gets no changes.
+  // A tab that is hidden or silent gets no changes.
   updateSeen(tab) {
     const isSeen = !tab.isHidden && tab.silentTicks <= SILENT_TICKS;
     if (isSeen === tab.isSeen) return;
@@ -109,18 +109,18 @@ export class Hub {
     this.update();
   }
 
-  // The network may be another one, over which the old connection leads nowhere.
+  // The network may have changed, and the old connection be dead.
   online() {
     const isOpen = this.source?.readyState === EventSource.OPEN;
     if ((isOpen || (this.isLost && this.source === null)) && this.watchers.length > 0) this.open();
   }
 
-  /** The tabs that somebody looks at, and that have said which keys they show. */
+  /** The visible tabs that have sent which keys they show. */
   get watchers() {
     return [...this.tabs].filter((tab) => tab.isSeen && tab.prefix !== undefined);
   }
 
-  // There is a stream as long as a tab needs one, and it carries what the tabs need.
+  // Opens or closes the stream, for the keys that the tabs show.
   update() {
     const { watchers } = this;
     if (watchers.length === 0) {
@@ -136,7 +136,7 @@ export class Hub {
     const prefix = watchers.map((tab) => tab.prefix).reduce(commonPrefix);
     const isOther = prefix !== this.prefix;
     this.prefix = prefix;
-    // Without an id there is nothing to begin at: a tab that has read its list says where.
+    // Without an id the starting point is unknown: a tab that has read its list sends it.
     const isDue = this.retry === 0 && (this.isLost || this.id !== undefined);
     if (this.source === null ? isDue : isOther) this.open();
   }
@@ -152,7 +152,7 @@ export class Hub {
     this.pulse();
   }
 
-  /** Finds out whether the service is there, and fails if it is not. */
+  /** Finds out whether the service responds, and fails if it does not. */
   async pulse() {
     const { source } = this;
     const there = await isThere();
@@ -190,12 +190,12 @@ export class Hub {
     this.delay = FIRST_DELAY_MILLIS;
     this.setStatus("connected");
     if (wasLost) for (const tab of this.watchers) tab.port.postMessage({ kind: "back" });
-    // What happened before this moment is not known.
+    // Earlier changes may have been missed.
     if (id === undefined) this.reset();
   }
 
-  // A stream that ends comes again by itself, but not one that was refused (503): so each failure is
-  // met here, with delays that grow.
+  // A browser reconnects a stream that ends, but not one that was refused (503): so each failure is handled
+  // here, with growing delays.
   fail() {
     this.close();
     this.isLost = true;
@@ -225,7 +225,7 @@ export class Hub {
       if (tab.prefix === undefined) continue;
       const concerns = key.startsWith(tab.prefix);
       if (tab.isSeen && concerns) tab.port.postMessage({ kind, id, data });
-      // Of what the stream leaves out, a hidden tab cannot be told that it missed nothing.
+      // If the stream does not cover all keys of a hidden tab, it may have missed changes.
       if (!tab.isSeen && (concerns || !tab.prefix.startsWith(this.prefix))) tab.hasMissed = true;
     }
   }
@@ -239,7 +239,7 @@ export class Hub {
   }
 }
 
-/** What two texts begin with, cut between characters. */
+/** The common prefix of two texts, of whole characters. */
 export function commonPrefix(one, other) {
   let length = 0;
   while (length < one.length && one[length] === other[length]) length += 1;

@@ -1,14 +1,14 @@
-// The list of entries: as much of it as was asked for, kept up to date by the watch.
+// The list of entries: the pages that were loaded, kept up to date by the watch.
 
 import { list } from "./api.js";
 import { brief, button, h, timeElement } from "./dom.js";
 
-/** How many entries are asked for at once. */
+/** The number of entries of a page. */
 const PAGE = 50;
-/** How long the filter waits for the next key. */
+/** The list is loaded after a pause in typing of this length. */
 const PAUSE_MILLIS = 120;
 
-/** The order of keys in the service: that of their bytes, which is that of their characters, not of UTF-16. */
+/** Compares keys as the service does: by bytes, which is the order of code points, not of UTF-16. */
 function compareKeys(one, other) {
   const left = [...one];
   const right = [...other];
@@ -20,7 +20,7 @@ function compareKeys(one, other) {
 }
 
 export class ListView {
-  /** on.reading(prefix) hears of each list before it is asked for, on.loaded(since) when it is there, on.failed(error) if it does not come. */
+  /** Calls on.reading(prefix) before each request for the list, on.loaded(since) after it, on.failed(error) if it failed. */
   constructor({ place, unsaved, status, filter, drafts, on }) {
     Object.assign(this, {
       place,
@@ -45,7 +45,7 @@ export class ListView {
     place.after(this.more);
   }
 
-  /** Lists anew. */
+  /** Loads the list again. */
   async load() {
     this.round += 1;
     const { round } = this;
@@ -96,7 +96,7 @@ export class ListView {
       first?.firstChild.focus();
   }
 
-  // A page may have been read before a change of which the watch told first.
+  // A page may be older than a change that the watch has already sent.
   replay(revision) {
     const heard = this.heard ?? [];
     this.heard = null;
@@ -105,7 +105,7 @@ export class ListView {
     }
   }
 
-  /** A change that the watch tells of. */
+  /** Handles an event of the watch. */
   event(kind, entry) {
     this.heard?.push({ kind, entry });
     this.apply(kind, entry);
@@ -124,7 +124,7 @@ export class ListView {
     if (kind !== "put") return;
     index = this.items.findIndex((item) => compareKeys(item.key, entry.key) > 0);
     if (index < 0) index = this.items.length;
-    // What comes after the last entry shown is on a page that was not asked for.
+    // An entry after the last one shown is on a page that was not loaded.
     if (index === this.items.length && this.next !== null) return;
     this.items.splice(index, 0, { ...rowOf(entry), fresh: true });
     if (this.items.length > this.wanted + PAGE) {
@@ -139,7 +139,7 @@ export class ListView {
     this.render();
   }
 
-  /** Puts the focus on an entry, if it is in the list. */
+  /** Focuses an entry, if it is in the list. */
   focus(key) {
     this.rows.get(key)?.firstChild.focus();
   }
@@ -184,7 +184,7 @@ export class ListView {
     this.renderStatus();
   }
 
-  // Drafts of entries that are not in the list: of new ones, of some that were deleted, or further down.
+  // Drafts of entries that are not in the list: new entries, deleted ones, or ones on a later page.
   renderUnsaved(draftKeys) {
     if (this.state === "loading") return;
     const keys = [...draftKeys].filter((key) => !this.rows.has(key)).sort(compareKeys);
@@ -289,7 +289,7 @@ export function hashOf(key) {
   return `#/kv/${encodeURIComponent(key).replaceAll("%2F", "/")}`;
 }
 
-// Of a value that may be large the list needs a line.
+// The value may be large, and the list shows one line of it.
 function rowOf({ key, tree, version, revision, etag, modifiedAt }) {
   return { key, brief: brief(tree), version, revision, etag, modifiedAt };
 }

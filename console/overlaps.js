@@ -1,4 +1,4 @@
-// The places that both sides changed, and what is chosen for each.
+// The places that both sides changed, and the choice for each.
 
 import { compact, parseOrNothing, parseTyped } from "./json.js";
 import { differences, mergeWith } from "./merge.js";
@@ -6,8 +6,8 @@ import { differences, mergeWith } from "./merge.js";
 export class Conflict {
   /**
    * Overlaps of two trees made from base, where theirs is an entry. The choices, a Map by pointer of
-   * {pick, text, sides, outdated}, may be left from before: one stands as long as both of its sides do.
-   * What was typed stands anyway, but is to be looked at again.
+   * {pick, text, sides, outdated}, may be from before: one stays valid while both sides are unchanged. Typed text is
+   * kept anyway, but must be confirmed again.
    */
   constructor({ base, mine, theirs, overlaps, choices }) {
     Object.assign(this, { base, mine, theirs, overlaps, choices, known: new Map() });
@@ -20,14 +20,14 @@ export class Conflict {
       const isTyped = choice?.pick === "edit";
       choices.set(pointer, { pick: isTyped ? "edit" : null, text: choice?.text, sides, outdated: isTyped });
     }
-    /** What they changed besides, which merges by itself. */
+    /** Their other changes, which are merged automatically. */
     this.others = differences(
       mine,
       this.mergedAs((overlap) => overlap.mine),
     );
   }
 
-  /** Sets what becomes of an overlap: "theirs", "mine" or "edit" with a text. */
+  /** Resolves an overlap: "theirs", "mine" or "edit" with a text. */
   choose(pointer, pick, text) {
     const choice = this.choices.get(pointer);
     this.choices.set(pointer, { ...choice, pick, text: text ?? choice.text, outdated: false });
@@ -41,14 +41,14 @@ export class Conflict {
     });
   }
 
-  // Asked at each key anywhere in the conflict, so it is found out once a text.
+  // Called at each key anywhere in the conflict, so each text is parsed only once.
   isJson(pointer, text) {
     if (this.known.get(pointer)?.text !== text)
       this.known.set(pointer, { text, isJson: parseOrNothing(text) !== undefined });
     return this.known.get(pointer).isJson;
   }
 
-  /** What comes of the choices, if all are made. */
+  /** The merged tree, if every choice was made. */
   get merged() {
     return this.mergedAs((overlap) => {
       const { pick, text } = this.choices.get(overlap.pointer);

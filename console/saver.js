@@ -1,10 +1,11 @@
 // Saves and deletes an open entry, and handles refusals and lost responses.
 
-import { put, Refused, read, remove, Unreachable, whyNoKey } from "./api.js";
+import { Foreign, put, Refused, read, remove, Unreachable, whyNoKey } from "./api.js";
 import { same } from "./json.js";
 import { finished, isCurrent, isNothingNew, keyTaken, unchanged } from "./state.js";
 
-/** The message for a delete that was not answered. */
+/** The messages for a write whose outcome is not known. */
+const SAVED_OR_NOT = "Whether your text was saved is not known.";
 const DELETED_OR_NOT = "Whether the entry was deleted is not known.";
 
 export class Saver {
@@ -154,6 +155,8 @@ export class Saver {
     const { session } = this;
     const problem = session.problemOf(error);
     const isUnknown = error instanceof Unreachable || error.status >= 500;
+    if (sent !== undefined && error instanceof Foreign && error.status >= 500)
+      problem.message = `${problem.message} ${SAVED_OR_NOT}`;
     session.setState(isUnknown ? { problem, unknown: sent } : { problem });
     session.keeper.keepNow();
     session.on.say(problem.message);
@@ -192,8 +195,11 @@ export class Saver {
       return;
     }
     this.#fail(error, undefined);
-    const isUnknown = error instanceof Unreachable;
-    const message = isUnknown ? `${error.message} ${DELETED_OR_NOT}` : `Not deleted: ${error.message}`;
-    session.setState({ problem: { kind: "refused", message, noRetry: true, mayBeDeleted: isUnknown } });
+    const mayBeDeleted = error instanceof Unreachable || [500, 504].includes(error.status);
+    let message = `Not deleted: ${error.message}`;
+    if (error instanceof Unreachable) message = `${error.message} ${DELETED_OR_NOT}`;
+    // The message itself says whether it was applied.
+    else if (mayBeDeleted) message = `The server says: ${error.message}`;
+    session.setState({ problem: { kind: "refused", message, noRetry: true, mayBeDeleted } });
   }
 }

@@ -89,17 +89,17 @@ export class Session {
     return text === shown ? null : this.verdict.of(text);
   }
 
-  /** Reads the entry, and restores a draft of it. */
-  open() {
-    this.#opened = this.#open();
+  /** Reads the entry, and restores the draft with this name, or if there is none, the latest one. */
+  open(draftName) {
+    this.#opened = this.#open(draftName);
     return this.#opened;
   }
 
-  async #open() {
+  async #open(draftName) {
     this.setState({ phase: "loading", problem: null });
     this.on.changed();
     const { key } = this.state;
-    const draft = await this.keeper.find(key);
+    const draft = await this.keeper.find(key, draftName);
     let entry = null;
     try {
       if (key !== null) entry = await read(key);

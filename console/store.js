@@ -1,10 +1,10 @@
-// Drafts that are too large for localStorage, which holds some 5 million characters in all, are kept in
-// IndexedDB under the same names; and a copy of each of the others.
+// The drafts in IndexedDB: those that are too large for localStorage, which holds some 5 million characters in all,
+// and a copy of each of the others, under the same name.
 
 const DATABASE = "ifmatch";
 const TABLE = "drafts";
 
-/** How long the database may take to open: nothing is shown before it is known which drafts there are. */
+/** How long the database may take to open: nothing is shown before the names of the drafts are read. */
 const PATIENCE_MILLIS = 5_000;
 
 let opening;
@@ -25,11 +25,11 @@ function open() {
     request.onerror = () => reject(request.error);
     request.onsuccess = () => {
       clearTimeout(waiting);
-      // A browser may close it, when the user clears its data.
+      // A browser may close it when the user clears its data.
       request.result.onclose = () => {
         opening = undefined;
       };
-      // Somebody deletes it: with this connection open, that would wait and take later drafts along.
+      // It is about to be deleted, which would wait for this connection, and then delete later drafts, too.
       request.result.onversionchange = () => {
         request.result.close();
         opening = undefined;
@@ -45,19 +45,19 @@ async function run(mode, act) {
     const request = act(transaction.objectStore(TABLE));
     transaction.oncomplete = () => resolve(request.result);
     transaction.onabort = () => reject(transaction.error ?? new Error("The transaction was aborted."));
-    // A page that is going away does not come back to commit it.
+    // A page that is being closed would not commit it later.
     transaction.commit?.();
   });
 }
 
-/** Keeps a draft under a name. Rejects if the browser does not keep it. */
+/** Stores a draft under a name. Rejects if the browser does not store it. */
 export const put = (name, draft) => run("readwrite", (table) => table.put(draft, name));
 
-/** Lets go of a draft. */
+/** Removes a draft. */
 export const remove = (name) => run("readwrite", (table) => table.delete(name));
 
 /** A draft, or undefined. */
 export const get = (name) => run("readonly", (table) => table.get(name));
 
-/** The names of all that are kept. */
+/** The names of all drafts. */
 export const names = () => run("readonly", (table) => table.getAllKeys());

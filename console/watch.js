@@ -1,4 +1,4 @@
-// What this tab hears of changes: its end of the stream that all tabs share.
+// This tab's end of the stream of changes that all tabs share.
 
 import { entryOf } from "./api.js";
 import { commonPrefix, Hub } from "./hub.js";
@@ -6,20 +6,20 @@ import { MAX_DEPTH_LEVELS, parse } from "./json.js";
 
 /** How long a tab gets changes after it was hidden. */
 const HIDDEN_MILLIS = 5_000;
-/** How often a tab asks the hub whether it is there: a worker dies with the process that it is in, and no event says so. */
+/** How often a tab sends a ping to the hub: there is no event when a worker ends with its process. */
 const PING_MILLIS = 400;
-/** How many pings without an answer mean that the hub is gone. */
+/** After this many pings without an answer, the hub counts as ended. */
 const UNANSWERED_PINGS = 3;
-/** How many a shared worker may take to answer at first; a tab has a hub of its own after that. */
+/** How many pings a shared worker may take to start; after that the tab uses its own hub. */
 const START_PINGS = 25;
 const FIRST_DELAY_MILLIS = 500;
 const LONGEST_DELAY_MILLIS = 15_000;
-/** Goes up when the messages of hub.js change: tabs of an older page keep an older worker. */
+/** Increased when the messages of hub.js change: tabs of an older page keep an older worker. */
 const PROTOCOL = 1;
 
 /**
- * Watches the keys that begin as some texts do. Calls on.event(kind, entry) with "put" and "delete", on.reset() when changes
- * may have been missed, on.joined() when each change from now on will be told, on.status(status) with
+ * Watches the keys with a common prefix. Calls on.event(kind, entry) with "put" and "delete", on.reset() when changes
+ * may have been missed, on.joined() when no change will be missed from now on, on.status(status) with
  * "connecting", "connected", "reconnecting", "offline", and on.back() when the service answers again.
  */
 export class Watch {
@@ -44,12 +44,12 @@ export class Watch {
     document.addEventListener("visibilitychange", () => this.visibility());
     for (const kind of ["online", "offline"]) window.addEventListener(kind, () => this.send({ kind }));
     window.addEventListener("pagehide", () => this.disconnect());
-    // A page that comes back from the cache of the browser.
+    // The browser shows a page from its back/forward cache again.
     window.addEventListener("pageshow", (event) => event.persisted && this.connect());
     this.visibility();
   }
 
-  /** What begins as one of these texts is watched from now on, and a list of it is about to be read. */
+  /** Watches keys with these prefixes from now on. A list of them is about to be read. */
   reading(...texts) {
     const prefix = texts.reduce(commonPrefix);
     this.since = undefined;
@@ -57,7 +57,7 @@ export class Watch {
     if (prefix !== this.prefix || !this.isJoined) this.subscribe(prefix);
   }
 
-  /** It was read, and `since` is the point at which it was. */
+  /** The list was read; `since` is its point in the stream. */
   begin(since) {
     const { from } = this;
     this.since = since;
@@ -66,7 +66,7 @@ export class Watch {
     else if (from !== undefined && isAfter(from, since)) this.on.reset();
   }
 
-  /** What begins as one of these texts is watched from now on. */
+  /** Watches keys with these prefixes from now on. */
   widen(...texts) {
     const prefix = texts.reduce(commonPrefix);
     if (prefix !== this.prefix) this.subscribe(prefix);
@@ -79,7 +79,7 @@ export class Watch {
     this.send({ kind: "watch", prefix, since: this.since, round: this.round });
   }
 
-  /** A request got no answer, or none that helps. It is on.back() that says when to ask again. */
+  /** A request got no response, or not from the service. on.back() is called when it can be repeated. */
   suspect() {
     if (this.suspecting !== undefined) return;
     const now = performance.now();
@@ -118,7 +118,7 @@ export class Watch {
       worker.addEventListener("error", () => this.port === worker.port && this.useOwnHub());
       return worker.port;
     } catch {
-      // There are none, or the browser does not allow them here.
+      // The browser has no shared workers, or does not allow them here.
       return undefined;
     }
   }
@@ -138,7 +138,7 @@ export class Watch {
   ping() {
     if (this.isHidden || this.port === undefined) return;
     if (!this.hasOwnHub && this.unanswered >= (this.hasAnswered ? UNANSWERED_PINGS : START_PINGS)) {
-      // A worker that has ended is started anew; one that cannot be started is done without.
+      // A worker that has ended is started again. If none can be started, the tab uses its own hub.
       if (this.hasAnswered) this.connect();
       else this.useOwnHub();
     }
@@ -168,7 +168,7 @@ export class Watch {
 
   acknowledged(id) {
     this.isJoined = true;
-    // A list that is still being read is held against it when it is there.
+    // A list that is still being read is compared with it in begin().
     if (this.since === undefined) this.from = id;
     if (this.since !== undefined && isAfter(id, this.since)) this.on.reset();
     else this.on.joined();
@@ -189,7 +189,7 @@ export class Watch {
   }
 }
 
-/** Whether a point lies after another. It begins with a revision, and if only a part of its changes were told, their number. */
+/** Whether a point is after another. It begins with a revision and, if only some of its changes were sent, their number. */
 function isAfter(point, other) {
   const [left, right] = [point, other].map((one) => {
     const [revision, changes] = one.split("-", 1)[0].split(".");

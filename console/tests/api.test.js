@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
-import { list, put, Refused, read, remove, Unreachable, whyNoKey } from "../api.js";
+import { list, put, Refused, read, remove, Unreachable, warningOfKey, whyNoKey } from "../api.js";
 import { compact, parse } from "../json.js";
 import { FakeService, pathIn } from "./service.js";
 
@@ -57,6 +57,44 @@ describe("a write", () => {
     test(`that is answered with ${what} is not taken for saved`, async () => {
       globalThis.fetch = async () => new Response(answer, { status: 200 });
       await assert.rejects(put("doc", parse("2"), '"1-aa"'), Unreachable);
+    });
+  }
+
+  // Spring and others send JSON with both members.
+  for (const [status, error] of [
+    [500, "Internal Server Error"],
+    [502, "Bad Gateway"],
+    [502, "unavailable"],
+    [503, "Service Unavailable"],
+    [504, "Gateway Timeout"],
+    [500, "unavailable"],
+  ]) {
+    test(`answered with ${status} ${error} by a gateway is Unreachable, whatever its JSON`, async () => {
+      service.refuse(status, error, "said by a gateway");
+      await assert.rejects(put("doc", parse("1"), null), (problem) => {
+        assert.ok(problem instanceof Unreachable);
+        assert.deepEqual(
+          [problem.status, problem.message],
+          [status, `The server answered with status ${status}.`],
+        );
+        return true;
+      });
+    });
+  }
+
+  for (const [status, error] of [
+    [500, "io"],
+    [503, "unavailable"],
+    [504, "outcome_unknown"],
+    [413, "value_too_large"],
+  ]) {
+    test(`refused by the service with ${status} ${error} shows its message`, async () => {
+      service.refuse(status, error, "said by the service");
+      await assert.rejects(put("doc", parse("1"), null), (problem) => {
+        assert.ok(problem instanceof Refused);
+        assert.deepEqual([problem.code, problem.message], [error, "said by the service"]);
+        return true;
+      });
     });
   }
 
@@ -167,6 +205,18 @@ describe("a key", () => {
     ["\ud800", /surrogate/],
   ]) {
     test(`${JSON.stringify(key.slice(0, 10))} is not valid`, () => assert.match(whyNoKey(key), why));
+  }
+});
+
+describe("a warning of a key", () => {
+  for (const [key, warning] of [
+    ["a b/ c /d", undefined],
+    ["", undefined],
+    [" doc", "The key begins with a space."],
+    ["\u00a0doc", "The key begins with a space."],
+    ["doc ", "The key ends with a space."],
+  ]) {
+    test(`${JSON.stringify(key)}: ${warning}`, () => assert.equal(warningOfKey(key), warning));
   }
 });
 

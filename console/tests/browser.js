@@ -60,6 +60,8 @@ export class FakeLocks {
 export class FakeDatabase {
   table = new Map();
   isBroken = false;
+  /** How many transactions were aborted. */
+  aborts = 0;
 
   open() {
     return this.#later({ result: { transaction: () => this.#transaction() } }, "onsuccess");
@@ -68,7 +70,8 @@ export class FakeDatabase {
   #transaction() {
     const transaction = { objectStore: () => table, error: new Error("QuotaExceededError") };
     const act = (change) => {
-      this.#later(transaction, this.isBroken ? "onabort" : "oncomplete");
+      if (this.isBroken) this.#later(transaction, "onabort", () => (this.aborts += 1));
+      else this.#later(transaction, "oncomplete");
       return { result: this.isBroken ? undefined : change() };
     };
     const table = {
@@ -80,8 +83,11 @@ export class FakeDatabase {
     return transaction;
   }
 
-  #later(target, handler) {
-    setTimeout(() => target[handler]());
+  #later(target, handler, then = () => {}) {
+    setTimeout(() => {
+      target[handler]();
+      then();
+    });
     return target;
   }
 }

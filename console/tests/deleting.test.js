@@ -51,6 +51,20 @@ describe("deleting", () => {
     assert.equal(session.state.problem.message, "Not deleted: it was changed by someone else meanwhile.");
   });
 
+  for (const [status, code, message] of [
+    [502, "Bad Gateway", "The server answered with status 502. Whether the entry was deleted is not known."],
+    [504, "outcome_unknown", "The server says: it may be applied"],
+    [500, "io", "The server says: it may be applied"],
+  ]) {
+    test(`answered with ${status} ${code} does not say that nothing was deleted`, async () => {
+      service.write("doc", "1");
+      const { session } = await open("doc");
+      service.refuse(status, code, "it may be applied");
+      await session.remove();
+      assert.deepEqual([session.state.problem.message, session.state.problem.mayBeDeleted], [message, true]);
+    });
+  }
+
   test("without an answer says that the outcome is unknown", async () => {
     service.write("doc", "1");
     const { session } = await open("doc");

@@ -14,10 +14,15 @@ const draftOf = (key, text, etag = '"1-aa"') => ({ key, text, etag, base: "1" })
 const textsOf = (drafts) => drafts.map((draft) => draft.text);
 
 let browser;
-beforeEach(() => {
+const opened = [];
+beforeEach(async () => {
+  // What an earlier test still writes does not get into this one.
+  for (const drafts of opened.splice(0)) drafts.copyNow();
+  await sleep(0);
   browser = newBrowser();
   database.table.clear();
   database.isBroken = false;
+  database.aborts = 0;
 });
 
 /** Opens a tab; `troubles` collects what onTrouble was called with. */
@@ -25,6 +30,7 @@ async function openTab(sessionStorage) {
   const storage = newTab(sessionStorage);
   const troubles = [];
   const drafts = new Drafts((inTrouble) => troubles.push(inTrouble));
+  opened.push(drafts);
   await drafts.begin();
   return { drafts, troubles, storage };
 }
@@ -38,6 +44,17 @@ async function until(holds) {
     assert.ok(Date.now() < end, "timed out");
     await sleep(1);
   }
+}
+
+/** Counts the drafts that are written to IndexedDB from now on. */
+function countPuts() {
+  const puts = { count: 0 };
+  const { table } = database;
+  table.set = (...entry) => {
+    puts.count += 1;
+    return Map.prototype.set.apply(table, entry);
+  };
+  return puts;
 }
 
 describe("a draft", () => {
@@ -88,7 +105,7 @@ describe("a draft", () => {
     const before = await openTab();
     const name = before.drafts.keep(draftOf("a", "[1]"));
     const outdated = browser.localStorage.getItem(name);
-    await sleep(2);
+    await until(() => database.table.get(name)?.text === "[1]");
     before.drafts.keep(draftOf("a", "[1, 2]"), name);
     await until(() => database.table.get(name)?.text === "[1, 2]");
     closeTab(before);
@@ -102,10 +119,156 @@ describe("a draft", () => {
     assert.equal(after.drafts.has(name), false);
   });
 
+  test("is the latest one, even if its copy in IndexedDB is of the same moment", async () => {
+    const { drafts } = await openTab();
+    const name = drafts.keep(draftOf("a", "[1]"));
+    await until(() => database.table.has(name));
+    await drafts.lookUp();
+    const { at } = database.table.get(name);
+    browser.localStorage.setItem(name, JSON.stringify({ ...draftOf("a", "[1, 2]"), at }));
+    assert.deepEqual(textsOf(await drafts.of("a")), ["[1, 2]"]);
+  });
+
+  test("is stored at once in localStorage, and after a pause in IndexedDB", async () => {
+    const { drafts } = await openTab();
+    const puts = countPuts();
+    let name;
+    for (const text of ["[", "[1", "[1]"]) {
+      name = drafts.keep(draftOf("a", text), name);
+      assert.equal(JSON.parse(browser.localStorage.getItem(name)).text, text);
+    }
+    await sleep(0);
+    assert.equal(puts.count, 0);
+    await until(() => database.table.get(name)?.text === "[1]");
+    assert.equal(puts.count, 1);
+    drafts.keep(draftOf("a", "[1, 2]"), name);
+    drafts.copyNow();
+    await sleep(0);
+    assert.equal(database.table.get(name).text, "[1, 2]");
+  });
+
+  test("is not copied to IndexedDB after it was dropped", async () => {
+    const { drafts } = await openTab();
+    const puts = countPuts();
+    drafts.drop(drafts.keep(draftOf("a", "[1]")));
+    drafts.copyNow();
+    await sleep(0);
+    assert.equal(puts.count, 0);
+  });
+
   test("is not confused with other data in localStorage", async () => {
     browser.localStorage.setItem("theme", "dark");
     const { drafts } = await openTab();
     assert.equal(drafts.keys().size, 0);
+  });
+});
+
+describe("a dropped draft", () => {
+  /** A draft of which IndexedDB has a copy. */
+  async function copied({ drafts }, text = "[1]") {
+    const name = drafts.keep(draftOf("a", text));
+    await until(() => database.table.get(name)?.text === text && drafts.unkept.size === 0);
+    return name;
+  }
+
+  const droppedItems = () => Object.keys(browser.localStorage).filter((item) => item.includes("dropped"));
+
+  for (const [what, text] of [
+    ["small", "[1]"],
+    ["large", LARGE],
+  ]) {
+    test(`does not come back if IndexedDB fails meanwhile (${what})`, async () => {
+      const before = await openTab();
+      const name = await copied(before, text);
+      database.isBroken = true;
+      before.drafts.drop(name);
+      await until(() => database.aborts > 0);
+      assert.deepEqual(await before.drafts.of("a"), []);
+      closeTab(before);
+      database.isBroken = false;
+      const after = await openTab();
+      assert.equal(after.drafts.has(name), false);
+      assert.deepEqual(await after.drafts.of("a"), []);
+      await until(() => database.table.size === 0 && droppedItems().length === 0);
+    });
+  }
+
+  test("does not come back if IndexedDB failed since the page was opened", async () => {
+    const before = await openTab();
+    const name = await copied(before);
+    closeTab(before);
+    database.isBroken = true;
+    const { drafts } = await openTab();
+    drafts.drop(name);
+    await until(() => database.aborts > 0);
+    database.isBroken = false;
+    assert.deepEqual(await drafts.of("a"), []);
+    await until(() => database.table.size === 0);
+  });
+
+  test("does not come back if localStorage is full, too", async () => {
+    const { drafts } = await openTab();
+    const name = await copied({ drafts });
+    database.isBroken = true;
+    browser.localStorage.fill(true);
+    drafts.drop(name);
+    await until(() => database.aborts > 0);
+    database.isBroken = false;
+    assert.deepEqual(await drafts.of("a"), []);
+    await until(() => database.table.size === 0);
+  });
+
+  test("leaves nothing behind in localStorage", async () => {
+    const { drafts } = await openTab();
+    drafts.drop(await copied({ drafts }));
+    await until(() => Object.keys(browser.localStorage).length === 0);
+  });
+
+  test("leaves only a few items behind if IndexedDB never works", async () => {
+    const { drafts } = await openTab();
+    database.isBroken = true;
+    for (let count = 0; count < 250; count += 1) drafts.drop(drafts.keep(draftOf("a", "[1]")));
+    await until(() => database.aborts > 0);
+    await drafts.lookUp();
+    assert.equal(droppedItems().length, 200);
+  });
+
+  test("does not come back if the names were being read when it was dropped", async () => {
+    const { drafts } = await openTab();
+    const name = await copied({ drafts });
+    const looking = drafts.lookUp();
+    await Promise.resolve();
+    drafts.drop(name);
+    await looking;
+    assert.equal(drafts.has(name), false);
+    assert.deepEqual([...drafts.keys()], []);
+  });
+
+  test("that is stored again is there again", async () => {
+    const { drafts } = await openTab();
+    const name = await copied({ drafts });
+    database.isBroken = true;
+    drafts.drop(name);
+    await until(() => database.aborts > 0);
+    database.isBroken = false;
+    assert.equal(drafts.keep(draftOf("a", "[1, 2]"), name), name);
+    await drafts.lookUp();
+    await until(() => database.table.get(name)?.text === "[1, 2]");
+    assert.deepEqual(textsOf(await drafts.of("a")), ["[1, 2]"]);
+  });
+
+  test("of which only IndexedDB has a copy is gone in other tabs, too", async () => {
+    const one = await openTab();
+    const name = await copied(one);
+    browser.localStorage.removeItem(name);
+    const other = await openTab();
+    assert.ok(other.drafts.has(name));
+    one.drafts.drop(name);
+    const [item] = droppedItems();
+    // A browser sends this to the other tabs.
+    const event = Object.assign(new Event("storage"), { key: item, newValue: "" });
+    window.dispatchEvent(event);
+    assert.equal(other.drafts.has(name), false);
   });
 });
 
@@ -240,5 +403,29 @@ describe("when storage is full", () => {
     drafts.keep(draftOf("a", LARGE, '"2-bb"'), first);
     await until(() => drafts.failed.size === 1);
     assert.ok(drafts.has(first));
+  });
+
+  test("the old draft is dropped when the new one is stored later", async () => {
+    for (const text of [LARGE, "[1, 2]"]) {
+      const { drafts } = await openTab();
+      const first = drafts.keep(draftOf("a", "[1]"));
+      database.isBroken = true;
+      const moved = drafts.keep(draftOf("a", LARGE, '"2-bb"'), first);
+      await until(() => drafts.failed.size === 1);
+      database.isBroken = false;
+      assert.equal(drafts.keep(draftOf("a", text, '"2-bb"'), moved), moved);
+      await until(() => drafts.unkept.size === 0 && !drafts.has(first));
+      assert.ok(drafts.has(moved));
+    }
+  });
+
+  test("the old draft is dropped with the new one", async () => {
+    const { drafts } = await openTab();
+    const first = drafts.keep(draftOf("a", "[1]"));
+    database.isBroken = true;
+    const moved = drafts.keep(draftOf("a", LARGE, '"2-bb"'), first);
+    await until(() => drafts.failed.size === 1);
+    drafts.drop(moved);
+    assert.deepEqual([...drafts.keys()], []);
   });
 });

@@ -8,8 +8,13 @@ import { FakeService } from "./service.js";
 const database = new FakeDatabase();
 globalThis.indexedDB = database;
 
+const opened = [];
+
 /** An empty browser, an empty service, and the drafts of the first tab. */
 export async function begin() {
+  // What an earlier test still writes does not get into this one.
+  for (const drafts of opened.splice(0)) drafts.copyNow();
+  await new Promise((resolve) => setTimeout(resolve));
   newBrowser();
   database.table.clear();
   const service = new FakeService();
@@ -20,12 +25,13 @@ export async function begin() {
 export async function openTab() {
   newTab();
   const drafts = new Drafts(() => {});
+  opened.push(drafts);
   await drafts.begin();
   return drafts;
 }
 
-/** Opens a key, or null for a new entry. `asked` collects the calls that the page gets. */
-export async function open(key, drafts) {
+/** Opens a key, or null for a new entry, with a given draft. `asked` collects the calls that the page gets. */
+export async function open(key, drafts, draftName) {
   const asked = { said: [], named: [], focus: [], unreachable: 0 };
   const session = new Session(key, drafts, {
     changed: () => {},
@@ -36,7 +42,7 @@ export async function open(key, drafts) {
     },
     focus: (what) => asked.focus.push(what),
   });
-  await session.open();
+  await session.open(draftName);
   return { session, asked };
 }
 

@@ -30,7 +30,7 @@ describe("a conflict", () => {
     assert.equal(compact(conflict.merged), '{"a":2,"b":3,"c":3}');
   });
 
-  test("lists the other changes, which merge by themselves", () => {
+  test("lists the other changes, which are merged automatically", () => {
     assert.deepEqual(pointers(conflictOf(BASE, MINE, THEIRS).others), ["/c"]);
   });
 

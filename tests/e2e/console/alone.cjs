@@ -213,7 +213,7 @@ async function drafts() {
   await page.reload();
   await shown(
     "what was typed is there after a reload",
-    banner(page, "Your unsaved text was restored, made from version 1"),
+    banner(page, "Your unsaved text was restored, based on version 1"),
   );
   finding("to the letter", (await area(page).inputValue()).includes('"a": 2, not finished'));
   await picture(page, "restored");

@@ -85,6 +85,8 @@ async function takenKey() {
   await server.put("taken", '{"from":"them"}');
   const me = await person();
   const page = await open(me, server, "#/new");
+  await newEntry(page, "taken ", '{"from":"me"}');
+  await shown("a key that ends with a space is told", page.getByText("The key ends with a space."));
   await newEntry(page, "taken", '{"from":"me"}');
   await save(page);
   const told = banner(page, "the key taken exists already, as version 1");
@@ -367,12 +369,17 @@ async function leftWhileSaving() {
   await go("other");
   await page.locator(".list-head a", { hasText: "New" }).click();
   await becomes("a new entry is begun", async () => (await page.locator("#new-key").inputValue()) === "");
+  await newEntry(page, "second", '"second"');
   write.letGo();
   await page.locator("#toast", { hasText: "doc is not saved" }).waitFor();
   await page.locator("#toast").getByRole("button", { name: "Open" }).click();
   await becomes(
     "while one that was refused is opened from there",
     async () => (await area(page).inputValue()) === '"left"',
+  );
+  await shown(
+    "beside the other one",
+    page.locator(".banner", { hasText: "There is other unsaved text" }).filter({ hasText: '"second"' }),
   );
   await page.unroute("**/kv/**");
   await me.close();
@@ -455,8 +462,8 @@ async function undoElsewhere() {
   await server.put("doc", '"somebody else"');
   await page.locator("#toast").getByRole("button", { name: "Undo" }).click();
   await shown(
-    "what cannot be brought back is told",
-    page.locator("#toast", { hasText: "could not be brought back" }),
+    "what cannot be restored is told",
+    page.locator("#toast", { hasText: "could not be restored" }),
   );
   await page.locator("#toast").getByRole("button", { name: "Open" }).click();
   await becomes("and kept as a draft", async () => (await area(page).inputValue()).includes('"a": 1'));
