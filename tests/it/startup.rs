@@ -267,7 +267,7 @@ async fn a_file_that_is_mounted_by_itself_is_refused() {
             message.contains(&format!("{name} cannot be used: it is a mount of its own")),
             "{message}"
         );
-        assert!(message.contains("mount the folder"), "{message}");
+        assert!(message.contains("mount its folder"), "{message}");
         assert_eq!(fs::read_to_string(&source).unwrap(), EMPTY);
     }
 }

@@ -66,7 +66,7 @@ fn kind_of(file_type: FileType) -> &'static str {
 /// to its name.
 fn mount_at(path: &Path) -> io::Result<Option<String>> {
     Ok(is_mount(path)?.then(|| {
-        "it is a mount of its own, so it cannot be replaced; mount its directory instead".to_owned()
+        "it is a mount of its own, so it cannot be replaced; mount its folder instead".to_owned()
     }))
 }
 
