@@ -1,5 +1,6 @@
 //! What was ended early says what is left, and can be gone on with.
 
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -149,6 +150,31 @@ async fn a_resumed_text_goes_with_its_key_and_what_it_was_made_from() {
     assert_eq!(cli.kept_texts(), ["2\n"]);
     for key in ["a", "b"] {
         assert_eq!(cli.value(key).await, "1");
+    }
+}
+
+#[tokio::test]
+async fn a_text_is_resumed_by_a_link_whether_its_base_is_beside_the_link_or_the_text() {
+    for is_beside_link in [false, true] {
+        let cli = with("a", "1").await;
+        let failed = cli.edit(&["a"], &["echo 2 >\"$1\"; exit 7"]).await.ran;
+        failed.assert_code(1);
+        let files = cli.kept_files();
+        let is_text = |path: &&PathBuf| path.extension().unwrap() == "jsonc";
+        let text = files.iter().find(is_text).unwrap();
+        let link = cli.folder.path().join("link");
+        std::os::unix::fs::symlink(text, &link).unwrap();
+        if is_beside_link {
+            let base = format!("{}.base", text.display());
+            std::fs::rename(base, cli.folder.path().join("link.base")).unwrap();
+        }
+        let arguments = ["a", "--resume", link.to_str().unwrap()];
+        // Also if it fails again.
+        let again = cli.edit(&arguments, &["exit 7"]).await.ran;
+        again.assert_code(1);
+        let resumed = resume(&cli, &again, &["true"]).await;
+        resumed.assert_code(0);
+        assert_eq!(cli.value("a").await, "2");
     }
 }
 
