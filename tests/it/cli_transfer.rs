@@ -50,7 +50,7 @@ async fn an_export_is_taken_back_by_another_service() {
 
     let to = Cli::start().await;
     let imported = to.run_with_input(&["import"], &exported.stdout).await;
-    let report = json!({"created": 4, "replaced": 0, "same": [], "there": []});
+    let report = json!({"created": 4, "replaced": 0, "unchanged": [], "different": []});
     assert_eq!(imported.assert_code(0).json(), report);
     assert_eq!(contents(&to).await, contents(&from).await);
 
@@ -85,7 +85,7 @@ async fn an_import_replaces_nothing_and_names_each_key_that_was_there() {
         to.run(&["put", key, value]).await.assert_code(0);
     }
     let imported = to.run_with_input(&["import"], &export).await;
-    let report = json!({"created": 1, "replaced": 0, "same": ["a"], "there": ["b", "d"]});
+    let report = json!({"created": 1, "replaced": 0, "unchanged": ["a"], "different": ["b", "d"]});
     assert_eq!(imported.assert_code(4).json(), report);
     assert!(imported.stderr.contains("2 keys"), "{imported:?}");
     assert_eq!(to.value("b").await, "\"mine\"");
@@ -94,7 +94,7 @@ async fn an_import_replaces_nothing_and_names_each_key_that_was_there() {
     let replaced = to
         .run_with_input(&["import", "-", "--replace"], &export)
         .await;
-    let report = json!({"created": 0, "replaced": 2, "same": ["a", "c"], "there": [], "changed": []});
+    let report = json!({"created": 0, "replaced": 2, "unchanged": ["a", "c"], "different": [], "changed": []});
     assert_eq!(replaced.assert_code(0).json(), report);
     assert_eq!(contents(&to).await, contents(&from).await);
 }
@@ -350,14 +350,14 @@ async fn an_import_replaces_conditionally_also_where_tags_are_required() {
         cli.run(&["rm", "c", "--force"]).await.assert_code(0);
         let import = ["import", "--replace"];
         let ran = cli.run_with_input(&import, &export).await;
-        let report = json!({"created": 1, "replaced": 1, "same": ["a"], "there": [], "changed": []});
+        let report = json!({"created": 1, "replaced": 1, "unchanged": ["a"], "different": [], "changed": []});
         assert_eq!(ran.assert_code(0).json(), report);
         assert_eq!(cli.value("b").await, "2");
         // What says the same already is not written again.
         let before = cli.run(&["ls"]).await.stdout;
         let again = cli.run_with_input(&import, &export).await;
         let same = json!(["a", "b", "c"]);
-        assert_eq!(again.assert_code(0).json()["same"], same);
+        assert_eq!(again.assert_code(0).json()["unchanged"], same);
         assert_eq!(cli.run(&["ls"]).await.stdout, before);
     }
 }
