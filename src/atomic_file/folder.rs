@@ -7,12 +7,25 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, statat};
+use rustix::io::Errno;
+
+/// What to do if a folder cannot be synced, because the file system cannot do that or the process may
+/// not read the folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FolderSync {
+    /// Fail.
+    Required,
+    /// Do without: a power failure may undo the last rename.
+    IfPossible,
+}
 
 /// An open folder.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    file: File,
+    /// `None` if the process may not read it and need not sync it.
+    file: Option<File>,
+    sync: FolderSync,
 }
 
 impl Folder {
@@ -20,10 +33,20 @@ impl Folder {
     ///
     /// # Errors
     /// If it cannot be opened.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub fn open(path: &Path, sync: FolderSync) -> io::Result<Self> {
+        let file = match File::open(path) {
+            Err(error)
+                if sync == FolderSync::IfPossible
+                    && error.kind() == io::ErrorKind::PermissionDenied =>
+            {
+                None
+            }
+            file => Some(file?),
+        };
         Ok(Self {
             path: path.to_owned(),
-            file: File::open(path)?,
+            file,
+            sync,
         })
     }
 
@@ -34,14 +57,33 @@ impl Folder {
 
     /// Whether it has a file of this name, wherever it is by now.
     pub fn has(&self, name: &OsStr) -> bool {
-        statat(&self.file, name, AtFlags::empty()).is_ok()
+        match &self.file {
+            Some(folder) => statat(folder, name, AtFlags::empty()).is_ok(),
+            None => self.path.join(name).exists(),
+        }
     }
 
-    /// Makes durable which files have which names in it.
+    /// Makes durable which files have which names in it. Returns whether that could be done, which is always
+    /// so with [`FolderSync::Required`].
     ///
     /// # Errors
     /// What the system says.
-    pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_all()
+    pub fn sync(&self) -> io::Result<bool> {
+        let Some(folder) = &self.file else {
+            return Ok(false);
+        };
+        match folder.sync_all() {
+            Err(error) if self.sync == FolderSync::IfPossible && is_unsupported(&error) => {
+                Ok(false)
+            }
+            synced => synced.map(|()| true),
+        }
     }
+}
+
+/// Whether a file system cannot sync folders at all (fsync(2)). Any other error says that data may be lost.
+fn is_unsupported(error: &io::Error) -> bool {
+    // The last two are the same on Linux.
+    let unsupported = [Errno::INVAL, Errno::NOTSUP, Errno::OPNOTSUPP];
+    Errno::from_io_error(error).is_some_and(|errno| unsupported.contains(&errno))
 }

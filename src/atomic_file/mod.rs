@@ -12,4 +12,5 @@ mod replaced;
 
 pub use self::access::Access;
 pub use self::expected_file::PathState;
+pub use self::folder::FolderSync;
 pub use self::replaced::{ReplaceError, ReplacedFile, Written};

@@ -1,23 +1,31 @@
 //! A file that is replaced atomically and durably.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
 use super::access::Access;
 use super::expected_file::{ExpectedFile, FileIdentity, PathState};
-use super::folder::Folder;
+use super::folder::{Folder, FolderSync};
 
 /// The size of the buffer for writing, in bytes.
 const WRITE_BUFFER_BYTES: usize = 256 * 1024;
 /// How many characters of a temporary file's name are random.
 const TEMPORARY_RANDOM_CHARS: usize = 6;
 const TEMPORARY_SUFFIX: &str = ".tmp";
+/// How long the name of a file can be, in bytes (`NAME_MAX` of Linux).
+const NAME_MAX_BYTES: usize = 255;
+/// How long the part of a temporary file's name before the random characters can be, in bytes.
+const TEMPORARY_PREFIX_MAX_BYTES: usize =
+    NAME_MAX_BYTES - TEMPORARY_RANDOM_CHARS - TEMPORARY_SUFFIX.len();
 /// How much of a large file may be written before it is synced, in bytes. Syncing all of it
 /// at once would block others who wait for the disk.
 const UNSYNCED_MAX_BYTES: usize = 4 * 1024 * 1024;
@@ -40,13 +48,15 @@ impl ReplaceError {
     }
 }
 
-/// A file that is in place and durable.
+/// A file that is in place. Its content is durable.
 #[derive(Debug)]
 pub struct Written {
     /// Open for reading and writing.
     pub file: File,
     /// Its size.
     pub bytes: u64,
+    /// Whether its folder was synced since, so that its name is durable, too.
+    pub is_folder_synced: bool,
 }
 
 /// A file that is only ever replaced as a whole.
@@ -66,13 +76,13 @@ impl ReplacedFile {
     ///
     /// # Errors
     /// If the folder does not exist or `path` does not name a file.
-    pub fn new(path: &Path) -> io::Result<Self> {
+    pub fn new(path: &Path, sync: FolderSync) -> io::Result<Self> {
         let path = match fs::canonicalize(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
                 if let Ok(target) = fs::read_link(path) {
                     // It leads to a file that the first write is to create.
-                    return Self::new(&path.with_file_name("").join(target));
+                    return Self::new(&path.with_file_name("").join(target), sync);
                 }
                 let folder = path
                     .parent()
@@ -83,7 +93,7 @@ impl ReplacedFile {
         };
         let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
         Ok(Self {
-            folder: Arc::new(Folder::open(folder)?),
+            folder: Arc::new(Folder::open(folder, sync)?),
             model: path.clone(),
             path,
             access: Arc::default(),
@@ -194,9 +204,12 @@ impl ReplacedFile {
             }
         };
         self.note(&seen);
-        self.folder.sync().map_err(ReplaceError::After)?;
-        let bytes = seen.len();
-        Ok(Written { file, bytes })
+        let is_folder_synced = self.folder.sync().map_err(ReplaceError::After)?;
+        Ok(Written {
+            file,
+            bytes: seen.len(),
+            is_folder_synced,
+        })
     }
 
     /// The first half of [`replace`](Self::replace): the new content in a temporary file beside
@@ -239,7 +252,7 @@ impl ReplacedFile {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => {
                 self.expected_file.lock().set(None);
-                self.folder.sync()
+                self.folder.sync().map(|_| ())
             }
         }
     }
@@ -252,7 +265,7 @@ impl ReplacedFile {
         if self.path.try_exists()? {
             File::open(&self.path)?.sync_all()?;
         }
-        self.folder.sync()
+        self.folder.sync().map(|_| ())
     }
 
     /// Removes temporary files that a crash left behind. No other process may be using the file.
@@ -279,11 +292,28 @@ impl ReplacedFile {
         Ok(())
     }
 
-    /// `.data.json.` for `data.json`.
     fn temporary_prefix(&self) -> String {
-        let name = self.path.file_name().unwrap_or_default();
-        format!(".{}.", name.to_string_lossy())
+        temporary_prefix(self.path.file_name().unwrap_or_default())
     }
+}
+
+/// How the names of the temporary files for the file `name` begin: `.data.json.` for `data.json`. Of a name
+/// that is too long for that, as much as fits, and a hash: the temporary files of another file whose name
+/// begins in the same way must not be taken for leftovers of this one.
+fn temporary_prefix(name: &OsStr) -> String {
+    let text = name.to_string_lossy();
+    let prefix = format!(".{text}.");
+    if prefix.len() <= TEMPORARY_PREFIX_MAX_BYTES {
+        return prefix;
+    }
+    let hash = Sha256::digest(name.as_bytes());
+    let hash = hash.first_chunk().copied().map_or(0, u64::from_be_bytes);
+    let end = format!("-{hash:016x}.");
+    let mut length = TEMPORARY_PREFIX_MAX_BYTES - ".".len() - end.len();
+    while !text.is_char_boundary(length) {
+        length -= 1;
+    }
+    format!(".{}{end}", &text[..length])
 }
 
 /// Syncs what is written in parts.
@@ -305,5 +335,47 @@ impl Write for SteadyWriter<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_with_the_longest_possible_name_is_replaced_and_its_leftovers_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [
+            "a".repeat(NAME_MAX_BYTES),
+            "b".repeat(248),
+            "ü".repeat(127),
+            format!("c{}", "ü".repeat(127)),
+        ] {
+            let file = ReplacedFile::new(&folder.path().join(&name), FolderSync::Required).unwrap();
+            file.replace(|to| to.write_all(b"1")).unwrap();
+            assert_eq!(fs::read(file.path()).unwrap(), b"1");
+            let (_, leftover) = file.prepare(|_| Ok(())).unwrap().keep().unwrap();
+            file.remove_leftovers().unwrap();
+            assert!(!leftover.exists(), "{}", leftover.display());
+        }
+    }
+
+    #[test]
+    fn temporary_files_of_another_long_name_are_not_leftovers() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, other] = ["1", "2"].map(|end| {
+            let path = folder.path().join("a".repeat(NAME_MAX_BYTES - 1) + end);
+            ReplacedFile::new(&path, FolderSync::Required).unwrap()
+        });
+        let in_use = one.prepare(|_| Ok(())).unwrap();
+        other.remove_leftovers().unwrap();
+        assert!(in_use.path().exists());
+    }
+
+    #[test]
+    fn a_short_name_is_part_of_the_temporary_name() {
+        assert_eq!(temporary_prefix("data.json".as_ref()), ".data.json.");
+        let longest = "a".repeat(243);
+        assert_eq!(temporary_prefix(longest.as_ref()), format!(".{longest}."));
     }
 }

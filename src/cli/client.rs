@@ -147,15 +147,23 @@ impl Client {
 
     /// Sends a request. A response that is an error becomes a [`Failure`].
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let answer = self.send_repeatable(request).await;
+        answer.map_err(|failure| self.with_unknown_outcome(failure))
+    }
+
+    /// As [`send`](Self::send), but a proxy's response to a write is a refusal like any other: for those who
+    /// send the request again.
+    pub async fn send_repeatable(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let request = request.build().map_err(|error| self.unreachable(&error))?;
         let is_write = request.method() != Method::GET;
-        let response = self.http.execute(request).await.map_err(|error| {
+        let lost = |error: reqwest::Error| {
             if is_write {
                 Failure::unanswered(self.server.name(), &error)
             } else {
                 self.unreachable(&error)
             }
-        })?;
+        };
+        let response = self.http.execute(request).await.map_err(lost)?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -164,22 +172,20 @@ impl Client {
         let location = location
             .and_then(|url| url.to_str().ok())
             .map(str::to_owned);
-        let text = response
-            .text()
-            .await
-            .map_err(|error| self.unreachable(&error))?;
-        let refusal = Refusal {
-            status,
-            body: serde_json::from_str(&text).ok(),
-            text,
-            location,
-        };
-        if is_write && refusal.may_be_applied() {
-            let server = self.server.name();
-            let reason = refusal.sentence();
-            return Err(Failure::OutcomeUnknown { server, reason });
-        }
+        let text = response.text().await.map_err(lost)?;
+        let refusal = Refusal::new(status, text, location, is_write);
         Err(Failure::Refused(Box::new(refusal)))
+    }
+
+    /// A refusal of a write that may be applied nevertheless becomes [`Failure::OutcomeUnknown`].
+    pub fn with_unknown_outcome(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Refused(refusal) if refusal.may_be_applied() => Failure::OutcomeUnknown {
+                server: self.server.name(),
+                reason: refusal.sentence(),
+            },
+            failure => failure,
+        }
     }
 
     /// The entry in a response.
@@ -214,7 +220,7 @@ impl Client {
     /// What is wrong if the server answers, but something below the service's own URL.
     pub fn not_the_service(&self, what: &str) -> Failure {
         Failure::Input(format!(
-            "{}: {what}\n--server is to be the URL of the service itself, without /kv",
+            "{}: {what}\n--server must be the URL of the service, without /kv",
             self.server.name()
         ))
     }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::entry::Entry;
 use super::failure::Failure;
-use crate::atomic_file::ReplacedFile;
+use crate::atomic_file::{FolderSync, ReplacedFile};
 use crate::model::Key;
 
 /// How many characters of the key are in the file's name.
@@ -54,7 +54,8 @@ impl DraftFile {
     }
 
     fn at(path: &Path) -> Result<Self, Failure> {
-        let text = ReplacedFile::new(path).map_err(|error| Failure::file(path, error))?;
+        let text = ReplacedFile::new(path, FolderSync::IfPossible)
+            .map_err(|error| Failure::file(path, error))?;
         // With the mode of the text, which only its owner may read.
         let base = text.companion(BASE_SUFFIX);
         Ok(Self { text, base })
@@ -64,7 +65,14 @@ impl DraftFile {
     pub fn reopen(path: &Path, key: &Key) -> Result<(Self, String, Option<Entry>), Failure> {
         let text = fs::read_to_string(path).map_err(|error| Failure::file(path, error))?;
         let kept = Self::at(path)?;
-        let base = read_base(kept.base.path()).map_err(|error| {
+        // Beside the file or, if `path` is a link to it, beside that.
+        let base = match read_base(kept.base.path()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                read_base(&beside(path)).map_err(|_| error)
+            }
+            base => base,
+        };
+        let base = base.map_err(|error| {
             Failure::Input(format!(
                 "{}: {error}\nWithout this file it is not known which version the text is based on; \
                  nothing was written",

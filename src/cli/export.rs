@@ -13,9 +13,9 @@ use super::client::Client;
 use super::export_format::{About, End, FORMAT, Head, Tail};
 use super::failure::Failure;
 use super::listing::Listing;
-use super::output::{Output, note, progress_style};
+use super::output::{Output, note, progress_style, warn};
 use super::text::{entry_count, printable};
-use crate::atomic_file::ReplacedFile;
+use crate::atomic_file::{FolderSync, ReplacedFile};
 
 /// How long the first line of an export can be, in bytes. It contains a prefix, which is hardly longer
 /// than a key.
@@ -65,7 +65,7 @@ pub async fn run(client: &Client, export: Export, output: &Output) -> Result<(),
     }
 }
 
-/// Part of an export is of no use: also if whoever should take it has gone, that is a failure.
+/// An incomplete export is useless. So it is an error even if the reader has closed the output.
 fn incomplete(error: &io::Error) -> Failure {
     Failure::Input(format!(
         "cannot write the output: {error}; the export is incomplete"
@@ -93,14 +93,22 @@ async fn write_file(
     if let Some(reason) = replaced.reason_against(&prefix) {
         return Err(left_as_it_was(path, &reason));
     }
-    let file = ReplacedFile::new(path).map_err(failed)?;
+    let file = ReplacedFile::new(path, FolderSync::IfPossible).map_err(failed)?;
     let mut new = file.prepare(|_| Ok(())).map_err(failed)?;
     let end = write(listing, prefix, new.as_file_mut(), failed).await?;
     if let Some(reason) = replaced.reason_against_state(end) {
         return Err(left_as_it_was(path, &reason));
     }
     match file.install(new) {
-        Ok(_) => Ok(end),
+        Ok(written) => {
+            if !written.is_folder_synced {
+                warn(&format!(
+                    "{}: its folder cannot be synced, so a power failure may undo this export",
+                    path.display()
+                ));
+            }
+            Ok(end)
+        }
         Err(error) => Err(Failure::replace(path, error)),
     }
 }

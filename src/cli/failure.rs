@@ -25,7 +25,7 @@ pub enum Failure {
         /// The innermost cause.
         reason: String,
     },
-    /// The response to a write was lost or is incomplete.
+    /// The response to a write was lost, is incomplete, or is a proxy's.
     #[error(
         "{server}: {reason}\nIt is not known whether the write was applied: read the entry before you write \
          again"
@@ -97,6 +97,8 @@ pub enum Failure {
         key: Option<Key>,
         /// Why.
         failure: Box<Failure>,
+        /// The signal that came before the last responses.
+        signal: Option<Interrupt>,
         /// How many entries were written.
         done: u64,
         /// How many entries the export has.
@@ -178,7 +180,11 @@ impl Failure {
             | Self::AlreadyExists { .. }
             | Self::Changed { .. }
             | Self::Unresolved => ExitCode::from(CONFLICT),
-            Self::Interrupted { signal } => signal.exit_code(),
+            Self::Interrupted { signal }
+            | Self::ImportStopped {
+                signal: Some(signal),
+                ..
+            } => signal.exit_code(),
             Self::TextKept { failure, .. } | Self::ImportStopped { failure, .. } => {
                 failure.exit_code()
             }
@@ -251,11 +257,17 @@ const NOT_FOUND: u8 = 3;
 /// The exit code after a conflict.
 const CONFLICT: u8 = 4;
 
+/// The service's own server errors, by status and code (`ErrorCode` in `openapi.yaml`).
+const SERVER_ERRORS: [(u16, &str); 3] =
+    [(500, "io"), (503, "unavailable"), (504, "outcome_unknown")];
+
 /// An error response.
 #[derive(Debug)]
 pub struct Refusal {
     /// Its status.
     pub status: u16,
+    /// Whether it responds to a write.
+    is_of_write: bool,
     /// Its body, if it is an error of the service.
     pub body: Option<ErrorBody>,
     /// Its body, unchanged.
@@ -275,6 +287,22 @@ pub struct ErrorBody {
 }
 
 impl Refusal {
+    /// The error response with this status, body and `Location` header.
+    pub fn new(status: u16, text: String, location: Option<String>, is_of_write: bool) -> Self {
+        let body: Option<ErrorBody> = serde_json::from_str(&text).ok();
+        // Gateways send bodies of the same form with their own server errors.
+        let is_ours = |body: &ErrorBody| {
+            status < 500 || SERVER_ERRORS.contains(&(status, body.error.as_str()))
+        };
+        Self {
+            status,
+            is_of_write,
+            body: body.filter(is_ours),
+            text,
+            location,
+        }
+    }
+
     /// Whether the key does not exist.
     pub fn is_not_found(&self) -> bool {
         self.status == 404
@@ -294,9 +322,9 @@ impl Refusal {
         self.status == 428 && self.body.is_some()
     }
 
-    /// Whether a proxy has answered to a write that it may have passed on. With 503 it says that it has not.
+    /// Whether it is a proxy's response to a write that the service may have received and applied.
     pub fn may_be_applied(&self) -> bool {
-        self.body.is_none() && self.status >= 500 && self.status != 503
+        self.is_of_write && self.body.is_none() && self.status >= 500
     }
 
     /// Whether the write was refused because of somebody else's change.

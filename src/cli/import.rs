@@ -39,6 +39,7 @@ pub struct Import {
     #[arg(long)]
     pub replace: bool,
 }
+
 /// `ifmatch import`. Nothing is written before the whole of the export has been read.
 pub async fn run(client: &Client, import: &Import, output: &Output) -> Result<(), Failure> {
     let (name, text) = match import.file.as_deref() {
@@ -59,24 +60,27 @@ pub async fn run(client: &Client, import: &Import, output: &Output) -> Result<()
         changed: import.replace.then(Vec::new),
         ..Report::default()
     };
-    let stopped = write_all(client, items, import.replace, &progress, &mut report).await?;
+    let stop = write_all(client, items, import.replace, &progress, &mut report).await?;
     progress.finish_and_clear();
     report.sort();
-    let told = tell(&report, output);
-    if let Some((key, failure)) = stopped {
+    let printed = print_report(&report, output);
+    // A second signal leaves the outcome unknown, which is an error of its own.
+    let signal = stop.signal.filter(|_| stop.again.is_none());
+    if let Some((key, failure)) = stop.reason(client) {
         return Err(Failure::ImportStopped {
             key,
             failure: failure.into(),
+            signal,
             done: report.created + report.replaced,
             all,
         });
     }
-    match (&report.changed, report.there.len()) {
+    match (&report.changed, report.different.len()) {
         (Some(changed), _) if !changed.is_empty() => Err(Failure::Changed {
             count: changed.len(),
         }),
         // Nothing else fails because nobody reads the report.
-        (_, 0) => told.map_err(|failure| Failure::OutputAfterWrite(failure.into())),
+        (_, 0) => printed.map_err(|failure| Failure::OutputAfterWrite(failure.into())),
         (_, count) => Err(Failure::AlreadyExists { count }),
     }
 }
@@ -86,7 +90,7 @@ async fn check_server(client: &Client) -> Result<(), Failure> {
     let list = || client.get("/kv", &[("limit", "1")]);
     let answer = ask_until_free(client, list).await;
     let response = answer.map_err(|failure| match failure {
-        // There it is the name of an entry, which has no parts to ask for.
+        // Below the URL of the service, `kv` is the end of a key, and reading an entry takes no `limit`.
         Failure::Refused(refusal) if matches!(refusal.status, 400 | 404) => {
             client.not_the_service("there is no list of entries; nothing was written")
         }
@@ -98,7 +102,7 @@ async fn check_server(client: &Client) -> Result<(), Failure> {
     if list.get("items").is_some() {
         Ok(())
     } else {
-        Err(client.not_the_service("the response is no list of entries; nothing was written"))
+        Err(client.not_the_service("the response is not a list of entries; nothing was written"))
     }
 }
 
@@ -109,12 +113,14 @@ async fn ask_until_free(
 ) -> Result<Response, Failure> {
     let mut tries = 0;
     loop {
-        match client.send(request()).await {
+        match client.send_repeatable(request()).await {
+            // Even if a proxy says so: a write that was applied after all fails its precondition when it is
+            // repeated, and the current value shows that it is done.
             Err(Failure::Refused(refusal)) if refusal.status == 503 && tries < TRIES => {
                 tries += 1;
                 sleep(BUSY).await;
             }
-            answer => return answer,
+            answer => return answer.map_err(|failure| client.with_unknown_outcome(failure)),
         }
     }
 }
@@ -136,8 +142,10 @@ enum Imported {
 struct Report {
     created: u64,
     replaced: u64,
-    same: Vec<Key>,
-    there: Vec<Key>,
+    /// The keys that exist with the same value.
+    unchanged: Vec<Key>,
+    /// Those that exist with another value.
+    different: Vec<Key>,
     /// Only with `--replace`.
     #[serde(skip_serializing_if = "Option::is_none")]
     changed: Option<Vec<Key>>,
@@ -148,35 +156,62 @@ impl Report {
         match imported {
             Imported::Created => self.created += 1,
             Imported::Replaced => self.replaced += 1,
-            Imported::Unchanged(key) => self.same.push(key),
-            Imported::AlreadyExists(key) => self.there.push(key),
+            Imported::Unchanged(key) => self.unchanged.push(key),
+            Imported::AlreadyExists(key) => self.different.push(key),
             Imported::Changed(key) => self.changed.get_or_insert_default().push(key),
         }
     }
 
     fn sort(&mut self) {
-        self.same.sort_unstable();
-        self.there.sort_unstable();
+        self.unchanged.sort_unstable();
+        self.different.sort_unstable();
         self.changed
             .iter_mut()
             .for_each(|keys| keys.sort_unstable());
     }
 }
 
-/// Writes all `items`, or returns why it stopped: an entry that failed, or a signal. It waits for the
-/// responses to writes already sent, so that it can report what was written; a second signal ends that.
+/// What stopped an import.
+#[derive(Default)]
+struct Stop {
+    /// The first entry that could not be written.
+    failed: Option<(Key, Failure)>,
+    signal: Option<Interrupt>,
+    /// A second signal.
+    again: Option<Interrupt>,
+}
+
+impl Stop {
+    /// Why it stopped, if it did, and the key that could not be written, if that was the reason.
+    fn reason(self, client: &Client) -> Option<(Option<Key>, Failure)> {
+        if let Some(signal) = self.again {
+            let server = client.server_name();
+            let reason = format!("interrupted again, by {signal}, before the last responses came");
+            return Some((None, Failure::OutcomeUnknown { server, reason }));
+        }
+        match self.failed {
+            Some((key, failure)) => Some((Some(key), failure)),
+            None => self
+                .signal
+                .map(|signal| (None, Failure::Interrupted { signal })),
+        }
+    }
+}
+
+/// Writes all `items`, until an entry fails or a signal comes. Then it waits for the responses to writes
+/// already sent, so that it can report what was written; a second signal ends that.
 async fn write_all(
     client: &Client,
     items: Vec<Item>,
     replace: bool,
     progress: &ProgressBar,
     report: &mut Report,
-) -> Result<Option<(Option<Key>, Failure)>, Failure> {
+) -> Result<Stop, Failure> {
     // Only now: until here Ctrl-C ends the process at once.
     let mut interrupts =
         Interrupts::listen(&[Interrupt::CtrlC, Interrupt::Terminate, Interrupt::HangUp])?;
     let has_stopped = Cell::new(false);
-    let mut stopped = None;
+    let mut stop = Stop::default();
     let mut written = stream::iter(items)
         .take_while(|_| future::ready(!has_stopped.get()))
         .map(|item| put(client, item, replace))
@@ -185,22 +220,22 @@ async fn write_all(
         let imported = tokio::select! {
             biased;
             signal = interrupts.next() => {
-                if has_stopped.replace(true) {
-                    let server = client.server_name();
-                    let reason = format!("interrupted again, by {signal}, before the last responses came");
-                    return Ok(Some((None, Failure::OutcomeUnknown { server, reason })));
+                has_stopped.set(true);
+                if stop.signal.is_some() {
+                    stop.again = Some(signal);
+                    return Ok(stop);
                 }
-                stopped = Some((None, Failure::Interrupted { signal }));
+                stop.signal = Some(signal);
                 continue;
             }
             imported = written.next() => imported,
         };
         match imported {
-            None => return Ok(stopped),
+            None => return Ok(stop),
             Some(Ok(imported)) => report.add(imported),
-            Some(Err((key, failure))) => {
+            Some(Err(failed)) => {
                 has_stopped.set(true);
-                stopped.get_or_insert((Some(key), failure));
+                stop.failed.get_or_insert(failed);
             }
         }
         progress.inc(1);
@@ -249,14 +284,14 @@ async fn put(
     }
 }
 
-fn tell(report: &Report, output: &Output) -> Result<(), Failure> {
+fn print_report(report: &Report, output: &Output) -> Result<(), Failure> {
     if !output.is_terminal() {
         return output.json(report);
     }
-    for key in &report.same {
+    for key in &report.unchanged {
         output.line(&format!("unchanged: {}", printable(key.as_str())))?;
     }
-    for key in &report.there {
+    for key in &report.different {
         output.line(&format!(
             "exists with another value, left unchanged: {}",
             printable(key.as_str())

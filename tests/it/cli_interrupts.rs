@@ -1,10 +1,12 @@
 //! What was ended early says what is left, and can be gone on with.
 
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
+use axum::response::IntoResponse as _;
 use axum::routing::any;
 use rustix::process::{Signal, kill_process};
 use tokio::process::{Child, Command};
@@ -153,6 +155,92 @@ async fn a_resumed_text_goes_with_its_key_and_what_it_was_made_from() {
 }
 
 #[tokio::test]
+async fn a_text_is_resumed_by_a_link_whether_its_base_is_beside_the_link_or_the_text() {
+    for is_beside_link in [false, true] {
+        let cli = with("a", "1").await;
+        let failed = cli.edit(&["a"], &["echo 2 >\"$1\"; exit 7"]).await.ran;
+        failed.assert_code(1);
+        let files = cli.kept_files();
+        let is_text = |path: &&PathBuf| path.extension().unwrap() == "jsonc";
+        let text = files.iter().find(is_text).unwrap();
+        let link = cli.folder.path().join("link");
+        std::os::unix::fs::symlink(text, &link).unwrap();
+        if is_beside_link {
+            let base = format!("{}.base", text.display());
+            std::fs::rename(base, cli.folder.path().join("link.base")).unwrap();
+        }
+        let arguments = ["a", "--resume", link.to_str().unwrap()];
+        // Also if it fails again.
+        let again = cli.edit(&arguments, &["exit 7"]).await.ran;
+        again.assert_code(1);
+        let resumed = resume(&cli, &again, &["true"]).await;
+        resumed.assert_code(0);
+        assert_eq!(cli.value("a").await, "2");
+    }
+}
+
+/// An export of these many entries.
+fn export_of(entries: usize) -> String {
+    let lines = (0..entries).map(|n| format!("{{\"key\":\"{n}\",\"value\":1}}\n"));
+    format!(
+        "{{\"export\":{{\"format\":1,\"prefix\":\"\"}}}}\n{}{{\"end\":{{\"entries\":{entries},\"revision\":1}}}}\n",
+        lines.collect::<String>()
+    )
+}
+
+/// Returns when this many requests have come.
+async fn asked_for(requests: u32, asked: &AtomicU32) {
+    let have_come = async {
+        while asked.load(Ordering::SeqCst) < requests {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(have_come).await;
+}
+
+#[tokio::test]
+async fn a_signal_after_an_entry_has_failed_is_the_first_and_the_error_is_shown() {
+    let asked = Arc::new(AtomicU32::new(0));
+    let may_answer = Arc::new(Semaphore::new(0));
+    let (counter, permits) = (Arc::clone(&asked), Arc::clone(&may_answer));
+    let write = any(move |uri: Uri| async move {
+        counter.fetch_add(1, Ordering::SeqCst);
+        if uri.path() == "/kv/0" {
+            let body = r#"{"error":"value_too_large","message":"it is too large"}"#;
+            return (StatusCode::PAYLOAD_TOO_LARGE, body).into_response();
+        }
+        permits.acquire().await.unwrap().forget();
+        let tag = [("etag", "\"1-a\""), ("location", "/kv/a")];
+        (StatusCode::NO_CONTENT, tag).into_response()
+    });
+    let router = axum::Router::new()
+        .route("/kv", any(async || EMPTY_LIST))
+        .fallback(write);
+    let address = other_server(router).await;
+    let folder = tempfile::tempdir().unwrap();
+    let export = folder.path().join("export");
+    std::fs::write(&export, export_of(64)).unwrap();
+    let mut command = bare_command(BINARY);
+    command
+        .arg("import")
+        .arg(&export)
+        .env("IFMATCH_SERVER", &address);
+    let child = spawn(command);
+    asked_for(64, &asked).await;
+    kill_process(pid_of(&child), Signal::INT).unwrap();
+    may_answer.add_permits(63);
+    let ran = end(child).await;
+    ran.assert_code(130);
+    assert_eq!(ran.json()["created"], 63);
+    for part in [
+        "ifmatch: 0: it is too large",
+        "63 of 64 entries were written",
+    ] {
+        assert!(ran.stderr.contains(part), "{part}: {ran:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_import_that_a_signal_ends_says_how_far_it_was() {
     for (signal, name, code) in [
         (Signal::INT, "Ctrl-C", 130),
@@ -174,24 +262,14 @@ async fn an_import_that_a_signal_ends_says_how_far_it_was() {
         let address = other_server(router).await;
         let folder = tempfile::tempdir().unwrap();
         let export = folder.path().join("export");
-        let entries = (0..1000).map(|n| format!("{{\"key\":\"{n}\",\"value\":1}}\n"));
-        let text = format!(
-            "{{\"export\":{{\"format\":1,\"prefix\":\"\"}}}}\n{}{{\"end\":{{\"entries\":1000,\"revision\":1}}}}\n",
-            entries.collect::<String>()
-        );
-        std::fs::write(&export, text).unwrap();
+        std::fs::write(&export, export_of(1000)).unwrap();
         let mut command = bare_command(BINARY);
         command
             .arg("import")
             .arg(&export)
             .env("IFMATCH_SERVER", &address);
         let child = spawn(command);
-        let some_are_asked = async {
-            while asked.load(Ordering::SeqCst) < 10 {
-                tokio::task::yield_now().await;
-            }
-        };
-        soon(some_are_asked).await;
+        asked_for(10, &asked).await;
         kill_process(pid_of(&child), signal).unwrap();
         // What is under way is waited for, and nothing else is begun.
         tokio::task::spawn({

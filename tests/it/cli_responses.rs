@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect};
 use axum::routing::any;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::binary::{BINARY, bare_command};
 use crate::support::cli::{Cli, EMPTY_LIST, Ran, finish, other_server};
@@ -170,10 +170,7 @@ async fn a_proxy_that_gives_up_on_a_write_does_not_make_it_a_failure() {
     ] {
         let ran = ask(&address, arguments).await;
         ran.assert_code(1);
-        for part in [
-            "status 502",
-            "It is not known whether the write was applied",
-        ] {
+        for part in ["status 502", NOT_KNOWN] {
             assert!(ran.stderr.contains(part), "{ran:?}");
         }
     }
@@ -182,6 +179,80 @@ async fn a_proxy_that_gives_up_on_a_write_does_not_make_it_a_failure() {
         !read.assert_code(1).stderr.contains("not known"),
         "{read:?}"
     );
+}
+
+/// The message of a write whose outcome is unknown.
+const NOT_KNOWN: &str = "It is not known whether the write was applied";
+
+#[tokio::test]
+async fn only_a_server_error_of_ifmatch_itself_says_that_nothing_was_written() {
+    for (status, body, is_ours) in [
+        (500, r#"{"error":"io","message":"m"}"#, true),
+        (503, r#"{"error":"unavailable","message":"m"}"#, true),
+        (500, r#"{"error":"Internal","message":"m"}"#, false),
+        (502, r#"{"error":"Bad Gateway","message":"m"}"#, false),
+        (502, r#"{"error":"io","message":"m"}"#, false),
+        (503, "<html>", false),
+        (503, "", false),
+        (503, r#"{"error":"Unavailable","message":"m"}"#, false),
+        (504, r#"{"error":"Gateway Timeout","message":"m"}"#, false),
+        (507, r#"{"error":"io","message":"m"}"#, false),
+    ] {
+        let answer = (StatusCode::from_u16(status).unwrap(), body);
+        let address = other_server(axum::Router::new().fallback(any(async move || answer))).await;
+        for arguments in [
+            &["put", "a", "1"][..],
+            &["put", "a", "1", "--force"],
+            &["rm", "a", "--force"],
+            &["patch", "a", "[]"],
+        ] {
+            let ran = ask(&address, arguments).await;
+            ran.assert_code(1);
+            let is_unknown = ran.stderr.contains(NOT_KNOWN);
+            assert_eq!(is_unknown, !is_ours, "{status} {body}: {ran:?}");
+        }
+        let read = ask(&address, &["get", "a"]).await;
+        assert!(
+            !read.assert_code(1).stderr.contains("not known"),
+            "{read:?}"
+        );
+    }
+    let body = r#"{"error":"outcome_unknown","message":"m"}"#;
+    let answer = (StatusCode::GATEWAY_TIMEOUT, body);
+    let address = other_server(axum::Router::new().fallback(any(async move || answer))).await;
+    let ran = ask(&address, &["put", "a", "1"]).await;
+    assert!(
+        ran.assert_code(1).stderr.contains("it may be applied"),
+        "{ran:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_write_whose_error_response_breaks_off_is_not_called_a_failure() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let part = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 100\r\n\r\n{";
+    let broken = tokio::spawn(async move {
+        for _ in 0..2 {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") && !request.ends_with(b"\r\n\r\n1") {
+                connection.read_buf(&mut request).await.unwrap();
+            }
+            connection.write_all(part).await.unwrap();
+            connection.shutdown().await.unwrap();
+            // All of the request is read before the connection ends, which would otherwise be reset.
+            connection.read_to_end(&mut request).await.unwrap();
+        }
+    });
+    let write = ask(&address, &["put", "a", "1"]).await;
+    assert!(write.assert_code(1).stderr.contains(NOT_KNOWN), "{write:?}");
+    let read = ask(&address, &["get", "a"]).await;
+    assert!(
+        !read.assert_code(1).stderr.contains("not known"),
+        "{read:?}"
+    );
+    broken.await.unwrap();
 }
 
 #[tokio::test]

@@ -1,7 +1,5 @@
 //! `export` and `import`.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
 
 use ifmatch::json::{self, MAX_DEPTH_LEVELS};
@@ -11,7 +9,6 @@ use tokio::io::AsyncReadExt as _;
 use crate::support::binary::soon;
 use crate::support::cli::{Cli, finish};
 use crate::support::http;
-use crate::support::strace::{RENAME, Strace, traced};
 
 /// Every key with its value, as texts.
 async fn contents(cli: &Cli) -> Vec<(String, String)> {
@@ -53,7 +50,7 @@ async fn an_export_is_taken_back_by_another_service() {
 
     let to = Cli::start().await;
     let imported = to.run_with_input(&["import"], &exported.stdout).await;
-    let report = json!({"created": 4, "replaced": 0, "same": [], "there": []});
+    let report = json!({"created": 4, "replaced": 0, "unchanged": [], "different": []});
     assert_eq!(imported.assert_code(0).json(), report);
     assert_eq!(contents(&to).await, contents(&from).await);
 
@@ -88,7 +85,7 @@ async fn an_import_replaces_nothing_and_names_each_key_that_was_there() {
         to.run(&["put", key, value]).await.assert_code(0);
     }
     let imported = to.run_with_input(&["import"], &export).await;
-    let report = json!({"created": 1, "replaced": 0, "same": ["a"], "there": ["b", "d"]});
+    let report = json!({"created": 1, "replaced": 0, "unchanged": ["a"], "different": ["b", "d"]});
     assert_eq!(imported.assert_code(4).json(), report);
     assert!(imported.stderr.contains("2 keys"), "{imported:?}");
     assert_eq!(to.value("b").await, "\"mine\"");
@@ -97,8 +94,7 @@ async fn an_import_replaces_nothing_and_names_each_key_that_was_there() {
     let replaced = to
         .run_with_input(&["import", "-", "--replace"], &export)
         .await;
-    let report =
-        json!({"created": 0, "replaced": 2, "same": ["a", "c"], "there": [], "changed": []});
+    let report = json!({"created": 0, "replaced": 2, "unchanged": ["a", "c"], "different": [], "changed": []});
     assert_eq!(replaced.assert_code(0).json(), report);
     assert_eq!(contents(&to).await, contents(&from).await);
 }
@@ -239,74 +235,6 @@ async fn a_failed_export_leaves_the_file_as_it_was() {
 }
 
 #[tokio::test]
-async fn an_export_to_a_file_is_durable_when_it_is_reported() {
-    if !Strace::is_usable().await {
-        return;
-    }
-    let cli = Cli::start().await;
-    cli.run(&["put", "a", "1"]).await.assert_code(0);
-    let folder = std::fs::canonicalize(cli.folder.path()).unwrap();
-    let log = folder.join("calls");
-    let trace = format!("--trace=write,fsync,{RENAME}");
-    let export = cli.command(&["export", "--file", "backup"]);
-    let ran = finish(traced(&export, &[&trace], &log)).await;
-    ran.assert_code(0);
-    let calls = std::fs::read_to_string(&log).unwrap();
-    let mut lines = calls.lines();
-    let synced_folder = format!("<{}>)", folder.display());
-    for (call, what) in [
-        ("fsync(", ".tmp"),
-        ("rename", "backup\""),
-        ("fsync(", &synced_folder),
-        ("write(1<", "entries"),
-    ] {
-        let is_next = |line: &str| line.contains(call) && line.contains(what);
-        assert!(lines.any(is_next), "{call} {what} in this order: {calls}");
-    }
-}
-
-#[tokio::test]
-async fn an_export_that_cannot_be_made_durable_is_an_error() {
-    if !Strace::is_usable().await {
-        return;
-    }
-    let cli = Cli::start().await;
-    let export = cli.command(&["export", "--file", "backup"]);
-    let (folder, file) = (cli.folder.path(), cli.folder.path().join("backup"));
-    cli.run(&["export", "--file", "backup"])
-        .await
-        .assert_code(0);
-    cli.run(&["put", "a", "1"]).await.assert_code(0);
-    let before = std::fs::read_to_string(&file).unwrap();
-    for (nth, is_replaced) in [(1, false), (2, true)] {
-        let inject = format!("--inject=fsync:error=EIO:when={nth}");
-        let ran = finish(traced(&export, &[&inject], &folder.join("calls"))).await;
-        ran.assert_code(1);
-        let now = std::fs::read_to_string(&file).unwrap();
-        assert_eq!(now != before, is_replaced, "{nth}");
-        let is_told = ran.stderr.contains("was replaced");
-        assert_eq!(is_told, is_replaced, "{ran:?}");
-    }
-}
-
-#[tokio::test]
-async fn an_export_keeps_the_mode_of_the_file_that_it_replaces() {
-    let cli = Cli::start().await;
-    let file = cli.folder.path().join("backup");
-    for mode in [0o600, 0o640, 0o644] {
-        cli.run(&["export", "--file", "backup", "--force"])
-            .await
-            .assert_code(0);
-        std::fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
-        cli.run(&["export", "--file", "backup", "--force"])
-            .await
-            .assert_code(0);
-        let kept = std::fs::metadata(&file).unwrap().permissions().mode();
-        assert_eq!(kept & 0o7777, mode, "{mode:o}");
-    }
-}
-
-#[tokio::test]
 async fn an_export_shows_one_moment_however_long_it_takes() {
     let cli = Cli::start().await;
     let client = http::client();
@@ -422,15 +350,14 @@ async fn an_import_replaces_conditionally_also_where_tags_are_required() {
         cli.run(&["rm", "c", "--force"]).await.assert_code(0);
         let import = ["import", "--replace"];
         let ran = cli.run_with_input(&import, &export).await;
-        let report =
-            json!({"created": 1, "replaced": 1, "same": ["a"], "there": [], "changed": []});
+        let report = json!({"created": 1, "replaced": 1, "unchanged": ["a"], "different": [], "changed": []});
         assert_eq!(ran.assert_code(0).json(), report);
         assert_eq!(cli.value("b").await, "2");
         // What says the same already is not written again.
         let before = cli.run(&["ls"]).await.stdout;
         let again = cli.run_with_input(&import, &export).await;
         let same = json!(["a", "b", "c"]);
-        assert_eq!(again.assert_code(0).json()["same"], same);
+        assert_eq!(again.assert_code(0).json()["unchanged"], same);
         assert_eq!(cli.run(&["ls"]).await.stdout, before);
     }
 }

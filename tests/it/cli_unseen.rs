@@ -307,7 +307,7 @@ async fn an_import_leaves_alone_what_changes_while_it_replaces() {
         .env("IFMATCH_SERVER", &address);
     let ran = finish(command).await;
     let report = json!({
-        "created": 0, "replaced": 0, "same": [], "there": [], "changed": ["changed", "deleted"],
+        "created": 0, "replaced": 0, "unchanged": [], "different": [], "changed": ["changed", "deleted"],
     });
     assert_eq!(ran.assert_code(4).json(), report);
     for part in [

@@ -8,6 +8,7 @@ mod bounds;
 mod cli;
 mod cli_arguments;
 mod cli_edit;
+mod cli_files;
 mod cli_interrupts;
 mod cli_proxy;
 mod cli_responses;

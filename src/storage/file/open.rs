@@ -16,7 +16,7 @@ use super::lock::{Lock, LockError};
 use super::policy::Policy;
 use super::settings::Journaling;
 use super::suitable::{self, open_regular};
-use crate::atomic_file::{ReplacedFile, Written};
+use crate::atomic_file::{FolderSync, ReplacedFile, Written};
 use crate::storage::table::Table;
 
 /// What is put behind the data file's name for the file that keeps a second process out.
@@ -65,7 +65,7 @@ pub enum OpenError {
 /// # Errors
 /// [`OpenError`]; what holds the data is as it was.
 pub fn open(path: &Path, journaling: Journaling) -> Result<(Disk, Table), OpenError> {
-    let file = ReplacedFile::new(path).map_err(failed(path, "opened"))?;
+    let file = ReplacedFile::new(path, FolderSync::Required).map_err(failed(path, "opened"))?;
     let journal_file = file.companion(JOURNAL_SUFFIX);
     check_suitable(&file, &journal_file)?;
     let lock = lock(&file)?;
@@ -251,6 +251,7 @@ fn replay(
     let written = Written {
         file: journal,
         bytes: replayed.whole_bytes,
+        is_folder_synced: false,
     };
     Ok(Some((written, replayed)))
 }
