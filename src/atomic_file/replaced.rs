@@ -56,6 +56,10 @@ pub struct Written {
     /// Its size.
     pub bytes: u64,
     /// Whether its folder was synced since, so that its name is durable, too.
+    #[cfg_attr(
+        not(feature = "cli"),
+        expect(dead_code, reason = "the file engine requires it")
+    )]
     pub is_folder_synced: bool,
 }
 
