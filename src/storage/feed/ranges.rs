@@ -60,7 +60,7 @@ impl Ranges {
         removed
     }
 
-    /// Whether there is none.
+    /// Whether it has no ranges.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
