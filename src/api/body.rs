@@ -139,7 +139,7 @@ fn check_content(headers: &HeaderMap) -> Result<(), ApiError> {
 ///
 /// # Errors
 /// [`BodyError::TooLarge`], [`BodyError::Incomplete`], [`ApiError::TimedOut`]; and
-/// [`Error::Overloaded`] as soon as there is no room for what has come in.
+/// [`Unserved::Overloaded`] as soon as there is no room for what has come in.
 async fn read(
     request: Request,
     shared: &Shared,
@@ -171,7 +171,7 @@ async fn read(
 /// All of a body, with the admission of its bytes.
 ///
 /// # Errors
-/// [`BodyError::TooLarge`], [`BodyError::Incomplete`], and [`Error::Overloaded`].
+/// [`BodyError::TooLarge`], [`BodyError::Incomplete`], and [`Unserved::Overloaded`].
 async fn gather(
     body: &mut Body,
     in_flight: &InFlight,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::error::Error;
+use super::error::Unserved;
 
 /// How many bytes of requests may be in progress at once unless a flag says otherwise.
 pub const DEFAULT_MAX_IN_FLIGHT_BYTES: usize = 64 * 1024 * 1024;
@@ -50,8 +50,8 @@ impl Admission {
     /// Takes so many bytes more.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] if there is no room for them; nothing more is taken then.
-    pub fn grow(&mut self, bytes: usize) -> Result<(), Error> {
+    /// [`Unserved::Overloaded`] if there is no room for them; nothing more is taken then.
+    pub fn grow(&mut self, bytes: usize) -> Result<(), Unserved> {
         let Room {
             max_bytes,
             taken_bytes,
@@ -59,7 +59,7 @@ impl Admission {
         let more = |taken: usize| taken.checked_add(bytes).filter(|taken| taken <= max_bytes);
         taken_bytes
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
-            .map_err(|_| Error::Overloaded)?;
+            .map_err(|_| Unserved::Overloaded)?;
         self.taken_bytes += bytes;
         Ok(())
     }
@@ -81,9 +81,9 @@ mod tests {
         let in_flight = InFlight::new(10);
         let (mut one, mut other) = (in_flight.admission(), in_flight.admission());
         assert!(one.grow(4).is_ok() && other.grow(4).is_ok() && one.grow(2).is_ok());
-        assert!(matches!(other.grow(1), Err(Error::Overloaded)));
+        assert!(matches!(other.grow(1), Err(Unserved::Overloaded)));
         drop(one);
         assert!(other.grow(6).is_ok());
-        assert!(matches!(other.grow(usize::MAX), Err(Error::Overloaded)));
+        assert!(matches!(other.grow(usize::MAX), Err(Unserved::Overloaded)));
     }
 }

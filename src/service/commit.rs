@@ -24,7 +24,7 @@ impl Service {
     /// Commits, or returns which keys another commit has changed.
     ///
     /// # Errors
-    /// [`Error::Store`].
+    /// [`Error::Unserved`].
     pub(super) async fn commit(
         &self,
         changes: ChangeSet,

@@ -42,12 +42,27 @@ pub enum Error {
     /// Two changes of one commit have the same key.
     #[error("the key {:?} appears twice", .0.as_str())]
     RepeatedKey(Key),
-    /// So much is in progress that this was not begun. Nothing was done.
-    #[error("too much is under way")]
+    /// It was not begun, or the store failed.
+    #[error(transparent)]
+    Unserved(#[from] Unserved),
+}
+
+/// What can go wrong with any request, whatever the store holds.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Unserved {
+    /// Too much is in progress, so this was not begun. Nothing was done.
+    #[error("too much is in progress")]
     Overloaded,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::Unserved(error.into())
+    }
 }
 
 impl Error {

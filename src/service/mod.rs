@@ -26,7 +26,7 @@ use std::time::Instant;
 use tokio::sync::watch::Sender;
 
 pub use self::admission::{Admission, DEFAULT_MAX_IN_FLIGHT_BYTES, InFlight};
-pub use self::error::{Error, FailedOperation};
+pub use self::error::{Error, FailedOperation, Unserved};
 pub use self::lifecycle::Health;
 pub use self::read::Reading;
 pub use self::transaction::{InvalidTransaction, Transacted, Transaction, TransactionOperation};

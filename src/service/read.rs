@@ -19,7 +19,7 @@ impl Service {
     /// The entry of a key, if the preconditions let it be shown.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::PreconditionFailed`], [`Error::Store`].
+    /// [`Error::NotFound`], [`Error::PreconditionFailed`], [`Error::Unserved`].
     pub async fn read(
         &self,
         key: Key,
@@ -41,7 +41,7 @@ impl Service {
     /// no date, so dates are ignored (RFC 9110 §13.1.3, §13.1.4).
     ///
     /// # Errors
-    /// [`Error::PreconditionFailed`], [`Error::Store`].
+    /// [`Error::PreconditionFailed`], [`Error::Unserved`].
     pub async fn list(
         &self,
         conditions: &Preconditions,

@@ -82,7 +82,7 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::TransactionFailed`], [`Error::ValueTooLarge`], [`Error::PreconditionRequired`],
-    /// [`Error::Store`].
+    /// [`Error::Unserved`].
     pub async fn transact(
         &self,
         transaction: Transaction,

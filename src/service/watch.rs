@@ -16,7 +16,7 @@ impl Service {
     /// Subscribes to events that match `filter`, after `since` or from now on.
     ///
     /// # Errors
-    /// [`Error::Store`]; so while the service drains.
+    /// [`Error::Unserved`]; so while the service drains.
     pub async fn watch(
         &self,
         filter: Filter,

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
-use super::error::Error;
+use super::error::Unserved;
 use crate::storage::StoreError;
 
 /// From how many bytes of JSON on work leaves the threads that answer requests. So much takes about
@@ -76,13 +76,13 @@ impl Workers {
     /// is told to stop.
     ///
     /// # Errors
-    /// [`Error::Overloaded`] if too many wait; [`StoreError::Expired`] if `deadline` came first.
+    /// [`Unserved::Overloaded`] if too many wait; [`StoreError::Expired`] if `deadline` came first.
     pub async fn run<T: Send + 'static>(
         &self,
         bytes: usize,
         deadline: Instant,
         work: impl FnOnce(&Stop) -> T + Send + 'static,
-    ) -> Result<T, Error> {
+    ) -> Result<T, Unserved> {
         if bytes < LARGE_BYTES {
             let stop = Stop {
                 abandoned: None,
@@ -90,7 +90,7 @@ impl Workers {
             };
             return Ok(work(&stop));
         }
-        let place = self.queue.try_acquire().map_err(|_| Error::Overloaded)?;
+        let place = self.queue.try_acquire().map_err(|_| Unserved::Overloaded)?;
         let bytes = bytes.clamp(self.min_bytes, AT_WORK_MAX_BYTES);
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let room = Arc::clone(&self.room).acquire_many_owned(bytes);

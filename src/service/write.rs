@@ -21,7 +21,7 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::ValueTooLarge`], [`Error::PreconditionFailed`], [`Error::PreconditionRequired`],
-    /// [`Error::Store`].
+    /// [`Error::Unserved`].
     pub async fn put(
         &self,
         key: Key,
@@ -41,7 +41,7 @@ impl Service {
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::PreconditionFailed`], [`Error::PreconditionRequired`],
-    /// [`Error::Store`].
+    /// [`Error::Unserved`].
     pub async fn delete(
         &self,
         key: Key,
@@ -55,8 +55,8 @@ impl Service {
     /// again, until `deadline`, if that was replaced meanwhile.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Patch`], [`Error::Overloaded`], [`Error::PreconditionFailed`],
-    /// [`Error::PreconditionRequired`], [`Error::Store`].
+    /// [`Error::NotFound`], [`Error::Patch`], [`Error::PreconditionFailed`],
+    /// [`Error::PreconditionRequired`], [`Error::Unserved`].
     pub async fn patch(
         &self,
         key: Key,

@@ -18,18 +18,23 @@ pub struct ErrorBody<'a> {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let failure = Failure::from(&self);
+        Failure::from(&self).into_response()
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
         let body = Json(ErrorBody {
-            error: failure.code,
-            message: &failure.message,
+            error: self.code,
+            message: &self.message,
         });
         // A 404 may be cached unless it says otherwise, and would hide the entry that comes next.
         let no_store = [(header::CACHE_CONTROL, NO_STORE)];
-        let mut response = (failure.status, no_store, body).into_response();
-        if let Some((name, value)) = failure.header {
+        let mut response = (self.status, no_store, body).into_response();
+        if let Some((name, value)) = self.header {
             response.headers_mut().insert(name, value);
         }
-        if let Some(logged) = failure.logged {
+        if let Some(logged) = self.logged {
             response.extensions_mut().insert(logged);
         }
         response

@@ -11,7 +11,7 @@ use super::kind::{ApiError, BodyError, Logged};
 use crate::api::state::PATCH_TYPES;
 use crate::patch::ApplyError;
 use crate::precondition::Mismatch;
-use crate::service::{Error, FailedOperation};
+use crate::service::{Error, FailedOperation, Unserved};
 use crate::storage::StoreError;
 
 /// How much of a message is sent, in characters. It may quote what a client has sent, and that may be
@@ -169,7 +169,7 @@ impl From<&ApiError> for Failure {
                 "more connections than are served at once",
             ),
             E::TimedOut => Self::too_slow(),
-            E::Service(error) => error.into(),
+            E::Unserved(error) => error.into(),
         }
     }
 }
@@ -258,12 +258,20 @@ impl From<&Error> for Failure {
                 let message = "a transaction may have only one operation for a key";
                 Self::invalid("invalid_transaction", message)
             }
-            Error::Overloaded => Self::refused(
+            Error::Patch(error) => error.into(),
+            Error::Unserved(error) => error.into(),
+        }
+    }
+}
+
+impl From<&Unserved> for Failure {
+    fn from(error: &Unserved) -> Self {
+        match error {
+            Unserved::Overloaded => Self::refused(
                 "too many requests are in progress; nothing was done: try again soon",
                 "too many bytes of requests in progress",
             ),
-            Error::Patch(error) => error.into(),
-            Error::Store(error) => error.into(),
+            Unserved::Store(error) => error.into(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::json::SyntaxError;
 use crate::model::KeyError;
 use crate::patch::PatchError;
-use crate::service::Error;
+use crate::service::Unserved;
 use crate::storage::StoreError;
 
 /// Why a request failed.
@@ -44,8 +44,9 @@ pub enum ApiError {
     TooManyConnections,
     /// The deadline of the request came before anything was done.
     TimedOut,
-    /// The service refused, or failed. A handler makes [`Refused`] of this, which shows current entries.
-    Service(Error),
+    /// The service has too much to do, or its store failed. What else it refuses is answered by
+    /// [`refused`](super::refused), which shows the entries that a merge needs.
+    Unserved(Unserved),
 }
 
 /// What is wrong with a body.
@@ -85,13 +86,13 @@ pub enum Logged {
 
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
-        Self::Service(Error::Store(error))
+        Self::Unserved(error.into())
     }
 }
 
-impl From<Error> for ApiError {
-    fn from(error: Error) -> Self {
-        Self::Service(error)
+impl From<Unserved> for ApiError {
+    fn from(error: Unserved) -> Self {
+        Self::Unserved(error)
     }
 }
 

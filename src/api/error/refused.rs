@@ -32,7 +32,7 @@ pub fn refused(service: &Service, error: Error) -> Refused {
     let response = match error {
         Error::PreconditionFailed { current, .. } => mismatch(service, &failure, current),
         Error::TransactionFailed(failed) => transaction_failed(service, &failure, &failed),
-        error => return ApiError::from(error).into(),
+        _ => failure.into_response(),
     };
     Refused(Box::new(response))
 }
