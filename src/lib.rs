@@ -82,6 +82,7 @@ pub mod model;
 pub mod patch;
 pub mod merge;
 pub mod precondition;
+pub mod access;
 mod atomic_file;
 pub mod storage;
 mod token;

@@ -3,7 +3,7 @@
 //!
 //! | file | has |
 //! | --- | --- |
-//! | `key`, `value`, `timestamp` | the parts of an entry, each parsed once |
+//! | `key`, `value`, `timestamp`, `name` | the parts of an entry, each parsed once |
 //! | `entry` | a record, and a key with its record |
 //! | `etag` | the entity tags of entries and lists |
 //! | `position` | revisions, and the points between changes at which a watcher resumes |
@@ -16,6 +16,7 @@ mod entry;
 mod etag;
 mod event;
 mod key;
+mod name;
 mod position;
 mod range;
 mod timestamp;
@@ -28,6 +29,7 @@ pub use self::entry::{Entry, Record};
 pub use self::etag::EntityTag;
 pub use self::event::{Event, EventKind, Filter};
 pub use self::key::{KEY_MAX_BYTES, Key, KeyError};
+pub use self::name::{NAME_MAX_BYTES, Name, NameError};
 pub use self::position::{
     Cursor, LAST_NUMBER, Position, ResumeToken, ResumeTokenError, Revision, Version,
 };

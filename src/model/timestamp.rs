@@ -48,6 +48,12 @@ impl Timestamp {
         self.0 % 1000 == AHEAD_MILLISECOND
     }
 
+    /// Milliseconds since 1970.
+    #[must_use]
+    pub fn millis(self) -> u64 {
+        self.0
+    }
+
     /// Whole seconds since 1970, which is what an HTTP date can say (RFC 9110 §5.6.7).
     #[must_use]
     pub fn seconds(self) -> u64 {

@@ -1,0 +1,31 @@
+//! Who may do what.
+//!
+//! | file | has |
+//! | --- | --- |
+//! | `grants` | actions on prefixes of keys; pure |
+//! | `principal` | who asks: a name, its grants, and until when |
+//! | `secret`, `tokens` | the text of a token, and the file that says who has which; pure but for new tokens |
+//! | `authority` | from the token of a request to its principal |
+//! | `tokens_file` | reads the file again when it changes |
+
+#[cfg(feature = "server")]
+mod authority;
+mod grants;
+mod principal;
+#[cfg(feature = "server")]
+mod secret;
+#[cfg(feature = "server")]
+mod tokens;
+#[cfg(feature = "server")]
+mod tokens_file;
+
+#[cfg(feature = "server")]
+pub use self::authority::{Authority, Caller, Unauthorized};
+pub use self::grants::{Action, Grant, Grants, Readable};
+pub use self::principal::Principal;
+#[cfg(feature = "server")]
+pub use self::secret::{TokenHash, hash_of, is_well_formed, new_token};
+#[cfg(feature = "server")]
+pub use self::tokens::{Tokens, TokensError};
+#[cfg(feature = "server")]
+pub use self::tokens_file::{TokensFile, TokensFileError};
