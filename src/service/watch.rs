@@ -16,7 +16,7 @@ impl Service {
     /// Subscribes to events that match `filter`, after `since` or from now on.
     ///
     /// # Errors
-    /// [`Error::Store`]; so while the service drains.
+    /// [`Error::Store`], also while the service drains.
     pub async fn watch(
         &self,
         filter: Filter,
@@ -28,9 +28,8 @@ impl Service {
         Ok(self.store.watch(filter, since).await?)
     }
 
-    /// [`read`](Self::read), delayed as long as the reader has the entry already: until it changes, until
-    /// `wait` is ready at the latest, and not while the service drains. `wait` is polled only if the answer
-    /// is held.
+    /// [`read`](Self::read), delayed while the reader's copy is current: until `wait` is ready at the latest,
+    /// and not while the service drains. `wait` is polled only if the answer is held.
     ///
     /// # Errors
     /// As [`read`](Self::read).

@@ -25,8 +25,8 @@ pub struct Table {
 
 /// How many places for records are kept however few there are.
 const KEPT_CAPACITY: usize = 1024;
-/// How many times as many places as records there are before some are given back; half of that
-/// stays, so that a table around the border does not go to and fro.
+/// How many times as many places as records there are before some are given back; half of that stays, so that
+/// a table around the limit does not resize back and forth.
 const SPARE_FACTOR: usize = 4;
 
 /// How long an entry is as text, without its key, value, version and revision: what is between
@@ -34,7 +34,7 @@ const SPARE_FACTOR: usize = 4;
 const ENTRY_OVERHEAD_BYTES: u64 = 79;
 
 impl Table {
-    /// An empty table, of which readers hold at most so much of the past.
+    /// An empty table with these leases for its readers.
     #[must_use]
     pub fn with_leases(leases: Leases) -> Self {
         Self {
@@ -190,7 +190,7 @@ mod tests {
     use crate::model::{Timestamp, Value};
 
     #[test]
-    fn what_is_alive_is_as_long_as_it_is_written() {
+    fn live_bytes_are_the_length_of_the_written_entries() {
         let mut table = Table::default();
         let keys = ["a", "doc/b", "\u{e4}"];
         for (count, key) in keys.iter().cycle().take(12).enumerate() {
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_shrank_gives_places_back() {
+    fn a_table_that_shrank_gives_memory_back() {
         let mut table = Table::default();
         let key = |number: usize| format!("k/{number}").parse::<Key>().unwrap();
         for number in 0..20_000 {
