@@ -14,7 +14,8 @@ pub struct ListedTag {
     pub opaque: String,
 }
 
-/// The shortest of our entity tags between its quotes, in bytes: a digit, a hyphen, 16 hexadecimal digits.
+/// The least length of our entity tags between the quotes, in bytes: a digit, a hyphen, 16 hexadecimal
+/// digits.
 const OUR_TAG_MIN_BYTES: usize = 1 + 1 + 16;
 
 /// What `If-Match` or `If-None-Match` names.
@@ -59,8 +60,7 @@ impl Tags {
     }
 
     /// Whether there are tags and every one is weak, so that none can match strongly.
-    #[must_use]
-    pub fn are_weak(&self) -> bool {
+    fn are_weak(&self) -> bool {
         match self {
             Self::Any => false,
             Self::Listed(tags) => !tags.is_empty() && tags.iter().all(|tag| tag.weak),

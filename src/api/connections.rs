@@ -131,8 +131,8 @@ impl Connections {
         }
     }
 
-    /// A place for `connection` among at most `limit`. If none is free, the connection that has been
-    /// idle the longest gives up its own.
+    /// A place for `connection` among at most `limit`. If none is free, the connection that has been idle the
+    /// longest gives up its place.
     pub fn place(self: &Arc<Self>, limit: usize, connection: &Arc<Connection>) -> Option<Place> {
         let mut open = self.open.lock();
         if open.served.len() >= limit && !open.close_idle(self.clock.now()) {

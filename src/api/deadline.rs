@@ -23,7 +23,7 @@ impl Deadline {
     /// The deadline that `Observe` has set.
     pub fn of(extensions: &Extensions) -> Self {
         let noted = extensions.get().copied();
-        // Without `Observe` around the routes there is no limit to go by; nothing is put off then.
+        // Without `Observe` around the routes there is no known limit, so nothing may wait.
         noted.unwrap_or_else(|| Self(Instant::now()))
     }
 }

@@ -83,7 +83,7 @@ impl ListText {
         }
     }
 
-    /// The next piece, of so many bytes and the end of the list at the most; nothing after the last.
+    /// The next piece, of at most so many bytes and the end of the list; empty after the last.
     async fn next_piece(&mut self, max_bytes: usize) -> Result<Bytes, StoreError> {
         let mut piece = Vec::new();
         if self.progress == Progress::Ended {

@@ -198,8 +198,8 @@ impl Acceptor {
         }
     }
 
-    /// Has the system close the connection if the client stops acknowledging data (RFC 5482). Only Linux has
-    /// this option.
+    /// Has the system close the connection if the client stops taking data (RFC 5482). Only Linux has this
+    /// option.
     #[cfg(target_os = "linux")]
     fn hang_up_if_unread(&self, stream: &TcpStream) {
         let timeout = self.limits.request_timeout.as_millis();

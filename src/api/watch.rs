@@ -29,7 +29,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 const RETRY_MILLIS: u32 = 1000;
 /// A proxy that compresses a stream holds its events back (RFC 9111 §5.2.2.6).
 const UNCHANGED: HeaderValue = HeaderValue::from_static("no-store, no-transform");
-/// nginx holds answers back to send them in larger pieces, unless it is told not to.
+/// nginx holds answers back to send them in larger pieces, unless this header says not to.
 const UNBUFFERED: (HeaderName, HeaderValue) = (
     HeaderName::from_static("x-accel-buffering"),
     HeaderValue::from_static("no"),

@@ -55,7 +55,7 @@ impl Folder {
         &self.path
     }
 
-    /// Whether it has a file of this name, wherever the folder is by now.
+    /// Whether it has a file of this name, wherever the folder has been moved.
     pub fn has(&self, name: &OsStr) -> bool {
         match &self.file {
             Some(folder) => statat(folder, name, AtFlags::empty()).is_ok(),

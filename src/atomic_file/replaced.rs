@@ -153,7 +153,7 @@ impl ReplacedFile {
         Ok(expected_file.compare(found, bytes))
     }
 
-    /// Whether there is such a file in the folder, wherever that is by now.
+    /// Whether there is such a file in the folder, wherever that has been moved.
     pub fn is_in_its_folder(&self) -> bool {
         let name = self.path.file_name().unwrap_or_default();
         self.folder.has(name)
@@ -260,7 +260,7 @@ impl ReplacedFile {
         }
     }
 
-    /// Makes what is there now durable: a crash may have come between a rename and its fsync.
+    /// Makes the current file durable: a crash may have come between a rename and its fsync.
     ///
     /// # Errors
     /// If a system call fails.

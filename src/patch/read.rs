@@ -106,7 +106,7 @@ pub fn read<'a>(text: &'a str, how: Reading, work: &mut Work) -> Result<Node<'a>
             JsonEvent::Eof => return Err(events.error("the text ends too early").into()),
         };
         if reader.open.is_empty() {
-            // Only white space may follow: the parser says so, or where it is not so.
+            // Only white space may follow; the parser reports anything else.
             events.next()?;
             return Ok(complete);
         }

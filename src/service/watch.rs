@@ -58,10 +58,9 @@ impl Service {
         }
     }
 
-    /// [`list`](Self::list), held as long as nothing in `range` has changed since the one list that
-    /// the reader has: until `wait` is ready at the latest, and not while the service drains. Then the
-    /// reader's list is still current, whatever was committed elsewhere. `wait` is polled only if the answer is
-    /// held.
+    /// [`list`](Self::list), held while nothing in `range` has changed since the reader's list: until `wait`
+    /// is ready at the latest, and not while the service drains. Then the reader's list is still current,
+    /// whatever was committed elsewhere. `wait` is polled only if the answer is held.
     ///
     /// # Errors
     /// As [`list`](Self::list).

@@ -33,7 +33,7 @@ pub struct Workers {
     queue: Semaphore,
 }
 
-/// Tells a job whether to stop: its caller has gone away, or its time is over.
+/// Tells a job whether to stop: its caller has gone away, or its deadline has passed.
 #[derive(Debug, Clone)]
 pub struct Stop {
     /// Whether its caller has gone away; `None` for a job that its caller does itself.

@@ -113,7 +113,7 @@ pub trait Snapshot: Send + Sync {
 
 /// What a watcher has subscribed to.
 pub struct Subscription {
-    /// Whether it begins where it was asked to.
+    /// Whether it begins where requested.
     pub start: Start,
     /// Where it begins.
     pub position: ResumeToken,
@@ -133,9 +133,9 @@ impl fmt::Debug for Subscription {
 /// Where a watcher begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// Now, as it was asked to.
+    /// Now, as requested.
     Now,
-    /// Where it was asked to.
+    /// At the requested point.
     Resumed,
     /// Now, because the changes since the requested point are no longer known.
     Reset,

@@ -81,8 +81,8 @@ impl Table {
         newer.map(|(key, record)| (key, &**record))
     }
 
-    /// The table as it is now, for a reader, in the engine's run of revisions that `epoch` names.
-    /// Takes no time that grows with the table.
+    /// The table as it is now, for a reader, in the engine's run of revisions that `epoch` names. Takes
+    /// constant time.
     #[must_use]
     pub fn lend(&self, epoch: &Arc<str>) -> LentSnapshot {
         let ordered = self
@@ -100,8 +100,8 @@ impl Table {
         })
     }
 
-    /// The table as it is now, for the engine itself: it is never revoked. In the engine's run of
-    /// revisions that `epoch` names. Takes no time that grows with the table.
+    /// The table as it is now, for the engine itself: it is never revoked. In the engine's run of revisions
+    /// that `epoch` names. Takes constant time.
     #[must_use]
     pub fn snapshot(&self, epoch: &Arc<str>) -> TableSnapshot {
         TableSnapshot::new(self.ordered.clone(), self.position(epoch))
@@ -129,7 +129,7 @@ impl Table {
         replaced
     }
 
-    /// Removes a record, if it is there.
+    /// Removes a record, if it exists.
     pub fn remove(&mut self, key: &Key) {
         self.take(key);
     }
@@ -207,7 +207,7 @@ mod tests {
             .skip(1)
             .map(<[u8]>::len)
             .sum();
-        // The last entry has no comma behind it, but the last line is there.
+        // The last entry has no comma behind it, but there is a last line.
         assert_eq!(table.live_bytes() - 1 + 3, lines as u64);
         for key in keys {
             table.remove(&key.parse().unwrap());

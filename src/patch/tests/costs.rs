@@ -28,7 +28,7 @@ fn copies_of_copies_end_at_the_limit() {
 }
 
 #[test]
-fn a_patch_that_nobody_waits_for_stops() {
+fn a_patch_stops_when_its_result_is_no_longer_needed() {
     let value = array(100_000, "0");
     let patch = Patch::operations(b"[]").unwrap();
     for looks in [1, 2, 10, 40] {

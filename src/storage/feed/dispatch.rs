@@ -18,8 +18,8 @@ const REST_PER_WATCHER: Duration = Duration::from_micros(100);
 /// How long it rests for each KiB that it has given them to write: 100 MB a second for all of them
 /// together leave the writers most of a processor.
 const REST_PER_KIB: Duration = Duration::from_micros(10);
-/// How much one round delivers to all watchers together, in bytes; the next round delivers more. It is so
-/// small that the rest after it is shorter than [`REST_MAX`].
+/// How much one round delivers to all watchers together, in bytes; what remains is for the next round. It is
+/// so small that the rest after it is shorter than [`REST_MAX`].
 const ROUND_MAX_BYTES: usize = 32 * 1024 * 1024;
 /// The longest rest, so that a burst does not delay later events for too long.
 pub const REST_MAX: Duration = Duration::from_millis(500);
@@ -73,8 +73,8 @@ impl Shared {
         }
     }
 
-    /// Delivers to those who are `due` what is pending for them, or a part of it: those for whom
-    /// more is pending stay due. Returns how long to rest after that.
+    /// Delivers what is pending for filters that are `due`, or a part of it: a filter for which more is
+    /// pending stays due. Returns how long to rest after that.
     fn deliver(&self, due: &mut VecDeque<Filter>) -> Duration {
         let mut subscribers = self.subscribers.lock();
         let mut rest = Duration::ZERO;

@@ -211,7 +211,7 @@ mod tests {
         };
         for round in 0..200 {
             published(["b", "b", "a", "c"][round % 4]);
-            // Routed, but delivered to nobody before the rest is over.
+            // Routed, but not delivered before the rest is over.
             for _ in 0..=round % 5 {
                 tokio::task::yield_now().await;
                 let position = subscription.changes.position().cursor;

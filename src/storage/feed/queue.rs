@@ -21,7 +21,7 @@ pub struct Waiting {
     next: Number,
     /// What the subscriber has seen, or does not subscribe to.
     pub after: Cursor,
-    /// Whether nothing is added any more.
+    /// Whether nothing more is added.
     pub ended: bool,
     waker: Option<Waker>,
 }

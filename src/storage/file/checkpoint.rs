@@ -61,8 +61,8 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Whether it was cancelled, maybe after it was made: its journal may have nothing to do with
-    /// the one that is in use by now.
+    /// Whether it was cancelled, maybe after it was made: its journal may have nothing to do with the current
+    /// one.
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Acquire)
     }
@@ -86,7 +86,7 @@ impl Checkpointing {
         let thread = thread::Builder::new()
             .name("checkpoint".to_owned())
             .spawn(move || {
-                // Nobody waits for it when the store is closed.
+                // When the store is closed, the receiver is gone.
                 let _ = made.send(plan.carry_out(&is_cancelled));
             })?;
         let checkpointing = Self {

@@ -3,9 +3,9 @@
 //! | state | a commit | what a power cut leaves |
 //! | --- | --- | --- |
 //! | no journal | replaces `data.json` | `data.json`, before or after |
-//! | none, but one is wanted | makes a journal without a commit, then a `data.json` that names it | as above; a journal that is not named counts for nothing |
+//! | none, but one is wanted | makes a journal without a commit, then a `data.json` that names it | as above; a journal that is not named is ignored |
 //! | journal | appends a frame and syncs it | `data.json` and the frames that are newer |
-//! | poisoned journal | replaces `data.json` by one that names no journal, then removes the journal | as above; frames that are not newer count for nothing |
+//! | poisoned journal | replaces `data.json` by one that names no journal, then removes the journal | as above; frames that are not newer are ignored |
 //!
 //! So a `data.json` alone says whether it is everything.
 
@@ -124,9 +124,9 @@ impl Disk {
         done
     }
 
-    /// Notices between two commits that a file was moved away or replaced, and writes what it held.
-    /// A data file that was replaced beside no journal stays until the next commit: somebody may
-    /// have edited it for the next start.
+    /// Notices between two commits that a file was moved away or replaced, and writes what it held. A data
+    /// file that was replaced beside no journal stays until the next commit: a user may have edited it for
+    /// the next start.
     ///
     /// # Errors
     /// [`StoreError`]; whatever was acknowledged is where it was.
@@ -170,7 +170,7 @@ impl Disk {
     }
 
     /// Checks whether the files are the expected ones, and logs if not. If the journal or its data file is
-    /// not, it is not appended to: the next start would miss it. Returns the state of the data file.
+    /// not, nothing more is appended: the next start would miss it. Returns the state of the data file.
     fn notice_changes(&mut self) -> io::Result<PathState> {
         let data = self.file.state(None)?;
         if data != PathState::Unchanged && !self.is_replaced {
@@ -256,7 +256,7 @@ impl Disk {
                 Err(StoreError::NotApplied(error))
             }
         };
-        // The data file names none, so this one counts for nothing; but it is in the way.
+        // The data file names none, so this one is ignored; but it is in the way.
         if let Err(StoreError::NotApplied(_)) = done
             && let Err(error) = self.journal_file.remove()
         {
@@ -378,13 +378,13 @@ fn warn_of(path: &Path, state: PathState) {
         PathState::Unchanged => {}
         PathState::Missing => tracing::warn!(
             %file,
-            "the file was moved away or removed while it was in use; the data file is written anew \
+            "the file was moved away or removed while it was in use; the data file is rewritten \
              from memory, so nothing that was acknowledged is lost"
         ),
         PathState::Replaced => tracing::warn!(
             %file,
             "the file was replaced or edited while it was in use; it gives way to a data file that \
-             is written anew from memory, so nothing that was acknowledged is lost"
+             is rewritten from memory, so nothing that was acknowledged is lost"
         ),
     }
 }

@@ -15,7 +15,7 @@ use crate::storage::table::Table;
 
 /// How much of the file is parsed at a time, in bytes.
 const PART_BYTES: usize = 256 * 1024;
-/// How many threads parse at the most; what they yield is inserted by one.
+/// How many threads parse at the most; one thread inserts what they return.
 const MAX_PARSERS: usize = 4;
 
 /// The entries of one part, if it is exactly as we write it.
@@ -99,7 +99,7 @@ impl Loading {
         Ok(true)
     }
 
-    /// Returns whether the entries fit what is there.
+    /// Returns whether the entries fit those before them.
     fn insert(&mut self, entries: Vec<(Key, Arc<Record>)>) -> bool {
         if self.table.count() == 0 {
             // Assumes that the rest is like the first part.

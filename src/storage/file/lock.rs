@@ -53,7 +53,7 @@ impl Lock {
         }
     }
 
-    /// A lock on a file that was removed, or whose folder was, keeps nobody out any more.
+    /// A lock on a file that was removed, or whose folder was, no longer keeps other processes out.
     ///
     /// # Errors
     /// If a system call fails, or it is another file.

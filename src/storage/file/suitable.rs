@@ -26,8 +26,7 @@ pub fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<Option
     Ok(Some(file))
 }
 
-/// Why the store cannot have its file at `path`, if it cannot; nothing is there yet or a file of its
-/// own.
+/// Why the store cannot have its file at `path`. `None` if nothing is there yet, or a suitable file.
 ///
 /// # Errors
 /// If a system call fails, or it is not a regular file.
@@ -77,7 +76,7 @@ fn is_mount(path: &Path) -> io::Result<bool> {
 
     match statx(CWD, path, AtFlags::empty(), StatxFlags::TYPE) {
         Ok(found) => Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)),
-        // An old kernel cannot tell.
+        // Old kernels do not report it.
         Err(Errno::NOENT | Errno::NOSYS) => Ok(false),
         Err(error) => Err(error.into()),
     }
@@ -88,7 +87,7 @@ fn is_mount(_: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Under another name another process could have it.
+/// Another process could have it under another name.
 fn other_names_of(metadata: &Metadata) -> Option<String> {
     let names = metadata.nlink();
     (names > 1).then(|| {

@@ -28,7 +28,7 @@ const GROUP_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// How long the writer waits after a failure before it tries by itself whether the disk is back.
 const RETRY_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
-/// How often the writer looks whether its files are still there while nobody writes.
+/// How often the writer looks whether its files are still there while there are no writes.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What the writer is asked to do.
@@ -40,7 +40,7 @@ pub enum Request {
     FinishCheckpoint(checkpoint::Outcome),
     /// The disk failed a while ago, and may be back.
     TryDisk,
-    /// Somebody may have moved a file away.
+    /// A file may have been moved away.
     LookAfterFiles,
     /// To end, once everything that was asked before is done.
     Close,
@@ -91,7 +91,7 @@ impl Writer {
     ) -> io::Result<()> {
         let work = move || {
             if let Err(Err(error)) = ended.send(self.run(requests)) {
-                // Nobody waits for it: the store was not closed but dropped.
+                // No caller gets this error: the store was not closed but dropped.
                 tracing::error!(%error, "the store could not be closed cleanly");
             }
         };
