@@ -4,7 +4,7 @@
 //! `If-Match`, and a stale one gets 412 with the current entry. What is acknowledged is in one `data.json`
 //! that survives a power cut.
 //!
-//! This is the library of the `ifmatch` program. With it the service runs inside of another one:
+//! This is the library of the `ifmatch` program. With it the service runs inside another program:
 //!
 //! ```no_run
 //! # async fn start() -> Result<(), Box<dyn std::error::Error>> {
@@ -74,7 +74,7 @@
 //! | `internals` | what the benchmarks of this crate measure; not part of the public interface |
 //!
 //! # Modules
-//! The way of a request is straight down and straight back: `main → api → service → precondition`, and from
+//! A request goes straight down and straight back: `main → api → service → precondition`, and from
 //! `service` to [`storage::Store`]. They are listed in reading order.
 
 pub mod json;
@@ -91,7 +91,7 @@ pub mod service;
 mod url;
 #[cfg(feature = "server")]
 pub mod api;
-// Of the program alone.
+// For the program alone.
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod config;

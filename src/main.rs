@@ -21,7 +21,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Requests are many small allocations; `benches/http/run` tells what this is worth.
+/// Requests are many small allocations; `benches/http/run` measures what this is worth.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -31,8 +31,8 @@ const EXIT_CUT_SHORT: i32 = 130;
 const EXIT_GRACE_OVER: i32 = 1;
 /// How long the end of the process waits for its last log line.
 const LAST_LOG_WAIT: Duration = Duration::from_millis(100);
-/// How many threads may block at once, beside those that answer requests. The service asks for four at
-/// the most; the others are for the system's look-up of names and a client's files.
+/// How many threads may block at once, beside those that answer requests. The service uses four at the most;
+/// the others are for name lookups and the files of client commands.
 const BLOCKING_THREADS: usize = 8;
 
 fn main() -> ExitCode {
@@ -59,18 +59,18 @@ fn main() -> ExitCode {
             },
         }
     });
-    // What still runs is of requests whose clients are gone.
+    // What still runs belongs to requests whose clients are gone.
     runtime.shutdown_background();
     code
 }
 
 async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     log_to_stderr(config.log_format)?;
-    // Each connection takes a descriptor; many systems allow more than they give at first.
+    // Each connection takes a descriptor; many systems allow more than the initial limit.
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::debug!(%error, "the limit of open files cannot be raised");
     }
-    // Past a limit of file sizes a write must fail, and not end the process.
+    // Past the limit on file sizes a write must fail, and not end the process.
     drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
     let shutdown = shutdown_signals(config.shutdown_grace)?;
     let store = FileStore::open(&config.data, config.store_settings()).await?;
@@ -79,7 +79,7 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
     let address = listener.local_addr()?;
-    // Whoever started this may have closed its standard output; that is no reason not to serve.
+    // The parent process may have closed standard output; that is no reason not to serve.
     let _ = writeln!(io::stdout(), "listening on http://{address}");
     let health = service.health().await.store;
     tracing::info!(
@@ -125,9 +125,9 @@ fn log_to_stderr(format: LogFormat) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Ready at the first SIGINT or SIGTERM. A second one ends the process at once, and so does the end of
-/// the grace time: what was acknowledged is on disk already. A thread of its own looks after that,
-/// because the others may be busy.
+/// Ready at the first SIGINT or SIGTERM. A second one ends the process at once, and so does the end of the
+/// grace time: what was acknowledged is on disk already. This is done in a separate thread, because the
+/// others may be busy.
 fn shutdown_signals(grace: Duration) -> io::Result<impl Future<Output = ()>> {
     let (first, received) = oneshot::channel();
     let runtime = runtime::Builder::new_current_thread()
@@ -151,7 +151,7 @@ fn shutdown_signals(grace: Duration) -> io::Result<impl Future<Output = ()>> {
                     }
                 };
                 next().await;
-                // The receiver is there as long as the service runs.
+                // The receiver exists as long as the service runs.
                 let _ = first.send(());
                 match timeout(grace, next()).await {
                     Ok(()) => end(EXIT_CUT_SHORT, "a second signal: not waiting any longer"),
@@ -167,7 +167,7 @@ fn shutdown_signals(grace: Duration) -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Ends the process, also if nobody takes its log.
+/// Ends the process, even if nobody reads its log.
 fn end(code: i32, reason: &'static str) -> ! {
     let (logged, wait) = mpsc::channel();
     thread::spawn(move || {

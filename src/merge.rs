@@ -1,4 +1,4 @@
-//! Three-way merge of JSON: what two people made of the same value, put together. Pure.
+//! Three-way merge of JSON: combines what two people changed in the same value. Pure.
 //!
 //! | base | mine | theirs | merged |
 //! | --- | --- | --- | --- |
@@ -31,7 +31,7 @@ pub struct Overlap {
     pub theirs: Option<Tree>,
 }
 
-/// What both sides made of `base`. The members of an object stand as in `theirs`, followed by those
+/// What both sides made of `base`. The members of an object are in the order of `theirs`, followed by those
 /// that only `mine` has.
 ///
 /// # Errors
@@ -123,7 +123,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    /// What the console's merge is tested with, too.
+    /// The vectors that the console's merge is tested with, too.
     const VECTORS: &str = include_str!("../tests/vectors/merge.json");
 
     #[test]
@@ -231,7 +231,7 @@ mod tests {
         }
 
         #[test]
-        fn it_does_not_matter_who_is_who(
+        fn swapping_the_sides_makes_no_difference(
             base in prop::option::of(tree()),
             one in prop::option::of(tree()),
             other in prop::option::of(tree()),
@@ -247,7 +247,7 @@ mod tests {
         }
 
         #[test]
-        fn changes_in_different_places_all_stand(
+        fn changes_in_different_places_are_all_kept(
             base in tree(), dice in prop::collection::vec((0..4_u8, tree()), 32),
         ) {
             let mut places = Vec::new();

@@ -14,8 +14,8 @@ pub struct ListedTag {
     pub opaque: String,
 }
 
-/// How long an entity tag of ours is at least between its quotes, in bytes: a digit, a hyphen, 16
-/// hexadecimal digits.
+/// The least length of our entity tags between the quotes, in bytes: a digit, a hyphen, 16 hexadecimal
+/// digits.
 const OUR_TAG_MIN_BYTES: usize = 1 + 1 + 16;
 
 /// What `If-Match` or `If-None-Match` names.
@@ -23,14 +23,14 @@ const OUR_TAG_MIN_BYTES: usize = 1 + 1 + 16;
 pub enum Tags {
     /// `*`: any current representation.
     Any,
-    /// These.
+    /// These tags.
     Listed(Vec<ListedTag>),
 }
 
 impl Tags {
-    /// Without those that are too short to match anything, but for one strong one, without which the others
-    /// could all be weak. A list of 16 KiB has room for 5,000 empty ones, which would take ten times its text
-    /// for as long as its request waits.
+    /// Drops tags that are too short to match anything, but keeps one strong one, so that the rest does not
+    /// look all weak. A list of 16 KiB has room for 5,000 empty tags, which would take ten times its text in
+    /// memory while its request waits.
     #[must_use]
     pub fn without_impossible(self) -> Self {
         match self {
@@ -60,8 +60,7 @@ impl Tags {
     }
 
     /// Whether there are tags and every one is weak, so that none can match strongly.
-    #[must_use]
-    pub fn are_weak(&self) -> bool {
+    fn are_weak(&self) -> bool {
         match self {
             Self::Any => false,
             Self::Listed(tags) => !tags.is_empty() && tags.iter().all(|tag| tag.weak),
@@ -90,7 +89,7 @@ pub struct Preconditions {
 }
 
 impl Preconditions {
-    /// That the entry is still in the state that has this tag.
+    /// Requires that the entry still has this tag.
     #[must_use]
     pub fn if_match(etag: &EntityTag) -> Self {
         let tag = ListedTag {
@@ -105,9 +104,9 @@ impl Preconditions {
 }
 
 impl Preconditions {
-    /// Whether a write under them cannot replace what its client has not seen: it names the state that it
-    /// replaces, or replaces none. `If-Match: *` takes whatever is there, `If-None-Match: "a"` all but one
-    /// state, and a date all that was written within its second.
+    /// Whether a write with them cannot overwrite a state that its client has not seen: it names the state
+    /// that it replaces, or only creates. `If-Match: *` allows any state, `If-None-Match: "a"` all but one,
+    /// and a date all states within its second.
     #[must_use]
     pub fn rule_out_lost_updates(&self) -> bool {
         matches!(self.if_match, Some(Tags::Listed(_))) || self.if_none_match == Some(Tags::Any)
@@ -117,14 +116,14 @@ impl Preconditions {
 /// Why preconditions do not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mismatch {
-    /// The current state is not the one they want.
+    /// The current state is not the required one.
     State,
     /// `If-Match` has only weak tags, which match no state.
     WeakTags,
 }
 
 impl Mismatch {
-    /// Why these preconditions do not hold of a state.
+    /// Why these preconditions do not hold.
     #[must_use]
     pub fn of(conditions: &Preconditions) -> Self {
         match &conditions.if_match {
@@ -134,7 +133,7 @@ impl Mismatch {
     }
 }
 
-/// What a request wants of its key.
+/// What a request does with its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// GET, HEAD.
@@ -145,10 +144,10 @@ pub enum Purpose {
     WriteExisting,
 }
 
-/// What preconditions come to.
+/// The result of evaluating preconditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// Go on, if this still holds at the moment of the commit.
+    /// Proceed, if this still holds at the moment of the commit.
     Proceed(Expected),
     /// 412.
     Failed,
@@ -162,14 +161,13 @@ pub enum Decision {
 ///
 /// | request | existing key | absent key |
 /// | --- | --- | --- |
-/// | If-Match, a strong tag is current, or `*` | go on | `Write` failed, else not found |
+/// | If-Match, a strong tag is current, or `*` | proceed | `Write` failed, else not found |
 /// | If-Match, none is current | failed | as above |
 /// | else If-Unmodified-Since before the last change | failed | as above |
-/// | If-None-Match, a tag is current, or `*` | `Read` not modified, else failed | go on, `Read` not found |
+/// | If-None-Match, a tag is current, or `*` | `Read` not modified, else failed | proceed, `Read` not found |
 /// | else If-Modified-Since at or after the last change | `Read` not modified | `Read` not found |
 ///
-/// An absent key fails If-Unmodified-Since: who sends it has seen the entry, so it was deleted
-/// since then.
+/// An absent key fails If-Unmodified-Since: its sender has seen the entry, which was deleted since then.
 #[must_use]
 pub fn decide(conditions: &Preconditions, purpose: Purpose, current: Option<&Record>) -> Decision {
     let Some(record) = current else {
@@ -211,8 +209,8 @@ fn decide_absent(conditions: &Preconditions, purpose: Purpose) -> Decision {
     })
 }
 
-/// The weakest requirement under which the preconditions still hold, so that as few races as
-/// possible have to be run again.
+/// The weakest requirement under which the preconditions still hold, so that as few lost races as possible
+/// have to be retried.
 fn expected_of(conditions: &Preconditions, purpose: Purpose, record: &Record) -> Expected {
     match conditions {
         Preconditions {
@@ -343,13 +341,13 @@ mod tests {
         ];
         let record = current();
         for (conditions, purpose, existing, absent) in rows {
-            let shown = format!("{purpose:?} {conditions:?}");
+            let case = format!("{purpose:?} {conditions:?}");
             assert_eq!(
                 decide(&conditions, purpose, Some(&record)),
                 existing,
-                "{shown}"
+                "{case}"
             );
-            assert_eq!(decide(&conditions, purpose, None), absent, "{shown}");
+            assert_eq!(decide(&conditions, purpose, None), absent, "{case}");
         }
     }
 

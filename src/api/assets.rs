@@ -1,4 +1,4 @@
-//! What is built into the binary, sent with a tag by which a browser keeps it.
+//! Files that are built into the binary, sent with an entity tag so that browsers can cache them.
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -18,7 +18,7 @@ pub fn tag_of<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> ETag {
     format!("\"{digits}\"").parse().expect("digits are a tag")
 }
 
-/// 200 with `content`, which has a type and maybe a policy of its own, or 304 for who has it by this tag.
+/// 200 with `content`, which sets its own type and maybe policy, or 304 for a client that has this tag.
 pub fn answer(asked: &HeaderMap, tag: &ETag, content: impl IntoResponse) -> Response {
     let has_it = asked
         .typed_get::<IfNoneMatch>()

@@ -15,9 +15,9 @@ use crate::service::{Admission, InFlight};
 
 /// How much of a body that is too large is still read, so that its sender sees the answer.
 const DISCARDED_BODY_MAX_BYTES: usize = 64 * 1024 * 1024;
-/// How much room a body has at first, in bytes; it grows with what comes in.
+/// The initial buffer for a body, in bytes; it grows as data arrives.
 const FIRST_BODY_BYTES: usize = 16 * 1024;
-/// What a value is sent as.
+/// The media type of a value.
 const JSON: &str = "application/json";
 /// RFC 7396.
 const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -82,8 +82,8 @@ fn read_untyped_patch(text: &[u8]) -> Result<Patch, BodyError> {
     Ok(patch)
 }
 
-/// A body that is said to be JSON, of at most so many bytes. A page of another site can make a browser send
-/// other types without asking, so they are refused.
+/// Reads a body of at most `max_bytes` whose media type is JSON. A page of another site can make a browser
+/// send other types without a preflight, so they are refused.
 ///
 /// # Errors
 /// [`BodyError::NotJsonType`], [`BodyError::Compressed`], those of [`read`].
@@ -122,7 +122,7 @@ fn media_type(headers: &HeaderMap) -> Option<&str> {
     types.next().is_none().then_some(essence)
 }
 
-/// The body must be the whole of what it says, and as it is.
+/// The body must be complete and not compressed.
 fn check_content(headers: &HeaderMap) -> Result<(), ApiError> {
     if headers.contains_key(header::CONTENT_RANGE) {
         return Err(ApiError::PartialContent);
@@ -135,11 +135,11 @@ fn check_content(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
-/// Reads the body and stops at `limit` bytes; does not even begin where its length is told before.
+/// Reads the body and stops at `limit` bytes; reads nothing if the declared length is larger.
 ///
 /// # Errors
 /// [`BodyError::TooLarge`], [`BodyError::Incomplete`], [`ApiError::TimedOut`]; and
-/// [`Unserved::Overloaded`] as soon as there is no room for what has come in.
+/// [`Unserved::Overloaded`] as soon as there is no room for what has arrived.
 async fn read(
     request: Request,
     shared: &Shared,
@@ -148,8 +148,8 @@ async fn read(
     let waits_for_consent = request.headers().contains_key(header::EXPECT);
     let Deadline(deadline) = Deadline::of(request.extensions());
     let mut body = request.into_body();
-    let told_bytes = body.size_hint().lower();
-    if told_bytes > limit as u64 {
+    let declared_bytes = body.size_hint().lower();
+    if declared_bytes > limit as u64 {
         // Reading would be the consent that the client waits for (RFC 9110 §10.1.1).
         if !waits_for_consent {
             discard(body, deadline);
@@ -178,9 +178,9 @@ async fn gather(
     limit: usize,
 ) -> Result<(Vec<u8>, Admission), ApiError> {
     let mut admission = in_flight.admission();
-    // What is told is only promised: many promises would take memory that nobody has sent.
-    let told_bytes = usize::try_from(body.size_hint().lower()).unwrap_or(limit);
-    let mut text = Vec::with_capacity(told_bytes.min(FIRST_BODY_BYTES));
+    // The declared length is only a promise: reserving it would take memory for data that may never come.
+    let declared_bytes = usize::try_from(body.size_hint().lower()).unwrap_or(limit);
+    let mut text = Vec::with_capacity(declared_bytes.min(FIRST_BODY_BYTES));
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| BodyError::Incomplete)?;
         let data = frame.into_data().unwrap_or_default();
@@ -193,8 +193,8 @@ async fn gather(
     Ok((text, admission))
 }
 
-/// Goes on reading while the answer is sent: a client that writes all before it reads would find
-/// its connection reset, and never see why.
+/// Keeps reading while the answer is sent: a client that writes everything before it reads would find its
+/// connection reset, and never see why.
 fn discard(mut body: Body, deadline: Instant) {
     let reading = async move {
         let mut left = DISCARDED_BODY_MAX_BYTES;

@@ -1,13 +1,12 @@
-//! What a connection is doing, so that a client that is gone is told from one that has only sent all
-//! that it will send.
+//! What a connection is doing, to distinguish a client that is gone from one that has only finished sending.
 //!
-//! A closed sending side says either. What it means depends on the request:
+//! In both cases the sending side is closed. What that means depends on the phase:
 //!
 //! | phase | the sending side closes |
 //! | --- | --- |
 //! | idle | the connection ends |
-//! | the request is coming in, or its answer is being made | it has [`HALF_CLOSED_GRACE`]: a short request is answered by then |
-//! | the answer is being sent, to the last byte | the client is still there: if it were not, a write would fail |
+//! | the request is arriving, or its answer is being made | it has [`HALF_CLOSED_GRACE`]: a short request is answered by then |
+//! | the answer is being sent, to the last byte | the client is still there: otherwise a write would fail |
 //! | the answer waits for a change, or is a stream of changes | the client is gone |
 
 use std::convert::Infallible;
@@ -27,17 +26,17 @@ pub const HALF_CLOSED_GRACE: Duration = Duration::from_secs(1);
 /// How long a tick of a [`Clock`] is.
 pub const TICK: Duration = Duration::from_millis(250);
 
-/// A clock that costs a request next to nothing: somebody moves it on by a tick at a time.
+/// A cheap clock: the accept loop advances it one tick at a time.
 #[derive(Debug, Clone, Default)]
 pub struct Clock(Arc<AtomicU32>);
 
 impl Clock {
-    /// How many ticks there were.
+    /// How many ticks have passed.
     pub fn now(&self) -> u32 {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Moves it on; it has room for 34 years.
+    /// Advances it by one; it overflows after 34 years.
     pub fn tick(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
@@ -57,7 +56,7 @@ pub enum Phase {
     Streaming,
     /// The answer is being sent.
     Sending,
-    /// The answer is whole, and the last of it is still to be handed to the system.
+    /// The answer is complete, and the rest of it is still to be handed to the system.
     Flushing,
     /// It is to be closed and takes no further request.
     Closed,
@@ -79,9 +78,9 @@ impl Phase {
     }
 }
 
-/// The state of one connection. It is changed by the task that serves the connection, and by nobody
-/// else but for one change: who needs its place may close it while it is idle. So only a change from
-/// [`Phase::Idle`] must be an exchange, and only that to it tells others something.
+/// The state of one connection. Only the task that serves the connection changes it, with one exception: an
+/// idle connection may be closed to free its place. So only a change from [`Phase::Idle`] must be a
+/// compare-and-exchange, and only a change to it publishes something to others.
 #[derive(Debug)]
 pub struct Connection {
     phase: AtomicU8,
@@ -94,7 +93,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// One that has just been accepted.
+    /// A connection that has just been accepted.
     pub fn new(clock: Clock) -> Self {
         Self {
             phase: AtomicU8::new(Phase::Idle as u8),
@@ -110,14 +109,13 @@ impl Connection {
         Phase::of(self.phase.load(Ordering::Acquire))
     }
 
-    /// Notes that its client has closed its sending side, and who is to look again when the phase
-    /// changes.
+    /// Notes that its client has closed its sending side. `reader` is woken when the phase changes.
     pub fn half_closed(&self, reader: &Waker) {
         self.reader.register(reader);
         self.is_half_closed.store(true, Ordering::Release);
     }
 
-    /// Notes that a request has begun. Returns whether it may: not if the connection is to be closed.
+    /// Notes that a request has begun. Returns `false` if the connection is closed instead.
     pub fn begin(&self) -> bool {
         if self.leave_idle(Phase::Answering) {
             return true;
@@ -129,14 +127,14 @@ impl Connection {
         is_flushing
     }
 
-    /// Notes that the answer is being sent. A stream of changes goes on being one.
+    /// Notes that the answer is being sent. A stream of changes stays in its phase.
     pub fn begin_sending(&self) {
         if !self.is(Phase::Streaming) {
             self.enter(Phase::Sending);
         }
     }
 
-    /// Notes that all is handed to the system that there is to send.
+    /// Notes that everything there is to send has been handed to the system.
     pub fn flushed(&self) {
         if self.is(Phase::Flushing) {
             let now = self.clock.now();
@@ -145,14 +143,14 @@ impl Connection {
         }
     }
 
-    /// Notes that the answer is whole.
+    /// Notes that the answer is complete.
     pub fn end(&self) {
         self.enter(Phase::Flushing);
     }
 
-    /// The tick since which it has been idle; `None` while it is not.
+    /// The tick in which it became idle; `None` while it is not.
     pub fn idle_since(&self) -> Option<u32> {
-        // The phase first: it says that the tick is that in which it began.
+        // The phase first: the tick is valid once the phase is idle.
         self.is(Phase::Idle)
             .then(|| self.idle_since.load(Ordering::Relaxed))
     }
@@ -186,7 +184,7 @@ impl Connection {
     }
 }
 
-/// The client of a request, as far as handlers are concerned.
+/// The client of a request, as handlers see it.
 #[derive(Debug, Clone, Default)]
 pub struct Client(Option<Arc<Connection>>);
 
@@ -199,12 +197,12 @@ impl<S: Sync> FromRequestParts<S> for Client {
 }
 
 impl Client {
-    /// The one at the other end of a connection.
+    /// The client of a connection.
     pub fn on(connection: Arc<Connection>) -> Self {
         Self(Some(connection))
     }
 
-    /// That of a request; without a connection there is nothing to note.
+    /// The client of a request; without a connection, nothing is noted.
     pub fn of(extensions: &Extensions) -> Self {
         extensions.get().cloned().unwrap_or_default()
     }

@@ -1,13 +1,13 @@
-//! Header text → [`Preconditions`], strictly: a precondition that cannot be read is an error and
-//! never ignored. (The `headers` crate drops entity tags that it cannot read.) Dates are the exception that
-//! RFC 9110 makes: one that cannot be read is ignored, and so are several.
+//! Header text → [`Preconditions`], strictly: a malformed precondition is an error and never ignored. (The
+//! `headers` crate drops entity tags that it cannot parse.) Dates are the exception that RFC 9110 makes: a
+//! malformed date is ignored, and so are several dates.
 //!
 //! | field | reading |
 //! | --- | --- |
 //! | several lines | one list (RFC 9110 §5.3) |
 //! | `"a", "b"` | a list; empty members are skipped; a comma between quotes is part of the tag |
 //! | `W/"a"` | a weak tag; `W` is a capital |
-//! | `*` | any; it stands alone |
+//! | `*` | any; only by itself |
 //! | no member at all, unquoted or unclosed text, `*` in a list | an error |
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -29,7 +29,7 @@ const FIELDS: [HeaderName; 4] = [
 /// # Errors
 /// [`ApiError::InvalidPrecondition`], which names the field.
 pub fn preconditions(headers: &HeaderMap) -> Result<Preconditions, ApiError> {
-    // Most requests have none: one look at all names takes less than a search for each of the four.
+    // Most requests have none: one pass over all names is cheaper than four lookups.
     if !headers.keys().any(|name| FIELDS.contains(name)) {
         return Ok(Preconditions::default());
     }
@@ -41,7 +41,7 @@ pub fn preconditions(headers: &HeaderMap) -> Result<Preconditions, ApiError> {
     })
 }
 
-/// A date; none if it cannot be read or there are several (RFC 9110 §13.1.3, §13.1.4).
+/// A date; `None` if it is malformed or there are several (RFC 9110 §13.1.3, §13.1.4).
 fn date(headers: &HeaderMap, name: &HeaderName) -> Option<Timestamp> {
     let mut lines = headers.get_all(name).iter();
     let (Some(line), None) = (lines.next(), lines.next()) else {
@@ -69,7 +69,7 @@ fn tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Tags>, ApiError
         })
 }
 
-/// How the field of a precondition is written.
+/// The usual spelling of a precondition's field.
 pub fn name_of(name: &HeaderName) -> &'static str {
     if name == header::IF_MATCH {
         "If-Match"
@@ -139,7 +139,7 @@ fn entity_tag(text: &[u8]) -> Result<(ListedTag, &[u8]), &'static str> {
     }
     let tag = ListedTag {
         weak,
-        // No tag of ours has a byte above 0x7F, so that a lossy reading matches none either.
+        // Our tags are ASCII, so a lossily decoded tag matches none of them.
         opaque: String::from_utf8_lossy(opaque).into_owned(),
     };
     Ok((tag, after))
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_an_error() {
+    fn a_malformed_list_is_an_error() {
         let rows: &[&[&[u8]]] = &[
             &[b""],
             &[b" "],
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_that_match_nothing_are_read_but_not_kept() {
+    fn tags_that_cannot_match_are_parsed_but_not_kept() {
         let ours = "18446744073709551615-0123456789abcdef";
         let list = format!("\"\", W/\"1-0123456789abcdef\", \"{ours}\", \"-0123456789abcdef\"");
         let mut headers = HeaderMap::new();
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_that_cannot_be_read_is_ignored() {
+    fn a_malformed_date_is_ignored() {
         let mut headers = HeaderMap::new();
         for (text, seconds) in [
             ("Sun, 06 Nov 1994 08:49:37 GMT", Some(784_111_777)),

@@ -10,17 +10,17 @@ use tokio::time::{Instant, sleep_until};
 
 use super::client::{Clock, Connection, TICK};
 
-/// How many connections past the limit are told so, or have their probes answered.
-pub const OVERLOAD_CONNECTIONS: usize = 64;
-/// How long a connection past the limit has to ask for something, however many come after it. So at most 6,400
-/// a second are accepted, and a full queue of the system (4,096) passes in less than a second.
+/// How many connections past the limit get 503, or have their probes answered.
+const OVERLOAD_CONNECTIONS: usize = 64;
+/// How long a connection past the limit has to send a request, however many come after it. So at most 6,400 a
+/// second are accepted, and the system's full queue (4,096) is worked off in less than a second.
 const OVERLOAD_MIN: Duration = Duration::from_millis(10);
 /// How many descriptors are left for the store, the runtime and the standard streams.
 const RESERVED_DESCRIPTORS: usize = 32;
 /// How long a connection must have been idle before it gives its place to a new one.
 const IDLE_BEFORE_CLOSED: Duration = Duration::from_secs(1);
-/// As many ticks, and one more: the idle time may have begun late in its first.
-#[expect(clippy::cast_possible_truncation, reason = "they are a few")]
+/// The same in ticks, plus one: the idle time may have begun late in its first tick.
+#[expect(clippy::cast_possible_truncation, reason = "it is a small number")]
 const IDLE_TICKS_BEFORE_CLOSED: u32 =
     (IDLE_BEFORE_CLOSED.as_millis() / TICK.as_millis()) as u32 + 1;
 
@@ -29,7 +29,7 @@ const IDLE_TICKS_BEFORE_CLOSED: u32 =
 pub struct Capacity {
     /// Connections that are served.
     pub served: usize,
-    /// Connections that are told that there are too many.
+    /// Connections that get 503.
     pub overload: usize,
 }
 
@@ -69,7 +69,7 @@ struct Overload {
 }
 
 impl Overload {
-    /// Ends it, as soon as it has had [`OVERLOAD_MIN`]; if it asks for something in that time, after its answer.
+    /// Ends it after [`OVERLOAD_MIN`] or, if it sends a request in that time, after its answer.
     fn end(self) {
         let due = self.accepted + OVERLOAD_MIN;
         if due <= Instant::now() {
@@ -91,14 +91,14 @@ struct Served {
     task: Option<AbortHandle>,
 }
 
-/// The connections that could be closed when they were last looked through. Some may not be idle any more;
-/// but whatever has become idle since then has been so for less long than all of these.
+/// The connections that could be closed at the last scan. Some may not be idle any more, but any that has
+/// become idle since then has been idle for less time than all of these.
 #[derive(Debug, Default)]
 struct Idle {
     /// Since when, and which; the longest idle last.
     found: Vec<(u32, u64)>,
-    /// In which tick. In the same one it would find no other, so a flood of clients costs a look at all
-    /// connections in each tick, not for each client.
+    /// The tick of that scan. Another one in the same tick would find nothing new, so a flood of clients
+    /// costs one scan per tick, not one per client.
     looked: Option<u32>,
 }
 
@@ -123,7 +123,7 @@ impl Drop for Place {
 }
 
 impl Connections {
-    /// None yet; how long they are idle goes by `clock`.
+    /// No connections yet; idle times are measured by `clock`.
     pub fn new(clock: Clock) -> Self {
         Self {
             open: Mutex::default(),
@@ -131,8 +131,8 @@ impl Connections {
         }
     }
 
-    /// A place for `connection` among at most `limit`. If none is free, the connection that has been
-    /// idle the longest gives up its own.
+    /// A place for `connection` among at most `limit`. If none is free, the connection that has been idle the
+    /// longest gives up its place.
     pub fn place(self: &Arc<Self>, limit: usize, connection: &Arc<Connection>) -> Option<Place> {
         let mut open = self.open.lock();
         if open.served.len() >= limit && !open.close_idle(self.clock.now()) {
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_was_found_idle_and_has_asked_since_keeps_its_place() {
+    async fn a_connection_that_has_asked_since_it_was_found_idle_keeps_its_place() {
         let clock = Clock::default();
         let connections = Arc::new(Connections::new(clock.clone()));
         let places: Vec<_> = (0..3).map_while(|_| connect(&connections, 3)).collect();
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_is_idle_from_when_its_answer_was_taken() {
+    async fn a_connection_is_idle_once_its_answer_is_flushed() {
         let clock = Clock::default();
         let connections = Arc::new(Connections::new(clock.clone()));
         let (connection, _place) = connect(&connections, 1).expect("there is room");
@@ -294,9 +294,15 @@ mod tests {
         connection.begin_sending();
         connection.end();
         pass(&clock, IDLE_TICKS_BEFORE_CLOSED);
-        assert!(connect(&connections, 1).is_none(), "it has not taken it");
+        assert!(
+            connect(&connections, 1).is_none(),
+            "its answer is not flushed"
+        );
         connection.flushed();
-        assert!(connect(&connections, 1).is_none(), "it has just taken it");
+        assert!(
+            connect(&connections, 1).is_none(),
+            "it has just become idle"
+        );
         pass(&clock, IDLE_TICKS_BEFORE_CLOSED);
         assert!(connect(&connections, 1).is_some());
     }
@@ -310,7 +316,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_past_the_limit_has_time_to_ask_whoever_comes_after_it() {
+    async fn a_connection_past_the_limit_has_time_to_ask_however_many_come_after_it() {
         let connections = Connections::new(Clock::default());
         let (_, first) = overload(&connections);
         let begin = Instant::now();

@@ -1,7 +1,7 @@
 //! The console: a page to see and edit entries, all from the binary.
 //!
-//! Its files are in `console/` in the project's root, as they are sent. There is no step that builds it, and its
-//! policy lets it run nothing else and speak to nobody else.
+//! Its files are in `console/` in the project's root, as they are sent. There is no build step, and its
+//! policy lets it run no other code and connect to no other host.
 
 use std::sync::LazyLock;
 

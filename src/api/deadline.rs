@@ -1,4 +1,4 @@
-//! The time that a write has.
+//! The deadline of a write.
 
 use std::convert::Infallible;
 
@@ -7,7 +7,7 @@ use axum::http::Extensions;
 use axum::http::request::Parts;
 use tokio::time::Instant;
 
-/// When the time of a write is over. (That of a read is looked after by [`Observe`](super::observe::Observe) alone.)
+/// The deadline of a write. (That of a read is enforced by [`Observe`](super::observe::Observe) alone.)
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(pub Instant);
 
@@ -20,10 +20,10 @@ impl<S: Sync> FromRequestParts<S> for Deadline {
 }
 
 impl Deadline {
-    /// As `Observe` has noted it.
+    /// The deadline that `Observe` has set.
     pub fn of(extensions: &Extensions) -> Self {
         let noted = extensions.get().copied();
-        // Without `Observe` around the routes there is no limit to go by; nothing is put off then.
+        // Without `Observe` around the routes there is no known limit, so nothing may wait.
         noted.unwrap_or_else(|| Self(Instant::now()))
     }
 }

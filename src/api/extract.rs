@@ -18,7 +18,7 @@ use super::state::KEY_PATH;
 use crate::model::{Filter, Key, LIST_MAX_LIMIT, Range, ResumeToken, ResumeTokenError};
 use crate::precondition::Preconditions;
 
-/// Where an event-stream client has come to (WHATWG HTML §9.2.4).
+/// How far an event-stream client has read (WHATWG HTML §9.2.4).
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The key in the path of a request that has no query.
@@ -48,7 +48,7 @@ impl<S: Sync> FromRequestParts<S> for NoQuery {
     }
 }
 
-/// A parameter that is not known may be a precondition that was meant for a header.
+/// An unknown parameter may be a precondition that was meant for a header.
 fn check_no_query(uri: &Uri) -> Result<(), ApiError> {
     if uri.query().is_none_or(str::is_empty) {
         return Ok(());
@@ -57,8 +57,7 @@ fn check_no_query(uri: &Uri) -> Result<(), ApiError> {
     Err(ApiError::InvalidQuery(reason.to_owned()))
 }
 
-/// Percent-decodes, and refuses what a lenient reader would let pass as it is: then two texts
-/// would name one key.
+/// Percent-decodes strictly: a lenient decoder would accept two texts for one key.
 fn decode(encoded: &str) -> Result<Cow<'_, str>, ApiError> {
     if !encoded.contains('%') {
         return Ok(Cow::Borrowed(encoded));
@@ -103,7 +102,7 @@ struct RangeQuery {
 
 impl From<QueryRejection> for ApiError {
     fn from(rejection: QueryRejection) -> Self {
-        // The source names the parameter; the text around it speaks of deserializing.
+        // The source names the parameter; the outer message is about deserializing.
         let reason = match rejection.source() {
             Some(source) => source.to_string(),
             None => rejection.body_text(),
@@ -132,12 +131,12 @@ impl<S: Send + Sync> FromRequestParts<S> for RangeInQuery {
     }
 }
 
-/// What a watcher asks for, in the query and in `Last-Event-ID`, which an event-stream client sends
-/// when it comes again and so goes before `since`.
+/// What a watcher asks for, in the query and in `Last-Event-ID`, which an event-stream client sends when it
+/// reconnects, so it takes precedence over `since`.
 pub struct Watched {
-    /// What it is told of.
+    /// Which events it subscribes to.
     pub filter: Filter,
-    /// What it has seen.
+    /// Where it resumes.
     pub since: Option<ResumeToken>,
 }
 
@@ -173,7 +172,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Watched {
         Ok(Self {
             filter,
             since: match last {
-                // A client cannot mend what it was once given, so what cannot be read is not known.
+                // A client cannot correct an id that it was given, so a malformed one counts as unknown.
                 Some(id) => Some(
                     id.to_str()
                         .ok()
@@ -186,7 +185,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Watched {
     }
 }
 
-/// A point that an event showed as its id, or a list as its `ETag`: also weakened by a proxy, or without its
+/// Parses the id of an event or the `ETag` of a list, which a proxy may have weakened and which may lack its
 /// quotes.
 fn read_since(text: &str) -> Result<ResumeToken, ResumeTokenError> {
     let tag = text.strip_prefix("W/").unwrap_or(text);
@@ -199,7 +198,7 @@ async fn query<T: DeserializeOwned, S: Send + Sync>(
     parts: &mut Parts,
     state: &S,
 ) -> Result<T, ApiError> {
-    // The form decoder would put U+FFFD in the place of what is not UTF-8.
+    // The form decoder would replace invalid UTF-8 with U+FFFD.
     let query = parts.uri.query().unwrap_or_default();
     if !is_percent_encoded(query) || percent_decode_str(query).decode_utf8().is_err() {
         let reason = "a parameter of the query is not percent-encoded UTF-8 (RFC 3986 §2.1)";

@@ -24,7 +24,7 @@ pub async fn read(
     let service = &shared.service;
     let reading = match wait.end() {
         None => service.read(key, &conditions).await,
-        // It has a future of its own, so that those of other reads need not have room for it.
+        // Boxed, so that the futures of other reads need no room for it.
         Some(end) => Box::pin(service.read_newer(key, &conditions, end)).await,
     };
     let reading = or_refused(&shared, reading)?;
@@ -36,51 +36,51 @@ pub async fn put(
     State(shared): State<Shared>,
     KeyInPath(key): KeyInPath,
     Conditions(conditions): Conditions,
-    shown: ReturnPreference,
+    preference: ReturnPreference,
     Deadline(deadline): Deadline,
     uri: Uri,
     ValueInBody(value, _admission): ValueInBody,
 ) -> Result<Response, Refused> {
     let put = shared.service.put(key, value, &conditions, deadline);
     let entry = or_refused(&shared, put.await)?;
-    Ok(reply::written(&shared.service, &uri, &entry, shown))
+    Ok(reply::written(&shared.service, &uri, &entry, preference))
 }
 
 pub async fn patch(
     State(shared): State<Shared>,
     KeyInPath(key): KeyInPath,
     Conditions(conditions): Conditions,
-    shown: ReturnPreference,
+    preference: ReturnPreference,
     Deadline(deadline): Deadline,
     PatchInBody(patch, _admission): PatchInBody,
 ) -> Result<Response, Refused> {
     let patched = shared.service.patch(key, patch, &conditions, deadline);
     let entry = or_refused(&shared, patched.await)?;
-    Ok(reply::entry(&shared.service, &entry, shown))
+    Ok(reply::entry(&shared.service, &entry, preference))
 }
 
 pub async fn delete(
     State(shared): State<Shared>,
     KeyInPath(key): KeyInPath,
     Conditions(conditions): Conditions,
-    shown: ReturnPreference,
+    preference: ReturnPreference,
     Deadline(deadline): Deadline,
 ) -> Result<Response, Refused> {
     let deleted = shared.service.delete(key, &conditions, deadline);
     let entry = or_refused(&shared, deleted.await)?;
-    Ok(reply::entry(&shared.service, &entry, shown))
+    Ok(reply::entry(&shared.service, &entry, preference))
 }
 
 pub async fn transact(
     _: NoQuery,
     State(shared): State<Shared>,
-    shown: ReturnPreference,
+    preference: ReturnPreference,
     Deadline(deadline): Deadline,
     TransactionInBody(transaction, _admission): TransactionInBody,
 ) -> Result<Response, Refused> {
     let transacted = shared.service.transact(transaction, deadline);
     let transacted = or_refused(&shared, transacted.await)?;
-    Ok(reply::transaction(&shared.service, &transacted, shown))
+    Ok(reply::transaction(&shared.service, &transacted, preference))
 }
 
 pub async fn list(

@@ -11,7 +11,7 @@ use super::reply::NO_STORE;
 use super::state::Shared;
 use crate::model::Revision;
 
-/// Whether a path is that of a probe, which is answered whatever it calls the service.
+/// Whether a path is that of a probe, which is answered whatever its `Host`.
 pub fn is_probe(path: &str) -> bool {
     matches!(path, "/health" | "/health/live" | "/health/ready")
 }
@@ -31,7 +31,7 @@ pub async fn ready(_: NoQuery, State(shared): State<Shared>) -> Response {
     answer(ready, Json(body))
 }
 
-/// As [`ready`], with what there is to know.
+/// As [`ready`], with details.
 pub async fn report(_: NoQuery, State(shared): State<Shared>) -> Response {
     let health = shared.service.health().await;
     let body = HealthBody {

@@ -1,8 +1,8 @@
 //! Which hosts the service answers for, and from which pages a write may come.
 //!
-//! A page on another site can make a browser send requests here, also under a name of its own that it
-//! has pointed at a loopback address (DNS rebinding). `Host` gives the second away, `Sec-Fetch-Site` and
-//! `Origin` the first; scripts cannot set any of them.
+//! A page on another site can make a browser send requests here, also under a name of its own that it has
+//! pointed at a loopback address (DNS rebinding). `Host` reveals the second, `Sec-Fetch-Site` and `Origin`
+//! the first; scripts cannot set any of them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
@@ -51,9 +51,9 @@ impl FromStr for HostName {
 pub struct AllowedHosts(Option<Arc<[HostName]>>);
 
 impl AllowedHosts {
-    /// Those of a service that listens on `address`, which was asked for as `listen`, a `host:port`.
+    /// The hosts of a service that listens on `address`, configured as `listen`, a `host:port`.
     ///
-    /// They are the loopback names and addresses, where it listens, and `allowed`. Beyond loopback every
+    /// They are the loopback names and addresses, the listen address, and `allowed`. Beyond loopback every
     /// host is allowed unless some are named, because a cluster gives a service names of its own.
     #[must_use]
     pub fn listening_on(address: SocketAddr, listen: &str, allowed: &[HostName]) -> Self {
@@ -89,7 +89,7 @@ impl AllowedHosts {
     fn allow_request<B>(&self, request: &Request<B>, host: Option<Authority<'_>>) -> bool {
         match host {
             Some(authority) => self.allow(authority.host),
-            // HTTP/1.0 has no Host: proxies ask so whether the service is there.
+            // HTTP/1.0 has no Host, and proxies use it for health checks.
             None => self.0.is_none() || request.method() == Method::OPTIONS,
         }
     }
@@ -138,8 +138,8 @@ impl OriginCheck {
     }
 }
 
-/// A copy, if it is short enough for a name and a port: the line itself is a part of what was read from the
-/// connection, and would keep all of that in memory.
+/// A copy, if it is short enough for a name and a port: the line itself is a slice of the connection's
+/// buffer, and would keep all of it in memory.
 fn copied(line: &HeaderValue) -> Option<HeaderValue> {
     let is_short = line.len() <= KEPT_HOST_MAX_BYTES;
     is_short
@@ -150,7 +150,7 @@ fn copied(line: &HeaderValue) -> Option<HeaderValue> {
 /// The one `Host` of a request.
 ///
 /// # Errors
-/// [`ApiError::InvalidHost`] if there are several, or none as only HTTP/1.0 may.
+/// [`ApiError::InvalidHost`] if there are several, or none, which only HTTP/1.0 allows.
 fn host_line<B>(request: &Request<B>) -> Result<Option<&HeaderValue>, ApiError> {
     let mut lines = request.headers().get_all(header::HOST).iter();
     match (lines.next(), lines.next()) {
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn on_loopback_only_loopback_the_listen_address_and_what_is_allowed_are_answered_for() {
+    fn on_loopback_only_loopback_the_listen_address_and_allowed_hosts_are_accepted() {
         let hosts = hosts("127.0.0.1:80", "kv:80", &["docs.example", "2001:db8::1"]);
         for host in [
             "localhost",
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_of_a_request_is_a_copy_of_a_short_host() {
+    fn only_a_copy_of_a_short_host_is_kept() {
         let mut check = OriginCheck::new(hosts("127.0.0.1:80", "127.0.0.1:80", &[]));
         let long = format!("{}.localhost", "a".repeat(KEPT_HOST_MAX_BYTES));
         for (host, is_kept) in [("localhost:80", true), (&long, false)] {
@@ -451,7 +451,7 @@ mod tests {
             "a b",
             "kv,other",
         ] {
-            // A comma separates two in the flag, before this is read.
+            // A comma separates two hosts; the flag is split before this is parsed.
             assert_eq!(bad.parse::<HostName>().is_ok(), bad == "kv,other", "{bad}");
         }
     }

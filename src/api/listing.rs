@@ -1,6 +1,5 @@
-//! The answer that shows a list: whole where it is short, else a stream that holds a part of it at
-//! a time, so that a slow reader of everything does not block writers and costs a bounded amount of
-//! memory.
+//! The answer with a list: at once if it is short, else a stream that holds one part at a time, so that a
+//! slow reader of everything does not block writers and costs a bounded amount of memory.
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
@@ -20,7 +19,7 @@ const PAGE_ENTRIES: usize = 256;
 /// 200 with the entries of `range`, or 304 with the same headers.
 ///
 /// # Errors
-/// [`ApiError`] if the store cannot say.
+/// [`ApiError`] if the store fails.
 pub async fn listing(
     reading: Reading<Box<dyn Snapshot>, Position>,
     range: Range,
@@ -58,8 +57,8 @@ enum Progress {
     Ended,
 }
 
-/// `{"items": […], "revision": n, "next": key-or-null}`, written piece by piece. Between two pieces
-/// it holds nothing but the snapshot, which the store can take back.
+/// `{"items": […], "revision": n, "next": key-or-null}`, written piece by piece. Between two pieces it holds
+/// nothing but the snapshot, which the store can revoke.
 struct ListText {
     snapshot: Box<dyn Snapshot>,
     /// What is still to be taken from the snapshot.
@@ -84,7 +83,7 @@ impl ListText {
         }
     }
 
-    /// The next piece, of so many bytes and the end of the list at the most; nothing after the last.
+    /// The next piece, of at most so many bytes and the end of the list; empty after the last.
     async fn next_piece(&mut self, max_bytes: usize) -> Result<Bytes, StoreError> {
         let mut piece = Vec::new();
         if self.progress == Progress::Ended {

@@ -1,4 +1,4 @@
-//! What happens around every request: it has an id, ends in time and is logged.
+//! What happens around every request: an id, a deadline, a log line.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,17 +19,16 @@ use super::hosts::{AllowedHosts, OriginCheck};
 use super::prefer::Wait;
 use super::state::Limits;
 
-/// What a request is called by, in its header or that of its answer.
+/// The header with a request's id, in the request and in its answer.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// No browser takes an answer for something else than it says (WHATWG Fetch, nosniff).
+/// Browsers must not guess another content type (WHATWG Fetch, nosniff).
 const NO_SNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 
-/// How often a line tells how many requests were refused.
+/// How often the number of refused requests is logged.
 const REFUSALS_LOGGED_EVERY: Duration = Duration::from_secs(10);
 
-/// Numbers requests, behind a token of this process. A random id for each would cost a system
-/// call for each.
+/// Numbers requests, after a token of this process. A random id for each would cost a system call.
 #[derive(Debug)]
 pub struct NumberRequests {
     process: Arc<str>,
@@ -37,7 +36,7 @@ pub struct NumberRequests {
 }
 
 impl NumberRequests {
-    /// From 1, for the process that `token` stands for.
+    /// Numbers from 1, with the `token` of this process.
     pub fn of_process(token: Arc<str>) -> Self {
         Self {
             process: token,
@@ -55,10 +54,9 @@ impl MakeRequestId for &NumberRequests {
     }
 }
 
-/// A service around which every request has an id, ends in time and is logged: the id is the
-/// request's own if it brings one, and stands in the answer; 503 when the time of a read
-/// is over; a failure of ours is logged as an error with its cause, every other request at debug, and how
-/// many were refused in one line at a time.
+/// Wraps a service so that every request has an id, a deadline and a log line. The id is the request's own if
+/// it has one, and is sent with the answer. A read that takes too long gets 503. A failure of ours is logged
+/// as an error with its cause, every other request at debug; refusals are counted and logged together.
 #[derive(Clone)]
 pub struct Observe<S> {
     inner: S,
@@ -66,7 +64,8 @@ pub struct Observe<S> {
     around: Arc<Around>,
 }
 
-/// What is the same for all requests. They come from all processors, so it is counted once for each.
+/// What all requests share, in one `Arc`: each request then changes a single reference count, for which all
+/// processors contend.
 struct Around {
     numbers: NumberRequests,
     limits: Limits,
@@ -74,7 +73,7 @@ struct Around {
 }
 
 impl<S> Observe<S> {
-    /// Around `inner`.
+    /// Wraps `inner`.
     pub fn new(inner: S, numbers: NumberRequests, limits: Limits, hosts: AllowedHosts) -> Self {
         let around = Around {
             numbers,
@@ -89,7 +88,7 @@ impl<S> Observe<S> {
     }
 }
 
-/// Counts who is refused because of too much load, so that a flood is one line in each
+/// Counts requests that are refused because of overload, so that a flood is one line in each
 /// [`REFUSALS_LOGGED_EVERY`].
 #[derive(Debug, Default)]
 struct Refusals {
@@ -101,7 +100,7 @@ impl Refusals {
     fn count(&self, reason: &str) {
         self.count.fetch_add(1, Ordering::Relaxed);
         let Some(mut logged) = self.logged.try_lock() else {
-            // Somebody is logging it.
+            // Another thread is logging it.
             return;
         };
         if logged.is_none_or(|logged| logged.elapsed() >= REFUSALS_LOGGED_EVERY) {
@@ -145,7 +144,7 @@ where
         let is_safe = request.method().is_safe();
         let mut limit = self.around.limits.request_timeout;
         if is_safe {
-            // A reader who asked to wait is not late because it did.
+            // The time that a reader asked to wait does not count.
             limit += Wait::time_of_headers(request.headers());
         }
         let deadline = asked.started + limit;
@@ -160,7 +159,7 @@ where
                     Err(_) => ApiError::TimedOut.into_response(),
                 }
             } else {
-                // A write is not cut off from outside: only the service knows what became of it.
+                // A write is not cut off here: only the service knows its outcome.
                 answering.await?
             };
             Ok(asked.answered(response))
@@ -168,7 +167,7 @@ where
     }
 }
 
-/// Checks that the body is sent as it is, or in chunks.
+/// Checks that the body has no transfer coding but `chunked`.
 ///
 /// # Errors
 /// [`ApiError::UnknownTransferCoding`].

@@ -1,4 +1,4 @@
-//! `Prefer` (RFC 7240): what a client would like, and gets or does not.
+//! `Prefer` (RFC 7240): what a client would like, but does not require.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -29,7 +29,7 @@ pub enum ReturnPreference {
     Minimal,
 }
 
-/// 204, which says that it was asked for. A failing answer is always shown whole.
+/// 204 with `Preference-Applied`. An error is always sent in full.
 pub fn minimal() -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let minimal = HeaderValue::from_static("return=minimal");
@@ -49,22 +49,22 @@ impl<S: Sync> FromRequestParts<S> for ReturnPreference {
     }
 }
 
-/// How long a reader who has it already would wait for something newer (RFC 7240 §4.3).
+/// How long a reader whose copy is current would wait for a newer state (RFC 7240 §4.3).
 pub struct Wait {
     time: Duration,
-    /// Not looked up for who would not wait.
+    /// The default if there is no wait.
     client: Client,
 }
 
 impl Wait {
-    /// The time that the headers say: nothing is no time, and too long is as long as may be.
+    /// The wait in the headers: zero if there is none, and at most `WAIT_MAX_SECONDS`.
     pub fn time_of_headers(headers: &HeaderMap) -> Duration {
         let seconds = preference(headers, "wait").and_then(|wait| wait.parse().ok());
         Duration::from_secs(seconds.map_or(0, |seconds: u64| seconds.min(WAIT_MAX_SECONDS)))
     }
 
-    /// Ready when the answer has been held long enough; nothing if it is not to be held. The client waits
-    /// from when this is first polled.
+    /// Ready when the answer has been held long enough; `None` if it is not to be held. The client counts as
+    /// waiting from the first poll.
     pub fn end(&self) -> Option<BoxFuture<'static, ()>> {
         let time = self.time;
         if time.is_zero() {
@@ -77,7 +77,7 @@ impl Wait {
         }))
     }
 
-    /// The answer, which says so if it would have been held.
+    /// Adds `Preference-Applied` if the client asked to wait.
     pub fn applied_to(&self, mut response: Response) -> Response {
         if self.time.is_zero() {
             return response;
@@ -109,8 +109,8 @@ impl<S: Sync> FromRequestParts<S> for Wait {
     }
 }
 
-/// The value of a preference; of several of one name the first counts (RFC 7240 §2). What cannot
-/// be read is passed over, as is what is not known.
+/// The value of a preference; of several with one name the first counts (RFC 7240 §2). Malformed and unknown
+/// preferences are ignored.
 fn preference(headers: &HeaderMap, name: &str) -> Option<String> {
     headers
         .get_all(PREFER)
@@ -118,7 +118,7 @@ fn preference(headers: &HeaderMap, name: &str) -> Option<String> {
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| unquoted_split(line, ','))
         .find_map(|preference| {
-            // What follows a semicolon are parameters of the preference.
+            // Parameters of the preference follow a semicolon.
             let preference = unquoted_split(preference, ';').next().unwrap_or_default();
             let (token, value) = preference.split_once('=').unwrap_or((preference, ""));
             let is_asked_for = token.trim().eq_ignore_ascii_case(name);
@@ -149,11 +149,11 @@ fn word(text: &str) -> String {
         return text.to_owned();
     };
     let mut is_escaped = false;
-    let shown = |character: &char| {
+    let is_kept = |character: &char| {
         is_escaped = *character == '\\' && !is_escaped;
         !is_escaped
     };
-    quoted.chars().filter(shown).collect()
+    quoted.chars().filter(is_kept).collect()
 }
 
 #[cfg(test)]
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_of_a_name_counts_however_it_is_written() {
+    fn the_first_preference_of_a_name_counts_however_it_is_written() {
         for (lines, value) in [
             (&["return=minimal"][..], Some("minimal")),
             (&["RETURN = \"minimal\" ; x=1"], Some("minimal")),

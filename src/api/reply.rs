@@ -12,7 +12,7 @@ use crate::model::{EntityTag, Entry, Key, Position, Record};
 use crate::service::{Reading, Service, Transacted};
 use crate::url::encoded;
 
-/// What must not be kept: errors, health, the outcome of a transaction.
+/// For what must not be cached: errors, health, the outcome of a transaction.
 pub const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// 200 with the entry, or 304 with the same headers.
@@ -34,11 +34,16 @@ pub fn reading(service: &Service, reading: Reading<Entry, Entry>) -> Response {
 }
 
 /// 201 with `Location` if the entry is new, else 200. `uri` is what was asked for.
-pub fn written(service: &Service, uri: &Uri, entry: &Entry, shown: ReturnPreference) -> Response {
+pub fn written(
+    service: &Service,
+    uri: &Uri,
+    entry: &Entry,
+    preference: ReturnPreference,
+) -> Response {
     if entry.record.version > 1 {
-        return answer(service, StatusCode::OK, entry, shown);
+        return answer(service, StatusCode::OK, entry, preference);
     }
-    let mut response = answer(service, StatusCode::CREATED, entry, shown);
+    let mut response = answer(service, StatusCode::CREATED, entry, preference);
     let location = HeaderValue::try_from(location_of(&entry.key, uri));
     if let Ok(location) = location {
         response.headers_mut().insert(header::LOCATION, location);
@@ -47,17 +52,17 @@ pub fn written(service: &Service, uri: &Uri, entry: &Entry, shown: ReturnPrefere
 }
 
 /// 200 with the entry that was patched or deleted.
-pub fn entry(service: &Service, entry: &Entry, shown: ReturnPreference) -> Response {
-    answer(service, StatusCode::OK, entry, shown)
+pub fn entry(service: &Service, entry: &Entry, preference: ReturnPreference) -> Response {
+    answer(service, StatusCode::OK, entry, preference)
 }
 
-/// 200 with what each operation came to.
+/// 200 with the result of each operation.
 pub fn transaction(
     service: &Service,
     transaction: &Transacted,
-    shown: ReturnPreference,
+    preference: ReturnPreference,
 ) -> Response {
-    let mut response = match shown {
+    let mut response = match preference {
         ReturnPreference::Minimal => prefer::minimal(),
         ReturnPreference::Representation => results(service, transaction),
     };
@@ -79,7 +84,7 @@ fn results(service: &Service, transaction: &Transacted) -> Response {
     text.into_response(service)
 }
 
-/// 304 for who has the list already.
+/// 304 for a reader whose list is current.
 pub fn list_not_modified(position: &Position) -> Response {
     let mut response = StatusCode::NOT_MODIFIED.into_response();
     add_validators(response.headers_mut(), EntityTag::of_list(position));
@@ -89,7 +94,7 @@ pub fn list_not_modified(position: &Position) -> Response {
 /// The headers of every answer that shows one entry.
 pub fn add_entry_headers(headers: &mut HeaderMap, record: &Record, etag: EntityTag) {
     add_validators(headers, etag);
-    // Of an entry whose date is still to come, the clock was set back (RFC 9110 §8.8.2.1).
+    // A date in the future means that the clock was set back (RFC 9110 §8.8.2.1).
     let modified_at = SystemTime::from(record.modified_at).min(SystemTime::now());
     // A date consists of letters, digits and punctuation, which are all allowed.
     if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(modified_at)) {
@@ -97,15 +102,15 @@ pub fn add_entry_headers(headers: &mut HeaderMap, record: &Record, etag: EntityT
     }
 }
 
-/// With the entry if it is to be shown, and with its headers in any case.
+/// With the entry if `preference` asks for it, and with its headers in any case.
 fn answer(
     service: &Service,
     status: StatusCode,
     entry: &Entry,
-    shown: ReturnPreference,
+    preference: ReturnPreference,
 ) -> Response {
     let etag = entry.record.etag();
-    let mut response = match shown {
+    let mut response = match preference {
         ReturnPreference::Minimal => prefer::minimal(),
         ReturnPreference::Representation => {
             let mut text = JsonText::default();
@@ -119,7 +124,7 @@ fn answer(
     response
 }
 
-/// `ETag`, and that a stored copy must be revalidated before it is used.
+/// `ETag`, and `Cache-Control` so that a cached copy is revalidated before use.
 pub fn add_validators(headers: &mut HeaderMap, etag: EntityTag) {
     // A tag consists of digits, hyphens and quotes, which are all allowed.
     if let Ok(etag) = HeaderValue::try_from(String::from(etag)) {
@@ -128,8 +133,8 @@ pub fn add_validators(headers: &mut HeaderMap, etag: EntityTag) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
 }
 
-/// Where a key is, relative to what was asked for (RFC 9110 §10.2.2): below which path the service is
-/// known to the client, only a proxy knows.
+/// The URL of a key, relative to that of the request (RFC 9110 §10.2.2): only a proxy knows below which path
+/// the client sees the service.
 fn location_of(key: &Key, uri: &Uri) -> String {
     let asked = uri.path().strip_prefix(KEY_PATH).unwrap_or_default();
     let up = match asked.matches('/').count() {

@@ -25,7 +25,7 @@ use crate::token::random_token;
 /// The service as a router, to be served alone or below a path of another program's router
 /// ([`Router::nest_service`]); the page at `/` needs the slash behind that path.
 ///
-/// Whoever serves it looks after the connections: of `limits`, only [`Limits::request_timeout`] applies.
+/// The caller manages the connections: of `limits`, only [`Limits::request_timeout`] applies.
 /// [`serve`](super::serve) does both.
 pub fn router(service: Arc<Service>, limits: Limits, hosts: AllowedHosts) -> Router {
     Router::new().fallback_service(full_api(service, limits, hosts))
@@ -59,8 +59,7 @@ pub fn full_api(service: Arc<Service>, limits: Limits, hosts: AllowedHosts) -> A
     finish(Some(entries), others, Shared { service, limits }, hosts)
 }
 
-/// The routes of a connection past the limit: probes are answered, everything else is told to
-/// come back.
+/// The routes of a connection past the limit: probes are answered, everything else gets 503.
 pub fn overload_api(service: Arc<Service>, limits: Limits, hosts: AllowedHosts) -> Api {
     let routes = health_routes().fallback(handlers::overloaded);
     finish(None, routes, Shared { service, limits }, hosts)
@@ -73,8 +72,8 @@ fn health_routes() -> Router<Shared> {
         .route("/health/ready", get(health::ready))
 }
 
-/// A router with what happens around every request. That is around it as a whole, because each
-/// `Router::layer` would box every request once more.
+/// A router with what happens around every request. It is wrapped as a whole, because each `Router::layer`
+/// would box every request once more.
 pub type Api = Observe<Routes>;
 
 fn finish(
@@ -93,8 +92,8 @@ fn finish(
 }
 
 /// The routes of entries, and all others. A key may be any text, so it is read from the whole path
-/// ([`KeyInPath`](super::extract::KeyInPath)). A pattern of the router would find, decode and keep it for each
-/// request once more, with some 1,700 of the 22,000 instructions of a GET.
+/// ([`KeyInPath`](super::extract::KeyInPath)). A pattern of the router would find, decode and store it once
+/// more for each request, at some 1,700 of the 22,000 instructions of a GET.
 #[derive(Clone)]
 pub struct Routes {
     entries: Option<MethodRouter>,
@@ -107,7 +106,7 @@ impl tower::Service<Request<Body>> for Routes {
     type Future = RouteFuture<Infallible>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // Neither of them ever makes anybody wait.
+        // Both are always ready.
         Poll::Ready(Ok(()))
     }
 

@@ -31,20 +31,20 @@ use super::state::Limits;
 use crate::service::Service;
 use crate::storage::StoreError;
 
-/// How much of what comes in or goes out is gathered for a connection, in bytes; the header of a request
-/// must fit into it. Ten thousand connections that only fill it take 160 MiB.
+/// The size of a connection's buffer, in bytes; the header of a request must fit into it. Ten thousand full
+/// ones take 160 MiB.
 const CONNECTION_BUFFER_BYTES: usize = 16 * 1024;
-/// How many fifths of the grace time requests may take; the rest is to close the store.
+/// How many fifths of the grace time requests may take; the rest is for closing the store.
 const DRAINING_FIFTHS: u32 = 4;
-/// How long the header of a request may take on such a connection.
+/// How long the header of a request may take on a connection past the limit.
 const OVERLOAD_HEADER_TIMEOUT: Duration = Duration::from_secs(2);
-/// How many clients the system lets in before they are accepted here, if its own limit allows as many.
-/// Past it a client gets no response, and retries after a second.
+/// How many connections the system queues before they are accepted, if its own limit allows as many. Past
+/// that a client gets no response, and retries after a second.
 const BACKLOG: u32 = 4096;
-/// How long accepting rests when the process has no descriptor left.
-const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// How long accepting pauses when the process has no descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Listens on a `host:port`; of several addresses of a host, on the first that can be had.
+/// Listens on a `host:port`; of several addresses of a host, on the first that can be bound.
 ///
 /// # Errors
 /// If the host is not known, or binding to each of its addresses fails.
@@ -64,18 +64,18 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    // A service that is started again does not wait for the connections of the one before.
+    // After a restart, old connections in TIME_WAIT must not keep the port busy.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// Serves until `shutdown` is ready. Then no connection is accepted any more, and requests under
-/// way have most of [`Limits::shutdown_grace`] to finish; those that have not are cut off. At the end the
-/// service's store is closed.
+/// Serves until `shutdown` is ready. Then no more connections are accepted, and requests in progress have
+/// most of [`Limits::shutdown_grace`] to finish; the rest are cut off. At the end the service's store is
+/// closed.
 ///
 /// # Errors
-/// [`StoreError`] if that could not be left as it should be.
+/// [`StoreError`] if the store could not be closed cleanly.
 pub async fn serve(
     listener: TcpListener,
     service: Arc<Service>,
@@ -86,12 +86,12 @@ pub async fn serve(
     let acceptor = Acceptor::new(&service, limits, hosts);
     let graceful = GracefulShutdown::new();
     let mut ticks = interval(TICK);
-    // Ticks that come all at once would make everyone look idle.
+    // A burst of missed ticks would make every connection look idle.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tokio::pin!(shutdown);
     loop {
         let accept = async {
-            // Before there is a descriptor for it, a client waits in the system's queue.
+            // Until there is a descriptor for it, a client waits in the system's queue.
             let descriptor = acceptor.descriptor().await;
             (descriptor, listener.accept().await)
         };
@@ -101,7 +101,7 @@ pub async fn serve(
             _ = ticks.tick() => acceptor.clock.tick(),
             (descriptor, accepted) = accept => match accepted {
                 Ok((stream, _)) => acceptor.admit(stream, descriptor, graceful.watcher()),
-                Err(error) => rest_after(&error).await,
+                Err(error) => pause_after(&error).await,
             },
         }
     }
@@ -117,7 +117,7 @@ pub async fn serve(
     service.close().await
 }
 
-/// What connections are given to.
+/// Accepts connections and serves each in a task.
 struct Acceptor {
     http: http1::Builder,
     overload_http: http1::Builder,
@@ -126,8 +126,8 @@ struct Acceptor {
     capacity: Capacity,
     connections: Arc<Connections>,
     clock: Clock,
-    /// One for each socket; there is one more than `capacity` tells, so that the next one can be
-    /// accepted, and another told to end, before that has ended.
+    /// One for each socket, and one more than `capacity` has, so that the next connection can be accepted
+    /// while another is still being closed.
     descriptors: Arc<Semaphore>,
     limits: Limits,
 }
@@ -168,10 +168,10 @@ impl Acceptor {
         }
     }
 
-    /// The right to have one more socket.
+    /// A permit for one more socket.
     async fn descriptor(&self) -> Option<OwnedSemaphorePermit> {
         let descriptor = Arc::clone(&self.descriptors).acquire_owned().await;
-        // Nobody closes the semaphore.
+        // The semaphore is never closed.
         descriptor.ok()
     }
 
@@ -198,8 +198,8 @@ impl Acceptor {
         }
     }
 
-    /// Has the system find out whether the client is still there to read (RFC 5482). Other systems than
-    /// Linux have no such option.
+    /// Has the system close the connection if the client stops taking data (RFC 5482). Only Linux has this
+    /// option.
     #[cfg(target_os = "linux")]
     fn hang_up_if_unread(&self, stream: &TcpStream) {
         let timeout = self.limits.request_timeout.as_millis();
@@ -212,7 +212,7 @@ impl Acceptor {
     #[cfg(not(target_os = "linux"))]
     fn hang_up_if_unread(&self, _: &TcpStream) {}
 
-    /// Serves a connection in a task; without a place it is told that there are too many.
+    /// Serves a connection in a task; without a place, by the overload routes.
     fn serve(
         &self,
         socket: Socket,
@@ -230,7 +230,7 @@ impl Acceptor {
         };
         let serving = watcher.watch(http.serve_connection(TokioIo::new(socket), requests));
         let task = tokio::spawn(async move {
-            // What ends a connection early is the client's affair: it hung up, or was too slow.
+            // A connection that ends early is no error of ours: the client hung up, or was too slow.
             if let Err(error) = serving.await {
                 tracing::debug!(%error, "connection ended");
             }
@@ -242,7 +242,8 @@ impl Acceptor {
 
 /// The requests of one connection.
 struct Requests {
-    /// The connection's own: another copy for each request would be counted by all processors.
+    /// The connection's own copy: with one per request, all processors would contend for its reference
+    /// counts.
     api: RefCell<Api>,
     connection: Arc<Connection>,
 }
@@ -295,7 +296,7 @@ impl Future for Answering {
     }
 }
 
-/// The body of an answer. When it has been sent, or is given up, so is the request.
+/// The body of an answer. Dropping it, sent or abandoned, ends the request.
 struct AnswerBody {
     body: Body,
     connection: Arc<Connection>,
@@ -327,14 +328,14 @@ impl HttpBody for AnswerBody {
     }
 }
 
-/// A client that hung up before it was accepted is no reason to wait; a lack of descriptors is.
-async fn rest_after(error: &io::Error) {
+/// Pauses for a lack of descriptors, but not for a client that hung up before it was accepted.
+async fn pause_after(error: &io::Error) {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     if !matches!(
         error.kind(),
         ConnectionAborted | ConnectionReset | Interrupted
     ) {
         tracing::error!(%error, "a connection cannot be accepted");
-        tokio::time::sleep(ACCEPT_REST).await;
+        tokio::time::sleep(ACCEPT_PAUSE).await;
     }
 }

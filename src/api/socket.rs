@@ -1,4 +1,4 @@
-//! A client's socket: it notices who is gone and who does not read.
+//! A client's socket: it notices when the client is gone or does not read.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::mem;
@@ -14,38 +14,38 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::client::{Connection, HALF_CLOSED_GRACE, Phase};
 
-/// How much a client must take of an answer in each `--request-timeout`, in bytes.
-pub const MIN_TAKEN_BYTES: u64 = 64 * 1024;
-/// How often a client is looked at while nothing is read from it. With [`HALF_CLOSED_GRACE`] it is less than
-/// the two seconds that are promised.
-const UNHEARD_LOOK: Duration = Duration::from_millis(500);
+/// How much a client must read of an answer in each `--request-timeout`, in bytes.
+const MIN_TAKEN_BYTES: u64 = 64 * 1024;
+/// How often a client is checked while nothing is read from it. Together with [`HALF_CLOSED_GRACE`] this is
+/// less than the two seconds promised.
+const GONE_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A client's socket.
 pub struct Socket {
     stream: TcpStream,
-    /// Given back when the stream has been closed: fields are dropped in their order.
+    /// Released after the stream is closed: fields are dropped in declaration order.
     _descriptor: Option<OwnedSemaphorePermit>,
     connection: Arc<Connection>,
     /// Runs once the client has closed its sending side while its answer is being made.
     half_closed: Option<Pin<Box<Sleep>>>,
-    /// Whether the last poll waits for more from the client, and so learns of its end.
+    /// Whether the last poll waits for data from the client, and so notices when it closes.
     is_reading: bool,
-    /// When a client from which nothing is read is looked at next.
-    unheard_look: Option<Pin<Box<Sleep>>>,
+    /// The next check of a client from which nothing is read.
+    gone_check: Option<Pin<Box<Sleep>>>,
     unread_timeout: Duration,
     taken_bytes: u64,
     unread: Option<Unread>,
 }
 
-/// A time in which the client must take a part of what is ready for it.
+/// A period in which the client must read part of what is ready for it.
 struct Unread {
     end: Pin<Box<Sleep>>,
-    /// What it had taken at the beginning, in bytes.
+    /// What it had read at the beginning, in bytes.
     taken_before: u64,
 }
 
 impl Socket {
-    /// A socket of `connection` whose client must take [`MIN_TAKEN_BYTES`] in each `unread_timeout`.
+    /// A socket of `connection` whose client must read `MIN_TAKEN_BYTES` in each `unread_timeout`.
     pub fn new(
         stream: TcpStream,
         descriptor: Option<OwnedSemaphorePermit>,
@@ -58,14 +58,14 @@ impl Socket {
             connection,
             half_closed: None,
             is_reading: false,
-            unheard_look: None,
+            gone_check: None,
             unread_timeout,
             taken_bytes: 0,
             unread: None,
         }
     }
 
-    /// Whether the end of what the client sends is the end of the connection.
+    /// Whether the client's closing of its sending side ends the connection.
     fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.connection.half_closed(context.waker());
         let phase = self.connection.phase();
@@ -83,12 +83,12 @@ impl Socket {
         }
     }
 
-    /// The same while nothing is read: hyper does not read from a client that has sent more behind its
-    /// request, or a body that nobody wants.
+    /// The same while nothing is read: hyper does not read while a client has pipelined more data or sent a
+    /// body that is not wanted.
     ///
-    /// The system reports the end once, and mixed with the report of unread bytes, so there is no
-    /// event to wait for. The runtime remembers the end, which costs no system call.
-    fn poll_unheard_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    /// The system reports the close once, mixed with the report of unread bytes, so there is no event to wait
+    /// for. The runtime remembers the close, so checking costs no system call.
+    fn poll_gone_without_reading(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match self.connection.phase() {
             Phase::Answering | Phase::Waiting | Phase::Streaming => {}
             Phase::Idle | Phase::Sending | Phase::Flushing | Phase::Closed => {
@@ -96,18 +96,18 @@ impl Socket {
                 return Poll::Pending;
             }
         }
-        match &self.unheard_look {
-            // Most requests with a body are answered before it is first over.
-            Some(look) if !look.is_elapsed() => return Poll::Pending,
+        match &self.gone_check {
+            // Most requests with a body are answered before the first check is due.
+            Some(check) if !check.is_elapsed() => return Poll::Pending,
             Some(_) if self.is_read_closed(context) => return self.poll_gone(context),
             Some(_) | None => {}
         }
-        let look = self
-            .unheard_look
+        let check = self
+            .gone_check
             .get_or_insert_with(|| Box::pin(sleep(Duration::ZERO)));
-        look.as_mut().reset(Instant::now() + UNHEARD_LOOK);
-        // Only to be woken.
-        let _ = look.as_mut().poll(context);
+        check.as_mut().reset(Instant::now() + GONE_CHECK_INTERVAL);
+        // Only to register the waker.
+        let _ = check.as_mut().poll(context);
         Poll::Pending
     }
 
@@ -117,8 +117,8 @@ impl Socket {
         matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
     }
 
-    /// What a write came to, unless the client takes too little.
-    fn judge(
+    /// The result of a write, or an error if the client reads too little.
+    fn check_progress(
         &mut self,
         written: Poll<io::Result<usize>>,
         context: &mut Context<'_>,
@@ -169,7 +169,7 @@ impl AsyncWrite for Socket {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.judge(written, context)
+        self.check_progress(written, context)
     }
 
     fn poll_write_vectored(
@@ -178,7 +178,7 @@ impl AsyncWrite for Socket {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.judge(written, context)
+        self.check_progress(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -189,7 +189,7 @@ impl AsyncWrite for Socket {
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.unread = None;
         self.connection.flushed();
-        if !mem::take(&mut self.is_reading) && self.poll_unheard_gone(context).is_ready() {
+        if !mem::take(&mut self.is_reading) && self.poll_gone_without_reading(context).is_ready() {
             let reason = "the client is gone";
             return Poll::Ready(Err(io::Error::new(ErrorKind::ConnectionAborted, reason)));
         }

@@ -21,7 +21,7 @@ pub struct Limits {
     pub request_timeout: Duration,
     /// How many connections are served at once.
     pub max_connections: usize,
-    /// How long draining may take; requests under way have most of it to finish.
+    /// How long draining may take; requests in progress have most of it to finish.
     pub shutdown_grace: Duration,
 }
 

@@ -2,12 +2,12 @@
 //!
 //! | block | when |
 //! | --- | --- |
-//! | `retry`, `id` | at the beginning, so that a client that is cut off before the first event resumes too; with `event: reset` and `data` if the changes since the point asked for are not known any more |
+//! | `retry`, `id` | at the beginning, so that a client that is cut off before the first event resumes too; with `event: reset` and `data` if the changes since the point asked for are no longer known |
 //! | `id`, `event: put` or `delete`, `data` | for each change; the data is the entry |
-//! | a comment, `id` | every [`HEARTBEAT`], for proxies, and for a filter that seldom lets something through: the point from which it resumes must not grow too old |
+//! | a comment, `id` | every [`HEARTBEAT`], for proxies, and for a filter that seldom matches: its resume point must not grow too old |
 //!
-//! axum's `Sse` would write an event anew for each watcher; here all of them share one text, unless
-//! it is long: then each is sent pieces that are cut out of the event as it takes them.
+//! axum's `Sse` would render an event again for each watcher; here all of them share one text, unless it is
+//! long: then each gets pieces that are cut from the event as it reads.
 
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
@@ -23,19 +23,19 @@ use super::json_text::{PIECE_BYTES, append_part};
 use crate::model::{Event, EventKind, ResumeToken};
 use crate::storage::{ChangeStream, SharedEvent, Start, StoreError, Subscription};
 
-/// How often a watcher hears something even if nothing happens.
+/// How often a watcher is sent something even if nothing happens.
 const HEARTBEAT: Duration = Duration::from_secs(15);
-/// How long a client should wait before it comes again, in milliseconds.
+/// How long a client should wait before it reconnects, in milliseconds.
 const RETRY_MILLIS: u32 = 1000;
 /// A proxy that compresses a stream holds its events back (RFC 9111 §5.2.2.6).
 const UNCHANGED: HeaderValue = HeaderValue::from_static("no-store, no-transform");
-/// nginx holds answers back to send them in larger pieces, unless it is told not to.
+/// nginx holds answers back to send them in larger pieces, unless this header says not to.
 const UNBUFFERED: (HeaderName, HeaderValue) = (
     HeaderName::from_static("x-accel-buffering"),
     HeaderValue::from_static("no"),
 );
 
-/// 200 with everything that `subscription` tells, until it ends or `drained` is ready.
+/// 200 with the events of `subscription`, until it ends or `drained` is ready.
 pub fn stream(
     subscription: Subscription,
     drained: impl Future<Output = ()> + Send + 'static,
@@ -90,7 +90,7 @@ impl<D: Future<Output = ()>> EventStream<D> {
     ///
     /// # Errors
     /// [`StoreError::Revoked`] if an event that was sent in part has been dropped. The client must
-    /// not take that for a whole one.
+    /// not mistake it for a complete one.
     async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
         if let Some(LongEvent { event, sent }) = self.long.take() {
             let event = event.upgrade().ok_or(StoreError::Revoked)?;

@@ -4,12 +4,10 @@ use std::fs::{File, Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 
-/// What a new file may be used for if there is none before it, without what the process' umask
-/// takes.
-pub const NEW_FILE_MODE: u32 = 0o666;
-/// The same while it is not known yet whether its owner can be that of the one before it: nobody
-/// else may read it before that.
-pub const PRIVATE_MODE: u32 = 0o600;
+/// The mode of a new file that replaces none, before the process' umask.
+const NEW_FILE_MODE: u32 = 0o666;
+/// The mode until the new file has the owner of the replaced one: until then nobody else may read it.
+const PRIVATE_MODE: u32 = 0o600;
 
 const GROUP: u32 = 0o070;
 const OTHERS: u32 = 0o007;
@@ -24,7 +22,7 @@ pub struct Access {
 }
 
 impl Access {
-    /// Those of this file.
+    /// The mode and the owner of this file.
     pub fn of(metadata: &Metadata) -> Self {
         Self {
             mode: metadata.permissions().mode(),
@@ -33,16 +31,16 @@ impl Access {
         }
     }
 
-    /// With which mode a file is created that is to be given this access, if there is any.
+    /// The mode with which to create a file that will be given this access, if any.
     pub fn first_mode(access: Option<Self>) -> u32 {
         access.map_or(NEW_FILE_MODE, |_| PRIVATE_MODE)
     }
 
-    /// Gives it to a new file, the owner as far as the process may. Another group than that of the
-    /// old file gets no more than everybody.
+    /// Applies it to a new file, the owner as far as the process may. If the group cannot be kept, the new
+    /// file's group gets no more than everybody.
     ///
     /// # Errors
-    /// What the system says.
+    /// If a system call fails.
     pub fn give_to(self, file: &File) -> io::Result<()> {
         let new = file.metadata()?;
         let mut mode = self.mode;

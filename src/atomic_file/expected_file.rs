@@ -1,4 +1,4 @@
-//! Which file was left under a name, so that another in its place is noticed.
+//! Which file is expected under a name, so that another one in its place is noticed.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
@@ -12,7 +12,7 @@ pub struct FileIdentity {
 }
 
 impl FileIdentity {
-    /// What the system says of a file.
+    /// The identity in a file's metadata.
     pub fn of(metadata: &Metadata) -> Self {
         Self {
             device: metadata.dev(),
@@ -27,22 +27,22 @@ impl FileIdentity {
     }
 }
 
-/// What there is under a name.
+/// What is under a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PathState {
-    /// What was left there.
+    /// The expected file.
     Unchanged,
-    /// Nothing, though a file was left there.
+    /// Nothing, though a file is expected.
     Missing,
     /// Another file, or one of another length.
     Replaced,
 }
 
-/// What was left under a name.
+/// The file expected under a name.
 #[derive(Debug, Default)]
 pub struct ExpectedFile {
     current: Option<FileIdentity>,
-    /// What is just being renamed to it.
+    /// The file that is being renamed to it.
     coming: Option<FileIdentity>,
 }
 
@@ -57,7 +57,7 @@ impl ExpectedFile {
         self.coming = None;
     }
 
-    /// This is there, or nothing.
+    /// Expects this file, or none.
     pub fn set(&mut self, current: Option<FileIdentity>) {
         *self = Self {
             current,
@@ -65,12 +65,12 @@ impl ExpectedFile {
         };
     }
 
-    /// Whether anything was left there.
+    /// Whether a file is expected.
     pub fn is_some(&self) -> bool {
         self.current.is_some()
     }
 
-    /// What it means that `found` is there. If the file has grown since, `bytes` is its length.
+    /// Compares `found` with the expected file. If that has grown since, `bytes` is its length.
     pub fn compare(&self, found: Option<FileIdentity>, bytes: Option<u64>) -> PathState {
         let current = self
             .current
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_left_is_told_from_what_came_instead() {
+    fn another_file_than_the_expected_one_is_noticed() {
         let mut expected_file = ExpectedFile::default();
         assert_eq!(expected_file.compare(None, None), PathState::Unchanged);
         assert_eq!(
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn while_a_file_is_renamed_either_may_be_there() {
+    fn during_a_rename_either_file_is_expected() {
         let mut expected_file = ExpectedFile::default();
         expected_file.set(Some(seen(1)));
         expected_file.expect(seen(2));

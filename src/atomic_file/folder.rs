@@ -15,7 +15,7 @@ use rustix::io::Errno;
 pub enum FolderSync {
     /// Fail.
     Required,
-    /// Do without: a power failure may undo the last rename.
+    /// Do without: a power cut may undo the last rename.
     IfPossible,
 }
 
@@ -55,7 +55,7 @@ impl Folder {
         &self.path
     }
 
-    /// Whether it has a file of this name, wherever it is by now.
+    /// Whether it has a file of this name, wherever the folder has been moved.
     pub fn has(&self, name: &OsStr) -> bool {
         match &self.file {
             Some(folder) => statat(folder, name, AtFlags::empty()).is_ok(),
@@ -63,11 +63,11 @@ impl Folder {
         }
     }
 
-    /// Makes durable which files have which names in it. Returns whether that could be done, which is always
-    /// so with [`FolderSync::Required`].
+    /// Makes the names of its files durable. Returns whether that could be done, which is always so with
+    /// [`FolderSync::Required`].
     ///
     /// # Errors
-    /// What the system says.
+    /// If a system call fails.
     pub fn sync(&self) -> io::Result<bool> {
         let Some(folder) = &self.file else {
             return Ok(false);

@@ -1,9 +1,9 @@
-//! Replacing a file so that a power failure at any moment leaves the old content or the new one, never
-//! a part, and never nothing.
+//! Replacing a file so that a power cut at any moment leaves the old content or the new one, never a part,
+//! and never nothing.
 //!
-//! [`ReplacedFile`] is the only way in which the file engine and the command line do this: temporary
-//! file → write → fsync → rename → fsync of the folder. `access` keeps the mode and the owner,
-//! `folder` is the open folder, `expected_file` notices when somebody else has replaced the file.
+//! [`ReplacedFile`] is the only way in which the file engine and the command line do this: temporary file →
+//! write → fsync → rename → fsync of the folder. `access` keeps the mode and the owner, `folder` is the open
+//! folder, `expected_file` notices when another process has replaced the file.
 
 mod access;
 mod folder;

@@ -35,7 +35,7 @@ const UNSYNCED_MAX_BYTES: usize = 4 * 1024 * 1024;
 pub enum ReplaceError {
     /// Before the rename: the file is unchanged.
     Before(io::Error),
-    /// After the rename: the file has the new content, but a power failure may undo that.
+    /// After the rename: the file has the new content, but a power cut may undo that.
     After(io::Error),
 }
 
@@ -138,11 +138,10 @@ impl ReplacedFile {
         self.expected_file.lock().is_some()
     }
 
-    /// Whether what is there now is what was put there. If it was appended to, `bytes` is how long
-    /// it is.
+    /// Whether the file that is there now is the expected one. If it was appended to, `bytes` is its length.
     ///
     /// # Errors
-    /// What the system says.
+    /// If a system call fails.
     pub fn state(&self, bytes: Option<u64>) -> io::Result<PathState> {
         // A rename by another thread is noted before or after both.
         let expected_file = self.expected_file.lock();
@@ -154,16 +153,16 @@ impl ReplacedFile {
         Ok(expected_file.compare(found, bytes))
     }
 
-    /// Whether there is such a file in the folder, wherever that is by now.
+    /// Whether there is such a file in the folder, wherever that has been moved.
     pub fn is_in_its_folder(&self) -> bool {
         let name = self.path.file_name().unwrap_or_default();
         self.folder.has(name)
     }
 
-    /// Who may read and write what is there; if it is gone, who might.
+    /// Who may read and write the file; if it is gone, who could.
     ///
     /// # Errors
-    /// What the system says.
+    /// If a system call fails.
     pub fn access(&self) -> io::Result<Option<Access>> {
         match fs::metadata(&self.model) {
             Ok(metadata) => {
@@ -181,7 +180,7 @@ impl ReplacedFile {
     /// call pages clean that never reached the disk.
     ///
     /// # Errors
-    /// [`ReplaceError`], which says on which side of the rename it failed.
+    /// [`ReplaceError`], which says whether it failed before or after the rename.
     pub fn replace(
         &self,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -220,7 +219,7 @@ impl ReplacedFile {
     /// the old.
     ///
     /// # Errors
-    /// What the system says; the temporary file is gone then.
+    /// If a system call fails; the temporary file is removed then.
     pub fn prepare(
         &self,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -247,10 +246,10 @@ impl ReplacedFile {
         Ok(temporary)
     }
 
-    /// Removes the file, for good.
+    /// Removes the file durably.
     ///
     /// # Errors
-    /// What the system says; the file may be there or not.
+    /// If a system call fails; the file may be there or not.
     pub fn remove(&self) -> io::Result<()> {
         match fs::remove_file(&self.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -261,10 +260,10 @@ impl ReplacedFile {
         }
     }
 
-    /// Makes what is there now durable: a crash may have come between a rename and its fsync.
+    /// Makes the current file durable: a crash may have come between a rename and its fsync.
     ///
     /// # Errors
-    /// What the system says.
+    /// If a system call fails.
     pub fn sync(&self) -> io::Result<()> {
         if self.path.try_exists()? {
             File::open(&self.path)?.sync_all()?;
@@ -275,7 +274,7 @@ impl ReplacedFile {
     /// Removes temporary files that a crash left behind. No other process may be using the file.
     ///
     /// # Errors
-    /// What the system says.
+    /// If a system call fails.
     pub fn remove_leftovers(&self) -> io::Result<()> {
         let prefix = self.temporary_prefix();
         for file in fs::read_dir(self.folder.path())? {
@@ -289,7 +288,7 @@ impl ReplacedFile {
                     && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
             });
             if ours && file.file_type()?.is_file() {
-                tracing::info!(file = %file.path().display(), "removing what a crash left behind");
+                tracing::info!(file = %file.path().display(), "removing a file that a crash left behind");
                 fs::remove_file(file.path())?;
             }
         }

@@ -189,7 +189,7 @@ impl Client {
     }
 
     /// The entry in a response.
-    pub async fn read_entry(&self, response: Response) -> Result<Entry, Failure> {
+    async fn read_entry(&self, response: Response) -> Result<Entry, Failure> {
         let body = response
             .bytes()
             .await

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_and_last_commas_are_let_through() {
+    fn comments_and_trailing_commas_are_accepted() {
         for (text, tree) in [
             ("// a\n  // b\n{\"a\": 1} // c", None),
             (
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_comments_is_nothing() {
+    fn a_text_of_only_comments_has_no_value() {
         for text in ["", "\n \n", "// a", "// a\n\n// b\n"] {
             assert_eq!(value(text), Ok(None), "{text:?}");
         }
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn line_ends_and_marks_of_other_systems_are_let_through() {
+    fn line_ends_and_byte_order_marks_of_other_systems_are_accepted() {
         let draft = Draft::new(&["a".to_owned()], String::new());
         for text in [
             "\u{FEFF}// a\r\n{\r\n\"b\": 1\r\n}\r\n",
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_taken_away_without_a_choice_leave_a_member_twice() {
+    fn removing_the_marks_without_a_choice_leaves_a_duplicate_member() {
         let (base, mine, theirs) = (json!({"a": 1}), json!({"a": 2}), json!({"a": 3}));
         let (text, _) = with_conflict_markers([Some(&base), Some(&mine), Some(&theirs)], ["", ""]);
         let lines = text
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn whichever_side_is_taken_it_can_be_read() {
+    fn the_text_is_valid_whichever_side_is_taken() {
         let values = [
             Some(json!({"a": 1, "b": {"c": [1]}, "d": 1})),
             Some(json!({"a": 2, "b": {"c": [2, {}]}, "d": 2})),
@@ -376,7 +376,7 @@ mod tests {
                     let sides = [base.as_ref(), mine.as_ref(), theirs.as_ref()];
                     let (text, _) = with_conflict_markers(sides, ["", ""]);
                     for (taken, side) in [(MINE, mine), (THEIRS, theirs)] {
-                        let settled = settled(&text, taken);
+                        let settled = resolved(&text, taken);
                         let tree =
                             value(&settled).unwrap_or_else(|error| panic!("{error}: {text}"));
                         let chosen = merge_with(sides[0], sides[1], sides[2], |overlap| {
@@ -393,8 +393,8 @@ mod tests {
         }
     }
 
-    /// The text with one side taken of each overlap.
-    fn settled(text: &str, taken: &str) -> String {
+    /// The text with one side of each overlap taken.
+    fn resolved(text: &str, taken: &str) -> String {
         let mut settled = String::new();
         let mut within = None;
         for line in text.lines() {
@@ -403,7 +403,7 @@ mod tests {
                 .find(|mark| line.starts_with(mark))
             {
                 Some(THEIRS) => within = None,
-                // Theirs stand after the mark in the middle.
+                // Theirs come after the mark in the middle.
                 Some(BETWEEN) => within = Some(THEIRS),
                 Some(mark) => within = Some(mark),
                 None if within.is_none_or(|side| side == taken) => settled.extend([line, "\n"]),

@@ -110,7 +110,7 @@ fn note_other_drafts(key: &Key) {
 /// The result of a successful edit.
 enum End {
     Saved(Box<Entry>),
-    /// The text was left as it was.
+    /// The text was not changed.
     Unchanged,
     /// The text is the same as the current value.
     Same,

@@ -91,19 +91,19 @@ async fn write_file(
         Replaced::at(path).map_err(failed)?
     };
     if let Some(reason) = replaced.reason_against(&prefix) {
-        return Err(left_as_it_was(path, &reason));
+        return Err(left_unchanged(path, &reason));
     }
     let file = ReplacedFile::new(path, FolderSync::IfPossible).map_err(failed)?;
     let mut new = file.prepare(|_| Ok(())).map_err(failed)?;
     let end = write(listing, prefix, new.as_file_mut(), failed).await?;
     if let Some(reason) = replaced.reason_against_state(end) {
-        return Err(left_as_it_was(path, &reason));
+        return Err(left_unchanged(path, &reason));
     }
     match file.install(new) {
         Ok(written) => {
             if !written.is_folder_synced {
                 warn(&format!(
-                    "{}: its folder cannot be synced, so a power failure may undo this export",
+                    "{}: its folder cannot be synced, so a power cut may undo this export",
                     path.display()
                 ));
             }
@@ -191,7 +191,7 @@ fn revision_of(file: &mut File) -> io::Result<Option<u64>> {
     Ok(tail.map(|Tail { end }| end.revision))
 }
 
-fn left_as_it_was(path: &Path, reason: &str) -> Failure {
+fn left_unchanged(path: &Path, reason: &str) -> Failure {
     Failure::Input(format!(
         "{}: {reason}; it was left unchanged\nTo replace it anyway: --force",
         path.display()

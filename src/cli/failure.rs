@@ -65,7 +65,7 @@ pub enum Failure {
         error: io::Error,
     },
     /// A file was replaced, but its folder could not be synced.
-    #[error("{}: {error}\nThe file was replaced, but a power failure could undo that: run the command again", path.display())]
+    #[error("{}: {error}\nThe file was replaced, but a power cut could undo that: run the command again", path.display())]
     NotDurable {
         /// Which one.
         path: PathBuf,

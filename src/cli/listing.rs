@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_cut_into_its_items_wherever_it_was_cut_before() {
+    fn a_list_is_split_into_its_items_wherever_its_chunks_end() {
         let items = [
             r#"{"a":[1,{"b":"]}\"\\"},{}],"c":"\\"}"#,
             "{}",

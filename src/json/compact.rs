@@ -1,5 +1,4 @@
-//! JSON text → the same without what it could do without: no tree, and little more memory than the
-//! text.
+//! JSON text → compact JSON text, without a tree and in little more memory than the text.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Range;
@@ -8,11 +7,11 @@ use serde_json::value::RawValue;
 
 use super::{BYTE_ORDER_MARK, CheckError, MAX_DEPTH_LEVELS, SyntaxError, check_within, parse};
 
-/// Up to how many members of an object are compared with one another without a table.
+/// Up to this many members of an object are compared pairwise, without a table.
 const MOST_COMPARED_ONE_BY_ONE: usize = 16;
 
-/// What the tree of a text would be written as: see [`parse`] for what becomes of numbers and
-/// members.
+/// The compact text that the tree of a text would be written as; [`parse`] says how numbers and repeated
+/// members are handled.
 ///
 /// # Errors
 /// As [`parse`].
@@ -24,13 +23,12 @@ pub fn compact(text: &[u8]) -> Result<String, SyntaxError> {
     }
     match check_within(text, MAX_DEPTH_LEVELS, &|| false) {
         Err(CheckError::Syntax(error)) => Err(error),
-        // Then this says what is wrong, if there is anything.
+        // The slower way then says what is wrong, if anything.
         Ok(()) | Err(CheckError::Stopped) => parse(text).map(|tree| tree.to_string()),
     }
 }
 
-/// The same of a text whose grammar was checked. `None` if it is too deep or has an unpaired
-/// surrogate.
+/// The same for a text whose grammar was checked. `None` if it is too deep or has an unpaired surrogate.
 #[must_use]
 pub fn compact_value(value: &RawValue) -> Option<String> {
     let text = value.get();
@@ -44,8 +42,8 @@ pub fn compact_value(value: &RawValue) -> Option<String> {
         let end = match first {
             b' ' | b'\t' | b'\n' | b'\r' => start + 1,
             b'"' => {
-                let (end, as_it_stands) = end_of_string(text, start);
-                writer.string(&text[start..end], as_it_stands)?;
+                let (end, is_compact) = end_of_string(text, start);
+                writer.string(&text[start..end], is_compact)?;
                 end
             }
             b'{' | b'[' | b'}' | b']' => {
@@ -63,22 +61,22 @@ pub fn compact_value(value: &RawValue) -> Option<String> {
     Some(writer.text)
 }
 
-/// The end of the string that opens at `start`, and whether it can be copied unchanged:
-/// of the escapes that are not, a tree would not tell.
+/// The end of the string that opens at `start`, and whether it can be copied unchanged: a tree would write
+/// some escapes in another way.
 fn end_of_string(text: &str, start: usize) -> (usize, bool) {
     let bytes = text.as_bytes();
     let mut end = start + 1;
-    let mut as_it_stands = true;
+    let mut is_compact = true;
     while let Some(length) = bytes[end..]
         .iter()
         .position(|byte| matches!(byte, b'"' | b'\\'))
     {
         end += length + 1;
         if bytes[end - 1] == b'"' {
-            return (end, as_it_stands);
+            return (end, is_compact);
         }
-        // What is escaped is not the end.
-        as_it_stands &= bytes
+        // An escaped quote is not the end.
+        is_compact &= bytes
             .get(end)
             .is_some_and(|byte| !matches!(byte, b'u' | b'/'));
         end += 1;
@@ -86,7 +84,7 @@ fn end_of_string(text: &str, start: usize) -> (usize, bool) {
     (bytes.len(), false)
 }
 
-/// Where a run ends of numbers, constants, commas and colons.
+/// The end of a run of numbers, constants, commas and colons.
 fn end_of_scalar(text: &str, start: usize) -> usize {
     let ends = |byte: &u8| {
         matches!(
@@ -100,7 +98,7 @@ fn end_of_scalar(text: &str, start: usize) -> usize {
 
 struct Writer {
     text: String,
-    /// Where the names are in the text, of all objects that are open.
+    /// Where the names of all open objects are in the text.
     members: Vec<Range<usize>>,
     open: Vec<Open>,
 }
@@ -129,11 +127,11 @@ impl Writer {
         (self.open.len() <= MAX_DEPTH_LEVELS).then_some(())
     }
 
-    fn string(&mut self, quoted: &str, as_it_stands: bool) -> Option<()> {
+    fn string(&mut self, quoted: &str, is_compact: bool) -> Option<()> {
         let is_name =
             matches!(self.open.last(), Some(Open::Object(_))) && self.text.ends_with(['{', ',']);
         let start = self.text.len();
-        if as_it_stands {
+        if is_compact {
             self.text.push_str(quoted);
         } else {
             let string: String = serde_json::from_str(quoted).ok()?;
@@ -145,8 +143,8 @@ impl Writer {
         Some(())
     }
 
-    /// Of members of one name in the object that begins with this one, leaves the last value in the
-    /// place of the first.
+    /// Of repeated members in the object whose members begin at `first`, keeps the last value in the place of
+    /// the first.
     fn drop_repeated(&mut self, first: usize) {
         let members = &self.members[first..];
         let name = |member: usize| &self.text.as_bytes()[members[member].clone()];
@@ -154,7 +152,7 @@ impl Writer {
         if members.len() <= MOST_COMPARED_ONE_BY_ONE && !(0..members.len()).any(has_before) {
             return;
         }
-        // The names come from anybody, so the hashes are not to be foreseen.
+        // The names come from clients, so the hashes must be unpredictable.
         let state = RandomState::new();
         let entry = |member| (state.hash_one(name(member)), member);
         let mut hashed: Vec<_> = (0..members.len()).map(entry).collect();
@@ -200,14 +198,14 @@ mod tests {
         parse(text).map(|tree| tree.to_string())
     }
 
-    /// Without the way round by the tree.
+    /// Without the slower way by the tree.
     fn written_at_once(text: &[u8]) -> Option<String> {
         let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
         serde_json::from_slice(text).ok().and_then(compact_value)
     }
 
     #[test]
-    fn it_is_what_the_tree_is_written_as() {
+    fn compact_text_is_what_the_tree_is_written_as() {
         let nested = |levels: usize| "[".repeat(levels) + &"]".repeat(levels);
         let member = |number: usize| format!("\"{}\": {{\"a\":{number}}}", number % 40);
         let many_members = (0..100).map(member).collect::<Vec<_>>().join(",");
@@ -259,7 +257,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_what_the_tree_of_any_text_is_written_as(
+        fn compact_text_is_what_the_tree_of_any_text_is_written_as(
             text in "[\\[\\]{}\",:0-9eE.+\\-a-z\\\\ \n]{0,40}\
                 |\\{(\"(a|b|\\\\u0061|\\\\n)?\" ?:(0|\\[ \\]|\\{\"b\":0,\"a\":\"\\\\\"\",\"b\":\"1\"\\}),?){0,6}\\}",
         ) {

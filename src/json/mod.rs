@@ -1,8 +1,8 @@
 //! JSON text (RFC 8259) → tree, without losing what the text said.
 //!
-//! `serde_json` reads a tree too, but with arbitrary precision it takes an object whose member is
-//! called `$serde_json::private::Number` for a number. A value comes from anybody, so the tree is
-//! put together here from the events of a plain parser.
+//! `serde_json` reads a tree too, but with arbitrary precision it takes an object whose member is called
+//! `$serde_json::private::Number` for a number. Values come from clients, so the tree is built here from the
+//! events of a plain parser.
 
 mod compact;
 
@@ -12,7 +12,7 @@ use thiserror::Error;
 
 pub use self::compact::{compact, compact_value};
 
-/// What a text in UTF-8 may begin with and means nothing (RFC 8259 §8.1).
+/// The byte order mark, with which a text may begin and which is ignored (RFC 8259 §8.1).
 pub const BYTE_ORDER_MARK: &[u8] = "\u{FEFF}".as_bytes();
 /// How deep arrays and objects may be nested, in levels.
 pub const MAX_DEPTH_LEVELS: usize = 128;
@@ -29,8 +29,8 @@ pub struct SyntaxError {
     pub column: u64,
 }
 
-/// Reads one JSON text. Numbers keep their digits, objects the order of their members; of a
-/// repeated member the last value stands, in the place of the first.
+/// Reads one JSON text. Numbers keep their digits, objects the order of their members; of a repeated member
+/// the last value is kept, in the place of the first.
 ///
 /// # Errors
 /// [`SyntaxError`] if the text is empty, is not JSON, is not UTF-8, has an unpaired surrogate, or
@@ -39,7 +39,7 @@ pub fn parse(text: &[u8]) -> Result<Tree, SyntaxError> {
     read(text, MAX_DEPTH_LEVELS, Repeated::LastWins)
 }
 
-/// The same for a text that a person has typed, in which a repeated member is a slip.
+/// The same for a text that a person has typed, in which a repeated member is a mistake.
 ///
 /// # Errors
 /// As [`parse`], and if an object has a member twice.
@@ -69,16 +69,16 @@ pub enum CheckError {
     /// It is not a JSON text that ifmatch takes.
     #[error(transparent)]
     Syntax(#[from] SyntaxError),
-    /// Nobody needs to know any more.
+    /// The result is no longer needed.
     #[error("the check was stopped before its end")]
     Stopped,
 }
 
-/// After how many bytes it is asked whether to stop: some 2 ms.
+/// After how many bytes `stop` is checked: some 2 ms.
 const CHECKED_BETWEEN_LOOKS_BYTES: usize = 64 * 1024;
 
-/// Whether [`parse_within`] would read a text; no tree is made. Now and then `stop` says whether to
-/// give up.
+/// Checks whether [`parse_within`] would accept a text, without building a tree. Now and then `stop` says
+/// whether to give up.
 ///
 /// # Errors
 /// As [`parse_within`], and [`CheckError::Stopped`].
@@ -111,7 +111,7 @@ pub fn check_within(
             _ => {}
         }
         if levels == 0 {
-            // Only white space may follow: the parser says so, or where it is not so.
+            // Only white space may follow; the parser reports anything else.
             events.next()?;
             return Ok(());
         }
@@ -169,7 +169,7 @@ fn read(text: &[u8], max_depth_levels: usize, repeated: Repeated) -> Result<Tree
                 members.insert(std::mem::take(member), complete);
             }
             None => {
-                // Only white space may follow: the parser says so, or where it is not so.
+                // Only white space may follow; the parser reports anything else.
                 events.next()?;
                 return Ok(complete);
             }
@@ -184,7 +184,7 @@ enum Container {
     Object(Map<String, Tree>, String),
 }
 
-/// The parser and how far it has come, so that every error has a place.
+/// The parser and its position, so that every error has a place.
 pub(crate) struct Events<'a> {
     text: &'a [u8],
     offset: usize,
@@ -245,8 +245,8 @@ impl<'a> Events<'a> {
         let before = String::from_utf8_lossy(&self.text[..offset.min(self.text.len())]);
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         SyntaxError {
-            // The parser quotes what it stumbled over, and calls every token that it cannot
-            // read to its end, also one that is not Unicode, the end of the file.
+            // The parser quotes the offending text, and reports every incomplete token, even one that is not
+            // Unicode, as the end of the file.
             reason: reason
                 .replace(
                     "Unexpected end of file",
@@ -287,12 +287,12 @@ mod tests {
     }
 
     #[test]
-    fn of_a_repeated_member_the_last_wins() {
+    fn the_last_of_repeated_members_wins() {
         assert_eq!(compact(r#"{"a":1,"b":2,"\u0061":3}"#), r#"{"a":3,"b":2}"#);
     }
 
     #[test]
-    fn a_repeated_member_is_refused_where_it_is_a_slip() {
+    fn a_repeated_member_is_refused_in_typed_text() {
         let text = "{\n  \"a\": {\"b\": 1},\n  \"\\u0061\": 2\n}";
         let error = parse_distinct(text.as_bytes()).unwrap_err();
         assert_eq!(error.reason, "the member \"a\" appears twice");
@@ -342,7 +342,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_written_compactly_is_read_back_to_the_letter(text in "[\\[\\]{}\",:0-9eE.+\\-a-z\\\\ \n]{0,40}") {
+        fn compact_text_is_read_back_exactly(text in "[\\[\\]{}\",:0-9eE.+\\-a-z\\\\ \n]{0,40}") {
             if let Ok(tree) = parse(text.as_bytes()) {
                 let once = tree.to_string();
                 prop_assert_eq!(compact(&once), once);

@@ -48,7 +48,7 @@ pub enum Operation {
     Put(Value),
     /// Removes the record. There must be one.
     Delete,
-    /// Changes nothing; the condition is all.
+    /// Changes nothing; only the condition is checked.
     Check,
 }
 

@@ -26,8 +26,8 @@ pub struct Record {
 }
 
 impl Record {
-    /// The record of `key`, its tag computed once, here: the first 64 bits of a SHA-256 over key,
-    /// revision and value, so that a tag never comes back for another state.
+    /// The record of `key`, its tag computed once, here: the first 64 bits of a SHA-256 over key, revision
+    /// and value, so that a tag is never reused for another state.
     #[must_use]
     pub fn new(
         key: &Key,
@@ -37,7 +37,7 @@ impl Record {
         modified_at: Timestamp,
     ) -> Self {
         let mut hash = Sha256::new();
-        // The length keeps apart what would otherwise run into one another.
+        // The length separates the key from what follows.
         hash.update((key.as_str().len() as u64).to_le_bytes());
         hash.update(key.as_str());
         hash.update(revision.to_le_bytes());
@@ -59,7 +59,7 @@ impl Record {
         EntityTag::of_record(self.version, self.digest)
     }
 
-    /// The same state as the event of its deletion has it.
+    /// The same state as in the event of its deletion.
     #[must_use]
     pub fn deleted_at(&self, revision: Revision) -> Self {
         Self {
@@ -68,8 +68,8 @@ impl Record {
         }
     }
 
-    /// Appends `,"version":…,"revision":…`. Every answer, and every entry on disk, has them and the
-    /// moment: with the formatter the three take 1,000 instructions more each time.
+    /// Appends `,"version":…,"revision":…`. Every answer, and every entry on disk, has them and the time: the
+    /// formatter would take 1,000 more instructions for the three.
     pub fn write_numbers(&self, text: &mut Vec<u8>) {
         let mut digits = itoa::Buffer::new();
         text.extend_from_slice(br#","version":"#);
@@ -84,7 +84,7 @@ impl Record {
     /// Never: writing to memory does not fail.
     fn write_moment(&self, text: &mut Vec<u8>) {
         text.extend_from_slice(br#","modified_at":""#);
-        write!(text, "{}", self.modified_at).expect("memory takes it");
+        write!(text, "{}", self.modified_at).expect("writing to memory does not fail");
         text.extend_from_slice(br#""}"#);
     }
 }
@@ -99,7 +99,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Appends the JSON text that it is shown as, with the record's tag, which the caller has made already.
+    /// Appends the JSON text that it is shown as, with the record's tag, which the caller already has.
     ///
     /// # Panics
     /// Never: writing to memory does not fail.
@@ -116,7 +116,7 @@ impl Entry {
     #[inline]
     pub fn write_json_head(&self, text: &mut Vec<u8>) {
         text.extend_from_slice(br#"{"key":"#);
-        serde_json::to_writer(&mut *text, &self.key).expect("memory takes it");
+        serde_json::to_writer(&mut *text, &self.key).expect("writing to memory does not fail");
         text.extend_from_slice(br#","value":"#);
     }
 

@@ -20,7 +20,7 @@ pub struct Event {
     pub cursor: Cursor,
     /// What was done.
     pub kind: EventKind,
-    /// The entry as it was written; of a deletion as it was, but with the deleting revision.
+    /// The entry as it was written; for a deletion the last one, but with the deleting revision.
     pub entry: Entry,
 }
 

@@ -76,7 +76,7 @@ pub struct ResumeToken {
 }
 
 impl ResumeToken {
-    /// One that is in no run of revisions.
+    /// A token of no run of revisions.
     #[must_use]
     pub fn unknown() -> Self {
         Self {

@@ -6,10 +6,10 @@ use serde_json::value::RawValue;
 
 use crate::json::{self, SyntaxError};
 
-/// The largest value that is taken unless a flag says otherwise, in bytes of its JSON text.
+/// The largest value accepted unless a flag says otherwise, in bytes of its JSON text.
 pub const DEFAULT_MAX_VALUE_BYTES: usize = 1024 * 1024;
 
-/// A JSON value as its compact text. It was parsed when it came in and is never parsed again.
+/// A JSON value as its compact text. It was parsed when it arrived and is never parsed again.
 #[derive(Debug, Clone)]
 pub struct Value(Box<str>);
 
@@ -45,8 +45,8 @@ impl Value {
 }
 
 impl Serialize for Value {
-    /// Not for answers and files, which copy the text: only so does `serde_json` keep every digit, and it reads
-    /// the text once more for it.
+    /// Not for answers and files, which copy the text: `serde_json` keeps every digit only this way, and
+    /// parses the text again for it.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let text: &RawValue = serde_json::from_str(&self.0).map_err(S::Error::custom)?;
         text.serialize(serializer)
@@ -56,7 +56,7 @@ impl Serialize for Value {
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Box::<RawValue>::deserialize(deserializer)?;
-        // Mostly it was written by us.
+        // Most values were written by us.
         if json::compact_value(&text).is_some_and(|compact| compact == text.get()) {
             return Ok(Self(text.into()));
         }

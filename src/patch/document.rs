@@ -9,7 +9,7 @@ use super::read::{Reading, read};
 use super::work::Work;
 use crate::json::{self, MAX_DEPTH_LEVELS, SyntaxError};
 
-/// In a JSON Patch a value is in an operation, in the array of all.
+/// In a JSON Patch a value is in an operation, in the array of operations.
 const LEVELS_AROUND_VALUES: usize = 2;
 
 /// A patch document that was read.

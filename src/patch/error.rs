@@ -24,7 +24,7 @@ pub enum PatchError {
     },
 }
 
-/// Why a patch cannot be applied to a value. The value is as it was.
+/// Why a patch cannot be applied to a value. The value is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ApplyError {
@@ -50,7 +50,7 @@ pub enum ApplyError {
          send its operations in several patches, or the new value with PUT"
     )]
     TooMuchWork,
-    /// Nobody waits for the result any more.
+    /// The result is no longer needed.
     #[error("the patch was stopped before its end")]
     Stopped,
     /// What is to be patched is not a value.

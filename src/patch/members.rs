@@ -8,7 +8,7 @@ use hashbrown::HashTable;
 /// Up to how many members there is no index: they are compared one by one.
 const MOST_WITHOUT_INDEX: usize = 16;
 
-/// Members keep their place while others come and go. New ones come last.
+/// Members keep their place while others are added and removed. New ones come last.
 #[derive(Debug)]
 pub struct Members<'a, T> {
     /// Where a member was removed, a gap stays until there are more gaps than members.
@@ -26,7 +26,7 @@ pub struct Member<'a, T> {
     pub value: T,
 }
 
-/// Where each name is. The names come from anybody, so the hashes are not to be foreseen.
+/// Where each name is. The names come from clients, so the hashes must be unpredictable.
 #[derive(Debug, Clone)]
 struct Index {
     positions: HashTable<usize>,
@@ -146,7 +146,7 @@ impl<T: Clone> Clone for Members<'_, T> {
 }
 
 impl Index {
-    /// Takes up the member at a position, whose name is not in it yet.
+    /// Indexes the member at a position, whose name is not in it yet.
     fn add<T>(&mut self, members: &[Option<Member<T>>], position: usize) {
         let hasher = &self.hasher;
         let hash = |position: &usize| hasher.hash_one(name_at(members, *position).unwrap_or(""));

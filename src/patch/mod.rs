@@ -1,9 +1,9 @@
 //! Patch documents: JSON Merge Patch (RFC 7396) and JSON Patch (RFC 6902). Pure.
 //!
-//! A small document must not cost much, whatever it says. So a patch is applied to a tree of its
-//! own, in which every operation costs about the same wherever it is done and however large what
-//! it moves is (`node`, `sequence`, `members`). What is left that may cost a whole value, in
-//! one operation, is taken from a budget (`work`).
+//! A small document must not cost much, whatever it says. So a patch is applied to a tree of its own, in
+//! which every operation costs about the same wherever it is done and however large what it moves is (`node`,
+//! `sequence`, `members`). What can still cost a whole value in one operation is charged to a budget
+//! (`work`).
 
 mod apply;
 mod document;

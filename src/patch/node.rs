@@ -10,8 +10,8 @@ use super::work::Work;
 /// A JSON value. Where it is cloned, the copy shares nothing with it but the text it was read from.
 #[derive(Debug, Clone)]
 pub enum Node<'a> {
-    /// A value as compact JSON text: a scalar, or a small array or object without others in it,
-    /// which was not looked into yet.
+    /// A value as compact JSON text: a scalar, or a small array or object without others in it, which was not
+    /// parsed yet.
     Text(Cow<'a, str>),
     /// An array.
     Array(Box<Array<'a>>),
@@ -76,7 +76,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Takes note that something in it reaches so many levels down.
+    /// Notes that something in it reaches so many levels down.
     pub fn raise(&mut self, height: usize) {
         match self {
             Self::Text(_) => {}
@@ -111,7 +111,7 @@ impl<'a> Node<'a> {
         Ok(self.height())
     }
 
-    /// Adds to the length so many bytes as it would be written in, until that is past `limit`.
+    /// Adds the length of its text to `bytes`, until that exceeds `limit`.
     ///
     /// # Errors
     /// [`ApplyError::TooLarge`], and as [`Work::charge`].

@@ -1,7 +1,7 @@
 //! Equality of numbers by what they mean (RFC 6902 §4.6), although they are kept as written.
 
-/// Whether two JSON numbers mean the same. One whose exponent is out of reach is the same only as
-/// one with the same text.
+/// Whether two JSON numbers mean the same. One whose exponent is out of range is the same only as one with
+/// the same text.
 pub fn same(a: &str, b: &str) -> bool {
     a == b || matches!((Decimal::read(a), Decimal::read(b)), (Some(a), Some(b)) if a.same(&b))
 }
@@ -17,7 +17,7 @@ struct Decimal<'a> {
 }
 
 impl<'a> Decimal<'a> {
-    /// `None` if the exponent is out of reach.
+    /// `None` if the exponent is out of range.
     fn read(text: &'a str) -> Option<Self> {
         let (negative, text) = match text.strip_prefix('-') {
             Some(text) => (true, text),

@@ -11,7 +11,7 @@ pub struct Pointer(Box<str>);
 pub struct Token<'a>(&'a str);
 
 impl Pointer {
-    /// Reads a pointer. What is wrong with it, if it is not one.
+    /// Parses a pointer, or says what is wrong with it.
     pub fn read(text: String) -> Result<Self, &'static str> {
         if !text.is_empty() && !text.starts_with('/') {
             return Err("does not begin with / (RFC 6901)");
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pointer_says_why() {
+    fn an_invalid_pointer_says_why() {
         for text in ["a", "a/b", "/~", "/~2", "/~~0"] {
             assert!(Pointer::read(text.to_owned()).is_err(), "{text}");
         }

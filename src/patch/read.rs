@@ -28,7 +28,7 @@ pub struct Reading {
 pub enum ReadError {
     /// It is not JSON.
     Syntax(SyntaxError),
-    /// The work was ended.
+    /// The work was stopped.
     Halted(ApplyError),
 }
 
@@ -106,7 +106,7 @@ pub fn read<'a>(text: &'a str, how: Reading, work: &mut Work) -> Result<Node<'a>
             JsonEvent::Eof => return Err(events.error("the text ends too early").into()),
         };
         if reader.open.is_empty() {
-            // Only white space may follow: the parser says so, or where it is not so.
+            // Only white space may follow; the parser reports anything else.
             events.next()?;
             return Ok(complete);
         }
@@ -114,7 +114,7 @@ pub fn read<'a>(text: &'a str, how: Reading, work: &mut Work) -> Result<Node<'a>
     }
 }
 
-/// What was read of arrays and objects whose ends were not.
+/// The contents of arrays and objects that are still open.
 struct Reader<'a> {
     text: &'a str,
     open: Vec<Open>,
@@ -156,7 +156,7 @@ impl<'a> Reader<'a> {
         });
     }
 
-    /// A string as compact JSON has it, borrowed from the text if it is that already.
+    /// A string as in compact JSON, borrowed from the text if that is compact already.
     fn string(&self, token: std::ops::Range<usize>, string: &Cow<'a, str>) -> Cow<'a, str> {
         let token = &self.text[token];
         if let Cow::Borrowed(string) = string {

@@ -7,9 +7,9 @@ const MOST_ITEMS: usize = 64;
 /// How many parts are below one part at most.
 const MOST_PARTS: usize = 32;
 
-/// It is one piece of memory until something is inserted or removed before the end of a long list;
-/// then a tree of small parts. Parts that get empty go, others are not joined: no path gets longer
-/// than the insertions have made it.
+/// It is one piece of memory until something is inserted or removed before the end of a long list; then a
+/// tree of small parts. Empty parts are removed, others are not joined: no path gets longer than the
+/// insertions have made it.
 #[derive(Debug, Clone)]
 pub struct Sequence<T>(Part<T>);
 

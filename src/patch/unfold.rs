@@ -1,4 +1,4 @@
-//! What looks into arrays and objects that are kept as their text until then.
+//! Operations that parse arrays and objects kept as text until then.
 
 use std::borrow::Cow;
 
@@ -31,7 +31,7 @@ impl<'a> Node<'a> {
         Ok(())
     }
 
-    /// What is one step below.
+    /// The node one step below.
     ///
     /// # Errors
     /// As [`Work::charge`].
@@ -51,8 +51,8 @@ impl<'a> Node<'a> {
         })
     }
 
-    /// Equality as RFC 6902 §4.6 has it: objects whatever their order, numbers by their value. It
-    /// costs no more than the smaller one, but for numbers.
+    /// Equality as RFC 6902 §4.6 defines it: objects in any order, numbers by their value. It costs no more
+    /// than the smaller one, but for numbers.
     ///
     /// # Errors
     /// As [`Work::charge`].

@@ -1,4 +1,4 @@
-//! The budget of work that a patch has, and the question whether anybody still waits for it.
+//! The work budget of a patch, and the check whether its result is still needed.
 
 use super::error::ApplyError;
 
@@ -15,7 +15,7 @@ const LEAST_UNITS: usize = 100_000;
 const UNITS_PER_BYTE: usize = 6;
 /// How many bytes of a number are compared for a unit of work.
 pub const BYTES_PER_UNIT: usize = 2;
-/// After how many units it is asked whether to stop: some 50 µs.
+/// After how many units `stop` is checked: some 50 µs.
 const UNITS_BETWEEN_LOOKS: usize = 4096;
 
 /// What is left of the budget.
@@ -43,7 +43,7 @@ impl<'s> Work<'s> {
         self.left = self.left.saturating_add(units);
     }
 
-    /// For what is linear in a text that is bounded already.
+    /// No limit, for work that is linear in a bounded text.
     pub fn unbounded() -> Self {
         Self {
             left: usize::MAX,
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_asked_at_once_and_every_few_thousand_units_whether_to_stop() {
+    fn stop_is_checked_at_once_and_every_few_thousand_units() {
         let asked = Cell::new(0);
         let stop = || {
             asked.set(asked.get() + 1);

@@ -8,8 +8,7 @@ use super::error::Unserved;
 /// How many bytes of requests may be in progress at once unless a flag says otherwise.
 pub const DEFAULT_MAX_IN_FLIGHT_BYTES: usize = 64 * 1024 * 1024;
 
-/// The bytes that requests may take together: what has come in of their bodies, and what patches
-/// have made of stored values.
+/// The bytes that requests may take together: the received parts of their bodies, and the results of patches.
 #[derive(Debug, Clone)]
 pub struct InFlight(Arc<Room>);
 
@@ -77,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_under_way_is_bounded_together_and_freed_when_it_ends() {
+    fn bytes_in_progress_are_bounded_together_and_freed_at_the_end() {
         let in_flight = InFlight::new(10);
         let (mut one, mut other) = (in_flight.admission(), in_flight.admission());
         assert!(one.grow(4).is_ok() && other.grow(4).is_ok() && one.grow(2).is_ok());

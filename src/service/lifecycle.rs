@@ -1,23 +1,23 @@
-//! How the service is, and how it ends.
+//! Health, draining and closing.
 
 use std::time::Duration;
 
 use super::Service;
 use crate::storage::{Status, StoreError};
 
-/// How the service is.
+/// The health of the service.
 #[derive(Debug)]
 pub struct Health {
     /// Whether it can read and commit, and is not draining.
     pub ready: bool,
     /// How long it has been up.
     pub uptime: Duration,
-    /// How its store is.
+    /// The status of its store.
     pub store: Status,
 }
 
 impl Service {
-    /// How the service is.
+    /// The health of the service.
     pub async fn health(&self) -> Health {
         let store = self.store.status().await;
         Health {
@@ -48,7 +48,7 @@ impl Service {
     /// Finishes the writes in progress and accepts no more.
     ///
     /// # Errors
-    /// [`StoreError`] if the store could not be left as it should be.
+    /// [`StoreError`] if the store could not be closed cleanly.
     pub async fn close(&self) -> Result<(), StoreError> {
         self.start_draining();
         self.store.close().await

@@ -6,17 +6,17 @@ use crate::model::{EntityTag, Entry, Key, Position};
 use crate::precondition::{Decision, Mismatch, Preconditions, Purpose, Tags, decide};
 use crate::storage::{Lease, Snapshot};
 
-/// What a conditional read comes to.
+/// The result of a conditional read.
 #[derive(Debug)]
 pub enum Reading<T, U> {
     /// The current state.
     Found(T),
-    /// The reader has it already; this has its validators.
+    /// The reader's copy is current; this has its validators.
     NotModified(U),
 }
 
 impl Service {
-    /// The entry of a key, if the preconditions let it be shown.
+    /// The entry of a key, if the preconditions allow it.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::PreconditionFailed`], [`Error::Unserved`].
@@ -37,8 +37,8 @@ impl Service {
         }
     }
 
-    /// The current entries, if the preconditions let them be shown. A list has an entity tag but
-    /// no date, so dates are ignored (RFC 9110 §13.1.3, §13.1.4).
+    /// The current entries, if the preconditions allow it. A list has an entity tag but no date, so dates are
+    /// ignored (RFC 9110 §13.1.3, §13.1.4).
     ///
     /// # Errors
     /// [`Error::PreconditionFailed`], [`Error::Unserved`].
@@ -53,13 +53,13 @@ impl Service {
         Ok(Reading::Found(snapshot))
     }
 
-    /// Keeps the entries of an answer that is sent piece by piece, as long as the store lets it.
+    /// Keeps the entries of an answer that is sent piece by piece, until the store revokes them.
     pub fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {
         self.store.hold(entries)
     }
 }
 
-/// Whether a reader has the list at `position` already.
+/// Whether a reader already has the list at `position`.
 ///
 /// # Errors
 /// [`Error::PreconditionFailed`] if it wants another.

@@ -16,7 +16,7 @@ impl Service {
     /// Subscribes to events that match `filter`, after `since` or from now on.
     ///
     /// # Errors
-    /// [`Error::Unserved`]; so while the service drains.
+    /// [`Error::Unserved`], also while the service drains.
     pub async fn watch(
         &self,
         filter: Filter,
@@ -28,9 +28,8 @@ impl Service {
         Ok(self.store.watch(filter, since).await?)
     }
 
-    /// [`read`](Self::read), delayed as long as the reader has the entry already: until it changes, until
-    /// `wait` is ready at the latest, and not while the service drains. `wait` is polled only if the answer
-    /// is held.
+    /// [`read`](Self::read), delayed while the reader's copy is current: until `wait` is ready at the latest,
+    /// and not while the service drains. `wait` is polled only if the answer is held.
     ///
     /// # Errors
     /// As [`read`](Self::read).
@@ -59,10 +58,9 @@ impl Service {
         }
     }
 
-    /// [`list`](Self::list), held as long as nothing in `range` has changed since the one list that
-    /// the reader has: until `wait` is ready at the latest, and not while the service drains. Then the
-    /// reader's list is still current, whatever was committed elsewhere. `wait` is polled only if the answer is
-    /// held.
+    /// [`list`](Self::list), held while nothing in `range` has changed since the reader's list: until `wait`
+    /// is ready at the latest, and not while the service drains. Then the reader's list is still current,
+    /// whatever was committed elsewhere. `wait` is polled only if the answer is held.
     ///
     /// # Errors
     /// As [`list`](Self::list).

@@ -12,8 +12,8 @@ use tokio::time::{Instant, timeout_at};
 use super::error::Unserved;
 use crate::storage::StoreError;
 
-/// From how many bytes of JSON on work leaves the threads that answer requests. So much takes about
-/// half a millisecond; going to another thread and back takes a tenth of that.
+/// From this many bytes of JSON, work leaves the threads that answer requests. It then takes about half a
+/// millisecond; switching to another thread and back takes a tenth of that.
 const LARGE_BYTES: usize = 32 * 1024;
 /// How many bytes of JSON are worked on at once. The nodes of a patch can take 75 times the bytes of their
 /// text, so this bounds the memory of all of them to some 150 MiB.
@@ -28,21 +28,21 @@ const MAX_WAITING_JOBS: usize = 256;
 pub struct Workers {
     /// Bytes of JSON that may be worked on.
     room: Arc<Semaphore>,
-    /// What a job takes of it at least, so that no more of them run than there are cores.
+    /// The least that a job takes of it, so that no more of them run than there are cores.
     min_bytes: usize,
     queue: Semaphore,
 }
 
-/// Tells a job whether to stop: its caller has gone away, or its time is over.
+/// Tells a job whether to stop: its caller has gone away, or its deadline has passed.
 #[derive(Debug, Clone)]
 pub struct Stop {
-    /// Whether its caller has gone away; nothing for a job that its caller does itself.
+    /// Whether its caller has gone away; `None` for a job that its caller does itself.
     abandoned: Option<Arc<AtomicBool>>,
     deadline: Instant,
 }
 
 impl Stop {
-    /// Whether nobody needs the outcome any more.
+    /// Whether the outcome is no longer needed.
     #[must_use]
     pub fn is_due(&self) -> bool {
         let is_abandoned = |abandoned: &Arc<AtomicBool>| abandoned.load(Ordering::Relaxed);

@@ -37,7 +37,7 @@ impl Service {
             .await
     }
 
-    /// Deletes a key, and returns the entry that it was.
+    /// Deletes a key, and returns its last entry.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::PreconditionFailed`], [`Error::PreconditionRequired`],
@@ -68,8 +68,8 @@ impl Service {
             .await
     }
 
-    /// Decides on what is there and commits only if that is still there; otherwise decides again on
-    /// what has come instead.
+    /// Decides on the current record and commits only if that is still current; otherwise decides again on
+    /// the new one.
     async fn write(
         &self,
         key: Key,
@@ -87,18 +87,18 @@ impl Service {
                     return Err(Error::mismatch(key, current, conditions));
                 }
             };
-            // What a patch has made takes room until it is committed.
+            // The result of a patch takes room until it is committed.
             let mut _admission = None;
             let (expected, operation) = match (write, &current) {
                 (Write::Put(value), _) => (expected, Operation::Put(value.clone())),
                 (Write::Delete, _) => (expected, Operation::Delete),
                 (Write::Patch(_), None) => return Err(Error::NotFound),
                 (Write::Patch(patch), Some(record)) => {
-                    // It has a future of its own, so that those of other writes need not have room for it.
+                    // Boxed, so that the futures of other writes need no room for it.
                     let patched = Box::pin(self.patched(patch, record, deadline));
                     let (value, admission) = patched.await?;
                     _admission = Some(admission);
-                    // Made of this value, it fits no other.
+                    // A result of patching this value fits no other.
                     (Expected::At(record.revision), Operation::Put(value))
                 }
             };

@@ -1,7 +1,7 @@
-//! What readers hold of the past. A list that is being sent is read from the table as it was when it
-//! was asked for, and a large answer is cut out of the records that it shows: whatever is replaced
-//! meanwhile stays in memory as long as the slowest reader takes. So all of them only hold it on a
-//! lease, which is revoked, from the oldest on, when it comes to too much.
+//! Leases on old state. A list that is being sent is read from a snapshot of the table, and a large answer is
+//! cut out of the records that it shows: whatever is replaced meanwhile stays in memory until the slowest
+//! reader is done. So readers hold such state only on a lease. When all leases together hold too much, they
+//! are revoked, the oldest first.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,16 +13,16 @@ use parking_lot::Mutex;
 use crate::model::{Entry, Record};
 use crate::storage::StoreError;
 
-/// How much all readers of one store together hold of what the store itself has dropped, in bytes.
-/// It is enough for one answer of the largest size, 128 values of 1 MiB, and a quarter more.
+/// How much dropped state all readers of one store may hold together, in bytes. It is enough for one answer
+/// of the largest size, 128 values of 1 MiB, and a quarter more.
 pub const HELD_MAX_BYTES: u64 = 160 * 1024 * 1024;
 /// What a record takes besides its key and value, in bytes, at the most.
 const RECORD_REST_BYTES: u64 = 160;
 /// How much of a tree one change copies when a snapshot shares it, in bytes: the nodes from the root
 /// to a leaf, of 16 keys each, in a tree of a million keys.
 const PATH_BYTES: u64 = 3 * 1024;
-/// How much of a tree there is for each key, in bytes. A snapshot makes changes copy no more than
-/// all of it, because a node is copied once.
+/// The size of a tree for each key, in bytes. After a snapshot, changes copy at most the whole tree, because
+/// each node is copied once.
 const TREE_BYTES_PER_KEY: u64 = 64;
 
 /// About how much memory a record takes with a key of so many bytes, in bytes.
@@ -31,19 +31,19 @@ pub fn entry_bytes(key_bytes: usize, record: &Record) -> u64 {
     RECORD_REST_BYTES + (key_bytes + record.value.as_json().len()) as u64
 }
 
-/// Who holds a part of the past.
+/// All leases on old state of one store.
 #[derive(Debug, Clone)]
 pub struct Leases(Arc<Mutex<Register>>);
 
 #[derive(Debug)]
 struct Register {
     limit_bytes: u64,
-    /// How much has been replaced or removed so far while somebody held something. What all hold
-    /// together is at most what has been added to it since the oldest lease.
+    /// How much has been replaced or removed so far while there were leases. All leases together hold at most
+    /// what was added to it since the oldest one.
     replaced_bytes: u64,
     /// How much of the tree may still be copied because of the newest snapshot.
     uncopied_bytes: u64,
-    /// Ascending by age; the key is the number of the lease.
+    /// The oldest first; the key is the number of the lease.
     lent: BTreeMap<u64, Lent>,
     next: u64,
 }
@@ -60,7 +60,7 @@ impl fmt::Debug for Lent {
     }
 }
 
-/// What is lent, whatever it is.
+/// Lent state of any type.
 trait Slot: Send + Sync {
     /// Takes it away from its reader.
     fn revoke(&self) -> Box<dyn Revoked>;
@@ -86,7 +86,7 @@ pub struct Lease<T> {
 }
 
 impl<T> Lease<T> {
-    /// What `read` makes of what is held. It should be quick: who revokes waits for it.
+    /// Applies `read` to what is held. It should be quick: revoking waits for it.
     ///
     /// # Errors
     /// [`StoreError::Revoked`] if it was revoked.
@@ -99,7 +99,7 @@ impl<T> Lease<T> {
 impl<T> Drop for Lease<T> {
     fn drop(&mut self) {
         let lent = self.leases.0.lock().lent.remove(&self.number);
-        // What was held goes with the slot, and not under the lock.
+        // What was held is dropped with the slot, not under the lock.
         drop(lent);
     }
 }
@@ -111,7 +111,7 @@ impl Default for Leases {
 }
 
 impl Leases {
-    /// Of so many bytes together, and the newest lease.
+    /// Leases that hold at most so many bytes together, besides the newest one.
     #[must_use]
     pub fn of_at_most(limit_bytes: u64) -> Self {
         Self(Arc::new(Mutex::new(Register {
@@ -132,7 +132,7 @@ impl Leases {
         self.lend(tree, 0)
     }
 
-    /// Lends the entries of an answer. Those that are not current, as `is_current` says, only the answer holds.
+    /// Lends the entries of an answer. Only the answer holds those that are not current.
     pub fn lend_entries(
         &self,
         entries: Vec<Entry>,
@@ -168,7 +168,7 @@ impl Leases {
         }
     }
 
-    /// Takes note of so many changes of a tree, which replaced or removed so many bytes of records.
+    /// Notes so many changes of a tree, which replaced or removed so many bytes of records.
     pub fn note_replaced(&self, bytes: u64, changes: u64) {
         let mut register = self.0.lock();
         if register.lent.is_empty() {
@@ -198,8 +198,8 @@ impl Register {
     }
 }
 
-/// Takes away what these readers hold. It may be a million records, so it is freed in a thread of its
-/// own: this is called by the writer.
+/// Takes away what these readers hold. It may be a million records, so it is freed in a separate thread: this
+/// is called by the writer.
 fn revoke(excess: &[Lent]) {
     if excess.is_empty() {
         return;
@@ -208,7 +208,7 @@ fn revoke(excess: &[Lent]) {
     tracing::warn!(readers, "slow readers held too much and are cut off");
     let revoked: Vec<_> = excess.iter().map(|lent| lent.slot.revoke()).collect();
     let freeing = thread::Builder::new().name("revoke".to_owned());
-    // If there can be no thread, they are freed here.
+    // Without a thread, they are freed here.
     let _ = freeing.spawn(move || drop(revoked));
 }
 
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_that_is_given_back_counts_no_more() {
+    fn a_dropped_lease_no_longer_counts() {
         let leases = Leases::of_at_most(1000);
         let first = leases.lend_tree((), 0);
         leases.note_replaced(900, 0);
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_is_copied_once_for_each_snapshot_at_the_most() {
+    fn a_tree_is_copied_at_most_once_for_each_snapshot() {
         let leases = Leases::of_at_most(1_000_000);
         let keys = 1000;
         let copied = keys as u64 * TREE_BYTES_PER_KEY + PATH_BYTES;
@@ -283,7 +283,7 @@ mod tests {
             .map(|_| leases.lend_entries(entries(), |_| true))
             .collect();
         assert!(current.iter().all(is_held));
-        // Two of the three answers come to 2,300 bytes each.
+        // Two of the three answers take 2,300 bytes each.
         let first = leases.lend_entries(entries(), |_| false);
         let second = leases.lend_entries(entries(), |_| false);
         assert!(!current.iter().any(is_held));
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_revoked_is_freed_although_its_reader_is_still_there() {
+    fn revoked_state_is_freed_while_its_reader_still_exists() {
         let leases = Leases::of_at_most(0);
         let entry = entry("a", 1000);
         let record = Arc::downgrade(&entry.record);

@@ -45,7 +45,7 @@ impl MemoryStore {
         }
     }
 
-    /// The same, of which readers together hold so much that was replaced, in bytes, instead of
+    /// The same, with this limit in bytes on what readers together hold of replaced records, instead of
     /// [`HELD_MAX_BYTES`](super::lease::HELD_MAX_BYTES).
     #[must_use]
     pub fn with_held_limit(self, bytes: u64) -> Self {

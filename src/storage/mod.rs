@@ -1,7 +1,7 @@
 //! Where records are kept.
 //!
-//! [`Store`] is what an engine must do; [`file::FileStore`] and [`memory::MemoryStore`] do it. An engine
-//! of one's own can deliver changes with [`Feed`] and lend to readers with [`Leases`].
+//! [`Store`] is what an engine must do; [`file::FileStore`] and [`memory::MemoryStore`] do it. A custom
+//! engine can deliver changes with [`Feed`] and lend to readers with [`Leases`].
 
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
@@ -37,15 +37,15 @@ use crate::model::{
 /// How long after its deadline the store waits for a commit that was begun.
 pub const OUTCOME_WAIT: Duration = Duration::from_secs(2);
 
-/// The smallest set of operations that an engine must have. Every engine passes the suite in
-/// ``conformance`, which is public with the feature of that name.
+/// The smallest set of operations that an engine must have. Every engine passes the suite in `conformance`,
+/// which is public with the feature of that name.
 #[async_trait]
 pub trait Store: Send + Sync {
     /// The record of a key. It is durable, and it is at least as new as the last commit that was
     /// acknowledged before the call.
     ///
     /// # Errors
-    /// [`StoreError`] if the engine cannot say.
+    /// [`StoreError`] if the engine fails.
     async fn get(&self, key: &Key) -> Result<Option<Arc<Record>>, StoreError>;
 
     /// All entries as they are now. Reading them does not block writers. What is replaced meanwhile
@@ -53,15 +53,15 @@ pub trait Store: Send + Sync {
     /// needs more than that fails.
     ///
     /// # Errors
-    /// [`StoreError`] if the engine cannot say.
+    /// [`StoreError`] if the engine fails.
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError>;
 
     /// Keeps the entries of an answer that is sent piece by piece, within the same limit.
     fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>>;
 
-    /// Makes all of `changes` or none, under one new revision; checks alone take none. Whether every
-    /// key is as expected is decided atomically with the change; a delete expects a record whatever
-    /// it says. Returns when the commit would survive a power cut.
+    /// Makes all of `changes` or none, under one new revision; checks alone take none. Whether every key is
+    /// as expected is decided atomically with the change; a delete expects a record in any case. Returns when
+    /// the commit would survive a power cut.
     ///
     /// A commit that has not been begun by `deadline` is withdrawn: nothing of it is ever applied. One
     /// that has been begun is finished, and waited for until [`OUTCOME_WAIT`] after that. If the caller
@@ -80,21 +80,21 @@ pub trait Store: Send + Sync {
     /// position of a snapshot is a valid `since`, so that nothing is lost between the two.
     ///
     /// # Errors
-    /// [`StoreError`] if the engine cannot say.
+    /// [`StoreError`] if the engine fails.
     async fn watch(
         &self,
         filter: Filter,
         since: Option<&ResumeToken>,
     ) -> Result<Subscription, StoreError>;
 
-    /// How the engine is.
+    /// The status of the engine.
     async fn status(&self) -> Status;
 
     /// Finishes the commits in progress and accepts no more.
     ///
     /// # Errors
-    /// [`StoreError`] if the store could not be left as it should be; nothing that was acknowledged
-    /// is lost by that.
+    /// [`StoreError`] if the store could not be closed cleanly; nothing that was acknowledged is
+    /// lost by that.
     async fn close(&self) -> Result<(), StoreError>;
 }
 
@@ -107,13 +107,13 @@ pub trait Snapshot: Send + Sync {
     /// The entries of a range, ascending by the bytes of the key.
     ///
     /// # Errors
-    /// [`StoreError::Revoked`] if the reader was too slow; [`StoreError`] if the engine cannot say.
+    /// [`StoreError::Revoked`] if the reader was too slow; [`StoreError`] if the engine fails.
     async fn page(&self, range: &Range) -> Result<Page, StoreError>;
 }
 
 /// What a watcher has subscribed to.
 pub struct Subscription {
-    /// Whether it begins where it was asked to.
+    /// Whether it begins where requested.
     pub start: Start,
     /// Where it begins.
     pub position: ResumeToken,
@@ -133,11 +133,11 @@ impl fmt::Debug for Subscription {
 /// Where a watcher begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// Now, as it was asked to.
+    /// Now, as requested.
     Now,
-    /// Where it was asked to.
+    /// At the requested point.
     Resumed,
-    /// Now, because the changes since it was asked to begin are not known any more.
+    /// Now, because the changes since the requested point are no longer known.
     Reset,
 }
 
@@ -157,7 +157,7 @@ pub struct Committed {
     pub records: Vec<Option<Arc<Record>>>,
 }
 
-/// How an engine is.
+/// The status of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// Its name.

@@ -1,4 +1,4 @@
-//! The records as they were at one moment. Making one takes no time that grows with the table.
+//! The records as they were at one moment. Making one takes constant time.
 
 use std::ops::Bound;
 use std::sync::Arc;

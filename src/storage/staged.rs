@@ -22,13 +22,13 @@ pub struct Staged {
 }
 
 impl Staged {
-    /// Nothing yet on top of `table`.
+    /// No commits yet, on top of `table`.
     #[must_use]
     pub fn on(table: &Table) -> Self {
         Self::on_revision(table.revision())
     }
 
-    /// Nothing yet on top of a table of this revision.
+    /// No commits yet, on top of a table of this revision.
     #[must_use]
     pub fn on_revision(revision: Revision) -> Self {
         Self {
@@ -39,8 +39,7 @@ impl Staged {
         }
     }
 
-    /// Makes it a part of the table on which it was staged, and returns the events in the order of
-    /// the commits.
+    /// Applies it to the table on which it was staged, and returns the events in the order of the commits.
     pub fn apply_to(self, table: &mut Table) -> Vec<Event> {
         table.update(self.changes, self.revision);
         self.events
@@ -81,8 +80,8 @@ impl Staged {
     /// Adds a commit, checked against `table` and the commits before it.
     ///
     /// # Errors
-    /// Every change whose key is not as expected, or that no revision or version is left; nothing was added
-    /// then.
+    /// [`CommitError`] with every change whose key is not as expected, or if no revision or version
+    /// is left; nothing was added then.
     pub fn stage(
         &mut self,
         table: &Table,
@@ -98,7 +97,7 @@ impl Staged {
         let count = changes.as_slice().len();
         let mut records = Vec::with_capacity(count);
         let mut writes = Vec::with_capacity(count);
-        let mut news = Vec::with_capacity(count);
+        let mut events = Vec::with_capacity(count);
         for (index, change) in changes.into_iter().enumerate() {
             let before = current(&change.key);
             let deletes_nothing = change.operation == Operation::Delete && before.is_none();
@@ -115,13 +114,13 @@ impl Staged {
                     let record = Record::new(&change.key, value, version, revision, modified_at);
                     let record = Arc::new(record);
                     records.push(Some(Arc::clone(&record)));
-                    news.push((EventKind::Put, change.key.clone(), Arc::clone(&record)));
+                    events.push((EventKind::Put, change.key.clone(), Arc::clone(&record)));
                     writes.push((change.key, Some(record)));
                 }
                 Operation::Delete => {
                     if let Some(before) = before {
                         let deleted = before.deleted_at(revision).into();
-                        news.push((EventKind::Delete, change.key.clone(), deleted));
+                        events.push((EventKind::Delete, change.key.clone(), deleted));
                     }
                     records.push(before.cloned());
                     writes.push((change.key, None));
@@ -135,8 +134,8 @@ impl Staged {
         if !writes.is_empty() {
             self.revision = next_number(self.revision)?;
             self.changes.extend(writes);
-            let count = news.len();
-            let events = news.into_iter().enumerate();
+            let count = events.len();
+            let events = events.into_iter().enumerate();
             self.events
                 .extend(events.map(|(index, (kind, key, record))| Event {
                     cursor: Cursor::after_change(revision, index, count),
@@ -221,7 +220,7 @@ mod tests {
         assert_eq!(
             snapshot.with(nothing.changes()).count(),
             1,
-            "a snapshot stays as it was"
+            "a snapshot does not change"
         );
     }
 }

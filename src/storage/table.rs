@@ -25,8 +25,8 @@ pub struct Table {
 
 /// How many places for records are kept however few there are.
 const KEPT_CAPACITY: usize = 1024;
-/// How many times as many places as records there are before some are given back; half of that
-/// stays, so that a table around the border does not go to and fro.
+/// How many times as many places as records there are before some are given back; half of that stays, so that
+/// a table around the limit does not resize back and forth.
 const SPARE_FACTOR: usize = 4;
 
 /// How long an entry is as text, without its key, value, version and revision: what is between
@@ -34,7 +34,7 @@ const SPARE_FACTOR: usize = 4;
 const ENTRY_OVERHEAD_BYTES: u64 = 79;
 
 impl Table {
-    /// An empty table, of which readers hold at most so much of the past.
+    /// An empty table with these leases for its readers.
     #[must_use]
     pub fn with_leases(leases: Leases) -> Self {
         Self {
@@ -81,8 +81,8 @@ impl Table {
         newer.map(|(key, record)| (key, &**record))
     }
 
-    /// The table as it is now, for a reader, in the engine's run of revisions that `epoch` names.
-    /// Takes no time that grows with the table.
+    /// The table as it is now, for a reader, in the engine's run of revisions that `epoch` names. Takes
+    /// constant time.
     #[must_use]
     pub fn lend(&self, epoch: &Arc<str>) -> LentSnapshot {
         let ordered = self
@@ -100,8 +100,8 @@ impl Table {
         })
     }
 
-    /// The table as it is now, for the engine itself: it is never revoked. In the engine's run of
-    /// revisions that `epoch` names. Takes no time that grows with the table.
+    /// The table as it is now, for the engine itself: it is never revoked. In the engine's run of revisions
+    /// that `epoch` names. Takes constant time.
     #[must_use]
     pub fn snapshot(&self, epoch: &Arc<str>) -> TableSnapshot {
         TableSnapshot::new(self.ordered.clone(), self.position(epoch))
@@ -129,7 +129,7 @@ impl Table {
         replaced
     }
 
-    /// Removes a record, if it is there.
+    /// Removes a record, if it exists.
     pub fn remove(&mut self, key: &Key) {
         self.take(key);
     }
@@ -190,7 +190,7 @@ mod tests {
     use crate::model::{Timestamp, Value};
 
     #[test]
-    fn what_is_alive_is_as_long_as_it_is_written() {
+    fn live_bytes_are_the_length_of_the_written_entries() {
         let mut table = Table::default();
         let keys = ["a", "doc/b", "\u{e4}"];
         for (count, key) in keys.iter().cycle().take(12).enumerate() {
@@ -207,7 +207,7 @@ mod tests {
             .skip(1)
             .map(<[u8]>::len)
             .sum();
-        // The last entry has no comma behind it, but the last line is there.
+        // The last entry has no comma behind it, but there is a last line.
         assert_eq!(table.live_bytes() - 1 + 3, lines as u64);
         for key in keys {
             table.remove(&key.parse().unwrap());
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_shrank_gives_places_back() {
+    fn a_table_that_shrank_gives_memory_back() {
         let mut table = Table::default();
         let key = |number: usize| format!("k/{number}").parse::<Key>().unwrap();
         for number in 0..20_000 {

@@ -345,9 +345,9 @@ async fn what_it_cannot_work_with_is_said_in_a_sentence() {
         let message = assert_refused(&run(command).await);
         assert!(message.contains(said), "{arguments:?}: {message}");
     }
-    let mut directory = bare_command(BINARY);
-    directory.args(free).arg("--data").arg(folder.path());
-    let message = assert_refused(&run(directory).await);
+    let mut on_folder = bare_command(BINARY);
+    on_folder.args(free).arg("--data").arg(folder.path());
+    let message = assert_refused(&run(on_folder).await);
     assert!(message.contains("not a regular file"), "{message}");
     let mut lock = folder.path().as_os_str().to_owned();
     lock.push(".lock");

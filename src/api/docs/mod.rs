@@ -19,13 +19,13 @@ use super::extract::NoQuery;
 /// The contract, from the project's root.
 const OPENAPI_YAML: &str = include_str!("../../../openapi.yaml");
 
-/// Nothing from anywhere else; the page's own style stands in its elements.
+/// Nothing from anywhere else; the page's own styles are inline.
 const PAGE_POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'self'; style-src 'self' 'unsafe-inline'; \
      img-src 'self' data:; frame-ancestors 'none'",
 );
 
-/// Where the archive of Swagger UI has what a browser needs.
+/// The folder of the Swagger UI archive with the files for browsers.
 const FOLDER: &str = "/dist/";
 const PAGE: &str = "index.html";
 /// What starts the page; the archive's own shows another contract.
@@ -81,7 +81,7 @@ static PAGE_FILES: LazyLock<HashMap<&str, Part>> = LazyLock::new(|| {
     unpacked.chain([(START, start)]).collect()
 });
 
-/// The page's links are relative to a folder, which its path is not.
+/// The page's links are relative to a folder, but its path is not one.
 fn with_links(page: &str) -> String {
     page.replace("\"./", "\"docs/")
         .replace("\"index.css", "\"docs/index.css")
@@ -93,7 +93,7 @@ static OPENAPI_JSON: LazyLock<Option<String>> = LazyLock::new(|| {
     Some(tree.to_string())
 });
 
-/// The JSON is made of the YAML, so one tag does for both.
+/// The JSON is generated from the YAML, so one tag serves both.
 static OPENAPI_TAG: LazyLock<ETag> = LazyLock::new(|| assets::tag_of([OPENAPI_YAML.as_bytes()]));
 
 /// The contract as YAML.

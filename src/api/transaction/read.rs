@@ -1,5 +1,5 @@
-//! The text of a transaction → its operations, in one pass that ends at the first mistake. A text
-//! may have the bytes of eight values, so nothing of it is read that is not needed.
+//! The text of a transaction → its operations, in one pass that ends at the first mistake. A text may have
+//! the bytes of eight values, so no more of it is read than needed.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -13,13 +13,13 @@ use crate::model::{Key, Operation, TRANSACTION_MAX_OPERATIONS, Value};
 use crate::precondition::{Preconditions, Tags};
 use crate::service::{Transaction, TransactionOperation};
 
-/// How long a condition may be, in bytes: as long as a header in which it would stand else.
+/// How long a condition may be, in bytes: as long as a request header.
 const CONDITION_MAX_BYTES: usize = 16 * 1024;
-/// A value stands in an operation, in the array of all, in the body's object.
+/// A value is in an operation, in the array of operations, in the body's object.
 const LEVELS_AROUND_VALUES: usize = 3;
-/// After how many members it is asked whether to stop: some 50 µs.
+/// After how many members `stop` is checked: some 50 µs.
 const MEMBERS_BETWEEN_LOOKS: usize = 256;
-/// How much is shown of a name that is not known, in characters.
+/// How much of an unknown name is shown, in characters.
 const SHOWN_MAX_CHARS: usize = 100;
 
 /// Why a text was not read to its end.
@@ -29,7 +29,7 @@ pub enum ReadError {
     Syntax(SyntaxError),
     /// It is JSON up to here, but not a transaction.
     Invalid(String),
-    /// Nobody needs it any more.
+    /// It is no longer needed.
     Stopped,
 }
 
@@ -55,12 +55,12 @@ pub fn read(text: &[u8], stop: &dyn Fn() -> bool) -> Result<Transaction, ReadErr
     }
 }
 
-/// What all of a reading shares.
+/// The state that all parts of one read share.
 struct Reading<'s> {
     stop: &'s dyn Fn() -> bool,
     until_look: Cell<usize>,
-    /// What is wrong if the parser now finds a value of another type than it was asked for. It
-    /// passes on errors of its own kind only, so ours wait here.
+    /// What is wrong if the parser now finds a value of another type than it was asked for. It can return
+    /// only its own errors, so ours are kept here.
     mistake: RefCell<Mistake>,
 }
 
@@ -73,7 +73,7 @@ enum Mistake {
     Operation(usize),
     /// This member of this operation is not a string.
     Text(usize, &'static str),
-    /// The value of this operation is too deep or not Unicode, which the parser does not see.
+    /// The value of this operation is too deep or not Unicode, which the parser does not check.
     Value(usize),
     /// Another one.
     Other(String),
@@ -139,8 +139,8 @@ impl Reading<'_> {
     }
 }
 
-/// What is wrong with a text that is not JSON, and where, as it is said of values. What is wrong
-/// otherwise is not expected to be needed.
+/// What is wrong with a text that is not JSON, and where, worded as for values. `otherwise` is not expected
+/// to be needed.
 fn syntax(text: &[u8], stop: &dyn Fn() -> bool, otherwise: impl FnOnce() -> String) -> ReadError {
     let levels = MAX_DEPTH_LEVELS + LEVELS_AROUND_VALUES;
     match json::check_within(text, levels, stop) {
@@ -287,7 +287,7 @@ struct Members<'de> {
 /// Why members are not an operation.
 enum Unfit {
     Value,
-    /// What is to be said after the operation's place.
+    /// The message after the operation's place.
     Other(String),
 }
 
@@ -327,7 +327,7 @@ impl Members<'_> {
     }
 }
 
-/// A condition is the header's text; what is absent is no condition.
+/// A condition is the text of the header; without it there is no condition.
 fn tags(name: &str, text: Option<String>) -> Result<Option<Tags>, String> {
     let Some(text) = text else {
         return Ok(None);
@@ -342,7 +342,7 @@ fn tags(name: &str, text: Option<String>) -> Result<Option<Tags>, String> {
         .map_err(|reason| format!(".{name}: {reason}"))
 }
 
-/// A name in quotes, as far as it is worth showing.
+/// A name in quotes, shortened.
 fn shown(name: &str) -> String {
     match name.char_indices().nth(SHOWN_MAX_CHARS) {
         Some((end, _)) => format!("{:?}…", &name[..end]),
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_placed_in_the_whole_text() {
+    fn invalid_json_is_located_in_the_whole_text() {
         let deep = "[".repeat(MAX_DEPTH_LEVELS + 1) + &"]".repeat(MAX_DEPTH_LEVELS + 1);
         for value in ["tru", "[1,]", "\"\\ud800\"", &deep, "\"\u{1}\"", "01", ""] {
             let head = "{\n\"operations\":[{\"op\":\"put\",\"key\":\"a\",\"value\":";
@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_asked_at_each_operation_and_every_few_members_whether_to_stop() {
+    fn stop_is_checked_at_each_operation_and_every_few_members() {
         let members = r#""key":"a","#.repeat(10 * MEMBERS_BETWEEN_LOOKS);
         let many_members = format!(r#"{{"operations":[{{{members}"op":"check"}}]}}"#);
         let many_arrays = format!(

@@ -17,7 +17,7 @@ fn copies_of_copies_end_at_the_limit() {
         applied("[\"0123456789\"]", &operations),
         Err(ApplyError::TooLarge { limit: LIMIT })
     );
-    // Also if they are removed again.
+    // Even if they are removed again.
     let pair = r#"{"op":"copy","from":"/0","path":"/-"},{"op":"remove","path":"/1"}"#;
     let operations = list(vec![pair.to_owned(); 1000]);
     let value = array(1, &array(100, "true"));
@@ -28,7 +28,7 @@ fn copies_of_copies_end_at_the_limit() {
 }
 
 #[test]
-fn a_patch_that_nobody_waits_for_stops() {
+fn a_patch_stops_when_its_result_is_no_longer_needed() {
     let value = array(100_000, "0");
     let patch = Patch::operations(b"[]").unwrap();
     for looks in [1, 2, 10, 40] {
@@ -193,7 +193,7 @@ fn copies_do_not_hold_what_was_removed() {
     assert_eq!(result.matches("{}").count(), 5001);
 }
 
-/// What a short patch makes of a short value may be as long as a value may be.
+/// A short patch may turn a short value into one of the largest size.
 #[test]
 fn copies_up_to_the_limit_stay_within_the_budget() {
     let copies = 100;
@@ -205,7 +205,7 @@ fn copies_up_to_the_limit_stay_within_the_budget() {
     assert_eq!(result.matches('1').count(), (0..=copies).sum::<usize>());
 }
 
-/// A patch and a value that are as large as may be, with operations of all kinds.
+/// A patch and a value that are as large as allowed, with operations of all kinds.
 #[test]
 fn an_honest_patch_at_the_limit_stays_within_the_budget() {
     let record = r#"{"id":1,"name":"somebody","tags":["a","b"],"at":{"x":1.5}}"#;

@@ -109,7 +109,7 @@ fn names_are_found_however_they_are_written() {
 }
 
 #[test]
-fn of_a_repeated_member_of_a_patch_the_last_wins() {
+fn the_last_of_repeated_members_of_a_patch_wins() {
     let operations = r#"[{"op":"remove","path":"/a","op":"add","value":{"a":1,"b":2,"a":3,"c":{"d":1,"d":2}},
         "value":[{"a":1,"b":2,"\u0061":3}]}]"#;
     assert_eq!(
@@ -209,7 +209,7 @@ fn nothing_gets_deeper_than_a_value_may_be() {
             "{error}"
         );
     }
-    // As deep as may be is taken, and what has become flat again may be moved down.
+    // The deepest level is accepted, and what has become flat again may be moved down.
     let most = MAX_DEPTH_LEVELS;
     let value = format!(r#"{{"a":{},"b":{}}}"#, nested(1), nested(most - 2));
     let down = format!("/b{}", "/0".repeat(most - 3));
@@ -234,7 +234,7 @@ fn nothing_gets_deeper_than_a_value_may_be() {
     assert_eq!(applied(&value, &operations).unwrap(), expected);
 }
 
-/// Whatever it is that got deeper: what something was put into, or what stands above that.
+/// Whichever got deeper: what something was put into, or what is above that.
 #[test]
 fn what_got_deeper_does_not_fit_where_it_would_have_before() {
     let value = format!(r#"{{"a":[[0]],"b":{}}}"#, nested(100));
@@ -264,7 +264,7 @@ fn a_merge_is_not_deeper_than_the_deeper_of_both() {
 }
 
 #[test]
-fn what_is_not_a_patch_says_which_operation_and_why() {
+fn an_invalid_patch_says_which_operation_and_why() {
     for (text, said) in [
         ("{}", "an array"),
         ("1", "an array"),
@@ -297,7 +297,7 @@ fn what_is_not_a_patch_says_which_operation_and_why() {
 }
 
 #[test]
-fn what_is_no_json_is_refused() {
+fn invalid_json_is_refused() {
     let patch = Patch::operations(b"[]").unwrap();
     let error = patch.apply("[1,", LIMIT, || false).unwrap_err();
     assert!(matches!(error, ApplyError::NotJson(_)), "{error}");

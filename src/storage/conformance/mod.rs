@@ -1,11 +1,11 @@
 //! One suite that every engine passes: what the [`Store`] trait promises.
 //!
-//! Somebody's own engine passes it in a test of one line; `examples/custom_store.rs` is one.
+//! An engine outside of this repository runs it in a test of one line, as `examples/custom_store.rs` does.
 
 // A test panics where a promise is broken.
 #![allow(clippy::missing_panics_doc)]
 
-mod ask;
+mod helpers;
 mod watch;
 
 use std::slice;
@@ -13,64 +13,63 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use self::ask::{committed, conflicts, deadline, delete, everything, got, key, listed, put, set};
-#[allow(
-    clippy::wildcard_imports,
-    reason = "all of its questions are named below"
-)]
+use self::helpers::{
+    committed, conflicts, deadline, delete, everything, got, key, listed, put, set,
+};
+#[allow(clippy::wildcard_imports, reason = "all of its tests are named below")]
 use self::watch::*;
 use super::Store;
 use super::lease::HELD_MAX_BYTES;
 use crate::model::{Change, Entry, Expected, Operation, Range};
 use crate::storage::{CommitError, Conflict, StoreError};
 
-/// Gives all questions to another macro.
-macro_rules! with_questions {
-    ($asked:ident) => {
-        $asked!(
-            what_was_put_is_got_and_what_was_deleted_is_gone,
+/// Passes the names of all tests to another macro.
+macro_rules! with_tests {
+    ($callback:ident) => {
+        $callback!(
+            a_put_value_is_read_and_a_deleted_one_is_gone,
             a_version_counts_per_key_and_a_revision_per_commit,
             every_expectation_is_checked,
-            a_commit_is_made_whole_or_not_at_all,
+            a_commit_is_applied_as_a_whole_or_not_at_all,
             a_delete_needs_a_record,
-            a_commit_whose_time_is_over_is_not_made,
-            checks_hold_the_others_back_and_take_no_revision,
+            an_expired_commit_is_not_applied,
+            a_failed_check_fails_the_commit_and_checks_take_no_revision,
             commits_of_several_keys_never_interleave,
             a_list_is_ascending_and_pages_meet,
-            readers_lose_what_was_replaced_when_all_hold_too_much,
-            of_many_commits_on_one_state_one_wins,
+            readers_lose_replaced_records_when_all_hold_too_much,
+            one_of_many_commits_on_the_same_state_wins,
             a_closed_store_takes_no_commit_but_answers_reads,
-            watchers_are_told_of_every_change_in_order,
+            watchers_get_every_change_in_order,
             a_watcher_resumes_after_any_event,
-            what_is_too_much_for_one_moment_is_told_in_order_all_the_same,
-            a_watcher_is_told_only_of_what_it_asked_for,
-            a_point_that_is_not_known_resets,
+            a_backlog_larger_than_one_round_is_delivered_in_order,
+            a_watcher_gets_only_events_that_match_its_filter,
+            an_unknown_resume_token_resets,
             a_list_and_then_a_watch_lose_nothing,
-            who_falls_behind_is_cut_off_and_others_are_not,
+            a_watcher_that_falls_behind_is_cut_off_and_others_are_not,
             closing_ends_watchers_when_they_have_seen_everything,
         );
     };
 }
 
-macro_rules! ask_all {
-    ($($question:ident),* $(,)?) => {
-        /// Asks every question of a store of its own, which `new_store` makes: empty, and used by nobody
-        /// else. The name of each question is printed before it.
+macro_rules! run_all {
+    ($($test:ident),* $(,)?) => {
+        /// Runs every test on a store of its own, which `new_store` makes: empty, and not shared. The name of
+        /// each test is printed before it runs.
         ///
         /// # Panics
         /// At the first promise that the engine does not keep.
         pub async fn check_engine<F: Future<Output = Arc<dyn Store>>>(mut new_store: impl FnMut() -> F) {
             $(
-                println!("{}", stringify!($question));
-                $question(new_store().await).await;
+                println!("{}", stringify!($test));
+                $test(new_store().await).await;
             )*
         }
     };
 }
 
-with_questions!(ask_all);
+with_tests!(run_all);
 
-async fn readers_lose_what_was_replaced_when_all_hold_too_much(store: Arc<dyn Store>) {
+async fn readers_lose_replaced_records_when_all_hold_too_much(store: Arc<dyn Store>) {
     let entry = async |name: &str| Entry {
         key: key(name),
         record: got(&*store, name).await.unwrap(),
@@ -80,18 +79,22 @@ async fn readers_lose_what_was_replaced_when_all_hold_too_much(store: Arc<dyn St
     let too_many = usize::try_from(HELD_MAX_BYTES / (1024 * 1024)).unwrap() + 1;
     let old = entry("a").await;
     let snapshot = store.snapshot().await.unwrap();
-    // What the store has anyway costs nothing, however many show it.
-    let shown = store.hold(vec![old.clone(); too_many]);
+    // Current entries cost nothing, however many answers hold them.
+    let answer = store.hold(vec![old.clone(); too_many]);
     let page = snapshot.page(&Range::default()).await.unwrap();
     assert_eq!(page.entries, slice::from_ref(&old));
     committed(&*store, vec![put("a", Expected::Any, "2")]).await;
     let page = snapshot.page(&Range::default()).await.unwrap();
-    assert_eq!(page.entries, slice::from_ref(&old), "it is as it was");
-    assert_eq!(shown.read(Vec::len).unwrap(), too_many);
+    assert_eq!(
+        page.entries,
+        slice::from_ref(&old),
+        "a snapshot does not change"
+    );
+    assert_eq!(answer.read(Vec::len).unwrap(), too_many);
     let newest = store.hold(vec![old; too_many]);
     let revoked = snapshot.page(&Range::default()).await;
     assert!(matches!(revoked, Err(StoreError::Revoked)));
-    assert!(matches!(shown.read(Vec::len), Err(StoreError::Revoked)));
+    assert!(matches!(answer.read(Vec::len), Err(StoreError::Revoked)));
     assert_eq!(newest.read(Vec::len).unwrap(), too_many);
     let (held, _) = everything(&*store).await;
     assert_eq!(held, [entry("a").await]);
@@ -99,7 +102,7 @@ async fn readers_lose_what_was_replaced_when_all_hold_too_much(store: Arc<dyn St
     assert!(matches!(newest.read(Vec::len), Err(StoreError::Revoked)));
 }
 
-async fn what_was_put_is_got_and_what_was_deleted_is_gone(store: Arc<dyn Store>) {
+async fn a_put_value_is_read_and_a_deleted_one_is_gone(store: Arc<dyn Store>) {
     assert_eq!(got(&*store, "a").await, None);
     let written = committed(&*store, vec![put("a", Expected::Any, "[1]")]).await;
     let record = got(&*store, "a").await.unwrap();
@@ -160,7 +163,7 @@ async fn every_expectation_is_checked(store: Arc<dyn Store>) {
     assert_eq!(got(&*store, "a").await.unwrap().value.as_json(), "3");
 }
 
-async fn a_commit_is_made_whole_or_not_at_all(store: Arc<dyn Store>) {
+async fn a_commit_is_applied_as_a_whole_or_not_at_all(store: Arc<dyn Store>) {
     let all = vec![
         put("a", Expected::Absent, "1"),
         put("b", Expected::Absent, "2"),
@@ -231,7 +234,7 @@ async fn a_list_is_ascending_and_pages_meet(store: Arc<dyn Store>) {
     assert_eq!(list("x", None, None).await, (vec![], false));
 }
 
-async fn of_many_commits_on_one_state_one_wins(store: Arc<dyn Store>) {
+async fn one_of_many_commits_on_the_same_state_wins(store: Arc<dyn Store>) {
     let start = committed(&*store, vec![put("a", Expected::Any, "0")]).await;
     let mut writers = tokio::task::JoinSet::new();
     for writer in 1..=50 {
@@ -277,14 +280,14 @@ fn check(name: &str, expected: Expected) -> Change {
     }
 }
 
-async fn a_commit_whose_time_is_over_is_not_made(store: Arc<dyn Store>) {
+async fn an_expired_commit_is_not_applied(store: Arc<dyn Store>) {
     let change = put("a", Expected::Any, "1");
     let late = store.commit(change.into(), Instant::now()).await;
     assert!(
         matches!(late, Err(CommitError::Store(StoreError::Expired))),
         "{late:?}"
     );
-    // What was withdrawn does not come later either: commits are made in their order.
+    // A withdrawn commit is not applied later either: commits are applied in order.
     assert_eq!(
         committed(&*store, vec![put("b", Expected::Any, "2")])
             .await
@@ -294,7 +297,7 @@ async fn a_commit_whose_time_is_over_is_not_made(store: Arc<dyn Store>) {
     assert_eq!(got(&*store, "a").await, None);
 }
 
-async fn checks_hold_the_others_back_and_take_no_revision(store: Arc<dyn Store>) {
+async fn a_failed_check_fails_the_commit_and_checks_take_no_revision(store: Arc<dyn Store>) {
     committed(&*store, vec![put("a", Expected::Any, "1")]).await;
     let a = got(&*store, "a").await;
     let checks = vec![
@@ -307,12 +310,12 @@ async fn checks_hold_the_others_back_and_take_no_revision(store: Arc<dyn Store>)
     assert_eq!(only_checks.records, [a.clone(), None, None]);
     assert_eq!(store.status().await.position.revision, 1);
 
-    let held_back = vec![check("a", Expected::At(7)), put("b", Expected::Any, "2")];
+    let failing = vec![check("a", Expected::At(7)), put("b", Expected::Any, "2")];
     let conflict = Conflict {
         index: 0,
         current: a.clone(),
     };
-    assert_eq!(conflicts(&*store, held_back).await, [conflict]);
+    assert_eq!(conflicts(&*store, failing).await, [conflict]);
     assert_eq!(got(&*store, "b").await, None);
 
     let both = vec![check("a", Expected::Present), put("b", Expected::Any, "2")];
@@ -360,46 +363,47 @@ mod engines {
     use super::super::memory::MemoryStore;
     use super::*;
 
-    /// The same questions for every engine, each in a test of its own.
+    /// The same tests for every engine.
     macro_rules! engines_pass {
-        ($($question:ident),* $(,)?) => {
+        ($($test:ident),* $(,)?) => {
             mod memory {
                 $(#[tokio::test]
-                async fn $question() {
-                    super::super::$question(std::sync::Arc::new(super::MemoryStore::new())).await;
+                async fn $test() {
+                    super::super::$test(std::sync::Arc::new(super::MemoryStore::new())).await;
                 })*
             }
             mod file {
                 $(#[tokio::test]
-                async fn $question() {
-                    super::on_file(super::Journaling::Never, super::super::$question).await;
+                async fn $test() {
+                    super::on_file(super::Journaling::Never, super::super::$test).await;
                 })*
             }
             mod journal {
                 $(#[tokio::test]
-                async fn $question() {
+                async fn $test() {
                     let always = super::Journaling::Above { bytes: 0 };
-                    super::on_file(always, super::super::$question).await;
+                    super::on_file(always, super::super::$test).await;
                 })*
             }
         };
     }
 
-    with_questions!(engines_pass);
+    with_tests!(engines_pass);
 
-    /// Asks a question of a store on a file of its own, which then holds what it held before.
+    /// Runs a test on a store with a file of its own, and checks that opening it again shows the same
+    /// content.
     async fn on_file<F: Future<Output = ()>>(
         journaling: Journaling,
-        question: impl FnOnce(Arc<dyn Store>) -> F,
+        test: impl FnOnce(Arc<dyn Store>) -> F,
     ) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data.json");
         let store: Arc<dyn Store> = Arc::new(FileStore::open(&path, journaling).await.unwrap());
-        question(Arc::clone(&store)).await;
+        test(Arc::clone(&store)).await;
         store.close().await.unwrap();
         let held = everything(&*store).await;
         drop(store);
-        let again = FileStore::open(&path, journaling).await.unwrap();
-        assert_eq!(everything(&again).await, held);
+        let reopened = FileStore::open(&path, journaling).await.unwrap();
+        assert_eq!(everything(&reopened).await, held);
     }
 }

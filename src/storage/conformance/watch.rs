@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use tokio::task::JoinSet;
 
-use super::ask::{committed, delete, everything, got, key, put};
+use super::helpers::{committed, delete, everything, got, key, put};
 use crate::model::{
     Cursor, Entry, Event, EventKind, Expected, Filter, Key, Range, Record, ResumeToken, Revision,
 };
@@ -35,7 +35,7 @@ async fn take(subscription: &mut Subscription, count: usize) -> Vec<Arc<SharedEv
     events
 }
 
-fn told(event: &Event) -> (EventKind, &str, &str, Revision) {
+fn described(event: &Event) -> (EventKind, &str, &str, Revision) {
     let Entry { key, record } = &event.entry;
     (
         event.kind,
@@ -45,7 +45,7 @@ fn told(event: &Event) -> (EventKind, &str, &str, Revision) {
     )
 }
 
-/// Where somebody stands who has seen `event`.
+/// Where a watcher resumes that has seen `event`.
 fn after(event: &Event, subscription: &Subscription) -> ResumeToken {
     ResumeToken {
         cursor: event.cursor,
@@ -67,15 +67,15 @@ async fn write_a_little(store: &dyn Store) {
 /// How many events that makes.
 const A_LITTLE: usize = 7;
 
-pub async fn watchers_are_told_of_every_change_in_order(store: Arc<dyn Store>) {
+pub async fn watchers_get_every_change_in_order(store: Arc<dyn Store>) {
     use EventKind::{Delete, Put};
     let mut subscription = watch(&*store, all(), None).await;
     assert_eq!(subscription.start, Start::Now);
     write_a_little(&*store).await;
     let events = take(&mut subscription, A_LITTLE).await;
-    let mut order: Vec<_> = events.iter().map(|event| told(event)).collect();
+    let mut order: Vec<_> = events.iter().map(|event| described(event)).collect();
     assert!(events.is_sorted_by(|one, next| one.cursor < next.cursor));
-    // Within a commit there is no order to keep to.
+    // Within a commit the order is not specified.
     order.sort_by_key(|&(_, key, _, revision)| (revision, key));
     assert_eq!(
         order,
@@ -95,7 +95,7 @@ pub async fn watchers_are_told_of_every_change_in_order(store: Arc<dyn Store>) {
     assert_eq!(
         (deleted.version, deleted.etag(), deleted.modified_at),
         (put.version, put.etag(), put.modified_at),
-        "a deletion shows the entry as it was"
+        "a deletion shows the deleted entry"
     );
     let last = &events.last().unwrap().entry.record;
     assert_eq!(got(&*store, "a").await.as_ref(), Some(last));
@@ -106,23 +106,26 @@ pub async fn a_watcher_resumes_after_any_event(store: Arc<dyn Store>) {
     let start = subscription.position.clone();
     write_a_little(&*store).await;
     let events = take(&mut subscription, A_LITTLE).await;
-    let bookmarks = events.iter().map(|event| after(event, &subscription));
-    for (seen, since) in [start].into_iter().chain(bookmarks).enumerate() {
+    let tokens = events.iter().map(|event| after(event, &subscription));
+    for (seen, since) in [start].into_iter().chain(tokens).enumerate() {
         let mut resumed = watch(&*store, all(), Some(&since)).await;
         assert_eq!((resumed.start, &resumed.position), (Start::Resumed, &since));
         let rest = take(&mut resumed, A_LITTLE - seen).await;
-        let rest: Vec<_> = rest.iter().map(|event| told(event)).collect();
-        let expected: Vec<_> = events[seen..].iter().map(|event| told(event)).collect();
+        let rest: Vec<_> = rest.iter().map(|event| described(event)).collect();
+        let expected: Vec<_> = events[seen..]
+            .iter()
+            .map(|event| described(event))
+            .collect();
         assert_eq!(rest, expected, "after {since}");
-        // And then comes what was written since, and what is written now.
+        // Then come the changes since, and the one just written.
         committed(&*store, vec![put("z", Expected::Any, &seen.to_string())]).await;
         for (round, event) in take(&mut resumed, seen + 1).await.iter().enumerate() {
-            assert_eq!(told(event).2, round.to_string());
+            assert_eq!(described(event).2, round.to_string());
         }
     }
 }
 
-pub async fn a_watcher_is_told_only_of_what_it_asked_for(store: Arc<dyn Store>) {
+pub async fn a_watcher_gets_only_events_that_match_its_filter(store: Arc<dyn Store>) {
     let filters = [
         all(),
         Filter::Prefix("d/ü".to_owned()),
@@ -158,7 +161,7 @@ pub async fn a_watcher_is_told_only_of_what_it_asked_for(store: Arc<dyn Store>) 
             .map(|event| event.entry.key.as_str())
             .collect();
         assert_eq!(keys, expected, "{filter:?}");
-        // It has come as far as those who are told of everything.
+        // Its position is that of a watcher of everything.
         assert_eq!(
             subscription.changes.position().cursor.revision(),
             10,
@@ -167,7 +170,7 @@ pub async fn a_watcher_is_told_only_of_what_it_asked_for(store: Arc<dyn Store>) 
     }
 }
 
-pub async fn a_point_that_is_not_known_resets(store: Arc<dyn Store>) {
+pub async fn an_unknown_resume_token_resets(store: Arc<dyn Store>) {
     write_a_little(&*store).await;
     let position = store.snapshot().await.unwrap().position().clone();
     let known = ResumeToken::from(&position);
@@ -192,8 +195,8 @@ pub async fn a_point_that_is_not_known_resets(store: Arc<dyn Store>) {
     }
 }
 
-/// Everybody who lists and then watches from there arrives at what the store holds, whenever that
-/// was and however many write meanwhile.
+/// A client that lists and then watches from there ends with what the store holds, whenever it listed and
+/// however many write meanwhile.
 pub async fn a_list_and_then_a_watch_lose_nothing(store: Arc<dyn Store>) {
     const WRITERS: u64 = 8;
     const COMMITS: u64 = 40;
@@ -239,13 +242,15 @@ async fn follow(store: &dyn Store, last: Revision) {
     assert_eq!(subscription.start, Start::Resumed);
     let mut seen = since.cursor;
     while seen != Cursor::after(last) {
-        let event = next(&mut subscription).await.expect("nobody is cut off");
-        assert!(event.cursor > seen, "in order, and none twice");
-        // No commit is passed over: each has at least one change.
+        let event = next(&mut subscription)
+            .await
+            .expect("no watcher is cut off");
+        assert!(event.cursor > seen, "in order, and no event twice");
+        // No commit is skipped: each has at least one change.
         assert!(event.cursor.revision() <= seen.revision() + 1);
         seen = event.cursor;
         let Entry { key, record } = event.entry.clone();
-        // A reader who is told of it finds it, or what came after it.
+        // A reader that has the event finds its state or a later one.
         let read = store.get(&key).await.unwrap();
         assert!(read.is_none_or(|read| match event.kind {
             EventKind::Put => read.revision >= record.revision,
@@ -257,8 +262,8 @@ async fn follow(store: &dyn Store, last: Revision) {
         };
         let version = before.map_or(0, |before| before.version);
         match event.kind {
-            EventKind::Put => assert_eq!(record.version, version + 1, "none is left out"),
-            EventKind::Delete => assert_eq!(record.version, version, "none is left out"),
+            EventKind::Put => assert_eq!(record.version, version + 1, "no event is left out"),
+            EventKind::Delete => assert_eq!(record.version, version, "no event is left out"),
         }
     }
     let (held, _) = everything(store).await;
@@ -266,7 +271,7 @@ async fn follow(store: &dyn Store, last: Revision) {
     assert_eq!(known.collect::<Vec<_>>(), held);
 }
 
-pub async fn who_falls_behind_is_cut_off_and_others_are_not(store: Arc<dyn Store>) {
+pub async fn a_watcher_that_falls_behind_is_cut_off_and_others_are_not(store: Arc<dyn Store>) {
     let mut slow = watch(&*store, all(), None).await;
     let mut quick = watch(&*store, all(), None).await;
     let mut elsewhere = watch(&*store, Filter::Key(key("elsewhere")), None).await;
@@ -274,7 +279,9 @@ pub async fn who_falls_behind_is_cut_off_and_others_are_not(store: Arc<dyn Store
     // More than twice what is kept.
     for revision in 1..=70 {
         committed(&*store, vec![put("a", Expected::Any, &large)]).await;
-        let event = next(&mut quick).await.expect("who keeps up is not cut off");
+        let event = next(&mut quick)
+            .await
+            .expect("a watcher that keeps up is not cut off");
         assert_eq!(event.entry.record.revision, revision);
     }
     assert!(next(&mut slow).await.is_none());
@@ -296,7 +303,7 @@ pub async fn closing_ends_watchers_when_they_have_seen_everything(store: Arc<dyn
     }
     store.close().await.unwrap();
     for value in ["2", "3"] {
-        assert_eq!(told(&next(&mut subscription).await.unwrap()).2, value);
+        assert_eq!(described(&next(&mut subscription).await.unwrap()).2, value);
     }
     assert!(next(&mut subscription).await.is_none());
     let mut late = watch(&*store, all(), Some(&since)).await;
@@ -304,8 +311,8 @@ pub async fn closing_ends_watchers_when_they_have_seen_everything(store: Arc<dyn
     assert!(next(&mut late).await.is_none());
 }
 
-pub async fn what_is_too_much_for_one_moment_is_told_in_order_all_the_same(store: Arc<dyn Store>) {
-    // Together more than one round of the feed gives.
+pub async fn a_backlog_larger_than_one_round_is_delivered_in_order(store: Arc<dyn Store>) {
+    // Together more than the feed delivers in one round.
     const WATCHERS: usize = 200;
     const EVENTS: usize = 40;
     let value = format!("\"{}\"", "x".repeat(16 * 1024));
@@ -317,11 +324,11 @@ pub async fn what_is_too_much_for_one_moment_is_told_in_order_all_the_same(store
     for _ in 0..EVENTS {
         committed(&*store, vec![put("a", Expected::Any, &value)]).await;
     }
-    // One that comes while the others wait has missed nothing, and is told nothing twice.
+    // A watcher that resumes while the others wait misses nothing and gets nothing twice.
     let first = next(&mut watchers[0]).await.expect("it does not end");
     let since = after(&first, &watchers[0]);
     let mut resumed = watch(&*store, all(), Some(&since)).await;
-    let mut anew = watch(&*store, all(), Some(&start)).await;
+    let mut restarted = watch(&*store, all(), Some(&start)).await;
     let versions = |events: &[Arc<SharedEvent>]| -> Vec<_> {
         let versions = events.iter().map(|event| event.entry.record.version);
         versions.collect()
@@ -331,7 +338,7 @@ pub async fn what_is_too_much_for_one_moment_is_told_in_order_all_the_same(store
         versions(&take(&mut resumed, EVENTS - 1).await),
         expected[1..]
     );
-    assert_eq!(versions(&take(&mut anew, EVENTS).await), expected);
+    assert_eq!(versions(&take(&mut restarted, EVENTS).await), expected);
     for subscription in &mut watchers[1..] {
         assert_eq!(versions(&take(subscription, EVENTS).await), expected);
     }

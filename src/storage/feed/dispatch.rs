@@ -18,8 +18,8 @@ const REST_PER_WATCHER: Duration = Duration::from_micros(100);
 /// How long it rests for each KiB that it has given them to write: 100 MB a second for all of them
 /// together leave the writers most of a processor.
 const REST_PER_KIB: Duration = Duration::from_micros(10);
-/// How much one round gives to all watchers together, in bytes; what is left is for the next. It is
-/// so much that its rest is shorter than [`REST_MAX`].
+/// How much one round delivers to all watchers together, in bytes; what remains is for the next round. It is
+/// so small that the rest after it is shorter than [`REST_MAX`].
 const ROUND_MAX_BYTES: usize = 32 * 1024 * 1024;
 /// The longest rest, so that a burst does not delay later events for too long.
 pub const REST_MAX: Duration = Duration::from_millis(500);
@@ -32,7 +32,7 @@ pub struct Shared {
     pub subscribers: Mutex<Subscribers>,
     pub log: Mutex<EventLog>,
     /// The newest commit, for the task that dispatches.
-    pub news: watch::Sender<Revision>,
+    pub newest: watch::Sender<Revision>,
 }
 
 impl Shared {
@@ -42,14 +42,14 @@ impl Shared {
             epoch,
             subscribers: Mutex::default(),
             log: Mutex::new(EventLog::new(Cursor::after(revision), limit_bytes)),
-            news: watch::channel(revision).0,
+            newest: watch::channel(revision).0,
         }
     }
 
-    /// Adds what the commits up to `revision` have done.
+    /// Adds the events of the commits up to `revision`.
     pub fn publish(&self, events: Vec<Event>, revision: Revision) {
         self.log.lock().add(events, Cursor::after(revision));
-        self.news.send_replace(revision);
+        self.newest.send_replace(revision);
     }
 
     /// Whether `since` is of this feed's epoch.
@@ -65,16 +65,16 @@ impl Shared {
 
     /// Routes the new events to their subscribers, and adds those who had nothing waiting to `due`.
     pub fn route_new(&self, due: &mut VecDeque<Filter>) {
-        // Held to the end: until then no position may say that all this is routed.
+        // Held to the end: until then no position may claim that all this is routed.
         let mut subscribers = self.subscribers.lock();
-        let (first, news) = self.log.lock().take_undispatched();
-        for (number, event) in (first..).zip(&news) {
+        let (first, events) = self.log.lock().take_undispatched();
+        for (number, event) in (first..).zip(&events) {
             subscribers.route(number, event, due);
         }
     }
 
-    /// Delivers to those who are `due` what is pending for them, or a part of it: those for whom
-    /// more is pending stay due. Returns how long to rest after that.
+    /// Delivers what is pending for filters that are `due`, or a part of it: a filter for which more is
+    /// pending stays due. Returns how long to rest after that.
     fn deliver(&self, due: &mut VecDeque<Filter>) -> Duration {
         let mut subscribers = self.subscribers.lock();
         let mut rest = Duration::ZERO;
@@ -101,12 +101,12 @@ impl Shared {
 }
 
 /// Dispatches whatever is published, until the feed is gone.
-pub async fn dispatch(shared: Weak<Shared>, mut news: watch::Receiver<Revision>) {
+pub async fn dispatch(shared: Weak<Shared>, mut newest: watch::Receiver<Revision>) {
     let mut due = VecDeque::new();
     let mut rested = Instant::now();
     loop {
         let published = tokio::select! {
-            changed = news.changed() => match changed {
+            changed = newest.changed() => match changed {
                 Ok(()) => true,
                 Err(_) => return,
             },

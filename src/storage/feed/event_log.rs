@@ -168,8 +168,8 @@ impl EventLog {
         passed.map_or(Found::Nothing, Found::NotYet)
     }
 
-    /// How far one gets in `ranges` with `max_bytes` of the events that `filter` matches, and with
-    /// one event at least: the number after them, and how many bytes they are.
+    /// How far `max_bytes` of the events that `filter` matches reach in `ranges`, with at least one event:
+    /// the number after them, and their size in bytes.
     pub fn reach(&self, ranges: &Ranges, filter: &Filter, max_bytes: usize) -> (Number, usize) {
         let mut bytes = 0;
         let mut next = self.first;
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scan_passes_over_what_does_not_match_and_takes_a_bounded_time() {
+    fn a_scan_skips_what_does_not_match_in_bounded_time() {
         let mut log = EventLog::new(Cursor::after(0), usize::MAX);
         let others = 2 * SCAN_EVENTS as u64;
         for revision in 1..=others {
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_yet_dispatched_is_kept_up_to_a_limit_of_its_own() {
+    fn undispatched_events_are_kept_up_to_a_limit_of_their_own() {
         const MIB: usize = 1024 * 1024;
         let mut log = EventLog::new(Cursor::after(0), 1);
         // Without subscribers.
@@ -256,10 +256,10 @@ mod tests {
             add(&mut log, revision, "a", MIB);
             assert!(log.bytes <= UNDISPATCHED_MAX_BYTES + 2 * MIB);
         }
-        let (from, news) = log.take_undispatched();
-        assert_eq!((from, news.len()), (log.first, log.events.len()));
+        let (from, events) = log.take_undispatched();
+        assert_eq!((from, events.len()), (log.first, log.events.len()));
         assert_eq!(log.take_undispatched().1.len(), 0);
-        // The newest group stays however large it is, and its subscribers are not too late.
+        // The newest group is kept however large it is, so subscribers do not miss it.
         let large = (100..120).map(|revision| event(revision, "a", MIB));
         log.add(large.collect(), Cursor::after(119));
         assert_eq!(log.events.len(), 20);

@@ -1,9 +1,8 @@
 //! Recent changes, kept so that watchers can resume from them, and dispatched to all subscribers.
 //!
-//! A writer only adds to the log of events. A task of the feed's own finds the subscribers of an
-//! event, so that a thousand watchers cost a writer no more than one. It delivers in rounds and rests
-//! between them: each watcher that is woken, and each byte that it writes, takes processor time that
-//! the writers need.
+//! A writer only adds to the log of events. A separate task finds the subscribers of an event, so that a
+//! thousand watchers cost a writer no more than one. It delivers in rounds and rests between them: each
+//! watcher that is woken, and each byte that it writes, takes processor time that the writers need.
 //!
 //! The log alone keeps events, and it is bounded. A watcher has a cursor and a few ranges of event
 //! numbers, and reads from the log; one whose next event was dropped from the log is cut off.

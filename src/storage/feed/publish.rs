@@ -12,6 +12,7 @@ use crate::storage::{Start, Subscription};
 
 /// How much of the recent changes is kept unless a flag says otherwise, in bytes.
 pub const DEFAULT_WATCH_BUFFER_BYTES: usize = 32 * 1024 * 1024;
+
 /// The changes of one store.
 #[derive(Debug)]
 pub struct Feed(Arc<Shared>);
@@ -23,8 +24,8 @@ impl Feed {
         Self(Arc::new(Shared::new(epoch, revision, limit_bytes)))
     }
 
-    /// Adds what the commits up to `revision` have done. To be called in their order, while nobody
-    /// can see the table at that revision yet.
+    /// Adds the events of the commits up to `revision`. Call it in their order, before the table is visible
+    /// at that revision.
     pub fn publish(&self, events: Vec<Event>, revision: Revision) {
         self.0.publish(events, revision);
     }
@@ -43,12 +44,12 @@ impl Feed {
             Some(_) => (Start::Reset, log.published()),
         };
         if log.dispatched().is_none() {
-            tokio::spawn(dispatch(Arc::downgrade(&self.0), self.0.news.subscribe()));
+            tokio::spawn(dispatch(Arc::downgrade(&self.0), self.0.newest.subscribe()));
         }
         let dispatched = log.begin_dispatching();
         let first = log.next_after(after);
         drop(log);
-        // What comes after that is still to be dispatched.
+        // Later events are still to be dispatched.
         let mut missed = Ranges::default();
         missed.push(first..dispatched.next);
         let next = first.max(dispatched.next);
@@ -62,7 +63,7 @@ impl Feed {
         }
     }
 
-    /// Ends every watcher, now and from now on. They are still given all there is.
+    /// Ends all current and future watchers, each after the events that it has not seen yet.
     pub fn close(&self) {
         self.0.route_new(&mut VecDeque::new());
         self.0.subscribers.lock().close();
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn watchers_that_do_not_come_for_their_events_keep_none_alive() {
+    async fn watchers_that_do_not_read_keep_no_events_alive() {
         const WATCHERS: u64 = 100;
         const KEPT: u64 = 4;
         let feed = feed(usize::try_from(KEPT).unwrap() * 2 * (LARGE_BYTES + 1024));
@@ -126,7 +127,7 @@ mod tests {
         for number in 0..WATCHERS {
             watchers.push(feed.watch(prefix(&format!("{number}/")), None));
         }
-        // A part of them is in rounds of its own, and one is asked to go on from the beginning.
+        // Some are delivered in rounds of their own, and one watcher resumes from the beginning.
         for number in 0..WATCHERS {
             records.push(publish(
                 &feed,
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_watcher_of_a_few_keys_among_many_is_told_of_each_once() {
+    async fn a_watcher_of_a_few_keys_among_many_gets_each_event_once() {
         const ROUNDS: u64 = 1000;
         let feed = feed(usize::MAX);
         let mut all = feed.watch(prefix(""), None);
@@ -173,7 +174,7 @@ mod tests {
                 settle().await;
             }
         }
-        // In the middle of what is being dispatched comes one more.
+        // One more watcher resumes in the middle of what is being dispatched.
         let since = ResumeToken {
             cursor: Cursor::after(ROUNDS / 2),
             epoch: "epoch".into(),
@@ -210,7 +211,7 @@ mod tests {
         };
         for round in 0..200 {
             published(["b", "b", "a", "c"][round % 4]);
-            // Routed, but delivered to nobody before the rest is over.
+            // Routed, but not delivered before the rest is over.
             for _ in 0..=round % 5 {
                 tokio::task::yield_now().await;
                 let position = subscription.changes.position().cursor;

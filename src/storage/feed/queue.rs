@@ -1,4 +1,4 @@
-//! What one subscriber has still to see.
+//! What one subscriber still has to see.
 
 use std::task::Waker;
 
@@ -7,8 +7,8 @@ use parking_lot::{Mutex, MutexGuard};
 use super::ranges::{Number, Ranges};
 use crate::model::Cursor;
 
-/// What one subscriber has still to see. It holds no event: a subscriber that does not come for its
-/// events costs the same whatever they are.
+/// What one subscriber still has to see. It holds no event: a subscriber that does not read costs the same
+/// whatever its events are.
 #[derive(Debug)]
 pub struct Queue(Mutex<Waiting>);
 
@@ -17,22 +17,22 @@ pub struct Queue(Mutex<Waiting>);
 pub struct Waiting {
     /// What is still to be seen.
     pub ranges: Ranges,
-    /// Numbers before this one are in `ranges`, or of no concern any more.
+    /// Numbers before this one are in `ranges`, or no longer needed.
     next: Number,
     /// What the subscriber has seen, or does not subscribe to.
     pub after: Cursor,
-    /// Whether nothing is added any more.
+    /// Whether nothing more is added.
     pub ended: bool,
     waker: Option<Waker>,
 }
 
 impl Waiting {
-    /// Wakes the subscriber by this when there is something new.
+    /// Registers the waker for the next event.
     pub fn register_waker(&mut self, waker: &Waker) {
         self.waker = Some(waker.clone());
     }
 
-    /// What has not been seen has been dropped, so there is nothing to resume from.
+    /// Ends the subscription, because events that it has not seen were dropped.
     pub fn cut_off(&mut self) {
         self.ranges.clear();
         self.ended = true;
@@ -40,8 +40,8 @@ impl Waiting {
 }
 
 impl Queue {
-    /// Of one who has seen everything up to `after`, and is to see `ranges`. Whatever it is given
-    /// before the number `next` it has seen.
+    /// The queue of a subscriber that has seen everything up to `after`, and is to see `ranges`. Deliveries
+    /// before the number `next` are ignored, because it has seen them.
     pub fn new(after: Cursor, ranges: Ranges, next: Number, ended: bool) -> Self {
         Self(Mutex::new(Waiting {
             ranges,
@@ -64,7 +64,7 @@ impl Queue {
             return;
         }
         for range in ranges.iter() {
-            // Who came later than the others of the group has seen some of what they are given.
+            // A subscriber that joined its group later has seen some of what the group is given.
             let start = range.start.max(waiting.next);
             waiting.ranges.push(start..range.end);
             waiting.next = waiting.next.max(range.end);

@@ -9,9 +9,8 @@ const RANGES_MAX: usize = 64;
 /// Which event, counted from the beginning of the feed.
 pub type Number = u64;
 
-/// Numbers of events, ascending, among which are all that a filter matches. A few ranges say which:
-/// when there are too many, the last one takes in what lies between, and the
-/// reader skips what does not match.
+/// Numbers of events, ascending, among which are all that a filter matches. A few ranges say which: when
+/// there are too many, the last one is extended over the gap, and the reader skips what does not match.
 #[derive(Debug, Default, Clone)]
 pub struct Ranges(VecDeque<Range<Number>>);
 
@@ -67,7 +66,7 @@ impl Ranges {
 
     /// Removes them all.
     pub fn clear(&mut self) {
-        // What a burst has taken is given back.
+        // Gives back the memory of a burst.
         self.0 = VecDeque::new();
     }
 

@@ -15,7 +15,7 @@ use crate::storage::shared_event::SharedEvent;
 #[derive(Debug, Default)]
 pub struct Subscribers {
     by_key: HashMap<Key, Group>,
-    /// By length and text of the prefix: a key is looked up once for each length that is there.
+    /// By length and text of the prefix: a key is looked up once for each length in use.
     by_prefix: BTreeMap<usize, HashMap<String, Group>>,
     /// Whether the feed has ended.
     pub closed: bool,
@@ -34,7 +34,7 @@ impl Subscribers {
         group.queues.push(queue);
     }
 
-    /// Those with the same filter.
+    /// The subscribers with this filter.
     pub fn group(&mut self, filter: &Filter) -> Option<&mut Group> {
         match filter {
             Filter::Key(key) => self.by_key.get_mut(key),
@@ -105,7 +105,7 @@ pub struct Group {
 }
 
 impl Group {
-    /// How many they are.
+    /// How many subscribers there are.
     pub fn count(&self) -> usize {
         self.queues.len()
     }
@@ -115,7 +115,7 @@ impl Group {
         !self.pending.is_empty()
     }
 
-    /// Whether it had nothing before.
+    /// Adds an event. Returns whether nothing was pending before.
     fn add(&mut self, number: Number, event: &SharedEvent) -> bool {
         let had_nothing = self.pending.is_empty();
         self.pending.push(number..number + 1);
@@ -123,8 +123,7 @@ impl Group {
         had_nothing
     }
 
-    /// Delivers what comes to `max_bytes` for all of them together at the most, but at least one
-    /// event. Returns how much it was.
+    /// Delivers at most `max_bytes` to all of them together, but at least one event. Returns how much it was.
     pub fn deliver(&mut self, filter: &Filter, log: &Mutex<EventLog>, max_bytes: usize) -> usize {
         let each = max_bytes / self.queues.len().max(1);
         if self.pending_bytes <= each {

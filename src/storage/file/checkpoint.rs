@@ -1,5 +1,5 @@
-//! A checkpoint in the background: the table as it stood becomes the new `data.json`, and a new
-//! journal is begun with the frames that came meanwhile, while commits go on in the old one.
+//! A checkpoint in the background: a snapshot of the table becomes the new `data.json`, and a new journal
+//! begins with the frames appended meanwhile, while commits still go to the old one.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -27,11 +27,11 @@ pub struct Plan {
     pub file: ReplacedFile,
     /// Its journal.
     pub journal_file: ReplacedFile,
-    /// The right to write both.
+    /// The lock on both.
     pub lock: Arc<Lock>,
     /// What becomes the data file.
     pub table: TableSnapshot,
-    /// The journal as it is.
+    /// The current journal.
     pub journal: File,
     /// Its id, which stays.
     pub id: JournalId,
@@ -52,7 +52,7 @@ pub struct Checkpoint {
     pub copied_to: u64,
 }
 
-/// What making a checkpoint came to.
+/// The result of making a checkpoint.
 #[derive(Debug)]
 pub struct Outcome {
     /// The checkpoint, or why there is none.
@@ -61,8 +61,8 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Whether it was cancelled, maybe after it was made: its journal may have nothing to do with
-    /// the one that is in use by now.
+    /// Whether it was cancelled, maybe after it was made: its journal may have nothing to do with the current
+    /// one.
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Acquire)
     }
@@ -86,7 +86,7 @@ impl Checkpointing {
         let thread = thread::Builder::new()
             .name("checkpoint".to_owned())
             .spawn(move || {
-                // Nobody waits for it when the store is closed.
+                // When the store is closed, the receiver is gone.
                 let _ = made.send(plan.carry_out(&is_cancelled));
             })?;
         let checkpointing = Self {
@@ -101,7 +101,7 @@ impl Checkpointing {
         Ok((checkpointing, outcome))
     }
 
-    /// Returns when it writes nothing any more. Whether the data file is in place is not said.
+    /// Returns once it has stopped writing. The data file may be in place or not.
     pub fn cancel(self) {
         self.cancelled.store(true, Ordering::Release);
         if self.thread.join().is_err() {

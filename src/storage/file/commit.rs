@@ -8,9 +8,9 @@ use tokio::sync::oneshot;
 use crate::model::ChangeSet;
 use crate::storage::{CommitError, Committed};
 
-/// What a commit comes to.
+/// The outcome of a commit.
 pub type Outcome = Result<Committed, CommitError>;
-/// Where its caller waits for that.
+/// Where its caller waits for the outcome.
 pub type Reply = oneshot::Sender<Outcome>;
 
 /// A commit in the writer's queue.
@@ -37,7 +37,7 @@ pub struct Pending {
     pub answer: oneshot::Receiver<Outcome>,
 }
 
-/// The two sides of a commit that nobody has taken yet.
+/// The two sides of a commit that has not been taken yet.
 pub fn pending_commit(changes: ChangeSet) -> (Commit, Pending) {
     let changes = Arc::new(Mutex::new(Some(changes)));
     let (reply, answer) = oneshot::channel();
@@ -58,8 +58,8 @@ impl Commit {
 }
 
 impl Pending {
-    /// Withdraws it, and with it what it holds. Returns whether it was still there: then nothing of it
-    /// was done, and nothing will be.
+    /// Withdraws it, and with it what it holds. Returns whether it had not been taken: then nothing of it was
+    /// done, and nothing will be.
     pub fn withdraw(&self) -> bool {
         self.changes.lock().take().is_some()
     }

@@ -3,9 +3,9 @@
 //! | state | a commit | what a power cut leaves |
 //! | --- | --- | --- |
 //! | no journal | replaces `data.json` | `data.json`, before or after |
-//! | none, but one is wanted | makes a journal without a commit, then a `data.json` that names it | as above; a journal that is not named counts for nothing |
+//! | none, but one is wanted | makes a journal without a commit, then a `data.json` that names it | as above; a journal that is not named is ignored |
 //! | journal | appends a frame and syncs it | `data.json` and the frames that are newer |
-//! | poisoned journal | replaces `data.json` by one that names no journal, then removes the journal | as above; frames that are not newer count for nothing |
+//! | poisoned journal | replaces `data.json` by one that names no journal, then removes the journal | as above; frames that are not newer are ignored |
 //!
 //! So a `data.json` alone says whether it is everything.
 
@@ -32,7 +32,7 @@ pub struct Disk {
     policy: Policy,
     journal: Journal,
     checkpointing: Option<Checkpointing>,
-    /// Whether another data file than was left there was seen and is still there.
+    /// Whether an unexpected data file was found and is still there.
     is_replaced: bool,
 }
 
@@ -40,8 +40,7 @@ pub struct Disk {
 enum Journal {
     None,
     Open(OpenJournal),
-    /// What the file holds after the frames that were acknowledged is not known, or the data file
-    /// may not name it.
+    /// Its content after the acknowledged frames is unknown, or the data file may not name it.
     Poisoned,
 }
 
@@ -62,7 +61,7 @@ impl Disk {
     /// Resumes a journal that the data file names, unless it is no longer wanted.
     ///
     /// # Errors
-    /// What the system says; all is as it was.
+    /// If a system call fails; nothing was changed.
     pub fn resume(
         &mut self,
         written: Written,
@@ -79,7 +78,7 @@ impl Disk {
     /// Ends a journal that was replayed into `table`.
     ///
     /// # Errors
-    /// What the system says; all is as it was.
+    /// If a system call fails; nothing was changed.
     pub fn take_up_journal(&mut self, table: &TableSnapshot) -> Result<(), StoreError> {
         self.journal = Journal::Poisoned;
         self.rewrite(table, &nothing_on(table))
@@ -88,7 +87,7 @@ impl Disk {
     /// Removes a journal that adds nothing to the data file.
     ///
     /// # Errors
-    /// What the system says.
+    /// If a system call fails.
     pub fn remove_journal(&mut self) -> io::Result<()> {
         self.journal_file.remove()
     }
@@ -110,7 +109,7 @@ impl Disk {
             Journal::Open(journal) => {
                 let appended = journal.append(staged);
                 if let Err(error) = &appended {
-                    tracing::warn!(%error, "the journal is not trusted any more");
+                    tracing::warn!(%error, "the journal is no longer trusted");
                     self.journal = Journal::Poisoned;
                 }
                 appended
@@ -125,9 +124,9 @@ impl Disk {
         done
     }
 
-    /// Notices between two commits that a file was moved away or replaced, and writes what it held.
-    /// A data file that was replaced beside no journal stays until the next commit: somebody may
-    /// have edited it for the next start.
+    /// Notices between two commits that a file was moved away or replaced, and writes what it held. A data
+    /// file that was replaced beside no journal stays until the next commit: a user may have edited it for
+    /// the next start.
     ///
     /// # Errors
     /// [`StoreError`]; whatever was acknowledged is where it was.
@@ -170,9 +169,8 @@ impl Disk {
         self.rewrite(&table, &nothing_on(&table))
     }
 
-    /// Looks whether the files are those that were left there, and says so if not. A journal that
-    /// is not, or whose data file is not, is not appended to: at the next start it would be missed.
-    /// Returns how the data file is.
+    /// Checks whether the files are the expected ones, and logs if not. If the journal or its data file is
+    /// not, nothing more is appended: the next start would miss it. Returns the state of the data file.
     fn notice_changes(&mut self) -> io::Result<PathState> {
         let data = self.file.state(None)?;
         if data != PathState::Unchanged && !self.is_replaced {
@@ -191,11 +189,10 @@ impl Disk {
         Ok(data)
     }
 
-    /// Replaces the data file by one that names no journal; a journal then has nothing to add and
-    /// goes. If the new file is in place but not known to be durable, the old state is written
-    /// back.
+    /// Replaces the data file by one that names no journal; a journal then has nothing to add and is removed.
+    /// If the new file is in place but not known to be durable, the old state is written back.
     fn rewrite(&mut self, table: &TableSnapshot, staged: &Staged) -> Result<(), StoreError> {
-        // It would put an older state in the place of this one.
+        // It would replace this state by an older one.
         self.cancel_checkpoint();
         self.write_data(table, staged, None)?;
         if let Journal::None = self.journal {
@@ -259,7 +256,7 @@ impl Disk {
                 Err(StoreError::NotApplied(error))
             }
         };
-        // The data file names none, so this one counts for nothing; but it is in the way.
+        // The data file names none, so this one is ignored; but it is in the way.
         if let Err(StoreError::NotApplied(_)) = done
             && let Err(error) = self.journal_file.remove()
         {
@@ -314,7 +311,7 @@ impl Disk {
     /// Puts the new journal in the place of the old.
     ///
     /// # Errors
-    /// [`StoreError`] if commits cannot go on before the disk was tried again.
+    /// [`StoreError`] if commits must wait until the disk has been tried again.
     pub fn finish_checkpoint(
         &mut self,
         outcome: Outcome,
@@ -360,7 +357,7 @@ impl Disk {
     }
 
     fn put_off_checkpoint(&mut self, journal_bytes: u64, error: &io::Error) {
-        tracing::warn!(%error, "no checkpoint could be made; the journal goes on");
+        tracing::warn!(%error, "no checkpoint could be made; the journal is kept");
         self.policy.put_off(journal_bytes);
     }
 
@@ -381,13 +378,13 @@ fn warn_of(path: &Path, state: PathState) {
         PathState::Unchanged => {}
         PathState::Missing => tracing::warn!(
             %file,
-            "the file was moved away or removed while it was in use; the data file is written anew \
+            "the file was moved away or removed while it was in use; the data file is rewritten \
              from memory, so nothing that was acknowledged is lost"
         ),
         PathState::Replaced => tracing::warn!(
             %file,
             "the file was replaced or edited while it was in use; it gives way to a data file that \
-             is written anew from memory, so nothing that was acknowledged is lost"
+             is rewritten from memory, so nothing that was acknowledged is lost"
         ),
     }
 }
@@ -434,7 +431,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_cancelled_checkpoint_yields_does_not_count_for_the_next() {
+    async fn the_result_of_a_cancelled_checkpoint_is_ignored_for_the_next() {
         let folder = tempfile::tempdir().unwrap();
         let mut store = Store::open(folder.path());
         store.put("in the data file");

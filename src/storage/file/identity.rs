@@ -16,7 +16,7 @@ const DIGITS: usize = 16;
 pub struct JournalId(Arc<str>);
 
 impl JournalId {
-    /// One that no other journal has.
+    /// An id that no other journal has.
     #[must_use]
     pub fn random() -> Self {
         Self(random_token())
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_read_as_it_is_written_and_nothing_else_is_one() {
+    fn an_id_is_read_as_it_is_written_and_nothing_else_is_accepted() {
         let id = JournalId::random();
         assert_eq!(JournalId::parse(&id.to_string()), Some(id.clone()));
         assert_ne!(JournalId::random(), id);

@@ -15,16 +15,16 @@ use crate::storage::table::Table;
 
 /// How much of the file is parsed at a time, in bytes.
 const PART_BYTES: usize = 256 * 1024;
-/// How many threads parse at the most; what they yield is inserted by one.
+/// How many threads parse at the most; one thread inserts what they return.
 const MAX_PARSERS: usize = 4;
 
-/// The entries of one part, if it is as it is written.
+/// The entries of one part, if it is exactly as we write it.
 type Part = Option<Vec<(Key, Arc<Record>)>>;
 /// Where a part goes to be parsed, and where its entries come from.
 type Parser = (SyncSender<Vec<u8>>, Receiver<Part>);
 
-/// What is in a data file of so many bytes. `None` if the file is not to the letter what
-/// [`format::encode`] writes, whether it is damaged or was edited by hand.
+/// What is in a data file of so many bytes. `None` if the file is not exactly what [`format::encode`] writes,
+/// whether it is damaged or was edited by hand.
 ///
 /// # Errors
 /// Those of reading.
@@ -70,8 +70,8 @@ struct Loading {
 }
 
 impl Loading {
-    /// Deals the parts to the parsers in turn and takes them back in the same turn. Returns
-    /// whether all are as they are written.
+    /// Gives the parts to the parsers in turn and takes the results in the same order. Returns whether all
+    /// are exactly as we write them.
     fn gather(&mut self, reader: &mut BufReader<&File>, parsers: &[Parser]) -> io::Result<bool> {
         let ended = || io::Error::other("a parser ended early");
         let (mut dealt, mut taken) = (0, 0);
@@ -99,10 +99,10 @@ impl Loading {
         Ok(true)
     }
 
-    /// Returns whether the entries fit what is there.
+    /// Returns whether the entries fit those before them.
     fn insert(&mut self, entries: Vec<(Key, Arc<Record>)>) -> bool {
         if self.table.count() == 0 {
-            // As if the rest were like the first part.
+            // Assumes that the rest is like the first part.
             let parts = usize::try_from(self.bytes).unwrap_or(0) / PART_BYTES + 1;
             self.table.reserve(entries.len() * parts);
         }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::suitable;
 use crate::atomic_file::Access;
 
-/// A lock that is held as long as this is there.
+/// A lock that is held as long as this exists.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
@@ -19,13 +19,13 @@ pub struct Lock {
 /// Why the lock is not held.
 #[derive(Debug)]
 pub enum LockError {
-    /// Somebody else holds it.
+    /// Another process holds it.
     InUse,
-    /// The system says no.
+    /// A system call failed.
     Io {
         /// What was tried, as a participle.
         action: &'static str,
-        /// What the system says.
+        /// The error of the system call.
         source: io::Error,
     },
 }
@@ -53,10 +53,10 @@ impl Lock {
         }
     }
 
-    /// A lock on a file that was removed, or whose folder was, keeps nobody out any more.
+    /// A lock on a file that was removed, or whose folder was, no longer keeps other processes out.
     ///
     /// # Errors
-    /// What the system says, or that it is another file.
+    /// If a system call fails, or it is another file.
     pub fn check(&self) -> io::Result<()> {
         let held = self.file.metadata()?;
         let found = fs::metadata(&self.path)?;

@@ -19,7 +19,7 @@ use super::suitable::{self, open_regular};
 use crate::atomic_file::{FolderSync, ReplacedFile, Written};
 use crate::storage::table::Table;
 
-/// What is put behind the data file's name for the file that keeps a second process out.
+/// The suffix of the data file's name for the file that keeps a second process out.
 const LOCK_SUFFIX: &str = ".lock";
 /// The same for the journal.
 const JOURNAL_SUFFIX: &str = ".journal";
@@ -31,8 +31,8 @@ pub enum OpenError {
     /// Another process has it.
     #[error("{} is in use by another process", .0.display())]
     InUse(PathBuf),
-    /// It is there, but it is not a `data.json` or a journal that this program can read. It is
-    /// left as it is.
+    /// It is there, but it is not a `data.json` or a journal that this program can read. It is left
+    /// unchanged.
     #[error("{} cannot be loaded: {reason}", path.display())]
     Damaged {
         /// The file.
@@ -48,14 +48,14 @@ pub enum OpenError {
         /// Why, and what to do.
         reason: String,
     },
-    /// The system says no.
+    /// A system call failed.
     #[error("{} cannot be {action}: {source}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// What was tried, as a participle.
         action: &'static str,
-        /// What the system says.
+        /// The error of the system call.
         source: io::Error,
     },
 }
@@ -63,7 +63,7 @@ pub enum OpenError {
 /// Loads the data file at `path` and replays its journal.
 ///
 /// # Errors
-/// [`OpenError`]; what holds the data is as it was.
+/// [`OpenError`]; the data is unchanged.
 pub fn open(path: &Path, journaling: Journaling) -> Result<(Disk, Table), OpenError> {
     let file = ReplacedFile::new(path, FolderSync::Required).map_err(failed(path, "opened"))?;
     let journal_file = file.companion(JOURNAL_SUFFIX);
@@ -160,7 +160,7 @@ fn journal_is_missing(
     }
 }
 
-/// A journal without its data file is better explained by that.
+/// If the data file is missing, that explains the error of a journal better.
 fn mention_missing_data(error: OpenError, file: &ReplacedFile) -> OpenError {
     match error {
         OpenError::Damaged { path, reason } if !file.is_placed() => OpenError::Damaged {
@@ -209,7 +209,7 @@ fn load_data(file: &ReplacedFile) -> Result<(u64, Loaded), OpenError> {
     if let Some(loaded) = load::load(&data, bytes).map_err(failed_read)? {
         return Ok((bytes, loaded));
     }
-    // Somebody has edited it, or it is damaged: the strict reader knows which, and where.
+    // It was edited, or it is damaged: the strict reader knows which, and where.
     data.rewind().map_err(failed_read)?;
     let loaded = format::decode(BufReader::new(data)).map_err(|error| OpenError::Damaged {
         path: path.to_owned(),
@@ -241,7 +241,7 @@ fn replay(
             file = %path.display(),
             at = replayed.whole_bytes,
             bytes = replayed.torn_bytes,
-            "cutting off a commit that was being written when the power went"
+            "cutting off a commit that was being written at a power cut"
         );
         journal
             .set_len(replayed.whole_bytes)

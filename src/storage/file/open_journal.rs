@@ -17,12 +17,12 @@ use crate::storage::staged::Staged;
 pub struct OpenJournal {
     file: File,
     id: JournalId,
-    /// The length of what was acknowledged; a checkpoint that is under way reads it.
+    /// The length of what was acknowledged; a checkpoint in progress reads it.
     bytes: Arc<AtomicU64>,
 }
 
 impl OpenJournal {
-    /// The one in this file.
+    /// The journal in this file.
     pub fn new(written: Written, id: JournalId) -> Self {
         Self {
             file: written.file,
@@ -46,10 +46,10 @@ impl OpenJournal {
         Arc::clone(&self.bytes)
     }
 
-    /// To read from, whatever becomes of its name.
+    /// A handle to read from, even if the file is renamed or removed.
     ///
     /// # Errors
-    /// What the system says.
+    /// If a system call fails.
     pub fn try_clone(&self) -> io::Result<File> {
         self.file.try_clone()
     }
@@ -57,7 +57,7 @@ impl OpenJournal {
     /// Whether the name still leads to it.
     ///
     /// # Errors
-    /// What the system says.
+    /// If a system call fails.
     pub fn state(&self, journal_file: &ReplacedFile) -> io::Result<PathState> {
         journal_file.state(Some(self.bytes()))
     }

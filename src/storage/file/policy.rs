@@ -1,15 +1,15 @@
 //! When there is a journal, and when a checkpoint is due. Pure.
 //!
-//! All goes by what is alive, the size that a new data file would have, and not by what the files
-//! have become. The thresholds for more and for less lie a factor apart, so that a store around
-//! one of them does not go to and fro.
+//! Everything depends on what is alive, the size that a new data file would have, and not on the sizes of the
+//! current files. The upper and lower thresholds are a factor apart, so that a store around one of them does
+//! not flip back and forth.
 
 use super::settings::Journaling;
 
 /// How long a journal may become however little is alive, in bytes.
 const JOURNAL_MIN_BYTES: u64 = 64 * 1024;
-/// The same in sizes from which on there is a journal. Small stores that are written often would
-/// make checkpoints all the time; to replay so little takes no time.
+/// The same in sizes from which on there is a journal. Small stores that are written often would make
+/// checkpoints all the time; replaying so little takes no time.
 const JOURNAL_MIN_THRESHOLDS: u64 = 8;
 /// By how much less must be alive than when the journal began before it ends.
 const END_FACTOR: u64 = 2;
@@ -39,7 +39,7 @@ impl Policy {
         }
     }
 
-    /// So much is alive now.
+    /// Sets the size of what is alive.
     pub fn set_live(&mut self, bytes: u64) {
         self.live_bytes = bytes;
     }
@@ -51,7 +51,7 @@ impl Policy {
         self.retry_at_bytes = None;
     }
 
-    /// A checkpoint has failed; there is no sense in one after every commit.
+    /// A checkpoint has failed; there is no point in one after every commit.
     pub fn put_off(&mut self, journal_bytes: u64) {
         self.retry_at_bytes = Some(journal_bytes.saturating_add(self.growth_bytes()));
     }
@@ -79,7 +79,7 @@ impl Policy {
             return journal_bytes >= retry_at;
         }
         let grown = journal_bytes.saturating_sub(self.carried_bytes);
-        // To write what is alive must free at least as much.
+        // Writing what is alive must free at least as much.
         let stored = self.data_bytes.saturating_add(grown);
         let dead = stored.saturating_sub(self.live_bytes);
         !self.keeps_journal()
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_shrinks_is_written_anew_again_and_again_but_all_in_all_once() {
+    fn a_shrinking_store_is_rewritten_often_but_only_about_once_in_total() {
         let mut store = Store::of(64 * MIB);
         for deleted in 1..=64_000_u64 {
             if !store.policy.keeps_journal() {
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn around_a_threshold_nothing_goes_to_and_fro() {
+    fn around_a_threshold_nothing_flips_back_and_forth() {
         let mut policy = Policy::new(ABOVE, MIB, MIB);
         assert!(!policy.begins_journal());
         policy.set_live(MIB + 1);
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_is_put_off_though_it_is_due() {
+    fn a_failed_checkpoint_is_put_off_though_it_is_due() {
         let mut policy = Policy::new(ABOVE, 64 * MIB, 0);
         assert!(policy.is_checkpoint_due(1000));
         policy.put_off(1000);
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn always_and_never_are_what_they_say() {
+    fn always_and_never_mean_what_they_say() {
         let mut always = Policy::new(Journaling::Above { bytes: 0 }, 10, 10);
         assert!(always.begins_journal() && always.keeps_journal());
         always.set_live(0);

@@ -1,4 +1,4 @@
-//! How the engine works.
+//! The settings of the engine.
 
 use crate::storage::feed::DEFAULT_WATCH_BUFFER_BYTES;
 

@@ -34,7 +34,7 @@ pub struct FileStore {
     epoch: Arc<str>,
     writable: Arc<AtomicBool>,
     requests: mpsc::Sender<Request>,
-    /// What the writer's end came to.
+    /// How the writer ended.
     writer_ended: Mutex<Option<oneshot::Receiver<Result<(), StoreError>>>>,
 }
 
@@ -43,7 +43,7 @@ impl FileStore {
     /// until [`close`](Store::close). A file that is not there is an empty store.
     ///
     /// # Errors
-    /// [`OpenError`]; what holds the data is as it was.
+    /// [`OpenError`]; the data is unchanged.
     pub async fn open(path: &Path, settings: impl Into<Settings>) -> Result<Self, OpenError> {
         let settings = settings.into();
         let failed = |action| {

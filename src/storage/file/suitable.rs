@@ -1,5 +1,5 @@
-//! What may stand where the store has its files, checked before anything is read: a file that
-//! cannot be replaced, or that others reach under another name, would lose what is acknowledged.
+//! What may be at the paths of the store's files, checked before anything is read: a file that cannot be
+//! replaced, or that others reach under another name, would lose what is acknowledged.
 
 use std::fs::{self, File, FileType, Metadata, OpenOptions};
 use std::io;
@@ -8,12 +8,12 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-/// Opens a file that must be a regular one, and never waits for whoever has its other end.
+/// Opens a file that must be a regular one, and never waits for the other end of a pipe.
 ///
 /// # Errors
-/// What the system says, or that it is something else.
+/// If a system call fails, or it is something else.
 pub fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<Option<File>> {
-    // To open a device can have effects, so it is asked first.
+    // Opening a device can have effects, so its type is checked first.
     match fs::metadata(path) {
         Ok(metadata) => check_kind(&metadata)?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -21,16 +21,15 @@ pub fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<Option
     }
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = options.custom_flags(flags).open(path)?;
-    // Something else may have come in between.
+    // Something else may have replaced it in between.
     check_kind(&file.metadata()?)?;
     Ok(Some(file))
 }
 
-/// Why the store cannot have its file at `path`, if it cannot; nothing is there yet or a file of its
-/// own.
+/// Why the store cannot have its file at `path`. `None` if nothing is there yet, or a suitable file.
 ///
 /// # Errors
-/// What the system says, or that it is no regular file.
+/// If a system call fails, or it is not a regular file.
 pub fn objection_to(path: &Path) -> io::Result<Option<String>> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
@@ -77,7 +76,7 @@ fn is_mount(path: &Path) -> io::Result<bool> {
 
     match statx(CWD, path, AtFlags::empty(), StatxFlags::TYPE) {
         Ok(found) => Ok(found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)),
-        // An old kernel cannot tell.
+        // Old kernels do not report it.
         Err(Errno::NOENT | Errno::NOSYS) => Ok(false),
         Err(error) => Err(error.into()),
     }
@@ -88,7 +87,7 @@ fn is_mount(_: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Under another name another process could have it.
+/// Another process could have it under another name.
 fn other_names_of(metadata: &Metadata) -> Option<String> {
     let names = metadata.nlink();
     (names > 1).then(|| {

@@ -28,7 +28,7 @@ const GROUP_MAX_BYTES: usize = 8 * 1024 * 1024;
 /// How long the writer waits after a failure before it tries by itself whether the disk is back.
 const RETRY_AFTER_FAILURE: Duration = Duration::from_secs(1);
 
-/// How often the writer looks whether its files are still there while nobody writes.
+/// How often the writer looks whether its files are still there while there are no writes.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What the writer is asked to do.
@@ -38,9 +38,9 @@ pub enum Request {
     Commit(Commit),
     /// A checkpoint was made in the background.
     FinishCheckpoint(checkpoint::Outcome),
-    /// The disk has failed a while ago, and may be back.
+    /// The disk failed a while ago, and may be back.
     TryDisk,
-    /// Somebody may have moved a file away.
+    /// A file may have been moved away.
     LookAfterFiles,
     /// To end, once everything that was asked before is done.
     Close,
@@ -55,7 +55,7 @@ pub struct Writer {
     writable: Arc<AtomicBool>,
     /// Whether it has asked itself to try the disk again.
     will_try: bool,
-    /// To itself.
+    /// Sends requests to itself.
     requests: mpsc::WeakSender<Request>,
     runtime: Handle,
 }
@@ -80,10 +80,10 @@ impl Writer {
         }
     }
 
-    /// Starts its thread, which ends with [`Request::Close`] or when nobody can ask any more.
+    /// Starts its thread, which ends with [`Request::Close`] or when all senders are gone.
     ///
     /// # Errors
-    /// What the system says.
+    /// If a system call fails.
     pub fn spawn(
         self,
         requests: mpsc::Receiver<Request>,
@@ -91,7 +91,7 @@ impl Writer {
     ) -> io::Result<()> {
         let work = move || {
             if let Err(Err(error)) = ended.send(self.run(requests)) {
-                // Nobody waits for it: the store was not closed but dropped.
+                // No caller gets this error: the store was not closed but dropped.
                 tracing::error!(%error, "the store could not be closed cleanly");
             }
         };
@@ -118,7 +118,7 @@ impl Writer {
                     Request::FinishCheckpoint(outcome) => self.finish_checkpoint(outcome),
                     Request::TryDisk => self.try_disk(),
                     Request::LookAfterFiles => self.look_after_files(),
-                    // What was sent before is still received; then there is nothing any more.
+                    // What was sent before is still received, and nothing after it.
                     Request::Close => requests.close(),
                 }
                 let is_full = group.len() >= GROUP_MAX_COMMITS || group_bytes >= GROUP_MAX_BYTES;
@@ -163,8 +163,8 @@ impl Writer {
         }
     }
 
-    /// Shows readers and watchers what is durable. Whoever sees the table at a revision can watch
-    /// from there.
+    /// Shows readers and watchers what is durable. A reader that sees the table at a revision can watch from
+    /// there.
     fn apply(&self, staged: Staged) {
         let mut table = self.table.write();
         let events = staged.apply_to(&mut table);
@@ -211,7 +211,7 @@ impl Writer {
     fn look_after_files(&mut self) {
         let looked = self.disk.look_after(|| snapshot(&self.table));
         if let Err(error) = looked {
-            // Whether it can write again, only writing tells.
+            // Only a write shows whether it can write again.
             self.note_writable(Some(&error));
         }
         self.look_after_files_later();

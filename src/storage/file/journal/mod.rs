@@ -1,8 +1,8 @@
 //! `data.json.journal` ↔ commits. Pure.
 //!
-//! One frame per line, after RFC 7464: a record separator, the length of the JSON text in bytes
-//! and its CRC-32 as hexadecimal digits, the text, a line feed. JSON text has neither a record
-//! separator nor a line feed nor a zero byte, so each of them tells what it is:
+//! One frame per line, after RFC 7464: a record separator, the length of the JSON text in bytes and its
+//! CRC-32 as hexadecimal digits, the text, a line feed. JSON text has neither a record separator nor a line
+//! feed nor a zero byte, so each of these is unambiguous:
 //! ```text
 //! ␞000000000032 05b190de {"format":1,"revision":41,"id":"9c56cc51b374c3ba"}
 //! ␞0000000000c5 96f3b1d0 {"after":41,"revision":42,"changes":{"doc/a":{"value":…},"doc/b":null}}

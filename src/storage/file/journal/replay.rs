@@ -34,7 +34,7 @@ pub enum ReplayError {
 pub struct Replayed {
     /// How much of the journal is whole, in bytes.
     pub whole_bytes: u64,
-    /// How much follows: a frame that was being written when the power went, in bytes.
+    /// How much follows: a frame that was being written at a power cut, in bytes.
     pub torn_bytes: u64,
     /// The revision to which the journal leads.
     pub revision: Revision,
@@ -42,9 +42,9 @@ pub struct Replayed {
     pub id: Option<JournalId>,
 }
 
-/// Applies to `table`, which a checkpoint was loaded into, the frames that are newer. `named` is the
-/// journal that the checkpoint says has them. One that it does not name is another's if it has newer
-/// frames; an older version's has no name.
+/// Applies to `table`, which a checkpoint was loaded into, the frames that are newer. `named` is the journal
+/// that the checkpoint says has them. A journal that it does not name belongs to another data file if it has
+/// newer frames; that of an older version has no name.
 ///
 /// A frame that is not whole is taken for torn by a power cut, and so for never acknowledged, only
 /// if that is what it looks like: no whole frame follows, and it ends too early or has a whole

@@ -85,7 +85,7 @@ fn replayed(journal: &[u8]) -> Result<(Replayed, String), String> {
 }
 
 #[test]
-fn a_frame_is_a_line_that_tells_its_length_and_checksum() {
+fn a_frame_is_a_line_with_its_length_and_checksum() {
     let table = checkpoint();
     let text = frame(&staged(&table, "doc/a", Some("1"))).unwrap();
     let text = String::from_utf8(text).unwrap();
@@ -168,7 +168,7 @@ fn a_last_frame_of_which_sectors_are_missing_is_torn_and_an_earlier_one_is_damag
 }
 
 #[test]
-fn frames_that_the_data_file_has_already_count_for_nothing() {
+fn frames_that_the_data_file_already_has_are_ignored() {
     let example = small();
     // The checkpoint was made after the second frame, the crash came before a new journal.
     let mut later = checkpoint();
@@ -200,7 +200,7 @@ fn a_journal_of_another_state_is_refused() {
 }
 
 #[test]
-fn a_text_that_is_no_commit_is_refused_though_its_checksum_is_right() {
+fn an_invalid_commit_is_refused_though_its_checksum_is_right() {
     let framed = |text: &str| {
         let mut frame = begin_frame();
         frame.extend_from_slice(text.as_bytes());

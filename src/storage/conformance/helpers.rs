@@ -1,4 +1,4 @@
-//! Short ways to ask a store.
+//! Short forms of the operations on a store.
 
 use std::sync::Arc;
 use std::time::Duration;
