@@ -1,6 +1,12 @@
-//! The JSON text of an answer that shows entries. A short one is built at once. A longer one is cut out of
-//! the records that it shows, piece by piece, as the client takes it: a client that does not read costs
-//! [`BUILT_MAX_BYTES`] and one piece, and the records as long as the store lets it have them.
+//! The JSON text of an answer that shows entries. A short one is built at once. Of a longer one, the values
+//! from the first that no longer fits into [`BUILT_MAX_BYTES`] on are cut out of their records, piece by
+//! piece, as the client takes them.
+//!
+//! What is around these values stays as text until the answer ends: the keys, numbers and tags of up to
+//! [`TRANSACTION_MAX_OPERATIONS`](crate::model::TRANSACTION_MAX_OPERATIONS) entries. With the longest keys,
+//! all of them escaped and shown twice, as in a failed transaction, that is some 300 KiB. So a client that
+//! does not read costs [`BUILT_MAX_BYTES`], these texts and one piece, and the records as long as the store
+//! lets it have them.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,8 +21,7 @@ use crate::model::{EntityTag, Entry};
 use crate::service::Service;
 use crate::storage::{Lease, StoreError};
 
-/// The longest answer that is built at once, in bytes. It is what a connection costs at the most
-/// whose client does not read it.
+/// The longest answer that is built at once, in bytes.
 pub const BUILT_MAX_BYTES: usize = 16 * 1024;
 /// How much of a longer one is put together before it is sent, in bytes.
 pub const PIECE_BYTES: usize = 16 * 1024;
@@ -111,24 +116,28 @@ impl JsonText {
 
     /// 200 with this text; another status and further headers are the caller's.
     pub fn into_response(self, service: &Service) -> Response {
-        let body = if self.parts.is_empty() {
-            Body::from(self.built)
-        } else {
-            let built = [Part::Text(self.built)].into_iter();
-            Body::new(Pieces {
-                held: Some(service.hold(self.entries)),
-                parts: built.chain(self.parts).collect(),
-                part: 0,
-                at: 0,
-                left_bytes: self.bytes,
-            })
-        };
+        let body = self.into_body(|entries| service.hold(entries));
         let mut response = Response::new(body);
         let mut headers = HeaderMap::with_capacity(ENTRY_HEADERS);
         let json = HeaderValue::from_static("application/json");
         headers.insert(header::CONTENT_TYPE, json);
         *response.headers_mut() = headers;
         response
+    }
+
+    /// The text as a body; `hold` keeps the entries that are cut out of their records.
+    fn into_body(self, hold: impl FnOnce(Vec<Entry>) -> Lease<Vec<Entry>>) -> Body {
+        if self.parts.is_empty() {
+            return Body::from(self.built);
+        }
+        let built = [Part::Text(self.built)].into_iter();
+        Body::new(Pieces {
+            held: Some(hold(self.entries)),
+            parts: built.chain(self.parts).collect(),
+            part: 0,
+            at: 0,
+            left_bytes: self.bytes,
+        })
     }
 }
 
@@ -214,7 +223,86 @@ impl HttpBody for Pieces {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt as _;
+
     use super::*;
+    use crate::model::{Key, Record, Timestamp, Value};
+    use crate::storage::Leases;
+
+    /// An entry whose value has so many bytes.
+    fn entry(key: &str, value_bytes: usize) -> Entry {
+        let key: Key = key.parse().unwrap();
+        let value = format!("\"{}\"", "v".repeat(value_bytes - 2));
+        let value = Value::from_json(value.as_bytes()).unwrap();
+        let record = Record::new(&key, value, 1, 2, Timestamp::from_millis(3)).into();
+        Entry { key, record }
+    }
+
+    /// The array of these entries, each a key and the length of its value.
+    fn array_of(shown: &[Option<(&str, usize)>]) -> JsonText {
+        let mut text = JsonText::default();
+        text.push(b"[");
+        for (index, shown) in shown.iter().enumerate() {
+            if index > 0 {
+                text.push(b",");
+            }
+            let entry = shown.map(|(key, value_bytes)| entry(key, value_bytes));
+            text.push_entry_or_null(entry.as_ref());
+        }
+        text.push(b"]");
+        text
+    }
+
+    #[tokio::test]
+    async fn entries_of_any_size_come_in_order_and_the_length_is_known_before() {
+        const ESCAPED: &str = "a\"\\/\u{e9}\"";
+        let small = Some(("small", 10));
+        let escaped = Some((ESCAPED, 10));
+        let fills_a_piece = Some(("piece", PIECE_BYTES));
+        let large = Some((ESCAPED, 5 * PIECE_BYTES + 1));
+        let longest_key = "\"".repeat(512);
+        let many = Some((longest_key.as_str(), 1000));
+        for (shown, is_built) in [
+            (vec![], true),
+            (vec![None], true),
+            (vec![None, small, escaped, None], true),
+            (vec![fills_a_piece], false),
+            (vec![large], false),
+            (vec![None, large, None], false),
+            (
+                vec![small, large, None, escaped, large, large, small],
+                false,
+            ),
+            (vec![large, small, fills_a_piece, escaped, None], false),
+            (vec![many; 128], false),
+        ] {
+            let text = array_of(&shown);
+            assert_eq!(text.parts.is_empty(), is_built, "{shown:?}");
+            let mut body =
+                text.into_body(|entries| Leases::default().lend_entries(entries, |_| true));
+            let length = body.size_hint().exact().unwrap();
+            let mut collected = Vec::new();
+            while let Some(frame) = body.frame().await {
+                let piece = frame.unwrap().into_data().unwrap();
+                assert!((1..=PIECE_BYTES).contains(&piece.len()), "{shown:?}");
+                collected.extend_from_slice(&piece);
+                let left = body.size_hint().exact().unwrap();
+                assert_eq!(collected.len() as u64 + left, length, "{shown:?}");
+            }
+            assert_eq!(collected.len() as u64, length, "{shown:?}");
+            let found: Vec<Option<serde_json::Value>> = serde_json::from_slice(&collected).unwrap();
+            assert_eq!(found.len(), shown.len());
+            for (found, shown) in found.iter().zip(shown) {
+                let expected = shown.map(|(key, value_bytes)| {
+                    let entry = entry(key, value_bytes);
+                    let mut text = Vec::new();
+                    entry.write_json(&entry.record.etag(), &mut text);
+                    serde_json::from_slice(&text).unwrap()
+                });
+                assert_eq!(*found, expected);
+            }
+        }
+    }
 
     #[test]
     fn parts_of_a_text_meet() {

@@ -78,13 +78,10 @@ impl Record {
         text.extend_from_slice(digits.format(self.revision).as_bytes());
     }
 
-    /// Appends `,"modified_at":"…"}`.
-    ///
-    /// # Panics
-    /// Never: writing to memory does not fail.
-    fn write_moment(&self, text: &mut Vec<u8>) {
+    /// Appends `,"modified_at":"…"}`; `write` appends the moment, of which a file has the text already.
+    pub fn write_moment(&self, text: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>, Timestamp)) {
         text.extend_from_slice(br#","modified_at":""#);
-        write!(text, "{}", self.modified_at).expect("writing to memory does not fail");
+        write(text, self.modified_at);
         text.extend_from_slice(br#""}"#);
     }
 }
@@ -121,6 +118,9 @@ impl Entry {
     }
 
     /// Appends what comes after the value in that text.
+    ///
+    /// # Panics
+    /// Never: writing to memory does not fail.
     #[inline]
     pub fn write_json_tail(&self, etag: &EntityTag, text: &mut Vec<u8>) {
         let record = &*self.record;
@@ -128,7 +128,9 @@ impl Entry {
         text.extend_from_slice(br#","etag":"\""#);
         text.extend_from_slice(etag.opaque().as_bytes());
         text.extend_from_slice(br#"\"""#);
-        record.write_moment(text);
+        record.write_moment(text, |text, moment| {
+            write!(text, "{moment}").expect("memory takes it");
+        });
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::cli::{Cli, Script, finish};
@@ -285,8 +284,7 @@ async fn what_cannot_be_saved_is_kept_and_the_command_that_is_told_saves_it() {
 
     let Cli { server, folder } = cli;
     let address = server.address.clone();
-    server.signal(Signal::KILL);
-    server.wait().await;
+    server.kill().await;
     let cli = Cli::start_again(folder, &address).await;
     let mut shell = tokio::process::Command::new("sh");
     let binary = crate::support::binary::BINARY;

@@ -12,8 +12,8 @@ use rustix::process::{Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
 
-use crate::support::binary::{BINARY, bare_command, pid_of, soon};
-use crate::support::cli::{Cli, EMPTY_LIST, Ran, Script, finish, other_server, ran};
+use crate::support::binary::{BINARY, pid_of, soon};
+use crate::support::cli::{Cli, Ran, Script, command_for, empty_server, file_with, finish, ran};
 
 async fn with(key: &str, value: &str) -> Cli {
     let cli = Cli::start().await;
@@ -198,14 +198,20 @@ async fn asked_for(requests: u32, asked: &AtomicU32) {
     soon(have_come).await;
 }
 
-#[tokio::test]
-async fn a_signal_after_an_entry_has_failed_is_the_first_and_the_error_is_shown() {
+/// Imports so many entries into a service that answers after the signal, which comes once it was sent
+/// so many of them; only what is `refused` is answered at once. Returns also how many were sent in all.
+async fn import_interrupted(
+    entries: usize,
+    refused: Option<&'static str>,
+    sent: u32,
+    signal: Signal,
+) -> (Ran, u32) {
     let asked = Arc::new(AtomicU32::new(0));
     let may_answer = Arc::new(Semaphore::new(0));
     let (counter, permits) = (Arc::clone(&asked), Arc::clone(&may_answer));
     let write = any(move |uri: Uri| async move {
         counter.fetch_add(1, Ordering::SeqCst);
-        if uri.path() == "/kv/0" {
+        if Some(uri.path()) == refused {
             let body = r#"{"error":"value_too_large","message":"it is too large"}"#;
             return (StatusCode::PAYLOAD_TOO_LARGE, body).into_response();
         }
@@ -213,31 +219,23 @@ async fn a_signal_after_an_entry_has_failed_is_the_first_and_the_error_is_shown(
         let tag = [("etag", "\"1-a\""), ("location", "/kv/a")];
         (StatusCode::NO_CONTENT, tag).into_response()
     });
-    let router = axum::Router::new()
-        .route("/kv", any(async || EMPTY_LIST))
-        .fallback(write);
-    let address = other_server(router).await;
-    let folder = tempfile::tempdir().unwrap();
-    let export = folder.path().join("export");
-    std::fs::write(&export, export_of(64)).unwrap();
-    let mut command = bare_command(BINARY);
-    command
-        .arg("import")
-        .arg(&export)
-        .env("IFMATCH_SERVER", &address);
-    let child = spawn(command);
-    asked_for(64, &asked).await;
-    kill_process(pid_of(&child), Signal::INT).unwrap();
-    may_answer.add_permits(63);
-    let ran = end(child).await;
-    ran.assert_code(130);
-    assert_eq!(ran.json()["created"], 63);
-    for part in [
+    let address = empty_server(write).await;
+    let export = file_with(&export_of(entries));
+    let child = spawn(command_for(&address, &["import", export.to_str().unwrap()]));
+    asked_for(sent, &asked).await;
+    kill_process(pid_of(&child), signal).unwrap();
+    may_answer.add_permits(entries);
+    (end(child).await, asked.load(Ordering::SeqCst))
+}
+
+#[tokio::test]
+async fn a_signal_after_an_entry_has_failed_is_the_first_and_the_error_is_shown() {
+    let (ran, _) = import_interrupted(64, Some("/kv/0"), 64, Signal::INT).await;
+    assert_eq!(ran.assert_code(130).json()["created"], 63);
+    ran.assert_says(&[
         "ifmatch: 0: it is too large",
         "63 of 64 entries were written",
-    ] {
-        assert!(ran.stderr.contains(part), "{part}: {ran:?}");
-    }
+    ]);
 }
 
 #[tokio::test]
@@ -247,46 +245,15 @@ async fn an_import_that_a_signal_ends_says_how_far_it_was() {
         (Signal::TERM, "SIGTERM", 143),
         (Signal::HUP, "SIGHUP", 129),
     ] {
-        let asked = Arc::new(AtomicU32::new(0));
-        let may_answer = Arc::new(Semaphore::new(0));
-        let (counter, permits) = (Arc::clone(&asked), Arc::clone(&may_answer));
-        let write = any(move || async move {
-            counter.fetch_add(1, Ordering::SeqCst);
-            permits.acquire().await.unwrap().forget();
-            let tag = [("etag", "\"1-a\""), ("location", "/kv/a")];
-            (StatusCode::NO_CONTENT, tag)
-        });
-        let router = axum::Router::new()
-            .route("/kv", any(async || EMPTY_LIST))
-            .fallback(write);
-        let address = other_server(router).await;
-        let folder = tempfile::tempdir().unwrap();
-        let export = folder.path().join("export");
-        std::fs::write(&export, export_of(1000)).unwrap();
-        let mut command = bare_command(BINARY);
-        command
-            .arg("import")
-            .arg(&export)
-            .env("IFMATCH_SERVER", &address);
-        let child = spawn(command);
-        asked_for(10, &asked).await;
-        kill_process(pid_of(&child), signal).unwrap();
+        let (ran, sent) = import_interrupted(1000, None, 10, signal).await;
+        let created = ran.assert_code(code).json()["created"].as_u64().unwrap();
         // What is under way is waited for, and nothing else is begun.
-        tokio::task::spawn({
-            let may_answer = Arc::clone(&may_answer);
-            async move { may_answer.add_permits(1000) }
-        });
-        let ran = end(child).await;
-        ran.assert_code(code);
-        let created = ran.json()["created"].as_u64().unwrap();
-        assert_eq!(created, u64::from(asked.load(Ordering::SeqCst)));
+        assert_eq!(created, u64::from(sent));
         assert!(created < 1000, "{ran:?}");
-        for part in [
+        ran.assert_says(&[
             name,
             &format!("{created} of 1000 entries were written"),
             "run the import again",
-        ] {
-            assert!(ran.stderr.contains(part), "{part}: {ran:?}");
-        }
+        ]);
     }
 }

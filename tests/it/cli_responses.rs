@@ -8,24 +8,23 @@ use axum::response::{IntoResponse as _, Redirect};
 use axum::routing::any;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::support::binary::{BINARY, bare_command};
-use crate::support::cli::{Cli, EMPTY_LIST, Ran, finish, other_server};
+use crate::support::cli::{Cli, ask, empty_server, file_with, other_server};
+
+/// The message of a write whose outcome is unknown.
+const NOT_KNOWN: &str = "It is not known whether the write was applied";
+
+/// A read has no outcome that could be unknown.
+async fn assert_a_read_fails(server: &str) {
+    let read = ask(server, &["get", "a"]).await;
+    read.assert_code(1);
+    assert!(!read.stderr.contains("not known"), "{read:?}");
+}
 
 /// An export of one entry, as one may write it by hand.
 const AN_EXPORT: &str = r#"{"export":{"format":1,"prefix":""}}
 {"key":"a","value":1}
 {"end":{"entries":1,"revision":1}}
 "#;
-
-/// Runs a command against another server.
-async fn ask(server: &str, arguments: &[&str]) -> Ran {
-    let mut command = bare_command(BINARY);
-    command
-        .args(arguments)
-        .env("IFMATCH_SERVER", server)
-        .env("EDITOR", "false");
-    finish(command).await
-}
 
 #[tokio::test]
 async fn an_answer_that_is_none_of_ifmatch_is_an_error() {
@@ -39,9 +38,7 @@ async fn an_answer_that_is_none_of_ifmatch_is_an_error() {
         .route("/kv/gone", any(|| async { StatusCode::NOT_FOUND }))
         .fallback(any(|| async { "<html>" }));
     let address = other_server(router).await;
-    let folder = tempfile::tempdir().unwrap();
-    let export = folder.path().join("export");
-    std::fs::write(&export, AN_EXPORT).unwrap();
+    let export = file_with(AN_EXPORT);
     let export = export.to_str().unwrap();
     for arguments in [
         &["get", "a"][..],
@@ -80,13 +77,8 @@ async fn an_import_waits_for_a_service_that_is_busy() {
             _ => (StatusCode::NO_CONTENT, tag).into_response(),
         }
     });
-    let router = axum::Router::new()
-        .route("/kv", any(async || EMPTY_LIST))
-        .fallback(busy_at_first);
-    let folder = tempfile::tempdir().unwrap();
-    let export = folder.path().join("export");
-    std::fs::write(&export, AN_EXPORT).unwrap();
-    let address = other_server(router).await;
+    let export = file_with(AN_EXPORT);
+    let address = empty_server(busy_at_first).await;
     let ran = ask(&address, &["import", export.to_str().unwrap()]).await;
     assert_eq!(ran.assert_code(0).json()["created"], 1);
     assert_eq!(asked.load(Ordering::Relaxed), 2);
@@ -115,9 +107,7 @@ async fn a_write_is_not_sent_elsewhere() {
 #[tokio::test]
 async fn a_url_below_that_of_the_service_is_noticed() {
     let cli = Cli::start().await;
-    let folder = tempfile::tempdir().unwrap();
-    let export = folder.path().join("export");
-    std::fs::write(&export, AN_EXPORT).unwrap();
+    let export = file_with(AN_EXPORT);
     let too_long = cli.server.url("/kv");
     for (arguments, said) in [
         (
@@ -130,11 +120,8 @@ async fn a_url_below_that_of_the_service_is_noticed() {
         (&["rm", "b", "--force"], "applied to the key kv/b instead"),
     ] {
         let ran = ask(&too_long, arguments).await;
-        ran.assert_code(1);
+        ran.assert_code(1).assert_says(&[said, "without /kv"]);
         assert!(ran.stdout.is_empty(), "{ran:?}");
-        for part in [said, "without /kv"] {
-            assert!(ran.stderr.contains(part), "{ran:?}");
-        }
     }
     assert_eq!(cli.run(&["ls"]).await.stdout, "");
 }
@@ -155,13 +142,8 @@ async fn a_write_whose_answer_is_lost_is_not_called_a_failure() {
 
 #[tokio::test]
 async fn a_proxy_that_gives_up_on_a_write_does_not_make_it_a_failure() {
-    let router = axum::Router::new()
-        .route("/kv", any(async || EMPTY_LIST))
-        .fallback(any(async || (StatusCode::BAD_GATEWAY, "<html>")));
-    let address = other_server(router).await;
-    let folder = tempfile::tempdir().unwrap();
-    let export = folder.path().join("export");
-    std::fs::write(&export, AN_EXPORT).unwrap();
+    let address = empty_server(any(async || (StatusCode::BAD_GATEWAY, "<html>"))).await;
+    let export = file_with(AN_EXPORT);
     for arguments in [
         &["put", "a", "1"][..],
         &["rm", "a", "--force"],
@@ -169,20 +151,10 @@ async fn a_proxy_that_gives_up_on_a_write_does_not_make_it_a_failure() {
         &["import", export.to_str().unwrap()],
     ] {
         let ran = ask(&address, arguments).await;
-        ran.assert_code(1);
-        for part in ["status 502", NOT_KNOWN] {
-            assert!(ran.stderr.contains(part), "{ran:?}");
-        }
+        ran.assert_code(1).assert_says(&["status 502", NOT_KNOWN]);
     }
-    let read = ask(&address, &["get", "a"]).await;
-    assert!(
-        !read.assert_code(1).stderr.contains("not known"),
-        "{read:?}"
-    );
+    assert_a_read_fails(&address).await;
 }
-
-/// The message of a write whose outcome is unknown.
-const NOT_KNOWN: &str = "It is not known whether the write was applied";
 
 #[tokio::test]
 async fn only_a_server_error_of_ifmatch_itself_says_that_nothing_was_written() {
@@ -211,11 +183,7 @@ async fn only_a_server_error_of_ifmatch_itself_says_that_nothing_was_written() {
             let is_unknown = ran.stderr.contains(NOT_KNOWN);
             assert_eq!(is_unknown, !is_ours, "{status} {body}: {ran:?}");
         }
-        let read = ask(&address, &["get", "a"]).await;
-        assert!(
-            !read.assert_code(1).stderr.contains("not known"),
-            "{read:?}"
-        );
+        assert_a_read_fails(&address).await;
     }
     let body = r#"{"error":"outcome_unknown","message":"m"}"#;
     let answer = (StatusCode::GATEWAY_TIMEOUT, body);
@@ -247,11 +215,7 @@ async fn a_write_whose_error_response_breaks_off_is_not_called_a_failure() {
     });
     let write = ask(&address, &["put", "a", "1"]).await;
     assert!(write.assert_code(1).stderr.contains(NOT_KNOWN), "{write:?}");
-    let read = ask(&address, &["get", "a"]).await;
-    assert!(
-        !read.assert_code(1).stderr.contains("not known"),
-        "{read:?}"
-    );
+    assert_a_read_fails(&address).await;
     broken.await.unwrap();
 }
 

@@ -8,8 +8,7 @@ use axum::response::IntoResponse as _;
 use axum::routing::any;
 use serde_json::{Value, json};
 
-use crate::support::binary::{BINARY, bare_command};
-use crate::support::cli::{Cli, EMPTY_LIST, Ran, finish, other_server};
+use crate::support::cli::{Cli, Ran, ask, empty_server, file_with, other_server};
 
 /// Both ways to serve; the commands do the same in each.
 const FLAGS: [&[&str]; 2] = [&[], &["--require-preconditions"]];
@@ -21,10 +20,7 @@ async fn tag(cli: &Cli, key: &str) -> String {
 
 /// It failed, says all of `parts`, and the key still has this value.
 async fn assert_left(cli: &Cli, ran: &Ran, code: i32, parts: &[&str], [key, value]: [&str; 2]) {
-    ran.assert_code(code);
-    for part in parts {
-        assert!(ran.stderr.contains(part), "{part}: {ran:?}");
-    }
+    ran.assert_code(code).assert_says(parts);
     assert_eq!(cli.value(key).await, value, "{ran:?}");
 }
 
@@ -153,9 +149,7 @@ async fn force_meets_changes_meanwhile_and_does_not_try_for_ever() {
             &["patch", "a", "[]"],
         ] {
             writes.store(0, Ordering::Relaxed);
-            let mut command = bare_command(BINARY);
-            command.args(arguments).env("IFMATCH_SERVER", &address);
-            finish(command).await.assert_code(code);
+            ask(&address, arguments).await.assert_code(code);
         }
     }
 }
@@ -277,8 +271,7 @@ async fn a_new_key_that_looks_like_a_slip_is_named() {
 #[tokio::test]
 async fn an_import_leaves_alone_what_changes_while_it_replaces() {
     // Each key has one value when it is looked at, and another when it is to be replaced.
-    let list = any(async || EMPTY_LIST);
-    let router = axum::Router::new().route("/kv", list).fallback(any(
+    let address = empty_server(any(
         |uri: axum::http::Uri, headers: axum::http::HeaderMap| async move {
             let is_first = headers.contains_key("if-none-match");
             assert!(is_first || headers["if-match"] == "\"1-x\"", "{headers:?}");
@@ -290,32 +283,25 @@ async fn an_import_leaves_alone_what_changes_while_it_replaces() {
             let body = json!({"error": "precondition_failed", "message": "m", "current": current});
             (StatusCode::PRECONDITION_FAILED, axum::Json(body))
         },
-    ));
-    let address = other_server(router).await;
-    let folder = tempfile::tempdir().unwrap();
-    let export = folder.path().join("export");
-    let text = r#"{"export":{"format":1,"prefix":""}}
+    ))
+    .await;
+    let export = file_with(
+        r#"{"export":{"format":1,"prefix":""}}
 {"key":"changed","value":1}
 {"key":"deleted","value":1}
 {"end":{"entries":2,"revision":1}}
-"#;
-    std::fs::write(&export, text).unwrap();
-    let mut command = bare_command(BINARY);
-    command
-        .args(["import", "--replace"])
-        .arg(&export)
-        .env("IFMATCH_SERVER", &address);
-    let ran = finish(command).await;
+"#,
+    );
+    let arguments = ["import", "--replace", export.to_str().unwrap()];
+    let ran = ask(&address, &arguments).await;
     let report = json!({
         "created": 0, "replaced": 0, "unchanged": [], "different": [], "changed": ["changed", "deleted"],
     });
     assert_eq!(ran.assert_code(4).json(), report);
-    for part in [
+    ran.assert_says(&[
         "2 keys were changed during the import",
         "run the import again",
-    ] {
-        assert!(ran.stderr.contains(part), "{part}: {ran:?}");
-    }
+    ]);
 }
 
 #[tokio::test]
@@ -337,15 +323,10 @@ async fn what_the_service_refuses_is_said_in_the_flags_of_the_command_line() {
         let status = StatusCode::from_u16(status).unwrap();
         let answer = (status, axum::Json(body));
         let router = axum::Router::new().fallback(any(move || async move { answer }));
-        let mut command = bare_command(BINARY);
-        command
-            .args(["put", "a", "1", "--if-match", "*"])
-            .env("IFMATCH_SERVER", other_server(router).await);
-        let ran = finish(command).await;
+        let put = ["put", "a", "1", "--if-match", "*"];
+        let ran = ask(&other_server(router).await, &put).await;
         assert_ne!(ran.code, 0, "{ran:?}");
-        for part in parts {
-            assert!(ran.stderr.contains(part), "{part}: {ran:?}");
-        }
+        ran.assert_says(&parts);
         assert!(!ran.stderr.contains("If-Match"), "{ran:?}");
     }
 }

@@ -2,7 +2,6 @@
 
 use std::process::Stdio;
 
-use rustix::process::Signal;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout};
@@ -82,8 +81,7 @@ async fn a_watch_outlives_the_server_and_is_told_to_list_again() {
     assert_eq!(next(&mut lines).await["entry"]["value"], 1);
     let Cli { server, folder } = cli;
     let address = server.address.clone();
-    server.signal(Signal::KILL);
-    server.wait().await;
+    server.kill().await;
     let cli = Cli::start_again(folder, &address).await;
     assert_eq!(next(&mut lines).await["event"], "reset");
     let put = ["put", "a", "2", "--force"];

@@ -108,8 +108,7 @@ async fn transfers_never_change_the_sum_also_across_kills() {
                 "a list shows all or nothing of a transfer"
             );
         }
-        process.signal(Signal::KILL);
-        process.wait().await;
+        process.kill().await;
         soon(clients.join_all()).await;
         process = Process::start(folder.path(), &[]).await;
         assert_eq!(sum_of(&process).await, SUM);

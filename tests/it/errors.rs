@@ -38,17 +38,12 @@ async fn a_body_that_is_not_json_says_where() {
         for method in [Method::PUT, Method::POST] {
             let answer = api.call(method, "/kv/a").json(body).send().await;
             answer.assert_error(400, "invalid_json");
-            let message = answer.json()["message"].as_str().unwrap().to_owned();
+            let message = answer.message();
             assert!(message.contains(place), "{body:?}: {message}");
         }
     }
-    let latin = api
-        .call(Method::PUT, "/kv/a")
-        .json("")
-        .body(&b"\"\xE9\""[..])
-        .send()
-        .await;
-    latin.assert_error(400, "invalid_json");
+    let latin = api.put("/kv/a", "").body(&b"\"\xE9\""[..]);
+    latin.send().await.assert_error(400, "invalid_json");
     assert_empty(&api).await;
 }
 
@@ -76,7 +71,7 @@ async fn a_key_that_cannot_be_one_is_refused_by_every_method() {
         for method in [Method::GET, Method::PUT, Method::POST, Method::DELETE] {
             let answer = api.call(method, path).json("1").send().await;
             answer.assert_error(400, "invalid_key");
-            let message = answer.json()["message"].as_str().unwrap().to_owned();
+            let message = answer.message();
             assert!(message.contains(part), "{path}: {message}");
         }
     }
@@ -100,7 +95,7 @@ async fn a_query_that_cannot_be_read_names_its_part() {
     ] {
         let answer = api.get(&format!("/kv?{query}")).send().await;
         answer.assert_error(400, "invalid_query");
-        let message = answer.json()["message"].as_str().unwrap().to_owned();
+        let message = answer.message();
         assert!(message.contains(part), "{query}: {message}");
     }
     for query in ["limit=1", "limit=10000", "", "prefix=&after=&limit=5"] {
@@ -174,12 +169,7 @@ async fn a_body_over_the_limit_is_refused_while_it_is_read() {
         Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"[[[[[[[[[[")))
     });
     let body = Body::new(StreamBody::new(endless));
-    let answer = api
-        .call(Method::PUT, "/kv/a")
-        .json("")
-        .body(body)
-        .send()
-        .await;
+    let answer = api.put("/kv/a", "").body(body).send().await;
     answer.assert_error(413, "value_too_large");
     api.get("/kv/a").send().await.assert_error(404, "not_found");
 }
@@ -241,12 +231,7 @@ async fn a_request_that_takes_too_long_is_told_to_come_back() {
     let api = Api::with(Arc::new(MemoryStore::new()), Policy::AllWrites, limits);
     let silent = futures_util::stream::pending::<Result<Frame<Bytes>, Infallible>>();
     let body = Body::new(StreamBody::new(silent));
-    let answer = api
-        .call(Method::PUT, "/kv/a")
-        .json("")
-        .body(body)
-        .send()
-        .await;
+    let answer = api.put("/kv/a", "").body(body).send().await;
     assert_unavailable(&answer);
     assert_empty(&api).await;
 }
@@ -259,12 +244,7 @@ async fn a_body_that_breaks_off_stores_nothing() {
         Err(std::io::Error::other("hung up")),
     ]);
     let body = Body::new(StreamBody::new(broken));
-    let answer = api
-        .call(Method::PUT, "/kv/a")
-        .json("")
-        .body(body)
-        .send()
-        .await;
+    let answer = api.put("/kv/a", "").body(body).send().await;
     answer.assert_error(400, "invalid_json");
     assert_empty(&api).await;
 }

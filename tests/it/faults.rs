@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -211,8 +211,7 @@ async fn a_disk_that_the_service_itself_fills() {
             acknowledged.insert(key, entry);
         }
         assert_eq!(shown_entries(&process).await, acknowledged);
-        process.signal(Signal::KILL);
-        process.wait().await;
+        process.kill().await;
         let process = Process::start(tmpfs.path(), mode).await;
         assert_eq!(shown_entries(&process).await, acknowledged);
         assert!(process.stop().await.status.success());
@@ -281,8 +280,7 @@ async fn a_lack_of_descriptors_refuses_a_write_or_does_not_matter() {
         assert!([200, 201].contains(&put("e").await.0));
         let shown = shown_entries(&process).await;
         assert_eq!(shown.len(), 5);
-        process.signal(Signal::KILL);
-        process.wait().await;
+        process.kill().await;
         let process = Process::start(folder.path(), mode).await;
         assert_eq!(shown_entries(&process).await, shown, "{mode:?}");
     }

@@ -1,14 +1,18 @@
 //! Files that are not those that were written: moved away, replaced, copied alone, or another's.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::journal::{ALWAYS, NEVER, journal_of, leave_a_journal, named_journal, put, refused};
 use crate::support::binary::{Process, command, run, soon};
 use crate::support::writers::shown_entries;
+
+/// What a process shows, by key.
+type Entries = BTreeMap<String, Value>;
 
 /// What somebody may do to the files of a store that runs.
 #[derive(Debug, Clone, Copy)]
@@ -51,27 +55,38 @@ impl Meddling {
     }
 }
 
+/// A process with three entries, and how it shows them.
+async fn start_with_three(folder: &Path) -> (Process, Entries) {
+    let process = Process::start(folder, &ALWAYS).await;
+    put(&process, "a", 1).await;
+    put(&process, "b", 2).await;
+    put(&process, "c", 3).await;
+    let shown = shown_entries(&process).await;
+    (process, shown)
+}
+
+/// The next process shows the same entries.
+async fn assert_shown_again(folder: &Path, meddling: Meddling, shown: &Entries) {
+    let process = Process::start(folder, &ALWAYS).await;
+    assert_eq!(shown_entries(&process).await, *shown, "{meddling:?}");
+}
+
 /// The next commit after a meddling makes everything durable, and the log says what happened.
 #[tokio::test]
 async fn a_file_that_is_not_the_one_that_was_written_is_noticed_at_the_next_commit() {
     for meddling in MEDDLINGS {
         let folder = tempfile::tempdir().unwrap();
-        let process = Process::start(folder.path(), &ALWAYS).await;
-        put(&process, "a", 1).await;
-        put(&process, "b", 2).await;
-        put(&process, "c", 2).await;
+        let (process, _) = start_with_three(folder.path()).await;
         let name = meddling.with(folder.path());
-        put(&process, "c", 3).await;
-        put(&process, "d", 4).await;
+        put(&process, "c", 4).await;
+        put(&process, "d", 5).await;
         let shown = shown_entries(&process).await;
-        process.signal(Signal::KILL);
-        let (_, log) = process.wait().await;
+        let log = process.kill().await.log;
         assert!(
             log.contains("WARN") && log.contains(name),
             "{meddling:?}: {log}"
         );
-        let process = Process::start(folder.path(), &ALWAYS).await;
-        assert_eq!(shown_entries(&process).await, shown, "{meddling:?}");
+        assert_shown_again(folder.path(), meddling, &shown).await;
         assert_eq!(shown.len(), 4);
     }
 }
@@ -81,11 +96,7 @@ async fn a_file_that_is_not_the_one_that_was_written_is_noticed_at_the_next_comm
 async fn a_file_that_is_moved_away_from_an_idle_store_is_made_up_for() {
     for meddling in MEDDLINGS {
         let folder = tempfile::tempdir().unwrap();
-        let process = Process::start(folder.path(), &ALWAYS).await;
-        put(&process, "a", 1).await;
-        put(&process, "b", 2).await;
-        put(&process, "c", 3).await;
-        let shown = shown_entries(&process).await;
+        let (process, shown) = start_with_three(folder.path()).await;
         meddling.with(folder.path());
         soon(async {
             // Then it is all, and there is no journal.
@@ -98,10 +109,8 @@ async fn a_file_that_is_moved_away_from_an_idle_store_is_made_up_for() {
             }
         })
         .await;
-        process.signal(Signal::KILL);
-        process.wait().await;
-        let process = Process::start(folder.path(), &ALWAYS).await;
-        assert_eq!(shown_entries(&process).await, shown, "{meddling:?}");
+        process.kill().await;
+        assert_shown_again(folder.path(), meddling, &shown).await;
     }
 }
 
@@ -109,17 +118,12 @@ async fn a_file_that_is_moved_away_from_an_idle_store_is_made_up_for() {
 async fn a_file_that_is_moved_away_just_before_a_stop_is_made_up_for() {
     for meddling in MEDDLINGS {
         let folder = tempfile::tempdir().unwrap();
-        let process = Process::start(folder.path(), &ALWAYS).await;
-        put(&process, "a", 1).await;
-        put(&process, "b", 2).await;
-        put(&process, "c", 3).await;
-        let shown = shown_entries(&process).await;
+        let (process, shown) = start_with_three(folder.path()).await;
         let name = meddling.with(folder.path());
         let ended = process.stop().await;
         assert!(ended.status.success(), "{meddling:?}: {}", ended.log);
         assert!(ended.log.contains(name), "{meddling:?}: {}", ended.log);
-        let process = Process::start(folder.path(), &ALWAYS).await;
-        assert_eq!(shown_entries(&process).await, shown, "{meddling:?}");
+        assert_shown_again(folder.path(), meddling, &shown).await;
     }
 }
 
@@ -256,8 +260,7 @@ async fn files_without_an_id_are_loaded_and_then_get_one() {
             "{arguments:?}"
         );
         let shown = shown_entries(&process).await;
-        process.signal(Signal::KILL);
-        process.wait().await;
+        process.kill().await;
         let process = Process::start(folder.path(), arguments).await;
         assert_eq!(shown_entries(&process).await, shown);
     }

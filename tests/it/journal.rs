@@ -6,7 +6,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use reqwest::Client;
-use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::binary::{Process, command, run, soon};
@@ -72,8 +71,7 @@ pub async fn leave_a_journal(folder: &Path) -> Value {
     put(&process, "b", 2).await;
     delete(&process, "b").await;
     let entry = put(&process, "c", "three").await;
-    process.signal(Signal::KILL);
-    process.wait().await;
+    process.kill().await;
     entry
 }
 
@@ -125,8 +123,7 @@ async fn a_journal_begins_when_the_data_file_is_larger_than_the_flag_says() {
         put(&process, "larger", "x".repeat(2000)).await;
         put(&process, "small", 2).await;
         assert_eq!(journal_of(folder.path()).is_some(), is_expected);
-        process.signal(Signal::KILL);
-        process.wait().await;
+        process.kill().await;
         let process = Process::start(folder.path(), arguments).await;
         assert_eq!(shown_entries(&process).await["small"]["value"], 2);
     }
@@ -157,8 +154,7 @@ async fn without_journaling_a_journal_that_is_left_behind_is_taken_up() {
         assert_eq!(journal_of(folder.path()), None);
         assert_eq!(stored_entries(folder.path())["c"], as_stored(entry.clone()));
         assert_eq!(shown_entries(&process).await["c"], entry);
-        process.signal(Signal::KILL);
-        process.wait().await;
+        process.kill().await;
     }
 }
 
@@ -174,8 +170,7 @@ async fn a_torn_last_commit_is_cut_off_with_a_log_line() {
     let rest = journal_of(folder.path()).unwrap();
     assert!(rest.len() < torn.len() && torn.starts_with(&rest));
     put(&process, "d", 4).await;
-    process.signal(Signal::KILL);
-    let (_, log) = process.wait().await;
+    let log = process.kill().await.log;
     assert!(log.contains("cutting off"), "{log}");
     assert!(
         log.contains(&format!("bytes={}", torn.len() - rest.len())),
@@ -274,8 +269,7 @@ async fn a_journal_that_has_outgrown_the_data_file_is_taken_up_while_commits_go_
     }
     let last = put(&process, "c", 3).await;
     let shown = shown_entries(&process).await;
-    process.signal(Signal::KILL);
-    process.wait().await;
+    process.kill().await;
     let process = Process::start(folder.path(), &ALWAYS).await;
     assert_eq!(shown_entries(&process).await, shown);
     assert_eq!(shown["c"], last);

@@ -28,8 +28,7 @@ async fn a_power_cut_under_load_loses_nothing_that_was_acknowledged() {
             // The kernel can still call a sync done that meets the cut.
             working.power_goes();
             disk.cut_power();
-            process.signal(Signal::KILL);
-            process.wait().await;
+            process.kill().await;
             writers = working.end().await;
 
             disk.restore_power();
@@ -37,8 +36,7 @@ async fn a_power_cut_under_load_loses_nothing_that_was_acknowledged() {
             // Of what was under way when the power went the outcome is unknown, also if there was
             // still time to refuse it.
             writers.check_with_unknown(shown_entries(&process).await);
-            process.signal(Signal::KILL);
-            process.wait().await;
+            process.kill().await;
         }
     }
 }
@@ -78,13 +76,11 @@ async fn what_a_start_after_a_kill_shows_survives_a_power_cut() {
             let process = Process::start(disk.path(), mode).await;
             let shown = shown_entries(&process).await;
             disk.cut_power();
-            process.signal(Signal::KILL);
-            process.wait().await;
+            process.kill().await;
             disk.restore_power();
             let process = Process::start(disk.path(), mode).await;
             assert_eq!(shown_entries(&process).await, shown, "{mode:?} {fault:?}");
-            process.signal(Signal::KILL);
-            process.wait().await;
+            process.kill().await;
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use rustix::process::{Resource, Rlimit, Signal, prlimit};
+use rustix::process::{Resource, Rlimit, prlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -88,8 +88,7 @@ async fn a_call_that_fails_once_costs_no_more_than_its_commit() {
                 met.extend(meeting.is_met.then_some(calls));
                 let working = &mut meeting.working;
                 working.acknowledged(AFTERWARDS).await;
-                process.signal(Signal::KILL);
-                process.wait().await;
+                process.kill().await;
                 let mut writers = meeting.working.end().await;
                 writers.check(shown_entries(&Process::start(folder.path(), mode).await).await);
             }
@@ -124,8 +123,7 @@ async fn calls_that_fail_until_the_disk_is_mended_or_the_process_killed_lose_not
                     strace.detach().await;
                     working.acknowledged(AFTERWARDS).await;
                 }
-                process.signal(Signal::KILL);
-                process.wait().await;
+                process.kill().await;
                 let mut writers = working.end().await;
                 let shown = shown_entries(&Process::start(folder.path(), mode).await).await;
                 match then {
@@ -166,8 +164,7 @@ async fn what_was_refused_is_gone_also_if_the_process_is_killed_at_once() {
                     refused || !strace.has_injected() || !sure_calls(mode).contains(&calls),
                     "{mode:?} {fault:?}: nobody was told"
                 );
-                process.signal(Signal::KILL);
-                process.wait().await;
+                process.kill().await;
                 let process = Process::start(folder.path(), mode).await;
                 let shown = shown_entries(&process).await;
                 assert_eq!(shown, acknowledged, "{mode:?} {fault:?}");
@@ -220,8 +217,7 @@ async fn a_call_that_fails_at_the_start_stops_it_or_does_no_harm() {
         let process = Process::start(folder.path(), mode).await;
         let mut working = Writers::new(WRITERS).start(&process);
         working.acknowledged(50).await;
-        process.signal(Signal::KILL);
-        process.wait().await;
+        process.kill().await;
         let mut writers = working.end().await;
         // What a crash leaves is loaded again and again; no start may use it up.
         let left = files(folder.path());
@@ -278,8 +274,7 @@ async fn starts_with_fault(
     let log = match Process::try_spawn(command).await {
         Ok(process) => {
             writers.check(shown_entries(&process).await);
-            process.signal(Signal::KILL);
-            process.wait().await.1
+            process.kill().await.log
         }
         Err(refused) => {
             let log = String::from_utf8(refused.stderr).unwrap();
@@ -320,8 +315,7 @@ async fn a_file_that_may_not_grow_refuses_and_loses_nothing() {
             met += u32::from(working.refusal_within(200).await);
             limit_files(&process, None);
             working.acknowledged(AFTERWARDS).await;
-            process.signal(Signal::KILL);
-            process.wait().await;
+            process.kill().await;
             writers = working.end().await;
             let process = Process::start(folder.path(), mode).await;
             writers.check(shown_entries(&process).await);

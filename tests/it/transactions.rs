@@ -144,7 +144,7 @@ async fn what_is_no_transaction_names_its_part() {
     ] {
         let answer = transact(&api, &operations).await;
         answer.assert_error(400, "invalid_transaction");
-        let message = answer.json()["message"].as_str().unwrap().to_owned();
+        let message = answer.message();
         assert!(message.contains(part), "{operations}: {message}");
     }
     for body in ["[]", "{}", "null", r#"{"operations":[],"more":1}"#] {

@@ -115,9 +115,9 @@ impl EntryWriter {
         line.extend_from_slice(b":{\"value\":");
         line.extend_from_slice(record.value.as_json().as_bytes());
         record.write_numbers(line);
-        line.extend_from_slice(br#","modified_at":""#);
-        line.extend_from_slice(self.text_of(record.modified_at).as_bytes());
-        line.extend_from_slice(br#""}"#);
+        record.write_moment(line, |line, moment| {
+            line.extend_from_slice(self.text_of(moment).as_bytes());
+        });
         Ok(())
     }
 

@@ -29,7 +29,7 @@ async fn what_cannot_be_read_is_refused_and_nothing_is_written() {
                 for path in ["/kv/there", "/kv/absent"] {
                     let answer = ask(&api, &method, path, &[(header, value.to_owned())]).await;
                     answer.assert_error(400, "invalid_precondition");
-                    let message = answer.json()["message"].as_str().unwrap().to_lowercase();
+                    let message = answer.message().to_lowercase();
                     assert!(message.contains(header), "{message}");
                 }
             }
@@ -70,7 +70,7 @@ async fn a_tag_that_a_proxy_made_weak_is_refused_with_what_to_send_instead() {
         for method in [GET, PUT, POST, DELETE] {
             let answer = ask(&api, &method, path, &[("if-match", tags.clone())]).await;
             answer.assert_error(412, "precondition_failed");
-            let message = answer.json()["message"].as_str().unwrap().to_owned();
+            let message = answer.message();
             for said in ["weak", "in the body", "Cache-Control: no-transform"] {
                 assert!(message.contains(said), "{tags}: {message}");
             }

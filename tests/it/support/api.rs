@@ -227,6 +227,13 @@ impl Answer {
         self.header("etag").expect("an ETag").to_owned()
     }
 
+    /// What a failing answer says to a person.
+    #[track_caller]
+    pub fn message(&self) -> String {
+        let message = self.json()["message"].as_str().map(str::to_owned);
+        message.unwrap_or_else(|| panic!("it has no message: {self:?}"))
+    }
+
     /// Asserts a failing answer of the one shape.
     #[track_caller]
     pub fn assert_error(&self, status: u16, code: &str) {
@@ -236,13 +243,7 @@ impl Answer {
             Some("application/json"),
             "{self:?}"
         );
-        let body = self.json();
-        assert_eq!(body["error"], code, "{self:?}");
-        assert!(
-            body["message"]
-                .as_str()
-                .is_some_and(|text| !text.is_empty()),
-            "{self:?}"
-        );
+        assert_eq!(self.json()["error"], code, "{self:?}");
+        assert!(!self.message().is_empty(), "{self:?}");
     }
 }

@@ -121,6 +121,12 @@ impl Process {
         self.signal(Signal::TERM);
         self.end().await
     }
+
+    /// Sends SIGKILL and waits for the end.
+    pub async fn kill(self) -> Ended {
+        self.signal(Signal::KILL);
+        self.end().await
+    }
 }
 
 /// The binary with the `data.json` in `folder`, for a start that is to fail or to print.

@@ -4,7 +4,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use tempfile::TempDir;
+use axum::routing::{MethodRouter, any};
+use tempfile::{NamedTempFile, TempDir, TempPath};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
@@ -36,6 +37,15 @@ impl Ran {
         assert_eq!(self.code, code, "{self:?}");
         self
     }
+
+    /// All of `parts` are on standard error.
+    #[track_caller]
+    pub fn assert_says(&self, parts: &[&str]) -> &Self {
+        for part in parts {
+            assert!(self.stderr.contains(part), "{part}: {self:?}");
+        }
+        self
+    }
 }
 
 impl Cli {
@@ -61,14 +71,10 @@ impl Cli {
 
     /// The binary, with this server in its environment and its files in a folder of its own.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = bare_command(BINARY);
+        let mut command = command_for(&self.server.url(""), arguments);
         command
-            .args(arguments)
             .current_dir(self.folder.path())
-            .env("IFMATCH_SERVER", self.server.url(""))
-            .env("TMPDIR", self.kept())
-            .env_remove("VISUAL")
-            .env_remove("EDITOR");
+            .env("TMPDIR", self.kept());
         command
     }
 
@@ -186,6 +192,24 @@ impl Script {
     }
 }
 
+/// The binary with a server, and without an editor, in its environment.
+pub fn command_for(server: &str, arguments: &[&str]) -> Command {
+    let mut command = bare_command(BINARY);
+    command
+        .args(arguments)
+        .env("IFMATCH_SERVER", server)
+        .env_remove("VISUAL")
+        .env_remove("EDITOR");
+    command
+}
+
+/// Runs a command against another server, with an editor that fails.
+pub async fn ask(server: &str, arguments: &[&str]) -> Ran {
+    let mut command = command_for(server, arguments);
+    command.env("EDITOR", "false");
+    finish(command).await
+}
+
 /// Runs what is to end by itself.
 pub async fn finish(command: Command) -> Ran {
     ran(&run(command).await)
@@ -201,13 +225,24 @@ pub fn ran(output: &std::process::Output) -> Ran {
     }
 }
 
-/// The list of a service that has no entry.
-pub const EMPTY_LIST: &str = r#"{"items":[],"revision":0,"next":null}"#;
-
 /// A server that is none of ifmatch, on a free port; its address.
 pub async fn other_server(router: axum::Router) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(async { axum::serve(listener, router).await });
     address
+}
+
+/// The same with the list of a service that has no entry, and with `answer` to everything else.
+pub async fn empty_server(answer: MethodRouter) -> String {
+    let list = any(async || r#"{"items":[],"revision":0,"next":null}"#);
+    let router = axum::Router::new().route("/kv", list);
+    other_server(router.fallback(answer)).await
+}
+
+/// A file with this text, for as long as its path is kept.
+pub fn file_with(text: &str) -> TempPath {
+    let file = NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    file.into_temp_path()
 }
