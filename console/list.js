@@ -20,7 +20,7 @@ function compareKeys(one, other) {
 }
 
 export class ListView {
-  /** Calls on.reading(prefix) before each request for the list, on.loaded(since) after it, on.failed(error) if it failed. */
+  /** Calls on.reading(prefix) before it loads the list, on.loaded(since) after that, or on.failed(error). */
   constructor({ place, unsaved, status, filter, drafts, on }) {
     Object.assign(this, {
       place,
