@@ -113,9 +113,9 @@ function keyOfHash() {
 
 /** Opens what the address names, unless it is open. */
 async function navigate(isFirst) {
-  const asked = keyOfHash();
-  if (asked !== undefined && session !== null && asked.key === session.state.key) return;
-  await switchTo(asked, !isFirst);
+  const target = keyOfHash();
+  if (target !== undefined && session !== null && target.key === session.state.key) return;
+  await switchTo(target, !isFirst);
 }
 
 /** Opens the entry of a draft, null for a new one, and restores this draft. */
@@ -126,25 +126,26 @@ async function openDraft(key, name) {
   await switchTo({ key }, true, name);
 }
 
-async function switchTo(asked, takeFocus, draftName) {
+async function switchTo(target, takeFocus, draftName) {
   view?.flush();
   session?.keeper.keepNow();
   if (session?.sending) leaving.add({ session, view });
   const before = session?.state.key;
   session = null;
   view = null;
-  page.classList.toggle("has-open", asked !== undefined);
-  list.show(asked?.key ?? null);
-  document.title = asked === undefined ? "ifmatch" : `${asked.key ?? "New entry"} · ifmatch`;
+  page.classList.toggle("has-open", target !== undefined);
+  list.show(target?.key ?? null);
+  document.title = target === undefined ? "ifmatch" : `${target.key ?? "New entry"} · ifmatch`;
   const why =
-    asked?.wrong ?? (asked?.key === undefined || asked.key === null ? undefined : whyInvalidKey(asked.key));
-  if (asked === undefined || why !== undefined) {
+    target?.wrong ??
+    (target?.key === undefined || target.key === null ? undefined : whyInvalidKey(target.key));
+  if (target === undefined || why !== undefined) {
     const hadFocus = byId("pane").contains(document.activeElement);
     showNothing(why);
     if (hadFocus) list.focus(before);
     return;
   }
-  await open(asked.key, takeFocus, draftName);
+  await open(target.key, takeFocus, draftName);
 }
 
 function showNothing(why) {
