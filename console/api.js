@@ -1,4 +1,4 @@
-// What the console asks of the service. Entries are {key, tree, version, revision, etag, modifiedAt}.
+// The console's requests to the service. Entries are {key, tree, version, revision, etag, modifiedAt}.
 
 import { compact, isWellFormed, MAX_DEPTH_LEVELS, parse } from "./json.js";
 import { urlOf } from "./place.js";
@@ -11,12 +11,12 @@ export class Refused extends Error {
   }
 }
 
-/** There was no response: whether the service has done it is not known. */
+/** There was no response: whether the service has applied the request is not known. */
 export class Unreachable extends Error {}
 
 /**
  * The response is not from the service: something in between, such as a proxy, has responded instead. Whether the
- * service has done it is not known.
+ * service has applied the request is not known.
  */
 export class Foreign extends Unreachable {
   constructor(status) {
@@ -36,15 +36,15 @@ const SERVER_ERRORS = new Map([
   [504, "outcome_unknown"],
 ]);
 /** Longer than the service itself takes to give up. */
-const PATIENCE_MILLIS = 40_000;
+const TIMEOUT_MILLIS = 40_000;
 
-async function ask(path, options = {}) {
+async function request(path, options = {}) {
   let response;
   let text;
   try {
     response = await fetch(urlOf(path), {
       cache: "no-store",
-      signal: AbortSignal.timeout(PATIENCE_MILLIS),
+      signal: AbortSignal.timeout(TIMEOUT_MILLIS),
       ...options,
     });
     text = await response.text();
@@ -53,7 +53,7 @@ async function ask(path, options = {}) {
   }
   let body;
   try {
-    // A value stands some levels below the top of an answer.
+    // In a response, the value itself is already nested a few levels deep.
     body = parse(text, 2 * MAX_DEPTH_LEVELS);
   } catch {
     body = undefined;
@@ -75,15 +75,15 @@ function isOwnError(status, body) {
   return isError && (status < 500 || SERVER_ERRORS.get(status) === body.get("error"));
 }
 
-/** The entry that an answer shows, which must be the one that was asked for; undefined for 304. */
-async function askForEntry(key, options) {
-  const { response, body } = await ask(pathOf(key), options);
+/** The entry in the response, which must be the requested one; undefined for 304. */
+async function requestEntry(key, options) {
+  const { response, body } = await request(pathOf(key), options);
   if (body === undefined) return undefined;
   if (body.get("key") !== key || typeof body.get("etag") !== "string") throw new Foreign(response.status);
   return entryOf(body);
 }
 
-/** The entry that a tree from the service shows. */
+/** The entry that the service describes by a JSON object. */
 export function entryOf(tree) {
   return {
     key: tree.get("key"),
@@ -95,14 +95,14 @@ export function entryOf(tree) {
   };
 }
 
-/** The path of an entry. Slashes stand as they are, unless something on the way might fold them. */
+/** The path of an entry. Slashes are encoded only if a proxy might merge some of them. */
 function pathOf(key) {
   const encoded = encodeURIComponent(key);
   return `kv/${key.split("/").includes("") ? encoded : encoded.replaceAll("%2F", "/")}`;
 }
 
-/** Why a text cannot be a key, or nothing. */
-export function whyNoKey(key) {
+/** Why a text is not a valid key, or undefined. */
+export function whyInvalidKey(key) {
   if (key === "") return "Type a key.";
   if (!isWellFormed(key)) return "The key has an unpaired surrogate.";
   const bytes = new TextEncoder().encode(key).length;
@@ -114,55 +114,55 @@ export function whyNoKey(key) {
   return undefined;
 }
 
-/** A warning of a new key that is probably a mistake, or nothing. */
-export function warningOfKey(key) {
+/** A warning about a new key that is probably a mistake, or undefined. */
+export function warningAboutKey(key) {
   if (/^\p{White_Space}/u.test(key)) return "The key begins with a space.";
   if (/\p{White_Space}$/u.test(key)) return "The key ends with a space.";
   return undefined;
 }
 
-/** One page of the list: {items, next, revision, since}, where since is what a watch can begin at. */
+/** One page of the list: {items, next, revision, since}, where since is the point at which a watch can start. */
 export async function list(prefix, after, limit) {
   const query = new URLSearchParams({ limit });
   if (prefix !== "") query.set("prefix", prefix);
   if (after !== null) query.set("after", after);
-  const { response, body } = await ask(`kv?${query}`);
+  const { response, body } = await request(`kv?${query}`);
   if (!Array.isArray(body.get("items"))) throw new Foreign(response.status);
   return {
     items: body.get("items").map(entryOf),
     next: body.get("next"),
     revision: Number(body.get("revision").text),
-    // A proxy that compresses weakens the tag.
+    // A proxy that compresses the response makes the tag a weak one.
     since: (response.headers.get("ETag") ?? "").replace(/^W\//, "").replaceAll('"', ""),
   };
 }
 
-/** The current entry, or null; undefined if etag still names it. */
+/** The current entry, or null if there is none; undefined if it still has this ETag. */
 export async function read(key, etag) {
   const headers = etag === undefined ? {} : { "If-None-Match": etag };
   try {
-    return await askForEntry(key, { headers });
+    return await requestEntry(key, { headers });
   } catch (error) {
     if (error instanceof Refused && error.status === 404) return null;
     throw error;
   }
 }
 
-/** Writes a value over the version that etag names, or where there is none if etag is null. */
+/** Replaces the version with this ETag by a value, or creates the entry if etag is null. */
 export async function put(key, tree, etag) {
   const precondition = etag === null ? { "If-None-Match": "*" } : { "If-Match": etag };
   const headers = { "Content-Type": "application/json", ...precondition };
   const json = compact(tree);
-  const entry = await askForEntry(key, { method: "PUT", headers, body: json });
-  // A redirect may have led to a mere read.
+  const entry = await requestEntry(key, { method: "PUT", headers, body: json });
+  // A redirect may have turned the write into a read.
   if (compact(entry.tree) !== json) throw new Foreign(200);
   return entry;
 }
 
-/** Deletes the version that etag names. A key that is gone already counts as refused with nothing there. */
+/** Deletes the version with this ETag. If there is no entry, throws Refused with status 412 and current null. */
 export async function remove(key, etag) {
   try {
-    return await askForEntry(key, { method: "DELETE", headers: { "If-Match": etag } });
+    return await requestEntry(key, { method: "DELETE", headers: { "If-Match": etag } });
   } catch (error) {
     if (error instanceof Refused && error.status === 404)
       throw new Refused(412, error.code, error.message, null);

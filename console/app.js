@@ -1,6 +1,6 @@
-// The page as a whole: what is open, the connection, the keyboard.
+// The page as a whole: the open entry, the connection, the keyboard.
 
-import { put, Unreachable, whyNoKey } from "./api.js";
+import { put, Unreachable, whyInvalidKey } from "./api.js";
 import { DocumentView } from "./document.js";
 import { announce, h, refreshTimes } from "./dom.js";
 import { Drafts } from "./drafts.js";
@@ -113,9 +113,9 @@ function keyOfHash() {
 
 /** Opens what the address names, unless it is open. */
 async function navigate(isFirst) {
-  const asked = keyOfHash();
-  if (asked !== undefined && session !== null && asked.key === session.state.key) return;
-  await switchTo(asked, !isFirst);
+  const target = keyOfHash();
+  if (target !== undefined && session !== null && target.key === session.state.key) return;
+  await switchTo(target, !isFirst);
 }
 
 /** Opens the entry of a draft, null for a new one, and restores this draft. */
@@ -126,25 +126,26 @@ async function openDraft(key, name) {
   await switchTo({ key }, true, name);
 }
 
-async function switchTo(asked, takeFocus, draftName) {
+async function switchTo(target, takeFocus, draftName) {
   view?.flush();
   session?.keeper.keepNow();
   if (session?.sending) leaving.add({ session, view });
   const before = session?.state.key;
   session = null;
   view = null;
-  page.classList.toggle("has-open", asked !== undefined);
-  list.show(asked?.key ?? null);
-  document.title = asked === undefined ? "ifmatch" : `${asked.key ?? "New entry"} · ifmatch`;
+  page.classList.toggle("has-open", target !== undefined);
+  list.show(target?.key ?? null);
+  document.title = target === undefined ? "ifmatch" : `${target.key ?? "New entry"} · ifmatch`;
   const why =
-    asked?.wrong ?? (asked?.key === undefined || asked.key === null ? undefined : whyNoKey(asked.key));
-  if (asked === undefined || why !== undefined) {
+    target?.wrong ??
+    (target?.key === undefined || target.key === null ? undefined : whyInvalidKey(target.key));
+  if (target === undefined || why !== undefined) {
     const hadFocus = byId("pane").contains(document.activeElement);
     showNothing(why);
     if (hadFocus) list.focus(before);
     return;
   }
-  await open(asked.key, takeFocus, draftName);
+  await open(target.key, takeFocus, draftName);
 }
 
 function showNothing(why) {
@@ -182,7 +183,7 @@ async function open(key, takeFocus, draftName) {
   const mine = new Session(key, drafts, {
     changed: () => {
       if (mine !== session) {
-        if (!mine.sending) tellOfLeft(mine);
+        if (!mine.sending) reportLeft(mine);
         return;
       }
       shown.render();
@@ -190,7 +191,7 @@ async function open(key, takeFocus, draftName) {
     },
     say: announce,
     named: (named) => {
-      // The address is that of what is open now.
+      // The address is that of the open entry.
       if (mine !== session) return;
       history.replaceState(null, "", hashOf(named));
       document.title = `${named} · ifmatch`;
@@ -207,13 +208,13 @@ async function open(key, takeFocus, draftName) {
     remove: () => askToDelete(mine),
     openBeside: (taken) => {
       location.hash = hashOf(taken);
-      toast.offer("What you typed is kept as a new entry.", "Back to it", () => {
+      toast.show("What you typed is kept as a new entry.", "Back to it", () => {
         location.hash = "#/new";
       });
     },
     discarded: (draft, words) => {
       list.renderSoon();
-      toast.offer(words, "Undo", () => undoDiscard(mine, draft));
+      toast.show(words, "Undo", () => undoDiscard(mine, draft));
     },
   });
   session = mine;
@@ -226,8 +227,8 @@ async function open(key, takeFocus, draftName) {
   if (takeFocus) shown.focus(mine.state.conflict === null ? undefined : "conflict");
 }
 
-/** Shows the outcome of a request of a session that was left, unless all is well. */
-function tellOfLeft(mine) {
+/** Shows the outcome of the request of a session that was left, unless it succeeded. */
+function reportLeft(mine) {
   const left = [...leaving].find((one) => one.session === mine);
   if (left === undefined) return;
   leaving.delete(left);
@@ -235,7 +236,7 @@ function tellOfLeft(mine) {
   if (!mine.edited && mine.state.problem === null) return;
   const name = mine.state.key ?? mine.state.typedKey;
   const why = mine.state.problem?.message ?? "Someone else has changed it.";
-  toast.offer(
+  toast.show(
     mine.edited ? `${name} is not saved. ${why} Your text is kept.` : `${name}: ${why}`,
     "Open",
     () => openDraft(mine.state.key, mine.keeper.name),
@@ -248,7 +249,7 @@ async function undoDiscard(discarded, draft) {
     (session !== null && session.state.key === (draft.key === "" ? null : draft.key));
   const mine = isHere ? session : discarded;
   if (!isHere) {
-    // The entry is not open any more: the draft goes back to where it is found when it is opened.
+    // The entry is no longer open: its next session will restore the draft.
     drafts.keep(draft);
     location.hash = draft.key === "" ? "#/new" : hashOf(draft.key);
     return;
@@ -258,7 +259,7 @@ async function undoDiscard(discarded, draft) {
 
 function askToDelete(mine) {
   const dialog = byId("delete-dialog");
-  // What is deleted is what is shown now, and not what arrives while the dialog is open.
+  // Only the version that is shown now is deleted, not one that arrives while the dialog is open.
   const { etag } = mine.state.base;
   byId("delete-key").textContent = mine.state.key;
   byId("delete-note").textContent = mine.edited
@@ -268,25 +269,25 @@ function askToDelete(mine) {
     dialog.close();
     const gone = await mine.remove(etag);
     if (gone === undefined) return;
-    // Unless somebody has gone on to something else.
+    // The user may have opened something else meanwhile.
     if (session === mine) {
       location.hash = "#/";
       byId("filter").focus();
     }
-    toast.offer(`${gone.key} was deleted.`, "Undo", () => bringBack(gone));
+    toast.show(`${gone.key} was deleted.`, "Undo", () => restoreDeleted(gone));
   };
   byId("delete-cancel").onclick = () => dialog.close();
   dialog.showModal();
 }
 
-async function bringBack(gone) {
+async function restoreDeleted(gone) {
   const from = location.hash;
   try {
     await put(gone.key, gone.tree, null);
-    // Unless somebody has gone on to something else.
+    // The user may have opened something else meanwhile.
     if (location.hash === from) location.hash = hashOf(gone.key);
   } catch (error) {
-    // The notice goes away, and the value with it.
+    // When the notice disappears, the value would be lost.
     drafts.keep({
       key: gone.key,
       etag: null,
@@ -298,7 +299,7 @@ async function bringBack(gone) {
       choices: [],
     });
     list.renderSoon();
-    toast.offer(
+    toast.show(
       `${gone.key} could not be restored: ${error.message} Its value is kept as a draft.`,
       "Open",
       () => {
@@ -352,7 +353,7 @@ function keepAll() {
 
 window.addEventListener("beforeunload", (event) => {
   keepAll();
-  // What the browser would not keep is lost with the page.
+  // Drafts that the browser has not stored are lost with the page.
   if (drafts.unkept.size > 0) event.preventDefault();
 });
 byId("help").addEventListener("click", () => byId("help-dialog").showModal());

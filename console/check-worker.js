@@ -4,6 +4,6 @@ import { problemOf } from "./json.js";
 
 self.onmessage = ({ data: { id, text } }) => {
   const problem = problemOf(text);
-  // What is special about an error would not survive being posted.
+  // Posting an Error would lose its own properties.
   self.postMessage({ id, problem: problem === null ? null : { ...problem, message: problem.message } });
 };

@@ -5,57 +5,57 @@ import { problemOf } from "./json.js";
 /** A longer text is large: slow work on it waits for a pause in typing. In UTF-16 units. */
 export const LARGE_TEXT = 20_000;
 
-/** The result for the latest text. */
-export class Verdict {
-  #known;
-  #asked;
+/** Checks the text of an editor, and keeps the result for the latest text. */
+export class Checker {
+  #result;
+  #pendingText;
 
-  /** onKnown() is called when the result for a large text arrives. */
-  constructor(onKnown) {
-    this.onKnown = onKnown;
+  /** onResult() is called when the result for a large text arrives. */
+  constructor(onResult) {
+    this.onResult = onResult;
   }
 
   /** Why a typed text cannot be saved, or null; undefined while that is not known. */
-  of(text) {
-    if (this.#known?.text === text) return this.#known.problem;
+  problemOf(text) {
+    if (this.#result?.text === text) return this.#result.problem;
     if (text.length <= LARGE_TEXT) {
-      this.#known = { text, problem: problemOf(text) };
-      return this.#known.problem;
+      this.#result = { text, problem: problemOf(text) };
+      return this.#result.problem;
     }
-    if (this.#asked !== text) this.#ask(text);
+    if (this.#pendingText !== text) this.#checkLater(text);
     return undefined;
   }
 
   /** Sets the result for a text. */
-  learn(text, problem) {
-    this.#known = { text, problem };
+  setResult(text, problem) {
+    this.#result = { text, problem };
   }
 
-  async #ask(text) {
-    this.#asked = text;
+  async #checkLater(text) {
+    this.#pendingText = text;
     const problem = await check(text);
-    if (this.#asked !== text) return;
-    this.#asked = undefined;
-    this.#known = { text, problem };
-    this.onKnown();
+    if (this.#pendingText !== text) return;
+    this.#pendingText = undefined;
+    this.#result = { text, problem };
+    this.onResult();
   }
 }
 
 let worker;
-let asked = 0;
+let lastId = 0;
 const waiting = new Map();
 
 /** Why a typed text cannot be saved, or null: {reason, offset, line, column, message}. */
 function check(text) {
   return new Promise((resolve) => {
-    asked += 1;
-    waiting.set(asked, { text, resolve });
-    start()?.postMessage({ id: asked, text });
-    if (worker === null) fallBack();
+    lastId += 1;
+    waiting.set(lastId, { text, resolve });
+    startWorker()?.postMessage({ id: lastId, text });
+    if (worker === null) checkInPage();
   });
 }
 
-function start() {
+function startWorker() {
   if (worker !== undefined) return worker;
   try {
     worker = new Worker(new URL("check-worker.js", import.meta.url), { type: "module" });
@@ -70,13 +70,13 @@ function start() {
   worker.onerror = (event) => {
     event.preventDefault();
     worker = null;
-    fallBack();
+    checkInPage();
   };
   return worker;
 }
 
-// Without workers the page itself has to do it.
-function fallBack() {
+// Without a worker, the page itself has to check the texts.
+function checkInPage() {
   for (const { text, resolve } of waiting.values()) resolve(problemOf(text));
   waiting.clear();
 }

@@ -1,4 +1,4 @@
-// What both sides changed, side by side, each with a choice.
+// The view of a conflict: the places that both sides changed, with a choice for each.
 
 import { brief, button, changeList, h, placeName } from "./dom.js";
 import { Editor } from "./editor.js";
@@ -8,7 +8,7 @@ import { formatted, problemOf } from "./json.js";
 const LONGEST_SIDE = 20_000;
 
 export class ConflictView {
-  /** Shows session.state.conflict; finish() is called when all is chosen. */
+  /** Shows session.state.conflict; finish() is called when every place is decided. */
   constructor(session, finish) {
     this.session = session;
     this.conflict = session.state.conflict;
@@ -20,7 +20,7 @@ export class ConflictView {
       { tabIndex: -1 },
       count === 1 ? "You both changed the same place" : `You both changed the same ${count} places`,
     );
-    this.left = h("p", { className: "left", "aria-live": "polite" });
+    this.remaining = h("p", { className: "left", "aria-live": "polite" });
     this.done = button("Save merged", () => this.tryFinish(), { className: "primary" });
     this.items = overlaps.map((overlap, index) => new Choice(session, overlap, index));
     const rest =
@@ -56,7 +56,7 @@ export class ConflictView {
       h(
         "footer",
         { className: "conflict-foot" },
-        this.left,
+        this.remaining,
         h(
           "div",
           { className: "actions" },
@@ -72,7 +72,7 @@ export class ConflictView {
     const left = this.conflict.undecided.length;
     const words =
       left === 0 ? "All decided." : left === 1 ? "One place to decide." : `${left} places to decide.`;
-    if (this.left.textContent !== words) this.left.textContent = words;
+    if (this.remaining.textContent !== words) this.remaining.textContent = words;
     this.done.setAttribute("aria-disabled", String(left > 0));
   }
 
@@ -80,17 +80,17 @@ export class ConflictView {
     this.heading.focus();
   }
 
-  /** Takes the focus over from a view of the conflict as it was, so that nobody is interrupted. */
+  /** Returns a function that sets the focus to where it is in an earlier view, so that nobody is interrupted. */
   takeFocus(earlier) {
-    const there = earlier.items.find((item) => item.element.contains(document.activeElement));
-    const here = this.items.find((item) => item.overlap.pointer === there?.overlap.pointer);
-    if (here === undefined) return () => this.focus();
-    const picked = Object.keys(there.radios).find((pick) => there.radios[pick] === document.activeElement);
-    const { selectionStart, selectionEnd } = there.editor.area;
+    const before = earlier.items.find((item) => item.element.contains(document.activeElement));
+    const now = this.items.find((item) => item.overlap.pointer === before?.overlap.pointer);
+    if (now === undefined) return () => this.focus();
+    const picked = Object.keys(before.radios).find((pick) => before.radios[pick] === document.activeElement);
+    const { selectionStart, selectionEnd } = before.editor.area;
     return () => {
-      if (picked !== undefined) here.radios[picked].focus();
-      else here.editor.area.focus();
-      here.editor.area.setSelectionRange(selectionStart, selectionEnd);
+      if (picked !== undefined) now.radios[picked].focus();
+      else now.editor.area.focus();
+      now.editor.area.setSelectionRange(selectionStart, selectionEnd);
     };
   }
 
@@ -99,7 +99,7 @@ export class ConflictView {
     this.session.leaveConflict();
   }
 
-  /** Hands on what was typed and waits for a pause. */
+  /** Passes on what was typed, without waiting for a pause. */
   flush() {
     for (const item of this.items) item.editor.flush();
   }
@@ -115,7 +115,7 @@ export class ConflictView {
   }
 }
 
-/** One overlap: what was, theirs, mine, or a text of one's own. */
+/** One overlap: the value before, theirs, mine, and an editor for another value. */
 class Choice {
   constructor(session, overlap, index) {
     Object.assign(this, { session, overlap, name: `overlap-${index}` });
@@ -180,12 +180,12 @@ class Choice {
   pick(pick) {
     const { pointer } = this.overlap;
     const { text } = this.session.state.choices.get(pointer);
-    this.session.choose(pointer, pick, pick === "edit" ? (text ?? this.start()) : text);
+    this.session.choose(pointer, pick, pick === "edit" ? (text ?? this.initialText()) : text);
     if (pick === "edit") this.editor.area.focus();
   }
 
-  /** What an own value starts from. */
-  start() {
+  /** The text that the editor for another value starts with. */
+  initialText() {
     return formatted(this.overlap.mine ?? this.overlap.theirs);
   }
 
@@ -211,7 +211,7 @@ class Choice {
   }
 }
 
-/** What is shown of a side. All of a large value would take the browser seconds. */
+/** The text that is shown for a side. It is cut, because a browser would take seconds for a large value. */
 function shortened(tree) {
   const text = formatted(tree);
   if (text.length <= LONGEST_SIDE) return text;

@@ -1,6 +1,6 @@
 // The pane of the open entry: its head, the notices, and the editor or the conflict.
 
-import { warningOfKey } from "./api.js";
+import { warningAboutKey } from "./api.js";
 import { ConflictView } from "./conflict.js";
 import { brief, button, changeList, h, Slots, timeElement } from "./dom.js";
 import { Editor, LARGE_CHARACTERS } from "./editor.js";
@@ -12,7 +12,7 @@ const LARGE = "A large text: it is checked when you pause.";
 const SAVED_MILLIS = 10_000;
 
 export class DocumentView {
-  /** Shows a session; on.close(), on.remove(), on.openBeside(key) and on.discarded(draft, sentence) are the page's. */
+  /** Shows a session. Calls on.close(), on.remove(), on.openBeside(key) and on.discarded(draft, sentence). */
   constructor(session, on) {
     Object.assign(this, { session, on });
     this.heading = h("h2", { className: "key", tabIndex: -1 });
@@ -87,7 +87,7 @@ export class DocumentView {
     this.keyRow.hidden = !isNew;
     if (this.keyField.value !== typedKey) this.keyField.value = typedKey;
     const keyProblem = problem?.kind === "key" ? problem.message : "";
-    this.keyProblem.textContent = keyProblem || (warningOfKey(typedKey) ?? "");
+    this.keyProblem.textContent = keyProblem || (warningAboutKey(typedKey) ?? "");
     this.keyProblem.classList.toggle("is-warning", keyProblem === "");
     this.keyField.setAttribute("aria-invalid", String(keyProblem !== ""));
     this.renderMeta();
@@ -166,7 +166,7 @@ export class DocumentView {
     if (content === this.body.firstChild || (phase !== "open" && signature === this.bodyShown)) return;
     this.bodyShown = signature;
     this.body.replaceChildren(content);
-    this.editor.follow();
+    this.editor.syncScroll();
     this.focusNext?.();
     this.focusNext = undefined;
   }
@@ -185,14 +185,14 @@ export class DocumentView {
 
   renderEditor() {
     const { session, editor } = this;
-    if (session.hasMore) {
+    if (session.hasUnreadText) {
       editor.showProblem(undefined, LARGE);
       return;
     }
     editor.show(session.text);
     const { syntax } = session;
-    const verdict = syntax === undefined ? LARGE : session.text === "" ? "Type a JSON value." : "Valid JSON.";
-    editor.showProblem(syntax, `${verdict} Ctrl+S saves, Tab leaves the field.`);
+    const status = syntax === undefined ? LARGE : session.text === "" ? "Type a JSON value." : "Valid JSON.";
+    editor.showProblem(syntax, `${status} Ctrl+S saves, Tab leaves the field.`);
     if (session.state.arrived !== this.highlighted) {
       this.highlighted = session.state.arrived;
       editor.highlight(session.state.arrived === null ? [] : placesOf(session));
@@ -256,7 +256,7 @@ export class DocumentView {
     const { session } = this;
     if (session.state.phase !== "open") return [];
     const news = [this.problemSlot(), this.deletedSlot(), this.staleSlot()].filter((slot) => slot !== null);
-    // Notices about the past are not shown next to those about the present.
+    // A notice about something earlier could be mistaken for one about the current entry.
     const before = [
       session.deleted ? null : this.restoredSlot(),
       ...this.otherSlots(),
@@ -382,7 +382,7 @@ export class DocumentView {
     const { arrived, conflict } = session.state;
     if (arrived === null || conflict !== null) return null;
     const changes = arrived.changes;
-    if (arrived.saved && changes.length === 0) this.forgetSoon(arrived);
+    if (arrived.saved && changes.length === 0) this.dismissLater(arrived);
     return banner("arrived", arrived.saved ? "good" : "info", `${arrived.title}.`, {
       signature: JSON.stringify(
         changes.map((change) => [change.pointer, brief(change.from), brief(change.to)]),
@@ -392,18 +392,18 @@ export class DocumentView {
     });
   }
 
-  forgetSoon(arrived) {
-    if (this.forgetting === arrived) return;
-    this.forgetting = arrived;
-    const forget = () => {
+  dismissLater(arrived) {
+    if (this.dismissing === arrived) return;
+    this.dismissing = arrived;
+    const dismiss = () => {
       if (this.session.state.arrived !== arrived) return;
       if (this.element.querySelector(".banners:hover, .banners:focus-within") === null) {
         this.session.dismiss("arrived");
       } else {
-        setTimeout(forget, SAVED_MILLIS);
+        setTimeout(dismiss, SAVED_MILLIS);
       }
     };
-    setTimeout(forget, SAVED_MILLIS);
+    setTimeout(dismiss, SAVED_MILLIS);
   }
 
   dismiss(what) {
@@ -412,7 +412,7 @@ export class DocumentView {
   }
 }
 
-// The lines of the members that were received. A member that was removed has no lines.
+// The lines of the members that others changed. A removed member has none.
 function placesOf(session) {
   if (session.text.length > LARGE_CHARACTERS) return [];
   const tree = parseOrNothing(session.text);

@@ -5,7 +5,7 @@ import { compactStart } from "./json.js";
 /** Attributes without a property of the same name and meaning. */
 const ATTRIBUTES = new Set(["role", "for", "autocapitalize", "autocorrect"]);
 
-/** Makes an element. Properties that begin with `on` are listeners, those with a dash are attributes. Children may be null. */
+/** Creates an element. Properties that begin with `on` are listeners, those with a dash are attributes. Children may be null. */
 export function h(name, properties, ...children) {
   const element = document.createElement(name);
   for (const [property, value] of Object.entries(properties ?? {})) {
@@ -25,9 +25,9 @@ export function button(label, onclick, properties) {
 
 const POLITE = document.getElementById("announcer");
 
-/** Has a screen reader say a sentence, after what it is saying now. */
+/** Makes a screen reader say a sentence, after the current one. */
 export function announce(sentence) {
-  // The same sentence would not be said again.
+  // A screen reader does not repeat a text that is unchanged.
   POLITE.textContent = POLITE.textContent === sentence ? `${sentence}\u00a0` : sentence;
 }
 
@@ -92,13 +92,13 @@ export function changeList(changes) {
   return h("ul", { className: "changes" }, shown);
 }
 
-/** The elements in a place, by name. One is made again only when its content has changed. */
+/** The elements in a place, by name. An element is created again only when its content has changed. */
 export class Slots {
   constructor(place) {
     Object.assign(this, { place, shown: new Map() });
   }
 
-  /** Shows slots of {name, signature, make}, in order. A slot that is made again keeps the focus. */
+  /** Shows slots of {name, signature, make}, in order. An element that is created again keeps the focus. */
   show(slots) {
     const names = new Set(slots.map((slot) => slot.name));
     for (const [name, { element }] of this.shown) {

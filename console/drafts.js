@@ -41,7 +41,7 @@ export class Drafts {
   // For each lookUp() under way, the names that were dropped since it began.
   #lookUps = new Set();
 
-  /** onTrouble(inTrouble) is told whether there is a draft that could not be stored. */
+  /** onTrouble(inTrouble) is called with whether there is a draft that could not be stored. */
   constructor(onTrouble) {
     this.onTrouble = onTrouble;
     window.addEventListener("storage", (event) => this.#changedElsewhere(event));
@@ -96,14 +96,14 @@ export class Drafts {
   keep(draft, replaced) {
     const mine = `${PREFIX}${this.tab}:`;
     const from = `:${draft.etag ?? "new"}:${draft.key}`;
-    const goesOn = replaced?.startsWith(mine) && replaced.endsWith(from);
-    const name = goesOn ? replaced : `${mine}${token()}${from}`;
+    const canReuse = replaced?.startsWith(mine) && replaced.endsWith(from);
+    const name = canReuse ? replaced : `${mine}${token()}${from}`;
     const kept = { ...draft, at: new Date().toISOString() };
     if (replaced !== undefined && replaced !== name) this.#replaced.set(name, replaced);
     this.#forgetDropped(name);
     const isLarge = draft.text.length + (draft.base?.length ?? 0) > LARGE_CHARACTERS;
     if (isLarge || !this.keepSmall(name, kept)) this.keepLarge(name, kept);
-    this.tell();
+    this.reportTrouble();
     return name;
   }
 
@@ -152,7 +152,7 @@ export class Drafts {
       await store.put(name, kept);
     } catch {
       if (this.unkept.get(name) === kept) this.failed.add(name);
-      this.tell();
+      this.reportTrouble();
       return;
     }
     if (this.unkept.get(name) === kept) {
@@ -161,7 +161,7 @@ export class Drafts {
       this.attempt(() => localStorage.getItem(name) !== NAME_ONLY && localStorage.setItem(name, NAME_ONLY));
     }
     this.#dropReplaced(name);
-    this.tell();
+    this.reportTrouble();
   }
 
   #dropReplaced(name) {
@@ -180,7 +180,7 @@ export class Drafts {
     this.#remember(name);
     this.#removeStored(name);
     this.#dropReplaced(name);
-    this.tell();
+    this.reportTrouble();
   }
 
   // Until the draft is removed from IndexedDB, too. The other tabs get an event of this.
@@ -206,7 +206,7 @@ export class Drafts {
     this.#forgetDropped(name);
   }
 
-  tell() {
+  reportTrouble() {
     this.onTrouble(this.failed.size > 0);
   }
 

@@ -1,30 +1,30 @@
-// The text area with line numbers, and marks behind the text: where it is not JSON, what came in.
+// The text area with line numbers, and marks behind the text: a syntax problem, and lines that others changed.
 //
-// Nothing here looks at the whole text at each key once that is long: see LARGE_CHARACTERS.
+// When the text is large, no keystroke may process all of it: see LARGE_CHARACTERS.
 
 import { h } from "./dom.js";
 import { formatted, parseOrNothing } from "./json.js";
 
-/** From here on a text is plain: read when typing pauses, and without marks. In UTF-16 units. */
+/** A longer text is large: it is read only when typing pauses, and changed lines are not marked. In UTF-16 units. */
 export const LARGE_CHARACTERS = 20_000;
 /** How long typing in a large text has to pause before the text is read. */
 const PAUSE_MILLIS = 500;
-/** After how long it is read though typing does not pause, so that a draft is never much older. */
+/** The text is read after this time even if typing does not pause, so that a draft is never much older. */
 const LONGEST_MILLIS = 3_000;
 /** A longer line is not marked: the mark would make the browser lay it out a second time. In UTF-16 units. */
 const LONGEST_MARKED_LINE = 2_000;
 
-let made = 0;
+let editors = 0;
 
 /** A text area for JSON. */
 export class Editor {
   /**
-   * oninput(text) gets each change, of a large text when typing pauses. oninputlater(read), if given, is
-   * called at each key in a large text; read() gives the text to who cannot wait.
+   * oninput(text) is called at each change, or, if the text is large, when typing pauses. oninputlater(read), if
+   * given, is called at each keystroke in a large text; read() returns the text for a caller that cannot wait.
    */
   constructor({ label, rows, oninput, oninputlater }) {
-    made += 1;
-    const hint = `editor-hint-${made}`;
+    editors += 1;
+    const hint = `editor-hint-${editors}`;
     Object.assign(this, {
       oninput,
       oninputlater,
@@ -33,7 +33,7 @@ export class Editor {
       lines: 1,
       size: 0,
       timer: 0,
-      since: undefined,
+      pendingSince: undefined,
     });
     this.gutter = h("pre", { className: "gutter", "aria-hidden": "true" }, "1");
     this.marks = h("div", { className: "marks", "aria-hidden": "true" });
@@ -49,7 +49,7 @@ export class Editor {
       autocorrect: "off",
       oninput: () => this.changed(),
       onblur: () => this.flush(),
-      onscroll: () => this.follow(),
+      onscroll: () => this.syncScroll(),
       onkeydown: (event) => this.key(event),
       onpaste: (event) => this.paste(event),
     });
@@ -61,18 +61,18 @@ export class Editor {
       h("div", { className: "editor-text" }, this.marks, this.area),
     );
     this.element = h("div", { className: "editor" }, this.frame, this.status);
-    new ResizeObserver(() => this.follow()).observe(this.frame);
+    new ResizeObserver(() => this.syncScroll()).observe(this.frame);
   }
 
-  /** Whether the text is too long to be looked at at each key. */
+  /** Whether the text is too long to be processed at each keystroke. */
   get isLarge() {
     return this.size > LARGE_CHARACTERS;
   }
 
-  /** Shows a text, with the caret where it was as far as that is still there. */
+  /** Shows a text. The caret stays where it is, or moves to the end of a shorter text. */
   show(text) {
     clearTimeout(this.timer);
-    this.since = undefined;
+    this.pendingSince = undefined;
     if (this.area.value === text) return;
     const { selectionStart, selectionEnd, scrollTop, scrollLeft } = this.area;
     this.area.value = text;
@@ -83,7 +83,7 @@ export class Editor {
     this.draw();
   }
 
-  /** Marks where the text is not JSON (null: it is; undefined: not known yet), and says so. */
+  /** Shows and marks a syntax problem. Shows `otherwise` if there is none (null) or that is not known (undefined). */
   showProblem(problem, otherwise) {
     const words = problem ? `Line ${problem.line}, column ${problem.column}: ${problem.reason}` : otherwise;
     if (this.status.textContent !== words) this.status.textContent = words;
@@ -93,13 +93,13 @@ export class Editor {
     this.draw();
   }
 
-  /** Marks lines (from 0, first and last) as what came in. */
+  /** Marks the lines of places, [first, last] from 0, as changed by others. */
   highlight(places) {
     this.places = places;
     this.draw();
   }
 
-  /** Puts the caret where the text is not JSON. */
+  /** Moves the caret to the syntax problem. */
   goToProblem() {
     this.area.focus();
     if (this.problem === null) return;
@@ -113,7 +113,7 @@ export class Editor {
     const { scrollTop, clientHeight } = this.area;
     if (top < scrollTop || top > scrollTop + clientHeight - 2 * this.lineHeight())
       this.area.scrollTop = top - clientHeight / 3;
-    this.follow();
+    this.syncScroll();
   }
 
   lineHeight() {
@@ -124,39 +124,39 @@ export class Editor {
   changed() {
     if (this.places.length > 0) this.highlight([]);
     if (!this.isLarge) {
-      this.take();
+      this.passOn();
       return;
     }
-    this.since ??= Date.now();
+    this.pendingSince ??= Date.now();
     this.oninputlater?.(() => this.read());
-    const waited = Math.max(0, Date.now() - this.since);
+    const waited = Math.max(0, Date.now() - this.pendingSince);
     clearTimeout(this.timer);
     this.timer = setTimeout(() => this.flush(), Math.min(PAUSE_MILLIS, Math.max(0, LONGEST_MILLIS - waited)));
   }
 
-  /** Whether something was typed that has not been handed on yet. */
+  /** Whether something was typed that was not passed on yet. */
   get isPending() {
-    return this.since !== undefined;
+    return this.pendingSince !== undefined;
   }
 
-  /** Hands on what was typed into a large text, without waiting for a pause. */
+  /** Passes on what was typed into a large text, without waiting for a pause. */
   flush() {
-    if (this.isPending) this.take();
+    if (this.isPending) this.passOn();
   }
 
-  take() {
+  passOn() {
     this.oninput(this.read());
   }
 
   read() {
     clearTimeout(this.timer);
-    this.since = undefined;
+    this.pendingSince = undefined;
     const text = this.area.value;
     this.measure(text);
     return text;
   }
 
-  // A new line begins where the one above does. Tab is left to leave the field.
+  // A new line gets the indent of the line above. Tab still leaves the field.
   key(event) {
     if (
       event.key !== "Enter" ||
@@ -175,8 +175,8 @@ export class Editor {
     this.insert(`\n${indent}`);
   }
 
-  // A large value in place of all there is comes in lines that a browser can bear: of 100,000 lines each key
-  // would take a second. It says the same.
+  // A large value that replaces the whole text is formatted with fewer lines: with 100,000 lines, a browser
+  // takes a second for each keystroke.
   paste(event) {
     const text = event.clipboardData?.getData("text/plain") ?? "";
     const { selectionStart, selectionEnd, textLength } = this.area;
@@ -187,20 +187,20 @@ export class Editor {
     this.replace(formatted(tree));
   }
 
-  /** Puts a text in place of what is selected. */
+  /** Replaces the selection by a text. */
   insert(text) {
-    // The only way to change the text so that the browser can undo it.
+    // Deprecated, but the only change by a script that the user can undo.
     if (document.execCommand("insertText", false, text)) return;
     this.area.setRangeText(text, this.area.selectionStart, this.area.selectionEnd, "end");
     this.changed();
   }
 
-  /** Puts a text in place of the whole. In a large text that cannot be undone: it would take minutes. */
+  /** Replaces the whole text. A large text is replaced without undo, which would take minutes. */
   replace(text) {
     this.area.focus();
     if (this.isLarge || text.length > LARGE_CHARACTERS) {
       this.area.value = text;
-      this.take();
+      this.passOn();
     } else {
       this.area.select();
       this.insert(text);
@@ -215,24 +215,24 @@ export class Editor {
     if (lines === this.lines) return;
     this.lines = lines;
     this.gutter.style.width = `calc(${String(lines).length}ch + 24px)`;
-    this.follow();
+    this.syncScroll();
   }
 
-  follow() {
+  syncScroll() {
     const { scrollTop, scrollLeft } = this.area;
     this.marks.style.transform = `translate(${-scrollLeft}px, ${-scrollTop}px)`;
-    this.number(scrollTop);
+    this.showLineNumbers(scrollTop);
   }
 
-  // Only the numbers that can be seen are there.
-  number(scrollTop) {
+  // Only the visible line numbers are in the page.
+  showLineNumbers(scrollTop) {
     const height = this.lineHeight();
     const first = height > 0 ? Math.min(Math.floor(scrollTop / height), this.lines - 1) : 0;
     const last =
       height > 0 ? Math.min(this.lines, first + Math.ceil(this.area.clientHeight / height) + 2) : 1;
     const signature = `${first} ${last}`;
-    if (signature !== this.numbered) {
-      this.numbered = signature;
+    if (signature !== this.numbersShown) {
+      this.numbersShown = signature;
       this.gutter.textContent = Array.from({ length: last - first }, (_, index) => first + index + 1).join(
         "\n",
       );
@@ -247,7 +247,7 @@ export class Editor {
     const rows = this.places.map(([first, last]) => this.row(first, last, "came"));
     if (this.problem !== null) rows.push(...this.problemRow());
     this.marks.replaceChildren(...rows);
-    this.follow();
+    this.syncScroll();
   }
 
   problemRow() {

@@ -1,7 +1,8 @@
 // The stream of changes, once for all tabs of a browser: over HTTP/1.1 a browser opens six connections to a
 // host, so with a stream in each tab, the seventh would get no response.
 //
-// A hub runs in a shared worker, or in the page if the browser has no shared workers. It communicates with each tab through a port:
+// A hub runs in a shared worker, or in the page if the browser has no shared workers. It communicates with each
+// tab through a port:
 //
 //   from a tab                    meaning
 //   {kind: "watch", prefix, since, round}  sends changes of keys with this prefix; `since` is the tab's point
@@ -24,7 +25,7 @@ import { urlOf } from "./place.js";
 /** How often the service is asked for a response: a stream whose connection is silently lost stays open. */
 const PULSE_MILLIS = 10_000;
 /** How long such a response may take. */
-const PULSE_PATIENCE_MILLIS = 5_000;
+const PULSE_TIMEOUT_MILLIS = 5_000;
 const FIRST_DELAY_MILLIS = 500;
 const LONGEST_DELAY_MILLIS = 15_000;
 /** How often the hub checks for tabs that were closed without a message. */
@@ -109,7 +110,7 @@ export class Hub {
     this.update();
   }
 
-  // The network may have changed, and the old connection be dead.
+  // The network may have changed, and the old connection may be dead.
   online() {
     const isOpen = this.source?.readyState === EventSource.OPEN;
     if ((isOpen || (this.isLost && this.source === null)) && this.watchers.length > 0) this.open();
@@ -155,9 +156,9 @@ export class Hub {
   /** Finds out whether the service responds, and fails if it does not. */
   async pulse() {
     const { source } = this;
-    const there = await isThere();
-    if (!there && this.source === source && this.retry === 0 && this.watchers.length > 0) this.fail();
-    return there;
+    const responds = await isReachable();
+    if (!responds && this.source === source && this.retry === 0 && this.watchers.length > 0) this.fail();
+    return responds;
   }
 
   async suspect(tab) {
@@ -252,11 +253,11 @@ function keyOf(data) {
   return JSON.parse(first === null ? data : `{"key":${first[1]}}`).key;
 }
 
-async function isThere() {
+async function isReachable() {
   try {
     await fetch(urlOf("health/live"), {
       cache: "no-store",
-      signal: AbortSignal.timeout(PULSE_PATIENCE_MILLIS),
+      signal: AbortSignal.timeout(PULSE_TIMEOUT_MILLIS),
     });
     return true;
   } catch {

@@ -1,15 +1,16 @@
-// JSON text (RFC 8259) <-> tree, without losing what the text said: JSON.parse would round numbers.
+// Parses JSON text (RFC 8259) into a tree and prints it again, without loss: JSON.parse would round numbers.
 //
-//   null, true, false, strings    as they are
-//   numbers                       Digits, which hold the text
+//   JSON                          in the tree
+//   null, true, false, strings    unchanged
+//   numbers                       Digits, which have the text
 //   arrays                        Array
-//   objects                       Map, so that the order of members and any name survive
-//   absent                        undefined, which no text means
+//   objects                       Map, which keeps the order of members and allows any name
+//   no value                      undefined, which no JSON text stands for
 
-/** How deep the service lets arrays and objects be nested, in levels. */
+/** How deep arrays and objects may be nested, in levels. The service has the same limit. */
 export const MAX_DEPTH_LEVELS = 128;
 
-/** A number as it was written. */
+/** A number, as the text that was written. */
 export class Digits {
   constructor(text) {
     this.text = text;
@@ -27,14 +28,14 @@ export class SyntaxProblem extends Error {
   }
 }
 
-/** Reads one JSON text; throws a SyntaxProblem. Of a repeated member the last value stands, in the place of the first. */
+/** Parses a JSON text; throws a SyntaxProblem. A repeated member gets the last value, at the position of the first. */
 export function parse(text, maxDepthLevels = MAX_DEPTH_LEVELS) {
-  return new Reader(text, maxDepthLevels, false).all();
+  return new Parser(text, maxDepthLevels, false).parse();
 }
 
-/** The same for a text that a person has typed, in which a repeated member is a problem: saving would drop one of the two. */
+/** Parses a text that a person has typed. A repeated member is a problem in it: saving would lose one of its values. */
 export function parseTyped(text) {
-  return new Reader(text, MAX_DEPTH_LEVELS, true).all();
+  return new Parser(text, MAX_DEPTH_LEVELS, true).parse();
 }
 
 /** The tree of a typed text, or undefined if it has a problem. */
@@ -57,30 +58,30 @@ export function problemOf(text) {
   }
 }
 
-const WHITE = /[ \t\n\r]*/y;
+const WHITESPACE = /[ \t\n\r]*/y;
 const NUMBER = /-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?/y;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: JSON strings must not contain them unescaped.
-const PLAIN = /[^"\\\u0000-\u001f]*/y;
+const UNESCAPED = /[^"\\\u0000-\u001f]*/y;
 const WORD = /[A-Za-z0-9_$.+-]+/y;
-const WORDS = new Map([
+const LITERALS = new Map([
   ["true", true],
   ["false", false],
   ["null", null],
 ]);
 const ESCAPES = { '"': '"', "\\": "\\", "/": "/", b: "\b", f: "\f", n: "\n", r: "\r", t: "\t" };
 
-class Reader {
-  constructor(text, maxDepthLevels, isDistinct) {
-    Object.assign(this, { text, at: 0, depth: 0, maxDepthLevels, isDistinct });
+class Parser {
+  constructor(text, maxDepthLevels, refusesRepeated) {
+    Object.assign(this, { text, at: 0, depth: 0, maxDepthLevels, refusesRepeated });
   }
 
-  all() {
-    this.skip();
+  parse() {
+    this.skipWhitespace();
     if (this.at === this.text.length) this.fail("the text is empty, and a JSON value is needed");
     const tree = this.value();
-    this.skip();
+    this.skipWhitespace();
     if (this.at < this.text.length)
-      this.fail(`nothing may follow the value, but ${shown(this.text, this.at)} does`);
+      this.fail(`nothing may follow the value, but ${characterName(this.text, this.at)} does`);
     return tree;
   }
 
@@ -90,16 +91,16 @@ class Reader {
     if (first === "[") return this.nested(() => this.array());
     if (first === '"') return this.string();
     const start = this.at;
-    const word = this.take(WORD);
-    if (WORDS.has(word)) return WORDS.get(word);
+    const word = this.match(WORD);
+    if (LITERALS.has(word)) return LITERALS.get(word);
     this.at = start;
     if (word === "")
       this.fail(
         first === undefined
           ? "the text ends where a value is expected"
-          : `a value is expected, not ${shown(this.text, start)}`,
+          : `a value is expected, not ${characterName(this.text, start)}`,
       );
-    const digits = this.take(NUMBER);
+    const digits = this.match(NUMBER);
     this.at = start;
     if (digits !== word)
       this.fail(
@@ -120,42 +121,42 @@ class Reader {
 
   array() {
     const items = [];
-    this.skip();
-    if (this.eat("]")) return items;
+    this.skipWhitespace();
+    if (this.consume("]")) return items;
     for (;;) {
-      this.skip();
+      this.skipWhitespace();
       items.push(this.value());
-      if (!this.goesOn("]")) return items;
+      if (!this.hasNext("]")) return items;
     }
   }
 
   object() {
     const members = new Map();
-    this.skip();
-    if (this.eat("}")) return members;
+    this.skipWhitespace();
+    if (this.consume("}")) return members;
     for (;;) {
-      this.skip();
+      this.skipWhitespace();
       if (this.text[this.at] !== '"') this.fail("the name of a member is expected, in double quotes");
       const start = this.at;
       const name = this.string();
-      if (this.isDistinct && members.has(name)) {
+      if (this.refusesRepeated && members.has(name)) {
         this.at = start;
         this.fail(
           `the member ${JSON.stringify(name)} appears twice in this object, and only one can be saved`,
         );
       }
-      this.skip();
-      if (!this.eat(":")) this.fail("a colon is expected after the name of a member");
-      this.skip();
+      this.skipWhitespace();
+      if (!this.consume(":")) this.fail("a colon is expected after the name of a member");
+      this.skipWhitespace();
       members.set(name, this.value());
-      if (!this.goesOn("}")) return members;
+      if (!this.hasNext("}")) return members;
     }
   }
 
-  goesOn(end) {
-    this.skip();
-    if (this.eat(",")) return true;
-    if (this.eat(end)) return false;
+  hasNext(end) {
+    this.skipWhitespace();
+    if (this.consume(",")) return true;
+    if (this.consume(end)) return false;
     return this.fail(`a comma or ${end} is expected`);
   }
 
@@ -164,8 +165,8 @@ class Reader {
     this.at += 1;
     let string = "";
     for (;;) {
-      string += this.take(PLAIN);
-      if (this.eat('"')) break;
+      string += this.match(UNESCAPED);
+      if (this.consume('"')) break;
       if (this.at >= this.text.length) {
         this.at = start;
         this.fail("this string has no closing quote");
@@ -194,18 +195,18 @@ class Reader {
     return ESCAPES[letter];
   }
 
-  take(pattern) {
+  match(pattern) {
     pattern.lastIndex = this.at;
-    const taken = pattern.exec(this.text)?.[0] ?? "";
-    this.at += taken.length;
-    return taken;
+    const matched = pattern.exec(this.text)?.[0] ?? "";
+    this.at += matched.length;
+    return matched;
   }
 
-  skip() {
-    if (this.text.charCodeAt(this.at) <= 0x20) this.take(WHITE);
+  skipWhitespace() {
+    if (this.text.charCodeAt(this.at) <= 0x20) this.match(WHITESPACE);
   }
 
-  eat(character) {
+  consume(character) {
     if (this.text[this.at] !== character) return false;
     this.at += 1;
     return true;
@@ -216,8 +217,8 @@ class Reader {
   }
 }
 
-// A character that cannot be seen is named by its number.
-function shown(text, at) {
+// An invisible character is named by its code point.
+function characterName(text, at) {
   const point = text.codePointAt(at);
   const character = String.fromCodePoint(point);
   if (/[\p{L}\p{M}\p{N}\p{P}\p{S}]/u.test(character)) return character;
@@ -229,7 +230,7 @@ export function isWellFormed(text) {
   return !/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/.test(text);
 }
 
-/** The tree on one line, as the service keeps it. */
+/** The tree on one line, as the service stores it. */
 export function compact(tree) {
   if (tree instanceof Digits) return tree.text;
   if (Array.isArray(tree)) return `[${tree.map(compact).join(",")}]`;
@@ -240,7 +241,7 @@ export function compact(tree) {
   return JSON.stringify(tree);
 }
 
-/** As much of the compact text as makes this many characters, and perhaps more. The rest of a large tree is not looked at. */
+/** The start of the compact text, with at least this many characters. Does not visit the rest of a large tree. */
 export function compactStart(tree, characters) {
   const isArray = Array.isArray(tree);
   if (!isArray && !(tree instanceof Map))
@@ -255,12 +256,12 @@ export function compactStart(tree, characters) {
   return `${text}${isArray ? "]" : "}"}`;
 }
 
-/** The tree over several lines, two spaces a level. */
+/** The tree on several lines, indented by two spaces per level. */
 export function pretty(tree) {
   return prettyFrom(tree, "\n");
 }
 
-// For large values this is several times as fast as to note the places, too.
+// For large values this is several times as fast as prettyWithPlaces().
 function prettyFrom(part, lineStart) {
   const isArray = Array.isArray(part);
   if (!(isArray ? part.length > 0 : part instanceof Map && part.size > 0)) return compact(part);
@@ -281,12 +282,12 @@ function prettyFrom(part, lineStart) {
   return `${text}${lineStart}${isArray ? "]" : "}"}`;
 }
 
-/** From here on a value is shown in filled lines: browsers take 100 ms and more per key for some 20,000 lines. In UTF-16 units. */
+/** A longer value is shown in filled lines: with 20,000 lines, browsers need 100 ms or more per keystroke. In UTF-16 units. */
 const LARGE_CHARACTERS = 30_000;
-/** How long a filled line gets, without its indent. In UTF-16 units. */
+/** The length of a filled line, without its indent. In UTF-16 units. */
 const FILLED_LINE = 240;
 
-/** The text that an editor shows of a tree: pretty, or, of a large value, in filled lines. */
+/** The text that an editor shows for a tree: pretty, or, if the value is large, in filled lines. */
 export function formatted(tree) {
   return onOneLine(tree, LARGE_CHARACTERS) === undefined ? filled(tree, "\n") : pretty(tree);
 }
@@ -304,15 +305,15 @@ function filled(part, lineStart) {
     const before = isArray ? "" : `${JSON.stringify(name)}: `;
     const piece = onOneLine(member, FILLED_LINE);
     const length = before.length + (piece ?? "").length + 2;
-    const goesOn = piece !== undefined && length <= room;
-    text += `${comma}${goesOn ? " " : inner}${before}${piece ?? filled(member, inner)}`;
-    room = piece === undefined ? 0 : (goesOn ? room : FILLED_LINE) - length;
+    const fits = piece !== undefined && length <= room;
+    text += `${comma}${fits ? " " : inner}${before}${piece ?? filled(member, inner)}`;
+    room = piece === undefined ? 0 : (fits ? room : FILLED_LINE) - length;
     comma = ",";
   }
   return `${text}${lineStart}${isArray ? "]" : "}"}`;
 }
 
-/** The tree on one line with spaces, or undefined if that has more characters than there is room for. */
+/** The tree on one line with spaces, or undefined if that has more than `room` characters. */
 export function onOneLine(part, room) {
   const isArray = Array.isArray(part);
   if (!isArray && !(part instanceof Map)) {
@@ -331,7 +332,7 @@ export function onOneLine(part, room) {
   return text.length + 1 > room ? undefined : `${text}${isArray ? "]" : "}"}`;
 }
 
-/** The same text, with the lines (from 0, first and last) where each member stands, by its pointer. */
+/** The pretty text, and the lines of each member, [first, last] from 0, by its pointer. */
 export function prettyWithPlaces(tree) {
   const pieces = [];
   const places = new Map();
@@ -373,12 +374,12 @@ export function prettyWithPlaces(tree) {
   return { text: pieces.join(""), places };
 }
 
-/** The pointer (RFC 6901) of a member below another. */
+/** The pointer (RFC 6901) of a member of the object at a pointer. */
 export function child(pointer, name) {
   return `${pointer}/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`;
 }
 
-/** Whether two trees say the same: numbers by their digits, objects whatever the order of members. */
+/** Whether two trees are equal: numbers by their digits, objects regardless of the order of members. */
 export function same(one, other) {
   if (one instanceof Digits) return other instanceof Digits && one.text === other.text;
   if (Array.isArray(one)) {

@@ -20,7 +20,7 @@ function compareKeys(one, other) {
 }
 
 export class ListView {
-  /** Calls on.reading(prefix) before each request for the list, on.loaded(since) after it, on.failed(error) if it failed. */
+  /** Calls on.reading(prefix) before it loads the list, on.loaded(since) after that, or on.failed(error). */
   constructor({ place, unsaved, status, filter, drafts, on }) {
     Object.assign(this, {
       place,
@@ -34,7 +34,7 @@ export class ListView {
       prefix: "",
       open: null,
     });
-    Object.assign(this, { rows: new Map(), round: 0, heard: null, wanted: PAGE, state: "loading" });
+    Object.assign(this, { rows: new Map(), round: 0, received: null, wanted: PAGE, state: "loading" });
     filter.addEventListener("input", () => {
       clearTimeout(this.pause);
       this.pause = setTimeout(() => this.load(), PAUSE_MILLIS);
@@ -53,7 +53,7 @@ export class ListView {
     if (prefix !== this.prefix) this.wanted = PAGE;
     if (this.items.length === 0 || prefix !== this.prefix) this.state = "loading";
     this.render();
-    this.heard = [];
+    this.received = [];
     this.on.reading(prefix);
     try {
       const page = await list(prefix, null, this.wanted);
@@ -64,7 +64,7 @@ export class ListView {
     } catch (error) {
       if (round !== this.round) return;
       if (prefix !== this.prefix) this.items = [];
-      Object.assign(this, { prefix, state: "failed", problem: error.message, heard: null });
+      Object.assign(this, { prefix, state: "failed", problem: error.message, received: null });
       this.on.failed(error);
     }
     this.render();
@@ -76,7 +76,7 @@ export class ListView {
     this.render();
     const { round, prefix } = this;
     const { length } = this.items;
-    this.heard = [];
+    this.received = [];
     try {
       const page = await list(prefix, this.next, PAGE);
       if (round === this.round) {
@@ -86,7 +86,7 @@ export class ListView {
         this.replay(page.revision);
       }
     } catch (error) {
-      if (round === this.round) this.heard = null;
+      if (round === this.round) this.received = null;
       this.on.failed(error);
     }
     this.loadingMore = false;
@@ -98,16 +98,16 @@ export class ListView {
 
   // A page may be older than a change that the watch has already sent.
   replay(revision) {
-    const heard = this.heard ?? [];
-    this.heard = null;
-    for (const { kind, entry } of heard) {
+    const received = this.received ?? [];
+    this.received = null;
+    for (const { kind, entry } of received) {
       if (entry.revision > revision) this.apply(kind, entry);
     }
   }
 
   /** Handles an event of the watch. */
   event(kind, entry) {
-    this.heard?.push({ kind, entry });
+    this.received?.push({ kind, entry });
     this.apply(kind, entry);
     this.renderSoon();
   }

@@ -1,9 +1,12 @@
-// Three-way merge of JSON, the twin of src/merge.rs, whose table says what becomes of what. Both are
-// held to tests/vectors/merge.json.
+// Three-way merge of JSON, by the same rules as src/merge.rs, which has a table of them. Both must pass
+// tests/vectors/merge.json.
 
 import { child, same } from "./json.js";
 
-/** What both sides made of base: {merged}, where undefined is absent, or {overlaps} of {pointer, base, mine, theirs}. */
+/**
+ * Merges two trees made from base. Returns {merged}, which is undefined if the value is absent, or {overlaps}, a list
+ * of {pointer, base, mine, theirs}.
+ */
 export function merge(base, mine, theirs) {
   const overlaps = [];
   const merged = mergeWith(base, mine, theirs, (overlap) => {
@@ -13,7 +16,7 @@ export function merge(base, mine, theirs) {
   return overlaps.length > 0 ? { overlaps } : { merged };
 }
 
-/** The merged tree, where choose(overlap) says what becomes of each overlap; undefined leaves the place out. */
+/** The merged tree. choose(overlap) returns the value for an overlap, or undefined to remove it. */
 export function mergeWith(base, mine, theirs, choose) {
   return mergeAt("", base, mine, theirs, choose);
 }
@@ -32,7 +35,7 @@ function mergeAt(pointer, base, mine, theirs, choose) {
   return merged;
 }
 
-/** What differs between two trees, as far down as both are objects: a list of {pointer, from, to}. */
+/** The differences between two trees, a list of {pointer, from, to}. Only objects are compared member by member. */
 export function differences(from, to) {
   const found = [];
   const compare = (pointer, one, other) => {

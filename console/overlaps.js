@@ -6,8 +6,8 @@ import { differences, mergeWith } from "./merge.js";
 export class Conflict {
   /**
    * Overlaps of two trees made from base, where theirs is an entry. The choices, a Map by pointer of
-   * {pick, text, sides, outdated}, may be from before: one stays valid while both sides are unchanged. Typed text is
-   * kept anyway, but must be confirmed again.
+   * {pick, text, sides, outdated}, may be from an earlier conflict: one is valid as long as both sides are unchanged.
+   * Typed text is kept even if it is not, but must be confirmed again.
    */
   constructor({ base, mine, theirs, overlaps, choices }) {
     Object.assign(this, { base, mine, theirs, overlaps, choices, known: new Map() });
@@ -41,7 +41,7 @@ export class Conflict {
     });
   }
 
-  // Called at each key anywhere in the conflict, so each text is parsed only once.
+  // Called at each keystroke anywhere in the conflict, so each text is parsed only once.
   isJson(pointer, text) {
     if (this.known.get(pointer)?.text !== text)
       this.known.set(pointer, { text, isJson: parseOrNothing(text) !== undefined });

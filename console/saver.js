@@ -1,6 +1,6 @@
 // Saves and deletes an open entry, and handles refusals and lost responses.
 
-import { Foreign, put, Refused, read, remove, Unreachable, whyNoKey } from "./api.js";
+import { Foreign, put, Refused, read, remove, Unreachable, whyInvalidKey } from "./api.js";
 import { same } from "./json.js";
 import { finished, isCurrent, isNothingNew, keyTaken, unchanged } from "./state.js";
 
@@ -11,7 +11,7 @@ const DELETED_OR_NOT = "Whether the entry was deleted is not known.";
 export class Saver {
   /** Whether a request is waiting for its response. */
   isBusy = false;
-  #again = false;
+  #saveAgain = false;
   #sent = undefined;
 
   constructor(session) {
@@ -23,7 +23,7 @@ export class Saver {
     const { session } = this;
     if (this.isBusy) {
       // Saving again means that more was typed, and that must be saved, too.
-      this.#again = true;
+      this.#saveAgain = true;
       return;
     }
     const { conflict, phase, key } = session.state;
@@ -32,14 +32,14 @@ export class Saver {
     const tree = session.treeOrProblem();
     if (tree === undefined) return;
     await this.#sendDraft(tree);
-    const again = this.#again;
-    this.#again = false;
+    const again = this.#saveAgain;
+    this.#saveAgain = false;
     if (again && session.edited && session.state.problem === null && !session.deleted) await this.save();
   }
 
   #checkKey() {
     const { session } = this;
-    const message = whyNoKey(session.state.typedKey);
+    const message = whyInvalidKey(session.state.typedKey);
     if (message === undefined) return true;
     session.setState({ problem: { kind: "key", message } });
     session.on.changed();
@@ -93,10 +93,10 @@ export class Saver {
       if (!(error instanceof Refused) || error.status !== 412) throw error;
       session.setState({ current: error.current });
     }
-    return this.#overtaken(tree, state.text);
+    return this.#handleNewer(tree, state.text);
   }
 
-  #overtaken(sent, sentText) {
+  #handleNewer(sent, sentText) {
     const { session } = this;
     const { key, current, revision } = session.state;
     if (key === null && !this.#isMyCreation(sent)) {
@@ -171,7 +171,7 @@ export class Saver {
     let gone;
     try {
       gone = await remove(session.state.key, etag);
-      session.forgetHeard(gone.revision);
+      session.ignoreDeferred(gone.revision);
     } catch (error) {
       this.#failToRemove(error);
     }
@@ -186,7 +186,7 @@ export class Saver {
     if (error instanceof Refused && error.status === 412) {
       this.isBusy = false;
       if (error.current !== null) session.setState({ revision: error.current.revision });
-      session.learn(error.current);
+      session.update(error.current);
       // There is already a banner that says it was deleted.
       const message = "Not deleted: it was changed by someone else meanwhile.";
       session.setState({

@@ -2,7 +2,7 @@
 // and is notified of changes.
 
 import { Foreign, Refused, read, Unreachable } from "./api.js";
-import { Verdict } from "./checker.js";
+import { Checker } from "./checker.js";
 import { asMine, DraftKeeper } from "./draft-keeper.js";
 import { parseOrNothing, parseTyped, SyntaxProblem } from "./json.js";
 import { merge } from "./merge.js";
@@ -13,17 +13,18 @@ export class Session {
   // Reads the text from the editor, if that has text that was not read yet.
   #readText = null;
   // The latest event that arrived during a request.
-  #heard = null;
+  #deferred = null;
   // Counts the updates of the entry.
-  #learnt = 0;
+  #updates = 0;
   // Whether a change may have been missed.
-  #isDoubted = false;
-  // Settles when the entry was read, or could not be.
+  #mayHaveMissed = false;
+  // Settles when the entry was read, or reading it has failed.
   #opened = Promise.resolve();
 
   /**
-   * A session for a key, or null for an entry that is still to be named. on.changed() asks to be shown
-   * anew, on.say(sentence) to be read out, on.named(key), on.unreachable(), on.focus(what) are as they say.
+   * A session for a key, or null for a new entry. Calls on.changed() when the view must be updated, on.say(sentence)
+   * for screen readers, on.named(key) when a new entry has got its key, on.unreachable() when a request got no
+   * response, and on.focus(what) to move the focus.
    */
   constructor(key, drafts, on) {
     this.on = on;
@@ -31,7 +32,7 @@ export class Session {
     this.state = states.loading(key);
     this.keeper = new DraftKeeper(drafts, () => this.latest());
     this.saver = new Saver(this);
-    this.verdict = new Verdict(() => on.changed());
+    this.checker = new Checker(() => on.changed());
   }
 
   /** Changes the state. */
@@ -58,13 +59,13 @@ export class Session {
   }
 
   /** Whether the editor has text that was not read yet. */
-  get hasMore() {
+  get hasUnreadText() {
     return this.#readText !== null;
   }
 
   /** Whether there are unsaved changes. */
   get edited() {
-    return this.hasMore || states.isEdited(this.state);
+    return this.hasUnreadText || states.isEdited(this.state);
   }
 
   /** Whether somebody else has saved a newer entry. */
@@ -84,9 +85,9 @@ export class Session {
 
   /** Why the text is not JSON, or null; undefined while that is not known. */
   get syntax() {
-    if (this.hasMore) return undefined;
+    if (this.hasUnreadText) return undefined;
     const { text, shown } = this.state;
-    return text === shown ? null : this.verdict.of(text);
+    return text === shown ? null : this.checker.problemOf(text);
   }
 
   /** Reads the entry, and restores the draft with this name, or if there is none, the latest one. */
@@ -128,7 +129,7 @@ export class Session {
       this.finish(taken);
       return;
     }
-    if (draft.conflict && this.stale) this.#bringTogether();
+    if (draft.conflict && this.stale) this.#mergeText();
     this.keeper.keepSoon();
     this.on.say("Your unsaved text was restored.");
   }
@@ -149,7 +150,7 @@ export class Session {
 
   /** Called at each keystroke in a large text: read() returns the text. When typing pauses, edit() is called. */
   editLater(read) {
-    const isFirst = !this.hasMore;
+    const isFirst = !this.hasUnreadText;
     this.#readText = read;
     if (!isFirst) return;
     this.setState(states.typingStarted(this.state));
@@ -207,7 +208,7 @@ export class Session {
 
   /** Restores a discarded draft, or only offers it if more was typed since. Returns whether it was restored. */
   async undoDiscard(draft) {
-    // What is restored earlier is replaced by the entry when that arrives.
+    // The entry would replace what is restored before it arrives.
     await this.#opened;
     const isFree = !this.edited && !this.sending;
     const { phase, current } = this.state;
@@ -221,20 +222,20 @@ export class Session {
   event(kind, entry) {
     if (entry.key !== this.state.key) return;
     if (this.sending || this.state.phase === "loading") {
-      this.#heard = { kind, entry };
+      this.#deferred = { kind, entry };
       return;
     }
     if (entry.revision <= this.state.revision) return;
     this.setState({ revision: entry.revision });
-    this.learn(kind === "put" ? entry : null);
+    this.update(kind === "put" ? entry : null);
   }
 
   /** Handles what arrived during a request. */
   catchUp() {
-    const heard = this.#heard;
-    this.#heard = null;
-    if (heard !== null) this.event(heard.kind, heard.entry);
-    if (!this.#isDoubted || this.state.phase === "failed") return;
+    const deferred = this.#deferred;
+    this.#deferred = null;
+    if (deferred !== null) this.event(deferred.kind, deferred.entry);
+    if (!this.#mayHaveMissed || this.state.phase === "failed") return;
     this.refresh().catch((error) => {
       if (!(error instanceof Unreachable)) throw error;
       this.on.unreachable();
@@ -242,18 +243,18 @@ export class Session {
   }
 
   /** Ignores what arrived during a request that led to this revision. */
-  forgetHeard(revision) {
+  ignoreDeferred(revision) {
     this.setState({ revision: Math.max(this.state.revision, revision) });
-    this.#heard = null;
+    this.#deferred = null;
   }
 
   /** Updates the current entry; null if it was deleted. */
-  learn(now) {
-    this.#learnt += 1;
-    const { state, sentence } = states.learned(this.latest(), now);
+  update(now) {
+    this.#updates += 1;
+    const { state, sentence } = states.updated(this.latest(), now);
     this.setState(state);
     if (sentence !== undefined) this.on.say(sentence);
-    if (state.conflict !== null && this.stale) this.#bringTogether();
+    if (state.conflict !== null && this.stale) this.#mergeText();
     this.keeper.keepSoon();
     this.on.changed();
   }
@@ -267,19 +268,19 @@ export class Session {
       return;
     }
     // The response to the request under way may be older than the missed changes.
-    this.#isDoubted = this.sending || phase === "loading";
-    if (this.#isDoubted) return;
-    const learnt = this.#learnt;
+    this.#mayHaveMissed = this.sending || phase === "loading";
+    if (this.#mayHaveMissed) return;
+    const updates = this.#updates;
     const entry = await read(key, current?.etag);
     // The response may be older than an update that arrived meanwhile.
-    if (this.sending || learnt !== this.#learnt) {
-      this.#isDoubted = true;
+    if (this.sending || updates !== this.#updates) {
+      this.#mayHaveMissed = true;
       if (!this.sending) await this.refresh();
       return;
     }
     if (entry === undefined) return;
     this.setState({ revision: entry?.revision ?? 0 });
-    if (entry?.etag !== this.state.current?.etag) this.learn(entry);
+    if (entry?.etag !== this.state.current?.etag) this.update(entry);
   }
 
   /** The connection is lost. */
@@ -329,7 +330,7 @@ export class Session {
       return parseTyped(text);
     } catch (problem) {
       if (!(problem instanceof SyntaxProblem)) throw problem;
-      this.verdict.learn(text, problem);
+      this.checker.setResult(text, problem);
       this.setState({ problem: { kind: "syntax", message: `Not saved: ${problem.message}.` } });
       this.on.say(problem.message);
       this.on.changed();
@@ -341,13 +342,13 @@ export class Session {
   /** Merges the current entry into the text, or shows the conflict. */
   mergeNow() {
     if (this.sending) return;
-    if (this.#bringTogether()) {
+    if (this.#mergeText()) {
       this.on.say(`Merged, not saved yet. ${states.placesInWords(this.state.arrived.changes)}`);
     }
     this.on.changed();
   }
 
-  #bringTogether() {
+  #mergeText() {
     const tree = this.treeOrProblem();
     return tree !== undefined && this.mergeInto(tree) !== undefined;
   }
@@ -357,7 +358,7 @@ export class Session {
     const { base, current } = this.state;
     const { merged, overlaps } = merge(base?.tree, tree, current.tree);
     if (overlaps) {
-      this.#meet(tree, overlaps);
+      this.#showConflict(tree, overlaps);
       return undefined;
     }
     this.setState(states.rebased(this.state, tree, merged));
@@ -365,7 +366,7 @@ export class Session {
     return merged;
   }
 
-  #meet(mine, overlaps) {
+  #showConflict(mine, overlaps) {
     const isNew = this.state.conflict === null;
     this.setState(states.inConflict(this.state, mine, overlaps));
     this.keeper.keepNow();
@@ -426,7 +427,7 @@ export class Session {
   /** Sets a state in which the entry was saved. */
   finish(state) {
     const isCreated = this.state.key === null;
-    this.#learnt += 1;
+    this.#updates += 1;
     this.setState(state);
     this.keeper.keepNow();
     if (isCreated) this.on.named(state.key);

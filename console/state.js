@@ -1,14 +1,14 @@
 // The state of an open entry. The functions here are pure: they answer questions about a state or return a new one.
 //
 //   phase     "loading", "open", "missing" (there is no entry under the key) or "failed" (it could not be read)
-//   key       null for an entry that is still to be named
+//   key       null for a new entry, which gets its key when it is saved
 //   base      the entry that the text is based on; null for an entry that does not exist yet
 //   current   the current entry, as far as known; null if there is none
 //   revision  the newest revision seen
 //   text      what was typed
 //   shown     the formatted text of base; text differs from it if something was typed
 //   typedKey  the key that was typed for a new entry
-//   unknown   a value that was sent without getting an answer; undefined if there is none
+//   unknown   a value that was sent but got no response; undefined if there is none
 //   problem   what went wrong, {kind, message, …}, or null
 //   arrived   what was received or saved last, {title, changes, saved}, or null
 //   restored  where the text comes from if it was restored from a draft, {at, version}, or null
@@ -124,7 +124,7 @@ export function keyTyped(state, typedKey) {
 }
 
 /** Updates the current entry; null if it was deleted. Returns {state, sentence}, the sentence for screen readers. */
-export function learned(before, now) {
+export function updated(before, now) {
   // Now it is known whether it was deleted.
   const problem = before.problem?.mayBeDeleted ? null : before.problem;
   const state = { ...before, current: now, problem };

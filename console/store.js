@@ -5,7 +5,7 @@ const DATABASE = "ifmatch";
 const TABLE = "drafts";
 
 /** How long the database may take to open: nothing is shown before the names of the drafts are read. */
-const PATIENCE_MILLIS = 5_000;
+const TIMEOUT_MILLIS = 5_000;
 
 let opening;
 
@@ -19,7 +19,7 @@ function database() {
 
 function open() {
   return new Promise((resolve, reject) => {
-    const waiting = setTimeout(() => reject(new Error("The database does not open.")), PATIENCE_MILLIS);
+    const waiting = setTimeout(() => reject(new Error("The database does not open.")), TIMEOUT_MILLIS);
     const request = indexedDB.open(DATABASE, 1);
     request.onupgradeneeded = () => request.result.createObjectStore(TABLE);
     request.onerror = () => reject(request.error);
@@ -29,7 +29,7 @@ function open() {
       request.result.onclose = () => {
         opening = undefined;
       };
-      // It is about to be deleted, which would wait for this connection, and then delete later drafts, too.
+      // The database is about to be deleted: that would wait for this connection, and delete later drafts, too.
       request.result.onversionchange = () => {
         request.result.close();
         opening = undefined;

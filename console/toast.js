@@ -1,32 +1,32 @@
-// A notice in the head of the page, where it covers neither text nor buttons. It goes away by itself.
+// A notice in the header of the page, where it covers neither text nor buttons. It disappears by itself.
 
 import { announce, button, h } from "./dom.js";
 
-/** How long a notice stays, as long as nobody is at it. */
-const STAY_MILLIS = 12_000;
+/** How long a notice is shown, unless the pointer or the focus is on it. */
+const SHOWN_MILLIS = 12_000;
 
 export class Toast {
   constructor(place) {
     Object.assign(this, { place, timer: 0 });
     for (const event of ["pointerenter", "focusin"])
       place.addEventListener(event, () => clearTimeout(this.timer));
-    for (const event of ["pointerleave", "focusout"]) place.addEventListener(event, () => this.leaveLater());
-    // Nobody reads in a tab that is hidden.
-    document.addEventListener("visibilitychange", () => this.leaveLater());
+    for (const event of ["pointerleave", "focusout"]) place.addEventListener(event, () => this.closeLater());
+    // A notice stays while the tab is hidden, because nobody can read it.
+    document.addEventListener("visibilitychange", () => this.closeLater());
   }
 
   get isShown() {
     return this.place.firstChild !== null;
   }
 
-  /** Says something, with one thing to do about it, if there is one. */
-  offer(words, label, act) {
-    const doIt = () => {
+  /** Shows and announces a sentence, with a button that calls act(), if it has a label. */
+  show(words, label, act) {
+    const closeAndAct = () => {
       this.close();
       act();
     };
     const actions = [
-      label === undefined ? null : button(label, doIt),
+      label === undefined ? null : button(label, closeAndAct),
       button("Dismiss", () => this.close(), { className: "quiet" }),
     ];
     this.place.replaceChildren(
@@ -38,7 +38,7 @@ export class Toast {
       ),
     );
     announce(words);
-    this.leaveLater();
+    this.closeLater();
   }
 
   close() {
@@ -46,11 +46,11 @@ export class Toast {
     this.place.replaceChildren();
   }
 
-  leaveLater() {
+  closeLater() {
     clearTimeout(this.timer);
     if (document.visibilityState === "hidden") return;
     this.timer = setTimeout(() => {
       if (!this.place.matches(":hover, :focus-within")) this.close();
-    }, STAY_MILLIS);
+    }, SHOWN_MILLIS);
   }
 }

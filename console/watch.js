@@ -8,19 +8,19 @@ import { MAX_DEPTH_LEVELS, parse } from "./json.js";
 const HIDDEN_MILLIS = 5_000;
 /** How often a tab sends a ping to the hub: there is no event when a worker ends with its process. */
 const PING_MILLIS = 400;
-/** After this many pings without an answer, the hub counts as ended. */
+/** After this many pings without a response, the hub counts as ended. */
 const UNANSWERED_PINGS = 3;
 /** How many pings a shared worker may take to start; after that the tab uses its own hub. */
 const START_PINGS = 25;
 const FIRST_DELAY_MILLIS = 500;
 const LONGEST_DELAY_MILLIS = 15_000;
-/** Increased when the messages of hub.js change: tabs of an older page keep an older worker. */
+/** Increased when the messages of hub.js change, because tabs with an older page keep using the older worker. */
 const PROTOCOL = 1;
 
 /**
  * Watches the keys with a common prefix. Calls on.event(kind, entry) with "put" and "delete", on.reset() when changes
  * may have been missed, on.joined() when no change will be missed from now on, on.status(status) with
- * "connecting", "connected", "reconnecting", "offline", and on.back() when the service answers again.
+ * "connecting", "connected", "reconnecting", "offline", and on.back() when the service responds again.
  */
 export class Watch {
   constructor(on) {

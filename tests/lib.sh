@@ -68,6 +68,13 @@ system_packages() {
   fi
 }
 
+# browser_packages: installs Chromium and what the checks drive it with, which node then finds.
+browser_packages() {
+  system_packages chromium chromium
+  node_packages browser playwright-core@1.64.1 axe-core@4.10.3
+  export NODE_PATH="$CACHE/browser/node_modules"
+}
+
 # openapi_generator NAME: a client as OpenAPI Generator makes it, in $CACHE/openapi-generated/NAME, with the
 # options of tests/interop/NAME/generator.yaml. One start of the generator makes all of them, because a
 # start takes longer than a client; for the same contract and options they are made once.

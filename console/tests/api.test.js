@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { beforeEach, describe, test } from "node:test";
-import { list, put, Refused, read, remove, Unreachable, warningOfKey, whyNoKey } from "../api.js";
+import { list, put, Refused, read, remove, Unreachable, warningAboutKey, whyInvalidKey } from "../api.js";
 import { compact, parse } from "../json.js";
 import { FakeService, pathIn } from "./service.js";
 
@@ -121,15 +121,15 @@ describe("a read", () => {
 
   test("bypasses the cache and has a timeout", async () => {
     service.write("doc", "1");
-    let asked;
+    let sent;
     const { fetch } = globalThis;
     globalThis.fetch = (path, options) => {
-      asked = options;
+      sent = options;
       return fetch(path, options);
     };
     await read("doc");
-    assert.equal(asked.cache, "no-store");
-    assert.ok(asked.signal instanceof AbortSignal);
+    assert.equal(sent.cache, "no-store");
+    assert.ok(sent.signal instanceof AbortSignal);
   });
 
   test("accepts a value of the maximum depth", async () => {
@@ -189,7 +189,7 @@ describe("the path of a key", () => {
 describe("a key", () => {
   const keys = ["a", "a/b", "a b", "...", "a/.b", "é".repeat(256), "🦀".repeat(128), "/", "a//b"];
   for (const key of keys) {
-    test(`${key.slice(0, 10)} is valid`, () => assert.equal(whyNoKey(key), undefined));
+    test(`${key.slice(0, 10)} is valid`, () => assert.equal(whyInvalidKey(key), undefined));
   }
 
   for (const [key, why] of [
@@ -204,7 +204,7 @@ describe("a key", () => {
     ["a/..", /\. or \.\./],
     ["\ud800", /surrogate/],
   ]) {
-    test(`${JSON.stringify(key.slice(0, 10))} is not valid`, () => assert.match(whyNoKey(key), why));
+    test(`${JSON.stringify(key.slice(0, 10))} is not valid`, () => assert.match(whyInvalidKey(key), why));
   }
 });
 
@@ -216,24 +216,24 @@ describe("a warning of a key", () => {
     ["\u00a0doc", "The key begins with a space."],
     ["doc ", "The key ends with a space."],
   ]) {
-    test(`${JSON.stringify(key)}: ${warning}`, () => assert.equal(warningOfKey(key), warning));
+    test(`${JSON.stringify(key)}: ${warning}`, () => assert.equal(warningAboutKey(key), warning));
   }
 });
 
 test("a list starts after the given key, and says where a watch can start", async () => {
-  let asked;
+  let sent;
   globalThis.fetch = async (url) => {
-    asked = pathIn(url);
+    sent = pathIn(url);
     const entry = '{"key":"a/b","value":1.0,"version":3,"revision":7,"etag":"\\"3-aa\\"","modified_at":"t"}';
     const headers = { ETag: 'W/"9-00ff"' };
     return new Response(`{"items":[${entry}],"revision":9,"next":"a/b"}`, { headers });
   };
   const page = await list("a/", "a/a", 50);
-  assert.equal(asked, "/kv?limit=50&prefix=a%2F&after=a%2Fa");
+  assert.equal(sent, "/kv?limit=50&prefix=a%2F&after=a%2Fa");
   assert.deepEqual([page.next, page.revision, page.since], ["a/b", 9, "9-00ff"]);
   const [{ tree, ...entry }] = page.items;
   assert.equal(compact(tree), "1.0");
   assert.deepEqual(entry, { key: "a/b", version: "3", revision: 7, etag: '"3-aa"', modifiedAt: "t" });
   await list("", null, 50);
-  assert.equal(asked, "/kv?limit=50");
+  assert.equal(sent, "/kv?limit=50");
 });

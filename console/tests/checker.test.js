@@ -3,50 +3,50 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setImmediate as tick } from "node:timers/promises";
-import { LARGE_TEXT, Verdict } from "../checker.js";
+import { Checker, LARGE_TEXT } from "../checker.js";
 
 const large = (end) => `["${"x".repeat(LARGE_TEXT)}"${end}`;
 
-/** A verdict, and a function that waits until it knows more. */
-function newVerdict() {
-  let known;
-  const verdict = new Verdict(() => known());
+/** A checker, and a function that waits for its next result. */
+function newChecker() {
+  let onResult;
+  const checker = new Checker(() => onResult());
   const next = () =>
     new Promise((resolve) => {
-      known = resolve;
+      onResult = resolve;
     });
-  return { verdict, next };
+  return { checker, next };
 }
 
 test("a small text is checked at once", () => {
-  const { verdict } = newVerdict();
-  assert.equal(verdict.of("[1]"), null);
-  assert.equal(verdict.of("[1").column, 3);
+  const { checker } = newChecker();
+  assert.equal(checker.problemOf("[1]"), null);
+  assert.equal(checker.problemOf("[1").column, 3);
 });
 
 test("a large text is checked in the background", async () => {
-  const { verdict, next } = newVerdict();
-  const known = next();
-  assert.equal(verdict.of(large("")), undefined);
-  await known;
-  assert.equal(verdict.of(large("")).reason, "a comma or ] is expected");
+  const { checker, next } = newChecker();
+  const result = next();
+  assert.equal(checker.problemOf(large("")), undefined);
+  await result;
+  assert.equal(checker.problemOf(large("")).reason, "a comma or ] is expected");
 });
 
 test("a result for an outdated text is ignored", async () => {
-  let told = 0;
-  const verdict = new Verdict(() => {
-    told += 1;
+  let results = 0;
+  const checker = new Checker(() => {
+    results += 1;
   });
-  assert.equal(verdict.of(large("")), undefined);
-  assert.equal(verdict.of(large("]")), undefined);
-  while (told === 0) await tick();
+  assert.equal(checker.problemOf(large("")), undefined);
+  assert.equal(checker.problemOf(large("]")), undefined);
+  while (results === 0) await tick();
   await tick();
-  assert.equal(told, 1);
-  assert.equal(verdict.of(large("]")), null);
+  assert.equal(results, 1);
+  assert.equal(checker.problemOf(large("]")), null);
 });
 
 test("a result that is already known is not computed again", () => {
-  const { verdict } = newVerdict();
-  verdict.learn(large("]"), null);
-  assert.equal(verdict.of(large("]")), null);
+  const { checker } = newChecker();
+  checker.setResult(large("]"), null);
+  assert.equal(checker.problemOf(large("]")), null);
 });

@@ -22,14 +22,14 @@ describe("deleting", () => {
 
   test("is not reported as done by someone else", async () => {
     service.write("doc", "1");
-    const { session, asked } = await open("doc");
+    const { session, calls } = await open("doc");
     const deletion = { ...session.state.base, revision: 2 };
-    const goOn = service.hold("answers");
+    const release = service.hold("answers");
     const removed = session.remove();
     session.event("delete", deletion);
-    goOn();
+    release();
     await removed;
-    assert.deepEqual([asked.said, session.deleted], [[], false]);
+    assert.deepEqual([calls.said, session.deleted], [[], false]);
   });
 
   test("does not delete an entry that somebody else changed meanwhile", async () => {

@@ -16,7 +16,7 @@ const textsOf = (drafts) => drafts.map((draft) => draft.text);
 let browser;
 const opened = [];
 beforeEach(async () => {
-  // What an earlier test still writes does not get into this one.
+  // An earlier test may have copies that are not written yet. They must not get into this one.
   for (const drafts of opened.splice(0)) drafts.copyNow();
   await sleep(0);
   browser = newBrowser();

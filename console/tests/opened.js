@@ -12,7 +12,7 @@ const opened = [];
 
 /** An empty browser, an empty service, and the drafts of the first tab. */
 export async function begin() {
-  // What an earlier test still writes does not get into this one.
+  // An earlier test may have copies that are not written yet. They must not get into this one.
   for (const drafts of opened.splice(0)) drafts.copyNow();
   await new Promise((resolve) => setTimeout(resolve));
   newBrowser();
@@ -30,20 +30,20 @@ export async function openTab() {
   return drafts;
 }
 
-/** Opens a key, or null for a new entry, with a given draft. `asked` collects the calls that the page gets. */
+/** Opens a key, or null for a new entry, with a given draft. `calls` collects what the session calls. */
 export async function open(key, drafts, draftName) {
-  const asked = { said: [], named: [], focus: [], unreachable: 0 };
+  const calls = { said: [], named: [], focus: [], unreachable: 0 };
   const session = new Session(key, drafts, {
     changed: () => {},
-    say: (sentence) => asked.said.push(sentence),
-    named: (name) => asked.named.push(name),
+    say: (sentence) => calls.said.push(sentence),
+    named: (name) => calls.named.push(name),
     unreachable: () => {
-      asked.unreachable += 1;
+      calls.unreachable += 1;
     },
-    focus: (what) => asked.focus.push(what),
+    focus: (what) => calls.focus.push(what),
   });
   await session.open(draftName);
-  return { session, asked };
+  return { session, calls };
 }
 
 export const pointers = (changes) => changes.map((change) => change.pointer);

@@ -5,7 +5,7 @@ import { urlOf } from "../place.js";
 
 const MODIFIED_AT = "2026-01-02T03:04:05.678Z";
 
-/** The path of the service's that a URL names, which must be one of its own. */
+/** The path in a URL, relative to that of the service. */
 export function pathIn(url) {
   const root = urlOf("");
   if (!url.startsWith(root)) throw new Error(`${url} is not below ${root}`);
@@ -40,7 +40,7 @@ export class FakeService {
       etag: `"${version}-${String(revision).padStart(16, "0")}"`,
     };
     this.#entries.set(key, entry);
-    return this.#told(entry);
+    return this.#asEvent(entry);
   }
 
   /** Somebody else deletes an entry. Returns it as a watch event has it. */
@@ -48,7 +48,7 @@ export class FakeService {
     const entry = this.#entries.get(key);
     this.#entries.delete(key);
     this.#revision += 1;
-    return this.#told({ ...entry, revision: this.#revision });
+    return this.#asEvent({ ...entry, revision: this.#revision });
   }
 
   /** The value as text, or undefined. */
@@ -108,9 +108,9 @@ export class FakeService {
   #answer(method, key, headers, body) {
     const entry = this.#entries.get(key);
     if (method === "GET") {
-      if (entry === undefined) return this.#refused(404, "not_found", "key does not exist");
+      if (entry === undefined) return this.#refuse(404, "not_found", "key does not exist");
       if (headers["If-None-Match"] === entry.etag) return { status: 304, etag: entry.etag };
-      return this.#shown(200, entry);
+      return this.#respond(200, entry);
     }
     if (this.#refusal !== null) {
       const refusal = this.#refusal;
@@ -118,24 +118,24 @@ export class FakeService {
       return refusal;
     }
     if (method === "DELETE" && entry === undefined)
-      return this.#refused(404, "not_found", "key does not exist");
+      return this.#refuse(404, "not_found", "key does not exist");
     const isWanted =
       headers["If-None-Match"] === "*" ? entry === undefined : headers["If-Match"] === entry?.etag;
-    if (!isWanted) return this.#refused(412, "precondition_failed", "it has changed", entry ?? null);
+    if (!isWanted) return this.#refuse(412, "precondition_failed", "it has changed", entry ?? null);
     if (method === "DELETE") {
       this.delete(key);
-      return this.#shown(200, entry);
+      return this.#respond(200, entry);
     }
     this.write(key, compact(parse(body)));
-    return this.#shown(entry === undefined ? 201 : 200, this.#entries.get(key));
+    return this.#respond(entry === undefined ? 201 : 200, this.#entries.get(key));
   }
 
-  #refused(status, error, message, current) {
+  #refuse(status, error, message, current) {
     const shown = current === undefined ? "" : `,"current":${current === null ? null : this.#json(current)}`;
     return { status, body: `{"error":"${error}","message":"${message}"${shown}}` };
   }
 
-  #shown(status, entry) {
+  #respond(status, entry) {
     return { status, etag: entry.etag, body: this.#json(entry) };
   }
 
@@ -144,7 +144,7 @@ export class FakeService {
     return `{"key":${JSON.stringify(key)},"value":${text},${stamps},"modified_at":"${MODIFIED_AT}"}`;
   }
 
-  #told({ key, text, version, revision, etag }) {
+  #asEvent({ key, text, version, revision, etag }) {
     return { key, tree: parse(text), version: String(version), revision, etag, modifiedAt: MODIFIED_AT };
   }
 }

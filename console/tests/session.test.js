@@ -40,9 +40,9 @@ describe("opening", () => {
   test("fails without the service, and succeeds when it is back", async () => {
     service.write("doc", "1");
     service.cut("requests");
-    const { session, asked } = await open("doc");
+    const { session, calls } = await open("doc");
     assert.deepEqual(
-      [session.state.phase, session.state.problem.kind, asked.unreachable],
+      [session.state.phase, session.state.problem.kind, calls.unreachable],
       ["failed", "network", 1],
     );
     service.cut(null);
@@ -54,7 +54,7 @@ describe("opening", () => {
 describe("saving", () => {
   test("replaces the version that was read, and drops the draft", async () => {
     const { etag } = service.write("doc", "1");
-    const { session, asked } = await open("doc");
+    const { session, calls } = await open("doc");
     session.edit("[1.00]");
     assert.ok(session.edited && isKept("doc"));
     await session.save();
@@ -65,15 +65,15 @@ describe("saving", () => {
       [session.state.arrived.title, session.state.arrived.saved],
       ["Saved as version 2", true],
     );
-    assert.ok(asked.said.at(-1).startsWith("Saved as version 2."));
+    assert.ok(calls.said.at(-1).startsWith("Saved as version 2."));
   });
 
   test("refuses text that is not JSON", async () => {
     service.write("doc", "1");
-    const { session, asked } = await open("doc");
+    const { session, calls } = await open("doc");
     session.edit("{");
     await session.save();
-    assert.deepEqual([service.writes, session.state.problem.kind, asked.focus], [0, "syntax", ["syntax"]]);
+    assert.deepEqual([service.writes, session.state.problem.kind, calls.focus], [0, "syntax", ["syntax"]]);
     assert.equal(session.syntax.line, 1);
     session.edit("{}");
     assert.deepEqual([session.state.problem, session.syntax], [null, null]);
@@ -92,10 +92,10 @@ describe("saving", () => {
     service.write("doc", "1");
     const { session } = await open("doc");
     session.edit("2");
-    const goOn = service.hold();
+    const release = service.hold();
     const saved = session.save();
     session.edit("3");
-    goOn();
+    release();
     await saved;
     assert.deepEqual([service.text("doc"), session.text, session.edited], ["2", "3", true]);
     assert.equal(session.state.base.version, "2");
@@ -106,11 +106,11 @@ describe("saving", () => {
     service.write("doc", "1");
     const { session } = await open("doc");
     session.edit("2");
-    const goOn = service.hold();
+    const release = service.hold();
     const saved = session.save();
     session.edit("3");
     await session.save();
-    goOn();
+    release();
     await saved;
     assert.deepEqual([service.text("doc"), session.edited, service.writes], ["3", false, 2]);
   });
@@ -120,7 +120,7 @@ describe("saving", () => {
     service.write("doc", "1");
     const { session } = await open("doc");
     session.editLater(() => text);
-    assert.deepEqual([session.hasMore, session.edited, session.syntax], [true, true, undefined]);
+    assert.deepEqual([session.hasUnreadText, session.edited, session.syntax], [true, true, undefined]);
     await session.save();
     assert.equal(service.text("doc"), text);
     assert.equal(session.edited, false);
@@ -129,15 +129,15 @@ describe("saving", () => {
 
 describe("a new entry", () => {
   test("needs a valid key", async () => {
-    const { session, asked } = await open(null);
+    const { session, calls } = await open(null);
     session.edit("1");
     session.name("a/../b");
     await session.save();
-    assert.deepEqual([service.writes, session.state.problem.kind, asked.focus], [0, "key", ["key"]]);
+    assert.deepEqual([service.writes, session.state.problem.kind, calls.focus], [0, "key", ["key"]]);
     session.name("a/b");
     assert.equal(session.state.problem, null);
     await session.save();
-    assert.deepEqual([service.text("a/b"), session.state.key, asked.named], ["1", "a/b", ["a/b"]]);
+    assert.deepEqual([service.text("a/b"), session.state.key, calls.named], ["1", "a/b", ["a/b"]]);
     assert.equal(drafts.keys().size, 0);
   });
 
@@ -159,10 +159,10 @@ describe("a new entry", () => {
     const { session } = await open(null);
     session.name("doc");
     session.edit("1");
-    const goOn = service.hold();
+    const release = service.hold();
     const saved = session.save();
     service.write("doc", "1");
-    goOn();
+    release();
     await saved;
     assert.deepEqual([session.state.key, session.state.problem, session.edited], ["doc", null, false]);
   });
@@ -184,27 +184,27 @@ describe("after a gap in the watch", () => {
     service.write("doc", "1");
     const { session } = await open("doc");
     service.write("doc", "2");
-    const goOn = service.hold("answers");
+    const release = service.hold("answers");
     const refreshed = session.refresh();
     while (service.answers === 1) await tick();
     session.event("put", service.write("doc", "3"));
-    goOn();
+    release();
     await refreshed;
     assert.deepEqual([session.text, session.state.base.version], ["3", "3"]);
   });
 
   test("during a save the entry is read after the save", async () => {
     service.write("doc", "1");
-    const { session, asked } = await open("doc");
+    const { session, calls } = await open("doc");
     session.edit("2");
-    const goOn = service.hold();
+    const release = service.hold();
     const saved = session.save();
     await session.refresh();
     const before = service.requests.length;
-    goOn();
+    release();
     await saved;
     assert.deepEqual([service.requests.length, service.requests.at(-1).method], [before + 1, "GET"]);
-    assert.equal(asked.unreachable, 0);
+    assert.equal(calls.unreachable, 0);
   });
 });
 
@@ -214,9 +214,9 @@ describe("a draft", () => {
     const { session } = await open("doc");
     session.edit('{"a":2,"b":1}');
     service.write("doc", '{"a":1,"b":2}');
-    const { session: next, asked } = await open("doc");
+    const { session: next, calls } = await open("doc");
     assert.deepEqual([next.text, next.state.restored.version, next.stale], ['{"a":2,"b":1}', "1", true]);
-    assert.equal(asked.said.at(-1), "Your unsaved text was restored.");
+    assert.equal(calls.said.at(-1), "Your unsaved text was restored.");
     await next.save();
     assert.equal(service.text("doc"), '{"a":2,"b":2}');
     assert.equal(isKept("doc"), false);
@@ -258,12 +258,12 @@ describe("a draft", () => {
     const { session } = await open("doc");
     session.edit("2");
     const discarded = session.discard();
-    const goOn = service.hold();
-    const asked = service.requests.length;
+    const release = service.hold();
+    const before = service.requests.length;
     const opened = session.open();
-    while (service.requests.length === asked) await tick();
+    while (service.requests.length === before) await tick();
     const undone = session.undoDiscard(discarded);
-    goOn();
+    release();
     await opened;
     assert.equal(await undone, true);
     assert.deepEqual([session.text, session.edited, session.deleted], ["2", true, false]);
@@ -334,13 +334,13 @@ describe("a draft", () => {
     service.write("doc", "1");
     const { session } = await open("doc");
     session.edit("2");
-    const goOn = service.hold("answers");
+    const release = service.hold("answers");
     const saved = session.save();
     while (service.text("doc") !== "2") await tick();
     session.edit("3");
     const opening = open("doc");
     while (service.requests.at(-1).method !== "GET") await tick();
-    goOn();
+    release();
     await saved;
     const { session: next } = await opening;
     assert.deepEqual([next.text, next.state.restored, next.keeper.others], ["2", null, []]);

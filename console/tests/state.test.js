@@ -69,7 +69,7 @@ describe("an entry is", () => {
 
 describe("an update by someone else", () => {
   test("replaces text that was not edited", () => {
-    const { state, sentence } = states.learned(typed(), entryOf('{"a":1,"c":1}', 2));
+    const { state, sentence } = states.updated(typed(), entryOf('{"a":1,"c":1}', 2));
     assert.equal(compact(parse(state.text)), '{"a":1,"c":1}');
     assert.equal(states.isEdited(state), false);
     assert.deepEqual(pointers(state.arrived.changes), ["/c", "/b"]);
@@ -78,37 +78,37 @@ describe("an update by someone else", () => {
 
   test("keeps edited text and its base", () => {
     const before = typed('{"a":2,"b":1}');
-    const { state, sentence } = states.learned(before, entryOf('{"a":3}', 2));
+    const { state, sentence } = states.updated(before, entryOf('{"a":3}', 2));
     assert.deepEqual([state.text, state.base, state.current.version], [before.text, PLAN, "2"]);
     assert.equal(sentence, "Changed by someone else, now version 2. Your text is kept.");
   });
 
   test("that deletes the entry keeps the text and ends a conflict", () => {
     const before = typed("[", { conflict: {} });
-    const { state, sentence } = states.learned(before, null);
+    const { state, sentence } = states.updated(before, null);
     assert.deepEqual([state.text, state.conflict, states.isDeleted(state)], ["[", null, true]);
     assert.match(sentence, /deleted by someone else. Your text is kept/);
   });
 
   test("to the typed value counts as saved, if the order of members is the same", () => {
-    const same = states.learned(typed('{"a": 2, "b": 1}'), entryOf('{"a":2,"b":1}', 2)).state;
+    const same = states.updated(typed('{"a": 2, "b": 1}'), entryOf('{"a":2,"b":1}', 2)).state;
     assert.deepEqual([states.isEdited(same), same.base.version], [false, "2"]);
-    const other = states.learned(typed('{"a": 2, "b": 1}'), entryOf('{"b":1,"a":2}', 2)).state;
+    const other = states.updated(typed('{"a": 2, "b": 1}'), entryOf('{"b":1,"a":2}', 2)).state;
     assert.equal(states.isEdited(other), true);
   });
 
   test("settles a delete that was not answered", () => {
     const before = typed(undefined, { problem: { kind: "refused", mayBeDeleted: true } });
-    assert.equal(states.learned(before, null).state.problem, null);
+    assert.equal(states.updated(before, null).state.problem, null);
     const other = typed(undefined, { problem: { kind: "refused" } });
-    assert.equal(states.learned(other, null).state.problem.kind, "refused");
+    assert.equal(states.updated(other, null).state.problem.kind, "refused");
   });
 
   test("opens an entry that was missing", () => {
     const before = Object.freeze({ ...states.loading("doc"), phase: "missing" });
-    const { state, sentence } = states.learned(before, PLAN);
+    const { state, sentence } = states.updated(before, PLAN);
     assert.deepEqual([state.phase, state.base, sentence], ["open", PLAN, undefined]);
-    assert.equal(states.learned(before, null).state.phase, "missing");
+    assert.equal(states.updated(before, null).state.phase, "missing");
   });
 });
 

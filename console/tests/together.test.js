@@ -20,11 +20,11 @@ const isKept = (key) => drafts.keys().has(key);
 describe("somebody else saves", () => {
   test("an entry that is not being edited is updated, with a list of changes", async () => {
     service.write("doc", '{"a":1,"b":1}');
-    const { session, asked } = await open("doc");
+    const { session, calls } = await open("doc");
     session.event("put", service.write("doc", '{"a":1,"b":2}'));
     assert.equal(session.text, '{\n  "a": 1,\n  "b": 2\n}');
     assert.deepEqual(pointers(session.state.arrived.changes), ["/b"]);
-    assert.equal(asked.said.at(-1), "Someone else saved version 2. Changed: /b.");
+    assert.equal(calls.said.at(-1), "Someone else saved version 2. Changed: /b.");
     assert.equal(session.edited, false);
   });
 
@@ -81,12 +81,12 @@ describe("somebody else saves", () => {
     service.write("doc", '{"a":1}');
     const { session } = await open("doc");
     session.edit('{"a":2}');
-    const goOn = service.hold("answers");
+    const release = service.hold("answers");
     const saved = session.save();
     while (service.text("doc") !== '{"a":2}') await tick();
     session.event("put", service.write("doc", '{"a":2,"b":2}'));
     assert.equal(session.text, '{"a":2}');
-    goOn();
+    release();
     await saved;
     assert.deepEqual([session.state.base.version, session.edited], ["3", false]);
     assert.deepEqual(pointers(session.state.arrived.changes), ["/b"]);
@@ -96,11 +96,11 @@ describe("somebody else saves", () => {
     service.write("doc", '{"a":1,"b":1}');
     const { session } = await open("doc");
     session.edit('{"a":2,"b":1}');
-    const goOn = service.hold();
+    const release = service.hold();
     const saved = session.save();
     service.write("doc", '{"a":1,"b":2}');
     session.edit('{"a":2,"b":1,"c":3}');
-    goOn();
+    release();
     await saved;
     assert.equal(service.text("doc"), '{"a":2,"b":2,"c":3}');
     assert.equal(session.edited, false);
@@ -136,10 +136,10 @@ describe("somebody else changes the same place", () => {
   }
 
   test("nothing is written before every overlap is decided", async () => {
-    const { session, asked } = await inConflict();
+    const { session, calls } = await inConflict();
     assert.equal(service.text("doc"), '{"a":3,"b":1,"c":3}');
     assert.deepEqual(pointers(session.state.conflict.overlaps), ["/a"]);
-    assert.deepEqual([session.settle(), asked.focus], [false, ["conflict"]]);
+    assert.deepEqual([session.settle(), calls.focus], [false, ["conflict"]]);
     const { writes } = service;
     await session.save();
     assert.equal(service.writes, writes);
@@ -205,22 +205,22 @@ describe("somebody else changes the same place", () => {
 describe("somebody else deletes", () => {
   test("the text is kept, and saving does not create the entry again", async () => {
     service.write("doc", "1");
-    const { session, asked } = await open("doc");
+    const { session, calls } = await open("doc");
     session.edit("2");
     service.delete("doc");
     await session.save();
     assert.deepEqual([service.text("doc"), session.text, session.deleted], [undefined, "2", true]);
     assert.ok(isKept("doc"));
-    assert.deepEqual(asked.focus, ["banner"]);
+    assert.deepEqual(calls.focus, ["banner"]);
     await session.recreate();
     assert.deepEqual([service.text("doc"), session.deleted, session.edited], ["2", false, false]);
   });
 
   test("an entry that is not being edited says so, too", async () => {
     service.write("doc", "1");
-    const { session, asked } = await open("doc");
+    const { session, calls } = await open("doc");
     session.event("delete", service.delete("doc"));
     assert.deepEqual([session.deleted, session.text], [true, "1"]);
-    assert.equal(asked.said.at(-1), "This entry was deleted by someone else.");
+    assert.equal(calls.said.at(-1), "This entry was deleted by someone else.");
   });
 });

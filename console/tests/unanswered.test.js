@@ -18,7 +18,7 @@ const isKept = (key) => drafts.keys().has(key);
 describe("when a save is not answered", () => {
   test("but something else answers, keeps the text, says so, and can be tried again", async () => {
     service.write("doc", "1");
-    const { session, asked } = await open("doc");
+    const { session, calls } = await open("doc");
     session.edit("2");
     const { fetch } = globalThis;
     globalThis.fetch = async () => new Response('{"ok":true}', { status: 200 });
@@ -28,8 +28,8 @@ describe("when a save is not answered", () => {
       ["2", true, false, true],
     );
     assert.match(session.state.problem.message, /not from ifmatch/);
-    // Else the page would soon say that it is connected again.
-    assert.equal(asked.unreachable, 0);
+    // Otherwise the page would soon say that it is connected again.
+    assert.equal(calls.unreachable, 0);
     globalThis.fetch = fetch;
     await session.save();
     assert.deepEqual([service.text("doc"), session.edited], ["2", false]);
@@ -57,11 +57,11 @@ describe("when a save is not answered", () => {
 
   test("but was applied, it is recognised and not sent again", async () => {
     service.write("doc", "1");
-    const { session, asked } = await open("doc");
+    const { session, calls } = await open("doc");
     session.edit("2");
     service.cut("answers");
     await session.save();
-    assert.deepEqual([session.state.problem.kind, session.edited, asked.unreachable], ["network", true, 1]);
+    assert.deepEqual([session.state.problem.kind, session.edited, calls.unreachable], ["network", true, 1]);
     assert.ok(isKept("doc"));
     service.cut(null);
     await session.back();
@@ -118,10 +118,10 @@ describe("when a save is not answered", () => {
       service.cut(isSaved ? "answers" : "requests");
       await session.save();
       service.cut(null);
-      const goOn = service.hold();
+      const release = service.hold();
       const back = session.back();
       session.edit("3");
-      goOn();
+      release();
       await back;
       assert.deepEqual([session.text, session.edited, isKept(key)], ["3", true, true]);
     }
@@ -136,10 +136,10 @@ describe("when a save is not answered", () => {
       service.cut(isSaved ? "answers" : "requests");
       await session.save();
       service.cut(null);
-      const goOn = service.hold();
+      const release = service.hold();
       const saved = session.save();
       session.edit("3");
-      goOn();
+      release();
       await saved;
       assert.equal(session.text, "3");
       assert.equal(session.edited, service.text(key) !== "3");

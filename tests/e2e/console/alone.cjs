@@ -1,24 +1,27 @@
 // One person at work: the list, the editor, the keyboard, drafts.
 const {
-  Server,
   area,
   banner,
   becomes,
+  deleteOpen,
+  discardButton,
   finding,
+  isOpen,
+  keepNoDrafts,
   open,
-  person,
+  openConsole,
   picture,
   retype,
   save,
   shown,
+  textHas,
+  typeNew,
 } = require("./support.cjs");
 
 const ODD_KEY = "users/ann bélanger/100% sure?#1 🦀";
 
 async function list() {
-  const server = await Server.start();
-  const me = await person();
-  const page = await open(me, server);
+  const { server, me, page } = await openConsole();
   await shown("an empty store says so, and offers to create", page.locator("text=No entries yet."));
   await picture(page, "empty");
   for (let index = 0; index < 130; index += 1)
@@ -62,18 +65,13 @@ async function list() {
   await picture(other, "no-match");
   await server.put("zzz", "1");
   await shown("and goes on watching", other.locator("#entries a", { hasText: "zzz" }));
-  await me.close();
-  await server.kill();
 }
 
 async function editing() {
-  const server = await Server.start();
-  const me = await person();
-  const page = await open(me, server);
+  const { server, page } = await openConsole();
   await page.locator(".list-head a", { hasText: "New" }).click();
-  await page.getByLabel("Key", { exact: true }).fill(ODD_KEY);
   const text = '{"n": 1.0, "big": 12345678901234567890, "huge": 1e400, "__proto__": {"a": -0}, "a": 2}';
-  await area(page).fill(text);
+  await typeNew(page, ODD_KEY, text);
   await save(page);
   await shown("an entry with an odd key is created", banner(page, "Saved as version 1"));
   const kept = '"value":{"n":1.0,"big":12345678901234567890,"huge":1e400,"__proto__":{"a":-0},"a":2}';
@@ -85,20 +83,16 @@ async function editing() {
   await shown("an edit is saved", banner(page, "Saved as version 2"));
   finding("digits survive an edit", (await server.text(path)).includes(kept.replace("1.0,", "1.00,")));
   await page.reload();
-  await becomes("a deep link opens it", async () =>
-    (await area(page).inputValue()).includes('"huge": 1e400'),
-  );
+  await becomes("a deep link opens it", () => textHas(page, '"huge": 1e400'));
 
   await server.put("doc/plan", '{"title":"Plan","steps":["draft","review"],"budget":100.50}');
   await page.locator("#entries a", { hasText: "doc/plan" }).click();
-  await becomes("another is opened", async () =>
-    (await area(page).inputValue()).includes('"budget": 100.50'),
-  );
+  await becomes("another is opened", () => textHas(page, '"budget": 100.50'));
   await page.goBack();
-  await becomes("back goes back", async () => (await page.locator("h2.key").innerText()) === ODD_KEY);
+  await becomes("back goes back", () => isOpen(page, ODD_KEY));
   await page.goForward();
-  await becomes("forward, too", async () => (await page.locator("h2.key").innerText()) === "doc/plan");
-  await becomes("its text is there", async () => (await area(page).inputValue()).includes("review"));
+  await becomes("forward, too", () => isOpen(page, "doc/plan"));
+  await becomes("its text is there", () => textHas(page, "review"));
 
   await retype(page, '"review"', '"review" x');
   await shown(
@@ -118,12 +112,12 @@ async function editing() {
   await picture(page, "syntax-error");
   await save(page);
   await shown("what is not JSON is not saved", banner(page, "Not saved"));
-  finding("the text stays", (await area(page).inputValue()).includes('"review" x'));
+  finding("the text stays", await textHas(page, '"review" x'));
   await retype(page, '"review" x', '"review", "ship"');
   await page.getByRole("button", { name: "Format" }).click();
-  finding("it can be formatted", (await area(page).inputValue()).includes('    "review",\n    "ship"\n'));
+  finding("it can be formatted", await textHas(page, '    "review",\n    "ship"\n'));
   await page.keyboard.press("Control+z");
-  finding("and that undone", (await area(page).inputValue()).includes('"review", "ship"'));
+  finding("and that undone", await textHas(page, '"review", "ship"'));
   await save(page);
   await shown("mended, it is", banner(page, "Saved as version 2"));
   await picture(page, "saved");
@@ -135,14 +129,12 @@ async function editing() {
     "Escape closes the dialog, and nothing is deleted",
     (await page.locator("dialog[open]").count()) === 0 && (await server.status("doc/plan")) === 200,
   );
-  await page.getByRole("button", { name: "Delete…" }).click();
-  await page.getByRole("button", { name: "Delete", exact: true }).click();
+  await deleteOpen(page);
   await becomes("an entry is deleted", async () => (await server.status("doc/plan")) === 404);
   await page.getByRole("button", { name: "Undo" }).click();
   await becomes(
     "and brought back",
-    async () =>
-      (await server.status("doc/plan")) === 200 && (await page.locator("h2.key").innerText()) === "doc/plan",
+    async () => (await server.status("doc/plan")) === 200 && (await isOpen(page, "doc/plan")),
   );
 
   await page.goto(`${server.url}/#/kv/${encodeURIComponent("not/there")}`);
@@ -160,14 +152,10 @@ async function editing() {
     "so does one that is not encoded",
     page.locator(".nothing", { hasText: "is not percent-encoded UTF-8" }),
   );
-  await me.close();
-  await server.kill();
 }
 
 async function keyboard() {
-  const server = await Server.start();
-  const me = await person();
-  const page = await open(me, server);
+  const { server, page } = await openConsole();
   await page.keyboard.press("n");
   await becomes("n begins an entry, in the field for its key", () =>
     page.evaluate(() => document.activeElement.id === "new-key"),
@@ -200,48 +188,39 @@ async function keyboard() {
   );
   const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
   finding("the focus can be seen", outline === "solid");
-  await me.close();
-  await server.kill();
 }
 
 async function drafts() {
-  const server = await Server.start();
-  await server.put("doc", '{"a":1,"b":1}');
-  const me = await person();
-  const page = await open(me, server, "#/kv/doc");
+  const { server, me, page } = await openConsole("#/kv/doc", { entries: { doc: '{"a":1,"b":1}' } });
   await retype(page, '"a": 1', '"a": 2, not finished');
   await page.reload();
   await shown(
     "what was typed is there after a reload",
     banner(page, "Your unsaved text was restored, based on version 1"),
   );
-  finding("to the letter", (await area(page).inputValue()).includes('"a": 2, not finished'));
+  finding("to the letter", await textHas(page, '"a": 2, not finished'));
   await picture(page, "restored");
   await shown("the list says that there is a draft", page.locator("#entries .draft-mark"));
   await page.goto(`${server.url}/#/`);
   await page.goto(`${server.url}/#/kv/doc`);
-  await becomes("and after going elsewhere", async () =>
-    (await area(page).inputValue()).includes("not finished"),
-  );
-  await page.getByRole("button", { name: "Discard", exact: true }).click();
-  await becomes("it can be discarded", async () => !(await area(page).inputValue()).includes("not finished"));
+  await becomes("and after going elsewhere", () => textHas(page, "not finished"));
+  await discardButton(page).click();
+  await becomes("it can be discarded", async () => !(await textHas(page, "not finished")));
   await page.getByRole("button", { name: "Undo" }).click();
-  await becomes("and that undone", async () => (await area(page).inputValue()).includes("not finished"));
+  await becomes("and that undone", () => textHas(page, "not finished"));
 
   // Another tab of the same browser, on the same version.
   const second = await open(me, server, "#/kv/doc");
   await shown("another tab is told of it", banner(second, "Another tab has unsaved text for this entry"));
-  await page.getByRole("button", { name: "Discard", exact: true }).click();
+  await discardButton(page).click();
   await becomes("until it is gone", async () => (await banner(second, "Another tab").count()) === 0);
   await page.getByRole("button", { name: "Undo" }).click();
-  await becomes("and back", async () => (await area(page).inputValue()).includes("not finished"));
+  await becomes("and back", () => textHas(page, "not finished"));
   await retype(second, '"b": 1', '"b": 3');
   await page.reload();
-  await becomes("the first has its own", async () =>
-    (await area(page).inputValue()).includes("not finished"),
-  );
+  await becomes("the first has its own", () => textHas(page, "not finished"));
   await second.reload();
-  await becomes("the second has its own", async () => (await area(second).inputValue()).includes('"b": 3'));
+  await becomes("the second has its own", () => textHas(second, '"b": 3'));
   await page.close();
   await second.reload();
   await shown(
@@ -249,15 +228,14 @@ async function drafts() {
     banner(second, "There is other unsaved text"),
   );
   await banner(second, "There is other unsaved text").getByRole("button", { name: "Show it here" }).click();
-  await becomes("and can be shown", async () => (await area(second).inputValue()).includes("not finished"));
+  await becomes("and can be shown", () => textHas(second, "not finished"));
   finding(
     "with what was here kept beside it",
     (await banner(second, "There is other unsaved text").innerText()).includes('"b": 3'),
   );
 
   await second.goto(`${server.url}/#/new`);
-  await second.getByLabel("Key", { exact: true }).fill("half/named");
-  await area(second).fill("[1,");
+  await typeNew(second, "half/named", "[1,");
   await second.reload();
   await becomes(
     "an entry that is not created yet is kept, too",
@@ -269,21 +247,11 @@ async function drafts() {
   await second.goto(`${server.url}/#/`);
   await shown("and the list leads to it", second.locator("#unsaved a", { hasText: "New entry" }));
 
-  const full = await open(me, server, "#/kv/doc", {
-    before: (one) =>
-      one.addInitScript(() => {
-        Storage.prototype.setItem = () => {
-          throw new DOMException("full", "QuotaExceededError");
-        };
-        IDBObjectStore.prototype.put = Storage.prototype.setItem;
-      }),
-  });
+  const full = await open(me, server, "#/kv/doc", { before: keepNoDrafts });
   await area(full).fill("1");
   await shown("a browser that keeps no drafts is warned of", full.locator("#storage-warning"));
   full.on("dialog", (dialog) => dialog.accept());
   await full.close();
-  await me.close();
-  await server.kill();
 }
 
 module.exports = { list, editing, keyboard, drafts };

@@ -1,67 +1,69 @@
 // Servers that die, answers that are lost, refusals.
 const {
   Server,
-  alone,
+  withoutSharedWorker,
   area,
   banner,
   becomes,
   connected,
   finding,
+  loseAnswer,
   open,
+  openConsole,
   person,
   picture,
+  refuse,
   retype,
   save,
+  setVisibility,
   shown,
+  textHas,
 } = require("./support.cjs");
 
 async function killed() {
-  const server = await Server.start();
-  await server.put("doc", '{"a":1,"b":1}');
-  const me = await person();
-  const page = await open(me, server, "#/kv/doc", { expectFailures: true });
+  const { server, page } = await openConsole("#/kv/doc", {
+    entries: { doc: '{"a":1,"b":1}' },
+    expectFailures: true,
+  });
   await retype(page, '"a": 1', '"a": 2');
   await server.kill();
   await shown("a lost connection is told", page.locator("#connection[data-status=reconnecting]"));
   await save(page);
   await shown("a save that does not get through says so", banner(page, "The server cannot be reached"));
-  finding("and keeps the text", (await area(page).inputValue()).includes('"a": 2'));
+  finding("and keeps the text", await textHas(page, '"a": 2'));
   await picture(page, "offline");
-  await server.again();
+  await server.restart();
   await connected(page);
   await shown("when the server is back, that is told", banner(page, "Connected again"));
   await banner(page, "Connected again").getByRole("button", { name: "Save now" }).click();
   await becomes("and the text is saved", async () => (await server.value("doc")).a === 2);
   await server.put("doc", '{"a":2,"b":3}');
-  await becomes("the stream is back, too", async () => (await area(page).inputValue()).includes('"b": 3'));
+  await becomes("the stream is back, too", () => textHas(page, '"b": 3'));
 
   await server.kill();
   await page.locator("#connection[data-status=reconnecting]").waitFor();
-  await server.again();
+  await server.restart();
   await server.put("doc", '{"a":2,"b":4}');
   await server.put("new", "1");
   await connected(page);
   await becomes(
     "what changed meanwhile is there",
     async () =>
-      (await area(page).inputValue()).includes('"b": 4') &&
-      (await page.locator("#entries a", { hasText: "new" }).count()) === 1,
+      (await textHas(page, '"b": 4')) && (await page.locator("#entries a", { hasText: "new" }).count()) === 1,
   );
   await server.kill("SIGTERM");
   await page.locator("#connection[data-status=reconnecting]").waitFor();
-  await server.again();
+  await server.restart();
   await connected(page);
   finding("a server that drains is come back to", true);
-  await me.close();
-  await server.kill();
 }
 
 // A connection that is cut without a word, as by a network that goes away.
 async function stalled() {
-  const server = await Server.start();
-  await server.put("doc", '{"a":1}');
-  const me = await person();
-  const page = await open(me, server, "#/kv/doc", { expectFailures: true });
+  const { server, page } = await openConsole("#/kv/doc", {
+    entries: { doc: '{"a":1}' },
+    expectFailures: true,
+  });
   await connected(page);
   server.process.kill("SIGSTOP");
   await page.locator("#connection[data-status=reconnecting]").waitFor({ timeout: 30_000 });
@@ -69,30 +71,25 @@ async function stalled() {
   server.process.kill("SIGCONT");
   await server.put("doc", '{"a":2}');
   await connected(page);
-  await becomes("and is there again with what was changed meanwhile", async () =>
-    (await area(page).inputValue()).includes('"a": 2'),
-  );
-  await me.close();
-  await server.kill();
+  await becomes("and is there again with what was changed meanwhile", () => textHas(page, '"a": 2'));
 }
 
-// The next PUT is done, and its answer lost.
-async function loseAnswer(page) {
+/** Loses the answer to the next PUT. */
+async function loseNextAnswer(page) {
   let lost = false;
-  await page.route("**/kv/doc", async (route) => {
+  await page.route("**/kv/doc", (route) => {
     if (lost || route.request().method() !== "PUT") return route.continue();
     lost = true;
-    await route.fetch();
-    return route.abort("connectionreset");
+    return loseAnswer(route);
   });
 }
 
 async function lostAnswer() {
-  const server = await Server.start();
-  await server.put("doc", '{"a":1}');
-  const me = await person();
-  const page = await open(me, server, "#/kv/doc", { expectFailures: true });
-  await loseAnswer(page);
+  const { server, me, page } = await openConsole("#/kv/doc", {
+    entries: { doc: '{"a":1}' },
+    expectFailures: true,
+  });
+  await loseNextAnswer(page);
   await retype(page, '"a": 1', '"a": 2');
   await save(page);
   await becomes(
@@ -104,20 +101,14 @@ async function lostAnswer() {
   finding("and done once", JSON.parse(await server.text("doc")).version === 2);
 
   // The same without the watch, which would tell.
-  const blind = await open(me, server, "#/kv/doc", { expectFailures: true, before: alone });
-  await becomes("a second page", async () => (await area(blind).inputValue()).includes('"a": 2'));
-  await blind.route("**/watch?**", (route) =>
-    route.fulfill({
-      status: 503,
-      contentType: "application/json",
-      body: '{"error":"unavailable","message":"too many watchers"}',
-    }),
-  );
+  const blind = await open(me, server, "#/kv/doc", { expectFailures: true, before: withoutSharedWorker });
+  await becomes("a second page", () => textHas(blind, '"a": 2'));
+  await blind.route("**/watch?**", (route) => refuse(route, 503, "unavailable", "too many watchers"));
   await blind.evaluate(() => {
     window.dispatchEvent(new Event("online"));
   });
   await shown("a stream that is refused is told", blind.locator("#connection[data-status=reconnecting]"));
-  await loseAnswer(blind);
+  await loseNextAnswer(blind);
   await retype(blind, '"a": 2', '"a": 3');
   await save(blind);
   await shown("a lost answer is told", banner(blind, "The server cannot be reached"));
@@ -127,18 +118,17 @@ async function lostAnswer() {
   await blind.unroute("**/watch?**");
   await connected(blind);
   finding("a stream that was refused is asked for again", true);
-  await me.close();
-  await server.kill();
 }
 
 async function refusals() {
-  const server = await Server.start(["--max-value-bytes", "100"]);
-  await server.put("doc", "1");
-  const me = await person();
   let refusal;
   const answer = (route) =>
-    refusal !== undefined && route.request().method() === "PUT" ? route.fulfill(refusal) : route.continue();
-  const page = await open(me, server, "#/kv/doc", {
+    refusal !== undefined && route.request().method() === "PUT"
+      ? refuse(route, ...refusal)
+      : route.continue();
+  const { server, page } = await openConsole("#/kv/doc", {
+    entries: { doc: "1" },
+    flags: ["--max-value-bytes", "100"],
     expectFailures: true,
     before: (one) => one.route("**/kv/doc", answer),
   });
@@ -153,19 +143,13 @@ async function refusals() {
     [428, "precondition_required"],
     [400, "invalid_json"],
   ]) {
-    refusal = {
-      status,
-      contentType: "application/json",
-      body: JSON.stringify({ error, message: `said with ${status}` }),
-    };
+    refusal = [status, error, `said with ${status}`];
     await save(page);
     await shown(`the server's own words are shown (${status})`, banner(page, `said with ${status}`));
   }
   refusal = undefined;
   await banner(page, "said with").getByRole("button", { name: "Try again" }).click();
   await becomes("and it can be tried again", async () => (await server.value("doc")) === 2);
-  await me.close();
-  await server.kill();
 }
 
 async function offline() {
@@ -173,16 +157,7 @@ async function offline() {
   await server.put("doc", "1");
   const me = await person();
   const first = await me.newPage();
-  await first.route(
-    "**/kv?**",
-    (route) =>
-      route.fulfill({
-        status: 503,
-        contentType: "application/json",
-        body: '{"error":"unavailable","message":"too busy"}',
-      }),
-    { times: 1 },
-  );
+  await first.route("**/kv?**", (route) => refuse(route, 503, "unavailable", "too busy"), { times: 1 });
   await first.goto(`${server.url}/`);
   await shown(
     "a list that does not come at first comes by itself",
@@ -203,15 +178,10 @@ async function offline() {
     async () => (await area(page).inputValue()) === "2",
   );
   finding("and was not saved", (await server.value("doc")) === 1);
-  await me.close();
-  await server.kill();
 }
 
 async function slow() {
-  const server = await Server.start();
-  await server.put("doc", '{"a":1,"b":1}');
-  const me = await person();
-  const page = await open(me, server, "#/kv/doc");
+  const { server, page } = await openConsole("#/kv/doc", { entries: { doc: '{"a":1,"b":1}' } });
   await page.route(
     "**/kv/doc",
     async (route) => {
@@ -225,7 +195,7 @@ async function slow() {
   await shown("what is saved is what was there", banner(page, "Saved as version 2"));
   finding(
     "what is typed meanwhile stays",
-    (await area(page).inputValue()).includes('"b": 2') && (await server.value("doc")).b === 1,
+    (await textHas(page, '"b": 2')) && (await server.value("doc")).b === 1,
   );
   finding("as an edit", (await page.locator(".chip.edited").count()) === 1);
   await page.route(
@@ -241,31 +211,22 @@ async function slow() {
   await becomes("what is typed before a refusal is merged, too", async () =>
     (await server.text("doc")).includes('"value":{"a":4,"b":2,"c":1}'),
   );
-  await me.close();
-  await server.kill();
 }
 
 async function hidden() {
-  const server = await Server.start();
-  await server.put("doc", "1");
-  const me = await person();
-  const page = await open(me, server, "#/kv/doc", { before: alone });
-  const hide = (state) =>
-    page.evaluate((value) => {
-      Object.defineProperty(document, "visibilityState", { value, configurable: true });
-      document.dispatchEvent(new Event("visibilitychange"));
-    }, state);
+  const { server, page } = await openConsole("#/kv/doc", {
+    entries: { doc: "1" },
+    before: withoutSharedWorker,
+  });
   const closed = page.waitForEvent("requestfailed", (request) => request.url().includes("/watch"));
-  await hide("hidden");
+  await setVisibility(page, "hidden");
   await closed;
   finding("a page that is hidden closes its stream", true);
   await server.put("doc", "2");
   const resumed = page.waitForRequest((request) => request.url().includes("/watch?since="));
-  await hide("visible");
+  await setVisibility(page, "visible");
   await resumed;
   await becomes("and resumes it when it is seen again", async () => (await area(page).inputValue()) === "2");
-  await me.close();
-  await server.kill();
 }
 
 module.exports = { killed, stalled, lostAnswer, refusals, offline, slow, hidden };

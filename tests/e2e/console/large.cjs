@@ -1,6 +1,6 @@
 // A value of 1 MiB, beside a bare text area with the same text in the same browser. What counts is the time
 // that the page's thread works, because that does not depend on what else the machine does meanwhile.
-const { Server, area, banner, becomes, finding, open, person, save, shown } = require("./support.cjs");
+const { area, banner, becomes, finding, openConsole, save, shown } = require("./support.cjs");
 
 const MIB = 1 << 20;
 const KEYS = 8;
@@ -65,11 +65,9 @@ const stretchPauses = (page, factor) =>
 const perKey = ({ work }) => Math.round(work / KEYS);
 
 async function large() {
-  const server = await Server.start();
-  await server.put("large", largeValue());
-  await server.put("small", "1");
-  const me = await person();
-  const page = await open(me, server, "#/kv/small");
+  const { server, me, page } = await openConsole("#/kv/small", {
+    entries: { large: largeValue(), small: "1" },
+  });
   await area(page).waitFor();
   const opened = await worked(page, async () => {
     await page.evaluate(() => {
@@ -195,8 +193,6 @@ async function large() {
     "nor one just before one goes elsewhere",
     async () => (await area(page).inputValue()).length === unsaved.length + 2,
   );
-  await me.close();
-  await server.kill();
 }
 
 module.exports = { large };

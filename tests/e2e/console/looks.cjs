@@ -85,7 +85,6 @@ async function looks() {
     await server.delete("doc/plan");
     await me.close();
   }
-  await server.kill();
 }
 
 module.exports = { looks };

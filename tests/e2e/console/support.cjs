@@ -1,50 +1,58 @@
-// What the stories share: a server that can die, people with browsers, and what they do.
-const { spawn } = require("node:child_process");
+// What the stories share: servers, browsers, and what people do in them.
 const { once } = require("node:events");
-const fs = require("node:fs");
 const path = require("node:path");
-const { chromium } = require("playwright-core");
+const { finding, newDataFile, startService } = require("../../browser.cjs");
 
 const [ifmatch, work, pictures] = process.argv.slice(2);
 
-/** Longer than anything takes on a busy machine; what is waited for usually comes at once. */
+/** How long a story waits for anything: longer than it takes on a busy machine. */
 const PATIENCE = 20_000;
+
+/** A name that is not one of the machine's own: a page from there has no locks, because it does not count as secure. */
+const HOST = "console.test";
 
 const complaints = [];
 const asked = new Set();
-const running = new Set();
+let cleanups = [];
 
-function finding(what, holds) {
-  console.log(holds ? "ok" : "not ok", what);
+/** Calls a function after the story, before the functions that were given earlier. */
+const afterStory = (act) => cleanups.unshift(act);
+
+/** Closes what a story has opened, even if it has failed: its pages must not disturb the next one. */
+async function cleanUp() {
+  const acts = cleanups;
+  cleanups = [];
+  for (const act of acts) await act();
 }
 
-/** A server of its own on data of its own. */
+/** A server with a data file of its own, which can be killed and started again. */
 class Server {
   static async start(flags = []) {
     const server = new Server();
-    server.data = path.join(fs.mkdtempSync(path.join(work, "data-")), "data.json");
+    server.data = newDataFile(work);
     server.flags = flags;
     await server.run("127.0.0.1:0");
+    afterStory(() => server.kill());
     return server;
   }
 
   async run(listen) {
-    this.process = spawn(ifmatch, ["--listen", listen, "--data", this.data, ...this.flags], {
-      stdio: ["ignore", "pipe", "inherit"],
-    });
-    running.add(this.process);
-    const [line] = await once(this.process.stdout, "data");
-    this.url = String(line).trim().split(" ").pop();
+    const started = await startService(ifmatch, listen, this.data, this.flags);
+    if (started === undefined) throw new Error("the service does not start");
+    Object.assign(this, started);
   }
 
+  /** Ends the process, if it has not ended already. */
   async kill(signal = "SIGKILL") {
+    const { exitCode, signalCode } = this.process;
+    if (exitCode !== null || signalCode !== null) return;
     const ended = once(this.process, "exit");
     this.process.kill(signal);
     await ended;
-    running.delete(this.process);
   }
 
-  async again() {
+  /** Starts it again at the same address. */
+  async restart() {
     await this.run(new URL(this.url).host);
   }
 
@@ -58,7 +66,7 @@ class Server {
     await fetch(`${this.url}/kv/${key}`, { method: "DELETE" });
   }
 
-  /** The entry as text, because its digits count. */
+  /** The entry as text, which has all digits of its numbers. */
   async text(key) {
     return (await fetch(`${this.url}/kv/${key}`)).text();
   }
@@ -74,24 +82,12 @@ class Server {
 
 let browser;
 
-async function launch() {
-  browser = await chromium.launch({
-    executablePath: "/usr/bin/chromium",
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      // A name that is not one of the machine's own.
-      "--host-resolver-rules=MAP console.test 127.0.0.1",
-    ],
-  });
+/** Sets the browser that person() uses. */
+function setBrowser(launched) {
+  browser = launched;
 }
 
-/** Somebody with a browser of their own. */
+/** The browser of another person: it shares no storage with the others. */
 async function person(options = {}) {
   const context = await browser.newContext({
     viewport: { width: 1280, height: 800 },
@@ -99,10 +95,11 @@ async function person(options = {}) {
     ...options,
   });
   context.setDefaultTimeout(PATIENCE);
+  afterStory(() => context.close());
   return context;
 }
 
-/** A page on the console. expectFailures: the browser may say that requests failed, because they will. */
+/** Opens the console in a page. With expectFailures, messages of the browser about failed requests are no complaint. */
 async function open(context, server, hash = "", { expectFailures = false, before } = {}) {
   const page = await context.newPage();
   page.on("request", (request) =>
@@ -121,10 +118,26 @@ async function open(context, server, hash = "", { expectFailures = false, before
   return page;
 }
 
-/** Has a page, before it is opened, hold a stream of its own: what a shared worker asks for is hidden from a story. */
-const alone = (page) =>
+/** Starts a server with entries, JSON by key, and opens the console there. The other options are those of open(). */
+async function openConsole(hash = "", { entries = {}, flags, ...options } = {}) {
+  const server = await Server.start(flags);
+  for (const [key, json] of Object.entries(entries)) await server.put(key, json);
+  const me = await person();
+  return { server, me, page: await open(me, server, hash, options) };
+}
+
+/** Makes a page that is about to open use its own stream: a story cannot see the requests of a shared worker. */
+const withoutSharedWorker = (page) =>
   page.addInitScript(() => {
     delete window.SharedWorker;
+  });
+
+/** Makes a page that is about to open unable to keep drafts. */
+const keepNoDrafts = (page) =>
+  page.addInitScript(() => {
+    Storage.prototype.setItem = IDBObjectStore.prototype.put = () => {
+      throw new DOMException("full", "QuotaExceededError");
+    };
   });
 
 const connected = (page) => page.waitForSelector("#connection[data-status=connected]", { timeout: PATIENCE });
@@ -134,14 +147,60 @@ const save = (page) => page.keyboard.press("Control+s");
 const overlap = (page, pointer) =>
   page.locator(".overlap", { has: page.locator("legend", { hasText: new RegExp(`^${pointer}$`) }) });
 
-/** Replaces a part of the text as somebody who types would. */
+const toast = (page, words) => page.locator("#toast", { hasText: words });
+
+/** Whether the text contains some words. */
+const textHas = async (page, words) => (await area(page).inputValue()).includes(words);
+
+/** Whether the page shows the entry of a key. */
+const isOpen = async (page, key) => (await page.locator("h2.key").innerText()) === key;
+
+/** Goes to another address of the console, as a link does. */
+const goTo = (page, hash) =>
+  page.evaluate((to) => {
+    location.hash = to;
+  }, hash);
+
+/** Types the key and the text of a new entry. */
+async function typeNew(page, key, text) {
+  await page.getByLabel("Key", { exact: true }).fill(key);
+  await area(page).fill(text);
+}
+
+const discardButton = (page) => page.getByRole("button", { name: "Discard", exact: true });
+
+/** Deletes the open entry, and confirms that. */
+async function deleteOpen(page) {
+  await page.getByRole("button", { name: "Delete…" }).click();
+  await page.getByRole("button", { name: "Delete", exact: true }).click();
+}
+
+/** Refuses a request in place of the service. */
+const refuse = (route, status, error, message) =>
+  route.fulfill({ status, contentType: "application/json", body: JSON.stringify({ error, message }) });
+
+/** Lets the service apply a request, but not the page get the response. */
+async function loseAnswer(route) {
+  await route.fetch();
+  await route.abort("connectionreset");
+}
+
+/** Makes a page "hidden" or "visible" as far as it can tell. */
+async function setVisibility(page, state) {
+  await page.evaluate((value) => {
+    Object.defineProperty(document, "visibilityState", { value, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+  }, state);
+}
+
+/** Replaces a part of the text, as by typing. */
 async function retype(page, from, to) {
   const text = await area(page).inputValue();
   if (!text.includes(from)) throw new Error(`${from} is not in ${text}`);
   await area(page).fill(text.replace(from, to));
 }
 
-/** Waits until it is so, and says whether it came to be. */
+/** Waits until holds() returns true, and prints that as a finding. */
 async function becomes(what, holds) {
   const end = Date.now() + PATIENCE;
   let last;
@@ -157,7 +216,7 @@ async function becomes(what, holds) {
   finding(last === true ? what : `${what}: ${last}`, last === true);
 }
 
-/** Waits until it can be seen; if it never can, tells what can instead. */
+/** Waits until something is visible. If it never is, the finding says what is visible instead. */
 const shown = (what, locator) =>
   becomes(
     what,
@@ -170,30 +229,39 @@ async function picture(page, name) {
   await page.screenshot({ path: path.join(pictures, `${name}.png`) });
 }
 
-async function end() {
-  await browser?.close();
-  for (const one of running) one.kill("SIGKILL");
-}
-
 module.exports = {
   Server,
   PATIENCE,
-  alone,
+  HOST,
+  afterStory,
+  withoutSharedWorker,
   area,
   asked,
   banner,
   becomes,
+  cleanUp,
   complaints,
   connected,
-  end,
+  deleteOpen,
+  discardButton,
   finding,
-  launch,
+  goTo,
+  isOpen,
+  keepNoDrafts,
+  loseAnswer,
   open,
+  openConsole,
   overlap,
   person,
   picture,
   pictures,
+  refuse,
   retype,
   save,
+  setBrowser,
+  setVisibility,
   shown,
+  textHas,
+  toast,
+  typeNew,
 };

@@ -1,6 +1,18 @@
 // Many tabs of one browser, which share a stream.
 const http = require("node:http");
-const { Server, area, becomes, finding, open, person, retype, save } = require("./support.cjs");
+const {
+  Server,
+  HOST,
+  afterStory,
+  area,
+  becomes,
+  finding,
+  open,
+  person,
+  retype,
+  save,
+  setVisibility,
+} = require("./support.cjs");
 
 const TABS = 10;
 /** How many entries a list shows at first. */
@@ -12,8 +24,6 @@ const USUAL_MILLIS = 1_000;
 /** Longer than a hidden tab keeps its stream, and than the service is left unasked while somebody looks. */
 const HIDDEN_MILLIS = 7_000;
 const PULSE_MILLIS = 11_000;
-/** A name that is not the machine's own: such a page has no locks, because it does not count as secure. */
-const NAME = "console.test";
 
 /** Stands between a browser and the service, and sees what is asked. */
 class Relay {
@@ -29,7 +39,7 @@ class Relay {
           port,
           path: request.url,
           method: request.method,
-          headers: { ...request.headers, host: request.headers.host.replace(NAME, "127.0.0.1") },
+          headers: { ...request.headers, host: request.headers.host.replace(HOST, "127.0.0.1") },
         },
         (answer) => {
           response.writeHead(answer.statusCode, answer.headers);
@@ -49,6 +59,7 @@ class Relay {
     });
     await new Promise((resolve) => relay.listener.listen(0, "127.0.0.1", resolve));
     relay.url = `http://127.0.0.1:${relay.listener.address().port}`;
+    afterStory(() => relay.end());
     return relay;
   }
 
@@ -149,8 +160,6 @@ async function tenTabs() {
   await becomes("and there is one stream again", () => relay.streams.size === 1 || [...relay.streams].join());
   await me.close();
   await becomes("no tab, no stream", () => relay.streams.size === 0);
-  relay.end();
-  await server.kill();
 }
 
 /** Ends the process of a page from one moment to the next. */
@@ -221,7 +230,7 @@ async function tabsApart() {
       (await first.locator("#connection").innerText()).includes("Reconnecting") &&
       (await fourth.locator("#connection").innerText()).includes("Reconnecting"),
   );
-  await server.again();
+  await server.restart();
   // The service has begun anew and does not know the point any more.
   await server.put("a/0", '"again"');
   await becomes(
@@ -231,16 +240,6 @@ async function tabsApart() {
       (await row(fourth, "a/0").innerText()).includes("again"),
   );
   finding("by one stream", relay.streams.size === 1);
-  await me.close();
-  relay.end();
-  await server.kill();
-}
-
-async function hide(page, state) {
-  await page.evaluate((value) => {
-    Object.defineProperty(document, "visibilityState", { value, configurable: true });
-    document.dispatchEvent(new Event("visibilitychange"));
-  }, state);
 }
 
 async function hiddenTabs() {
@@ -252,8 +251,8 @@ async function hiddenTabs() {
   for (let index = 0; index < 3; index += 1) pages.push(await open(me, relay, "#/kv/doc"));
   await Promise.all(pages.map((page) => row(page, "doc").waitFor()));
   await becomes("three tabs have a stream", () => relay.streams.size === 1);
-  await hide(pages[0], "hidden");
-  await hide(pages[1], "hidden");
+  await setVisibility(pages[0], "hidden");
+  await setVisibility(pages[1], "hidden");
   await pause(HIDDEN_MILLIS);
   await server.put("doc", "2");
   await becomes(
@@ -261,7 +260,7 @@ async function hiddenTabs() {
     async () => (await area(pages[2]).inputValue()) === "2",
   );
   finding("the others are not", (await area(pages[0]).inputValue()) === "1" && relay.streams.size === 1);
-  await hide(pages[2], "hidden");
+  await setVisibility(pages[2], "hidden");
   await becomes("all are hidden: there is no stream", () => relay.streams.size === 0);
   const asked = relay.asked.length;
   await pause(PULSE_MILLIS);
@@ -269,16 +268,13 @@ async function hiddenTabs() {
   await server.put("doc", "3");
   await server.put("new", "1");
   for (const [index, page] of pages.entries()) {
-    await hide(page, "visible");
+    await setVisibility(page, "visible");
     await becomes(
       `tab ${index} is seen again, and has what it missed`,
       async () => (await area(page).inputValue()) === "3" && (await row(page, "new").count()) === 1,
     );
   }
   finding("with one stream for all", relay.streams.size === 1);
-  await me.close();
-  relay.end();
-  await server.kill();
 }
 
 // Over HTTP from another machine, as inside a company.
@@ -286,7 +282,7 @@ async function insecure() {
   const server = await Server.start();
   await server.put("doc", "1");
   const relay = await Relay.start(server);
-  relay.url = relay.url.replace("127.0.0.1", NAME);
+  relay.url = relay.url.replace("127.0.0.1", HOST);
   const me = await person();
   const [first, second] = [await open(me, relay, "#/kv/doc"), await open(me, relay, "#/kv/doc")];
   finding(
@@ -297,9 +293,6 @@ async function insecure() {
   for (const page of [first, second])
     await becomes("and is live", async () => (await area(page).inputValue()) === "2");
   finding("by the same stream", relay.streams.size === 1);
-  await me.close();
-  relay.end();
-  await server.kill();
 }
 
 async function noSharedWorker() {
@@ -350,8 +343,6 @@ async function noSharedWorker() {
     await becomes("and saves", async () => (await server.value("doc")).a === 2);
     await me.close();
   }
-  relay.end();
-  await server.kill();
 }
 
 module.exports = { tenTabs, tabsApart, hiddenTabs, insecure, noSharedWorker };

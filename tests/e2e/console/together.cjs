@@ -1,11 +1,12 @@
 // Two people at one document.
 const {
-  Server,
   area,
   banner,
   becomes,
+  deleteOpen,
   finding,
   open,
+  openConsole,
   overlap,
   person,
   picture,
@@ -13,31 +14,26 @@ const {
   retype,
   save,
   shown,
+  textHas,
 } = require("./support.cjs");
 
 const PLAN =
   '{"title":"Plan","budget":100.00,"owner":"ann","phases":["draft","review"],"limits":{"requests":12345678901234567890,"seconds":30}}';
 
+/** Two people who have opened the same entry. */
 async function pair(value = PLAN, key = "doc/plan") {
-  const server = await Server.start();
-  await server.put(key, value);
-  const [ann, bob] = [await person(), await person()];
-  const pages = [await open(ann, server, `#/kv/${key}`), await open(bob, server, `#/kv/${key}`)];
-  for (const page of pages) await area(page).waitFor();
-  const end = async () => {
-    await ann.close();
-    await bob.close();
-    await server.kill();
-  };
-  return { server, ann: pages[0], bob: pages[1], end };
+  const { server, page: ann } = await openConsole(`#/kv/${key}`, { entries: { [key]: value } });
+  const bob = await open(await person(), server, `#/kv/${key}`);
+  for (const page of [ann, bob]) await area(page).waitFor();
+  return { server, ann, bob };
 }
 
 async function live() {
-  const { server, ann, bob, end } = await pair();
+  const { server, ann, bob } = await pair();
   await retype(ann, "100.00", "120.00");
   await save(ann);
   await shown("what one saves appears at the other's", banner(bob, "Someone else saved version 2"));
-  finding("as text", (await area(bob).inputValue()).includes('"budget": 120.00'));
+  finding("as text", await textHas(bob, '"budget": 120.00'));
   finding(
     "with what changed, by path",
     (await banner(bob, "Someone else saved").innerText()).includes("/budget"),
@@ -51,11 +47,10 @@ async function live() {
     "and the text can be created again",
     async () => (await server.value("doc/plan")).budget === 120,
   );
-  await end();
 }
 
 async function disjoint() {
-  const { server, ann, bob, end } = await pair();
+  const { server, ann, bob } = await pair();
   await retype(ann, '"ann"', '"carol"');
   await retype(bob, '"seconds": 30', '"seconds": 60');
   await save(ann);
@@ -63,7 +58,7 @@ async function disjoint() {
     "who is editing is told of the other's save",
     banner(bob, "Changed by someone else, now version 2"),
   );
-  finding("and the text stays", (await area(bob).inputValue()).includes('"owner": "ann"'));
+  finding("and the text stays", await textHas(bob, '"owner": "ann"'));
   await picture(bob, "changed-elsewhere");
   await save(bob);
   await shown(
@@ -85,11 +80,10 @@ async function disjoint() {
   finding("and nothing is saved by that", (await server.value("doc/plan")).title === "Plan");
   await save(bob);
   await becomes("until it is", async () => (await server.value("doc/plan")).title === "Plan B");
-  await end();
 }
 
 async function overlapping() {
-  const { server, ann, bob, end } = await pair('{"a":1,"b":1,"c":1,"d":1}');
+  const { server, ann, bob } = await pair('{"a":1,"b":1,"c":1,"d":1}');
   await area(ann).fill('{"a":"ann","b":"ann","c":"ann","d":"ann"}');
   await area(bob).fill('{"a":"bob","b":"bob","c":"bob","d":1}');
   await save(ann);
@@ -138,11 +132,10 @@ async function overlapping() {
     (await server.text("doc/plan")).includes('"value":{"a":"ann","b":"bob","c":"both","d":"ann"}'),
   );
   await shown("and what came from the other is told", banner(bob, "with what someone else changed"));
-  await end();
 }
 
 async function conflictThatMoves() {
-  const { server, bob, end } = await pair('{"a":1,"b":1}');
+  const { server, bob } = await pair('{"a":1,"b":1}');
   await area(bob).fill('{"a":"bob","b":"bob"}');
   await server.put("doc/plan", '{"a":"x","b":"x"}');
   await banner(bob, "Changed by someone else").getByRole("button", { name: "Merge now" }).click();
@@ -182,16 +175,14 @@ async function conflictThatMoves() {
   await becomes("one who is quicker still is merged in as well", async () =>
     (await server.text("doc/plan")).includes('"value":{"a":"bob","b":"y","new":1}'),
   );
-  await end();
 }
 
 async function deletedWhileEditing() {
-  const { server, ann, bob, end } = await pair();
+  const { server, ann, bob } = await pair();
   await retype(bob, '"Plan"', '"Mine"');
-  await ann.getByRole("button", { name: "Delete…" }).click();
-  await ann.getByRole("button", { name: "Delete", exact: true }).click();
+  await deleteOpen(ann);
   await shown("who is editing is told of a deletion", banner(bob, "Deleted by someone else"));
-  finding("and the text stays", (await area(bob).inputValue()).includes('"Mine"'));
+  finding("and the text stays", await textHas(bob, '"Mine"'));
   await picture(bob, "deleted-elsewhere");
   await save(bob);
   finding("a save does not bring it back by itself", (await server.status("doc/plan")) === 404);
@@ -202,14 +193,11 @@ async function deletedWhileEditing() {
     "it can be created again with the text",
     async () => (await server.value("doc/plan")).title === "Mine",
   );
-  await end();
 }
 
 // Of an entry that is opened by its key, and not there yet.
 async function createdByBoth() {
-  const server = await Server.start();
-  const me = await person();
-  const page = await open(me, server, "#/kv/same");
+  const { server, page } = await openConsole("#/kv/same");
   await page.getByRole("button", { name: "Create it" }).click();
   await area(page).fill('{"from":"me"}');
   await server.put("same", '{"from":"them"}');
@@ -221,12 +209,10 @@ async function createdByBoth() {
   await overlap(page, "the whole value").getByLabel("Mine", { exact: true }).check();
   await page.getByRole("button", { name: "Save merged" }).click();
   await becomes("until that is chosen", async () => (await server.value("same")).from === "me");
-  await me.close();
-  await server.kill();
 }
 
 async function portrait() {
-  const { server, bob, end } = await pair();
+  const { server, bob } = await pair();
   for (const [key, value] of [
     ["config/features", '{"new-editor":true,"theme":"auto"}'],
     ["config/limits", '{"requests":600,"window":"1m"}'],
@@ -255,7 +241,6 @@ async function portrait() {
   await picture(bob, "conflict-dark");
   const { size } = require("node:fs").statSync(`${pictures}/console.png`);
   finding(`there is a picture for the readme, ${size} bytes`, size > 20_000 && size < 300_000);
-  await end();
 }
 
 module.exports = {

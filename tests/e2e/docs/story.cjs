@@ -1,22 +1,9 @@
 // Opens /docs, lists what it asks for, and tries an operation as a reader would.
-const { chromium } = require("playwright-core");
+const { finding, inBrowser } = require("../../browser.cjs");
 
 const [url, work] = process.argv.slice(2);
-const finding = (what, holds) => console.log(holds ? "ok" : "not ok", what);
 
-(async () => {
-  const browser = await chromium.launch({
-    executablePath: "/usr/bin/chromium",
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-    ],
-  });
+inBrowser([], async (browser) => {
   const page = await browser.newPage();
   const asked = [];
   const complaints = [];
@@ -42,8 +29,4 @@ const finding = (what, holds) => console.log(holds ? "ok" : "not ok", what);
     asked.length > 5 && others.length === 0,
   );
   finding(`the browser has no complaint ${complaints}`, complaints.length === 0);
-  await browser.close();
-})().catch((error) => {
-  console.error(error);
-  process.exit(1);
 });

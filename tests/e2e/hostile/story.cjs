@@ -1,9 +1,8 @@
-const { spawn } = require("node:child_process");
 const { once } = require("node:events");
 const fs = require("node:fs");
 const http = require("node:http");
 const path = require("node:path");
-const { chromium } = require("playwright-core");
+const { finding, inBrowser, newDataFile, startService } = require("../../browser.cjs");
 
 const [ifmatch, work] = process.argv.slice(2);
 const attacks = fs.readFileSync(path.join(__dirname, "attacks.js"), "utf8");
@@ -14,24 +13,11 @@ const REBOUND = "rebound.example";
 /** A name by which the service is to be asked. */
 const ALLOWED = "kv.example";
 
-const running = [];
-
-function finding(what, holds) {
-  console.log(holds ? "ok" : "not ok", what);
-}
-
+/** A service with one entry, or undefined if it cannot listen there. */
 async function serve(listen, ...flags) {
-  const data = path.join(fs.mkdtempSync(path.join(work, "data-")), "data.json");
-  const process = spawn(ifmatch, ["--listen", listen, "--data", data, ...flags], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  running.push(process);
-  const line = await Promise.race([
-    once(process.stdout, "data"),
-    once(process, "exit").then(() => undefined),
-  ]);
-  if (line === undefined) return undefined;
-  const url = new URL(String(line[0]).trim().split(" ").pop());
+  const service = await startService(ifmatch, listen, newDataFile(work), flags);
+  if (service === undefined) return undefined;
+  const url = new URL(service.url);
   const headers = { "Content-Type": "application/json" };
   await fetch(`${url.origin}/kv/secret`, { method: "PUT", headers, body: '"secret"' });
   return { origin: url.origin, port: url.port, state: async () => (await fetch(`${url.origin}/kv`)).text() };
@@ -182,31 +168,10 @@ async function theConsoleWorks(browser) {
   }
 }
 
-(async () => {
-  const browser = await chromium.launch({
-    executablePath: "/usr/bin/chromium",
-    args: [
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      `--host-resolver-rules=MAP evil.example 127.0.0.1, MAP ${REBOUND} 127.0.0.1, MAP ${ALLOWED} 127.0.0.1`,
-    ],
-  });
-  try {
-    const service = await serve("127.0.0.1:0");
-    await onACarelessService(browser);
-    await fromOtherOrigins(browser, service);
-    await fromAReboundName(browser, service);
-    await theConsoleWorks(browser);
-  } finally {
-    await browser.close();
-    for (const process of running) process.kill("SIGKILL");
-  }
-})().catch((error) => {
-  console.error(error);
-  process.exit(1);
+inBrowser(["evil.example", REBOUND, ALLOWED], async (browser) => {
+  const service = await serve("127.0.0.1:0");
+  await onACarelessService(browser);
+  await fromOtherOrigins(browser, service);
+  await fromAReboundName(browser, service);
+  await theConsoleWorks(browser);
 });
