@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+use crate::access::{Action, Authority, Grants, Tokens};
 use crate::api::{HostName, Limits};
 use crate::model::DEFAULT_MAX_VALUE_BYTES;
 use crate::service::{self, DEFAULT_MAX_IN_FLIGHT_BYTES, Policy};
@@ -37,6 +38,15 @@ pub struct Config {
         value_delimiter = ','
     )]
     pub allowed_host: Vec<HostName>,
+
+    /// The file of tokens (TOML): who may do what. It is read again when it changes. Without it everyone may do
+    /// everything, so the service then refuses to listen beyond loopback
+    #[arg(long, env = "IFMATCH_TOKENS", value_name = "FILE")]
+    pub tokens: Option<PathBuf>,
+
+    /// What a client without a token may do
+    #[arg(long, env = "IFMATCH_ANONYMOUS", value_name = "RIGHTS")]
+    pub anonymous: Option<Anonymous>,
 
     /// The data file; the first write creates it
     #[arg(
@@ -107,6 +117,24 @@ pub struct Config {
     pub log_format: LogFormat,
 }
 
+/// What a client without a token may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Anonymous {
+    /// Read everything.
+    Read,
+    /// Read and write everything.
+    Write,
+}
+
+impl Anonymous {
+    fn grants(self) -> Grants {
+        match self {
+            Self::Read => Grants::everywhere(&[Action::Read]),
+            Self::Write => Grants::everything(),
+        }
+    }
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -126,6 +154,23 @@ impl Config {
             max_connections: self.max_connections as usize,
             shutdown_grace: self.shutdown_grace,
         }
+    }
+
+    /// Who may do what; `tokens` are those of the file, if there is one.
+    #[must_use]
+    pub fn authority(&self, tokens: Option<Tokens>) -> Authority {
+        match (tokens, self.anonymous) {
+            (None, None | Some(Anonymous::Write)) => Authority::open(),
+            (tokens, anonymous) => {
+                Authority::new(tokens.unwrap_or_default(), anonymous.map(Anonymous::grants))
+            }
+        }
+    }
+
+    /// Whether somebody has decided who may do what. A service beyond loopback needs that.
+    #[must_use]
+    pub fn says_who_may_ask(&self) -> bool {
+        self.tokens.is_some() || self.anonymous.is_some()
     }
 
     /// How the store works.

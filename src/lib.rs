@@ -31,23 +31,24 @@
 //! use std::sync::Arc;
 //! use std::time::Duration;
 //! use ifmatch::precondition::Preconditions;
-//! use ifmatch::{Error, MemoryStore, Service, Settings, Value};
+//! use ifmatch::{Current, Error, MemoryStore, Principal, Service, Settings, Value};
 //! use tokio::time::Instant;
 //!
 //! let service = Service::new(Arc::new(MemoryStore::new()), Settings::default());
+//! let kv = service.acting_as(Principal::unrestricted());
 //! let deadline = || Instant::now() + Duration::from_secs(30);
 //! let value = |json: &str| Value::from_json(json.as_bytes());
 //!
-//! let first = service
+//! let first = kv
 //!     .put("plan".parse()?, value(r#"{"budget":100}"#)?, &Preconditions::default(), deadline())
 //!     .await?;
 //! // Somebody else saves before we do.
-//! service
+//! kv
 //!     .put("plan".parse()?, value(r#"{"budget":120}"#)?, &Preconditions::default(), deadline())
 //!     .await?;
 //! let stale = Preconditions::if_match(&first.record.etag());
-//! let refused = service.put("plan".parse()?, value("1")?, &stale, deadline()).await;
-//! let Err(Error::PreconditionFailed { current: Some(current), .. }) = refused else {
+//! let refused = kv.put("plan".parse()?, value("1")?, &stale, deadline()).await;
+//! let Err(Error::PreconditionFailed { current: Current::Entry(current), .. }) = refused else {
 //!     panic!("it was stale");
 //! };
 //! assert_eq!(current.record.value.as_json(), r#"{"budget":120}"#);
@@ -58,7 +59,8 @@
 //! # Where to start
 //! - [`Service`]: the operations. [`Store`]: what an engine must do; [`FileStore`] and [`MemoryStore`] are
 //!   the two that come with it, and `examples/custom_store.rs` writes a third.
-//! - [`router`] and [`serve`]: the service over HTTP; [`Limits`] and [`AllowedHosts`] protect it.
+//! - [`Principal`]: who asks, and what that caller may do.
+//! - [`router`] and [`serve`]: the service over HTTP; [`Limits`], [`AllowedHosts`] and [`Guard`] protect it.
 //! - [`merge`]: what two people made of one value, and where they conflict.
 //!
 //! # Features
@@ -100,9 +102,12 @@ pub mod config;
 pub mod cli;
 
 #[cfg(feature = "server")]
-pub use self::api::{AllowedHosts, Limits, router, serve};
+pub use self::access::Authority;
+pub use self::access::{Grants, Principal};
+#[cfg(feature = "server")]
+pub use self::api::{AllowedHosts, Guard, Limits, router, serve};
 pub use self::model::{EntityTag, Entry, Key, Value};
-pub use self::service::{Error, Policy, Service, Settings};
+pub use self::service::{Current, Error, Operations, Policy, Service, Settings};
 pub use self::storage::file::{FileStore, Journaling};
 pub use self::storage::memory::MemoryStore;
 pub use self::storage::{Store, StoreError};

@@ -7,10 +7,11 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use ifmatch::api::{self, AllowedHosts};
+use ifmatch::access::WatchedTokens;
+use ifmatch::api::{self, AllowedHosts, Guard};
 use ifmatch::cli::{self, Arguments, Task};
 use ifmatch::config::{Config, LogFormat};
-use ifmatch::service::Service;
+use ifmatch::service::{AUDIT_TARGET, Service};
 use ifmatch::storage::file::FileStore;
 use rustix::process::Signal;
 use tokio::runtime;
@@ -65,7 +66,7 @@ fn main() -> ExitCode {
 }
 
 async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
-    log_to_stderr(config.log_format)?;
+    log_to_stderr(config)?;
     // Each connection takes a descriptor; many systems allow more than the initial limit.
     if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::debug!(%error, "the limit of open files cannot be raised");
@@ -73,6 +74,23 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     // Past the limit on file sizes a write must fail, and not end the process.
     drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
     let shutdown = shutdown_signals(config.shutdown_grace)?;
+    if !config.says_who_may_ask() && !api::is_within_loopback(&config.listen).await {
+        let reason = format!(
+            "not listening on {}: whoever reaches it could read and write everything. Say who may do what with \
+             --tokens FILE, or that everyone may with --anonymous write (or read)",
+            config.listen
+        );
+        return Err(reason.into());
+    }
+    let authority = match &config.tokens {
+        None => config.authority(None),
+        Some(path) => {
+            let (file, tokens) = WatchedTokens::open(path).await?;
+            let authority = config.authority(Some(tokens));
+            tokio::spawn(file.keep_current(authority.clone()));
+            authority
+        }
+    };
     let store = FileStore::open(&config.data, config.store_settings()).await?;
     let service = Arc::new(Service::new(Arc::new(store), config.service_settings()));
     let listener = api::listen(&config.listen)
@@ -91,7 +109,8 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
         "started"
     );
     let hosts = AllowedHosts::listening_on(address, &config.listen, &config.allowed_host);
-    let served = api::serve(listener, service, config.limits(), hosts, shutdown).await;
+    let guard = Guard::new(hosts).with_authority(authority);
+    let served = api::serve(listener, service, config.limits(), guard, shutdown).await;
     served.map_err(|error| {
         let reason = error
             .source()
@@ -106,17 +125,25 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn log_to_stderr(format: LogFormat) -> Result<(), Box<dyn Error>> {
+fn log_to_stderr(config: &Config) -> Result<(), Box<dyn Error>> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(targets) => targets
             .parse::<Targets>()
             .map_err(|error| format!("RUST_LOG cannot be read: {error}"))?,
-        Err(_) => Targets::new().with_default(LevelFilter::INFO),
+        Err(_) => {
+            // Without tokens nobody has a name that the audit could show.
+            let audit = match config.tokens {
+                Some(_) => LevelFilter::INFO,
+                None => LevelFilter::OFF,
+            };
+            let all = Targets::new().with_default(LevelFilter::INFO);
+            all.with_target(AUDIT_TARGET, audit)
+        }
     };
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr);
-    let lines = match format {
+    let lines = match config.log_format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };

@@ -4,10 +4,12 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use thiserror::Error;
 
 use super::grants::Grants;
 use super::principal::Principal;
 use super::secret::{TokenHash, hash_of};
+use super::sessions::Sessions;
 use super::tokens::Tokens;
 use crate::model::Timestamp;
 
@@ -20,6 +22,7 @@ struct Known {
     anonymous: Option<Caller>,
     /// Every change of it is for requests that come later.
     tokens: RwLock<Arc<Tokens>>,
+    sessions: Sessions,
 }
 
 /// Who asks.
@@ -52,6 +55,19 @@ pub enum Unauthorized {
     Unknown,
     /// The token's time is over.
     Expired,
+    /// No such session is known, or its time is over.
+    SessionEnded,
+}
+
+/// Why somebody could not sign in.
+#[derive(Debug, Error)]
+pub enum SignInError {
+    /// The token is not valid.
+    #[error("the token is not valid")]
+    Unauthorized(Unauthorized),
+    /// The system has no randomness for the id of a session.
+    #[error(transparent)]
+    Random(#[from] getrandom::Error),
 }
 
 impl Authority {
@@ -65,10 +81,8 @@ impl Authority {
     /// a token is needed.
     #[must_use]
     pub fn new(tokens: Tokens, anonymous: Option<Grants>) -> Self {
-        let anonymous = anonymous.map(|grants| {
-            let principal = Principal::new(None, grants, None);
-            Caller::Known(Arc::new(principal))
-        });
+        let anonymous =
+            anonymous.map(|grants| Caller::Known(Arc::new(Principal::anonymous(grants))));
         Self::of(anonymous, tokens)
     }
 
@@ -76,7 +90,14 @@ impl Authority {
         Self(Arc::new(Known {
             anonymous,
             tokens: RwLock::new(Arc::new(tokens)),
+            sessions: Sessions::default(),
         }))
+    }
+
+    /// Whether everybody may do everything.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self.0.anonymous, Some(Caller::Anyone))
     }
 
     /// Replaces the tokens. Who has the same rights in both goes on; streams of every other one end.
@@ -112,15 +133,34 @@ impl Authority {
         self.caller_with_hash(&hash_of(token), now)
     }
 
-    /// Who has the token with this hash.
+    /// The id of a new session for a token.
     ///
     /// # Errors
-    /// [`Unauthorized::Unknown`], [`Unauthorized::Expired`].
-    pub fn caller_with_hash(
-        &self,
-        hash: &TokenHash,
-        now: Timestamp,
-    ) -> Result<Caller, Unauthorized> {
+    /// [`SignInError`].
+    pub fn sign_in(&self, token: &[u8], now: Timestamp) -> Result<String, SignInError> {
+        let hash = hash_of(token);
+        self.caller_with_hash(&hash, now)
+            .map_err(SignInError::Unauthorized)?;
+        Ok(self.0.sessions.begin(hash, now)?)
+    }
+
+    /// Who has a session. It is worth as much as its token is now.
+    ///
+    /// # Errors
+    /// [`Unauthorized::SessionEnded`].
+    pub fn caller_in_session(&self, id: &[u8], now: Timestamp) -> Result<Caller, Unauthorized> {
+        let token = self.0.sessions.token_of(id, now);
+        let token = token.ok_or(Unauthorized::SessionEnded)?;
+        self.caller_with_hash(&token, now)
+            .map_err(|_| Unauthorized::SessionEnded)
+    }
+
+    /// Ends a session.
+    pub fn sign_out(&self, id: &[u8]) {
+        self.0.sessions.end(id);
+    }
+
+    fn caller_with_hash(&self, hash: &TokenHash, now: Timestamp) -> Result<Caller, Unauthorized> {
         let tokens = self.0.tokens.read();
         let principal = tokens.find(hash).ok_or(Unauthorized::Unknown)?;
         if principal.has_expired(now) {

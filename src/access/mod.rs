@@ -5,7 +5,7 @@
 //! | `grants` | actions on prefixes of keys; pure |
 //! | `principal` | who asks: a name, its grants, and until when |
 //! | `secret`, `tokens` | the text of a token, and the file that says who has which; pure but for new tokens |
-//! | `authority` | from the token of a request to its principal |
+//! | `authority`, `sessions` | from the token or the session of a request to its principal |
 //! | `tokens_file` | reads the file again when it changes |
 
 #[cfg(feature = "server")]
@@ -15,12 +15,14 @@ mod principal;
 #[cfg(feature = "server")]
 mod secret;
 #[cfg(feature = "server")]
+mod sessions;
+#[cfg(feature = "server")]
 mod tokens;
 #[cfg(feature = "server")]
 mod tokens_file;
 
 #[cfg(feature = "server")]
-pub use self::authority::{Authority, Caller, Unauthorized};
+pub use self::authority::{Authority, Caller, SignInError, Unauthorized};
 pub use self::grants::{Action, Grant, Grants, Readable};
 pub use self::principal::Principal;
 #[cfg(feature = "server")]
@@ -28,4 +30,4 @@ pub use self::secret::{TokenHash, hash_of, is_well_formed, new_token};
 #[cfg(feature = "server")]
 pub use self::tokens::{Tokens, TokensError};
 #[cfg(feature = "server")]
-pub use self::tokens_file::{TokensFile, TokensFileError};
+pub use self::tokens_file::{TokensFileError, WatchedTokens};

@@ -14,21 +14,33 @@ pub struct Principal {
     name: Option<Name>,
     grants: Grants,
     expires_at: Option<Timestamp>,
-    revoked: watch::Sender<bool>,
+    /// Nothing for one whose rights never change.
+    revoked: Option<watch::Sender<bool>>,
 }
 
 static UNRESTRICTED: LazyLock<Principal> =
-    LazyLock::new(|| Principal::new(None, Grants::everything(), None));
+    LazyLock::new(|| Principal::anonymous(Grants::everything()));
 
 impl Principal {
-    /// A caller with these grants, until `expires_at`. Without a name it is an anonymous one.
+    /// A caller with these grants, until `expires_at`.
     #[must_use]
-    pub fn new(name: Option<Name>, grants: Grants, expires_at: Option<Timestamp>) -> Self {
+    pub fn new(name: Name, grants: Grants, expires_at: Option<Timestamp>) -> Self {
         Self {
-            name,
+            name: Some(name),
             grants,
             expires_at,
-            revoked: watch::Sender::new(false),
+            revoked: Some(watch::Sender::new(false)),
+        }
+    }
+
+    /// Every caller without a name. What they may do does not change.
+    #[must_use]
+    pub fn anonymous(grants: Grants) -> Self {
+        Self {
+            name: None,
+            grants,
+            expires_at: None,
+            revoked: None,
         }
     }
 
@@ -72,16 +84,19 @@ impl Principal {
 
     /// Ends every stream that it reads: its rights have changed, or it has none any more.
     pub fn revoke(&self) {
-        self.revoked.send_replace(true);
+        if let Some(revoked) = &self.revoked {
+            revoked.send_replace(true);
+        }
     }
 
-    /// Ready as soon as it has been revoked.
-    pub fn revoked(&self) -> impl Future<Output = ()> + Send + use<> {
-        let mut revoked = self.revoked.subscribe();
-        async move {
+    /// Ready as soon as it has been revoked; nothing for one that cannot be.
+    #[must_use]
+    pub fn revoked(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let mut revoked = self.revoked.as_ref()?.subscribe();
+        Some(async move {
             // One that nobody has kept is gone.
             let _ = revoked.wait_for(|revoked| *revoked).await;
-        }
+        })
     }
 }
 

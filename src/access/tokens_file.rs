@@ -19,7 +19,7 @@ const FILE_MAX_BYTES: u64 = 4 * 1024 * 1024;
 
 /// A file of tokens, and how it was when it was read last.
 #[derive(Debug)]
-pub struct TokensFile {
+pub struct WatchedTokens {
     path: PathBuf,
     seen: Seen,
 }
@@ -56,7 +56,7 @@ pub enum TokensFileError {
     },
 }
 
-impl TokensFile {
+impl WatchedTokens {
     /// Reads the file at `path`.
     ///
     /// # Errors

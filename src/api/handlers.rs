@@ -1,39 +1,38 @@
 //! One short function per operation: extract, one call, reply.
 
-use axum::extract::State;
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 
 use super::body::{PatchInBody, ValueInBody};
+use super::caller::Call;
 use super::client::Client;
 use super::deadline::Deadline;
 use super::error::{ApiError, Refused, refused};
 use super::extract::{Conditions, KeyInPath, NoQuery, RangeInQuery, Watched};
 use super::prefer::{ReturnPreference, Wait};
-use super::state::Shared;
 use super::transaction::TransactionInBody;
 use super::{listing, reply, watch};
 use crate::service::Error;
 
 pub async fn read(
-    State(shared): State<Shared>,
+    call: Call,
     KeyInPath(key): KeyInPath,
     Conditions(conditions): Conditions,
     wait: Wait,
 ) -> Result<Response, Refused> {
-    let service = &shared.service;
+    let operations = call.operations();
     let reading = match wait.end() {
-        None => service.read(key, &conditions).await,
+        None => operations.read(key, &conditions).await,
         // Boxed, so that the futures of other reads need no room for it.
-        Some(end) => Box::pin(service.read_newer(key, &conditions, end)).await,
+        Some(end) => Box::pin(operations.read_newer(key, &conditions, end)).await,
     };
-    let reading = or_refused(&shared, reading)?;
-    let response = reply::reading(service, reading);
+    let reading = or_refused(&call, reading)?;
+    let response = reply::reading(call.service(), reading);
     Ok(wait.applied_to(response))
 }
 
 pub async fn put(
-    State(shared): State<Shared>,
+    call: Call,
     KeyInPath(key): KeyInPath,
     Conditions(conditions): Conditions,
     preference: ReturnPreference,
@@ -41,78 +40,83 @@ pub async fn put(
     uri: Uri,
     ValueInBody(value, _admission): ValueInBody,
 ) -> Result<Response, Refused> {
-    let put = shared.service.put(key, value, &conditions, deadline);
-    let entry = or_refused(&shared, put.await)?;
-    Ok(reply::written(&shared.service, &uri, &entry, preference))
+    let operations = call.operations();
+    let put = operations.put(key, value, &conditions, deadline);
+    let entry = or_refused(&call, put.await)?;
+    Ok(reply::written(call.service(), &uri, &entry, preference))
 }
 
 pub async fn patch(
-    State(shared): State<Shared>,
+    call: Call,
     KeyInPath(key): KeyInPath,
     Conditions(conditions): Conditions,
     preference: ReturnPreference,
     Deadline(deadline): Deadline,
     PatchInBody(patch, _admission): PatchInBody,
 ) -> Result<Response, Refused> {
-    let patched = shared.service.patch(key, patch, &conditions, deadline);
-    let entry = or_refused(&shared, patched.await)?;
-    Ok(reply::entry(&shared.service, &entry, preference))
+    let operations = call.operations();
+    let patched = operations.patch(key, patch, &conditions, deadline);
+    let entry = or_refused(&call, patched.await)?;
+    Ok(reply::entry(call.service(), entry.as_ref(), preference))
 }
 
 pub async fn delete(
-    State(shared): State<Shared>,
+    call: Call,
     KeyInPath(key): KeyInPath,
     Conditions(conditions): Conditions,
     preference: ReturnPreference,
     Deadline(deadline): Deadline,
 ) -> Result<Response, Refused> {
-    let deleted = shared.service.delete(key, &conditions, deadline);
-    let entry = or_refused(&shared, deleted.await)?;
-    Ok(reply::entry(&shared.service, &entry, preference))
+    let operations = call.operations();
+    let deleted = operations.delete(key, &conditions, deadline);
+    let entry = or_refused(&call, deleted.await)?;
+    Ok(reply::entry(call.service(), entry.as_ref(), preference))
 }
 
 pub async fn transact(
     _: NoQuery,
-    State(shared): State<Shared>,
+    call: Call,
     preference: ReturnPreference,
     Deadline(deadline): Deadline,
     TransactionInBody(transaction, _admission): TransactionInBody,
 ) -> Result<Response, Refused> {
-    let transacted = shared.service.transact(transaction, deadline);
-    let transacted = or_refused(&shared, transacted.await)?;
-    Ok(reply::transaction(&shared.service, &transacted, preference))
+    let operations = call.operations();
+    let transacted = operations.transact(transaction, deadline);
+    let transacted = or_refused(&call, transacted.await)?;
+    Ok(reply::transaction(call.service(), &transacted, preference))
 }
 
 pub async fn list(
-    State(shared): State<Shared>,
+    call: Call,
     RangeInQuery(range): RangeInQuery,
     Conditions(conditions): Conditions,
     wait: Wait,
 ) -> Result<Response, Refused> {
-    let service = &shared.service;
+    let operations = call.operations();
     let reading = match wait.end() {
-        None => service.list(&conditions).await,
-        Some(end) => Box::pin(service.list_newer(&range, &conditions, end)).await,
+        None => operations.list(&range, &conditions).await,
+        Some(end) => Box::pin(operations.list_newer(&range, &conditions, end)).await,
     };
-    let reading = or_refused(&shared, reading)?;
+    let reading = or_refused(&call, reading)?;
     let listing = listing::listing(reading, range).await?;
     Ok(wait.applied_to(listing))
 }
 
 pub async fn watch(
-    State(shared): State<Shared>,
+    call: Call,
     Watched { filter, since }: Watched,
     client: Client,
 ) -> Result<Response, Refused> {
-    let watching = shared.service.watch(filter, since.as_ref()).await;
-    let watching = or_refused(&shared, watching)?;
+    let operations = call.operations();
+    let watching = operations.watch(filter, since.as_ref()).await;
+    let watching = or_refused(&call, watching)?;
     client.watches();
-    Ok(watch::stream(watching, shared.service.drained()))
+    Ok(watch::stream(watching, call.service().drained()))
 }
 
 /// What the service did, or the answer that says why not.
-fn or_refused<T>(shared: &Shared, done: Result<T, Error>) -> Result<T, Refused> {
-    done.map_err(|error| refused(&shared.service, error))
+fn or_refused<T>(call: &Call, done: Result<T, Error>) -> Result<T, Refused> {
+    done.map_err(|error| refused(call.service(), error))
 }
 
 /// 404; 204 for `OPTIONS *`, which asks for the service as a whole (RFC 9110 §9.3.7).

@@ -2,10 +2,11 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::caller::caller_of;
 use super::extract::NoQuery;
 use super::reply::NO_STORE;
 use super::state::Shared;
@@ -31,17 +32,21 @@ pub async fn ready(_: NoQuery, State(shared): State<Shared>) -> Response {
     answer(ready, Json(body))
 }
 
-/// As [`ready`], with details.
-pub async fn report(_: NoQuery, State(shared): State<Shared>) -> Response {
+/// As [`ready`], with details; how much is in the store is for those who may read all of it.
+pub async fn report(_: NoQuery, State(shared): State<Shared>, headers: HeaderMap) -> Response {
     let health = shared.service.health().await;
+    // A probe has no token, and a wrong one is no reason to call the service unhealthy.
+    let caller = caller_of(&shared.authority, &headers);
+    let shows_figures = caller.is_ok_and(|caller| caller.grants().read_everything());
+    let figure = |number| shows_figures.then_some(number);
     let body = HealthBody {
         status: status_of(health.ready),
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: health.uptime.as_secs(),
         store: StoreBody {
             engine: health.store.engine,
-            keys: health.store.keys,
-            revision: health.store.position.revision,
+            keys: figure(health.store.keys as u64),
+            revision: figure(health.store.position.revision),
             writable: health.store.writable,
         },
     };
@@ -64,8 +69,10 @@ struct HealthBody {
 #[derive(Serialize)]
 struct StoreBody {
     engine: &'static str,
-    keys: usize,
-    revision: Revision,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<Revision>,
     writable: bool,
 }
 

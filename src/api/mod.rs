@@ -3,6 +3,7 @@
 #[cfg(any(feature = "console", feature = "docs"))]
 mod assets;
 mod body;
+mod caller;
 mod client;
 mod conditional;
 mod connections;
@@ -13,6 +14,7 @@ mod deadline;
 mod docs;
 mod error;
 mod extract;
+mod guard;
 mod handlers;
 mod health;
 mod hosts;
@@ -23,12 +25,14 @@ mod prefer;
 mod reply;
 mod router;
 mod server;
+mod session;
 mod socket;
 mod state;
 mod transaction;
 mod watch;
 
+pub use self::guard::Guard;
 pub use self::hosts::{AllowedHosts, HostName, HostNameError};
 pub use self::router::router;
-pub use self::server::{listen, serve};
+pub use self::server::{is_within_loopback, listen, serve};
 pub use self::state::Limits;

@@ -70,15 +70,24 @@ struct Around {
     numbers: NumberRequests,
     limits: Limits,
     refusals: Refusals,
+    /// Whether the lines of the audit name the request.
+    is_audited: bool,
 }
 
 impl<S> Observe<S> {
     /// Wraps `inner`.
-    pub fn new(inner: S, numbers: NumberRequests, limits: Limits, hosts: AllowedHosts) -> Self {
+    pub fn new(
+        inner: S,
+        numbers: NumberRequests,
+        limits: Limits,
+        hosts: AllowedHosts,
+        is_audited: bool,
+    ) -> Self {
         let around = Around {
             numbers,
             limits,
             refusals: Refusals::default(),
+            is_audited,
         };
         Self {
             inner,
@@ -150,6 +159,9 @@ where
         let deadline = asked.started + limit;
         if !is_safe {
             request.extensions_mut().insert(Deadline(deadline));
+            if let Some(id) = asked.id.as_ref().filter(|_| self.around.is_audited) {
+                request.extensions_mut().insert(RequestId::new(id.clone()));
+            }
         }
         let answering = self.inner.call(request);
         Box::pin(async move {

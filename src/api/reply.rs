@@ -51,9 +51,12 @@ pub fn written(
     response
 }
 
-/// 200 with the entry that was patched or deleted.
-pub fn entry(service: &Service, entry: &Entry, preference: ReturnPreference) -> Response {
-    answer(service, StatusCode::OK, entry, preference)
+/// 200 with the entry that was patched or deleted; 204 for a caller who may not read it.
+pub fn entry(service: &Service, entry: Option<&Entry>, preference: ReturnPreference) -> Response {
+    match entry {
+        Some(entry) => answer(service, StatusCode::OK, entry, preference),
+        None => (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, NO_STORE)]).into_response(),
+    }
 }
 
 /// 200 with the result of each operation.

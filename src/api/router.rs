@@ -15,10 +15,10 @@ use axum::routing::{MethodRouter, get, post};
 use super::console;
 #[cfg(feature = "docs")]
 use super::docs;
-use super::hosts::AllowedHosts;
+use super::guard::Guard;
 use super::observe::{NumberRequests, Observe};
 use super::state::{KEY_PATH, Limits, Shared};
-use super::{handlers, health};
+use super::{handlers, health, session};
 use crate::service::Service;
 use crate::token::random_token;
 
@@ -27,12 +27,14 @@ use crate::token::random_token;
 ///
 /// The caller manages the connections: of `limits`, only [`Limits::request_timeout`] applies.
 /// [`serve`](super::serve) does both.
-pub fn router(service: Arc<Service>, limits: Limits, hosts: AllowedHosts) -> Router {
-    Router::new().fallback_service(full_api(service, limits, hosts))
+///
+/// A [`Guard`] says who may use it; [`AllowedHosts`](super::AllowedHosts) alone let everybody do everything.
+pub fn router(service: Arc<Service>, limits: Limits, guard: impl Into<Guard>) -> Router {
+    Router::new().fallback_service(full_api(service, limits, guard.into()))
 }
 
 /// All routes.
-pub fn full_api(service: Arc<Service>, limits: Limits, hosts: AllowedHosts) -> Api {
+pub fn full_api(service: Arc<Service>, limits: Limits, guard: Guard) -> Api {
     // At every path that begins with `KEY_PATH`.
     let entries = get(handlers::read)
         .post(handlers::put)
@@ -44,6 +46,8 @@ pub fn full_api(service: Arc<Service>, limits: Limits, hosts: AllowedHosts) -> A
         .route("/kv", get(handlers::list))
         .route("/transactions", post(handlers::transact))
         .route("/watch", get(handlers::watch))
+        .route("/whoami", get(session::whoami))
+        .route("/session", post(session::sign_in).delete(session::sign_out))
         .fallback(handlers::no_such_path);
     #[cfg(feature = "console")]
     let others = others
@@ -56,13 +60,13 @@ pub fn full_api(service: Arc<Service>, limits: Limits, hosts: AllowedHosts) -> A
         .route("/docs", get(docs::page))
         .route("/docs/{*file}", get(docs::file));
     let others = others.method_not_allowed_fallback(handlers::method_not_allowed);
-    finish(Some(entries), others, Shared { service, limits }, hosts)
+    finish(Some(entries), others, service, limits, guard)
 }
 
 /// The routes of a connection past the limit: probes are answered, everything else gets 503.
-pub fn overload_api(service: Arc<Service>, limits: Limits, hosts: AllowedHosts) -> Api {
+pub fn overload_api(service: Arc<Service>, limits: Limits, guard: Guard) -> Api {
     let routes = health_routes().fallback(handlers::overloaded);
-    finish(None, routes, Shared { service, limits }, hosts)
+    finish(None, routes, service, limits, guard)
 }
 
 fn health_routes() -> Router<Shared> {
@@ -79,16 +83,19 @@ pub type Api = Observe<Routes>;
 fn finish(
     entries: Option<MethodRouter<Shared>>,
     others: Router<Shared>,
-    shared: Shared,
-    hosts: AllowedHosts,
+    service: Arc<Service>,
+    limits: Limits,
+    guard: Guard,
 ) -> Api {
-    let limits = shared.limits;
+    let Guard { hosts, authority } = guard;
+    let is_audited = !authority.is_open();
+    let shared = Shared { service, authority };
     let numbers = NumberRequests::of_process(random_token());
     let routes = Routes {
         entries: entries.map(|entries| entries.with_state(shared.clone())),
         others: others.with_state(shared),
     };
-    Observe::new(routes, numbers, limits, hosts)
+    Observe::new(routes, numbers, limits, hosts, is_audited)
 }
 
 /// The routes of entries, and all others. A key may be any text, so it is read from the whole path

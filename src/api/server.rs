@@ -24,7 +24,8 @@ use tower::Service as _;
 
 use super::client::{Client, Clock, Connection, TICK};
 use super::connections::{Capacity, Connections, Place};
-use super::hosts::AllowedHosts;
+use super::guard::Guard;
+use super::hosts::is_loopback;
 use super::router::{Api, full_api, overload_api};
 use super::socket::Socket;
 use super::state::Limits;
@@ -59,6 +60,15 @@ pub async fn listen(address: &str) -> io::Result<TcpListener> {
     Err(failed)
 }
 
+/// Whether every address of a `host:port` is a loopback address; one that is not known has none.
+pub async fn is_within_loopback(address: &str) -> bool {
+    match tokio::net::lookup_host(address).await {
+        Ok(mut addresses) => addresses.all(|address| is_loopback(address.ip())),
+        // Listening will fail, and say why.
+        Err(_) => true,
+    }
+}
+
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -80,10 +90,10 @@ pub async fn serve(
     listener: TcpListener,
     service: Arc<Service>,
     limits: Limits,
-    hosts: AllowedHosts,
+    guard: impl Into<Guard>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StoreError> {
-    let acceptor = Acceptor::new(&service, limits, hosts);
+    let acceptor = Acceptor::new(&service, limits, guard.into());
     let graceful = GracefulShutdown::new();
     let mut ticks = interval(TICK);
     // A burst of missed ticks would make every connection look idle.
@@ -133,7 +143,7 @@ struct Acceptor {
 }
 
 impl Acceptor {
-    fn new(service: &Arc<Service>, limits: Limits, hosts: AllowedHosts) -> Self {
+    fn new(service: &Arc<Service>, limits: Limits, guard: Guard) -> Self {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .max_buf_size(CONNECTION_BUFFER_BYTES)
@@ -158,8 +168,8 @@ impl Acceptor {
         Self {
             http,
             overload_http,
-            full: full_api(Arc::clone(service), limits, hosts.clone()),
-            overload: overload_api(Arc::clone(service), limits, hosts),
+            full: full_api(Arc::clone(service), limits, guard.clone()),
+            overload: overload_api(Arc::clone(service), limits, guard),
             capacity,
             connections: Arc::new(Connections::new(clock.clone())),
             clock,

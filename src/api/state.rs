@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access::Authority;
 use crate::service::Service;
 
 /// The path that keys follow.
@@ -41,6 +42,6 @@ impl Default for Limits {
 pub struct Shared {
     /// The operations.
     pub service: Arc<Service>,
-    /// What protects it.
-    pub limits: Limits,
+    /// Who asks.
+    pub authority: Authority,
 }

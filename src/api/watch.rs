@@ -21,6 +21,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::json_text::{PIECE_BYTES, append_part};
 use crate::model::{Event, EventKind, ResumeToken};
+use crate::service::Watching;
 use crate::storage::{ChangeStream, SharedEvent, Start, StoreError, Subscription};
 
 /// How often a watcher is sent something even if nothing happens.
@@ -35,17 +36,19 @@ const UNBUFFERED: (HeaderName, HeaderValue) = (
     HeaderValue::from_static("no"),
 );
 
-/// 200 with the events of `subscription`, until it ends or `drained` is ready.
-pub fn stream(
-    subscription: Subscription,
-    drained: impl Future<Output = ()> + Send + 'static,
-) -> Response {
+/// 200 with the events of `watching`, until it ends or `drained` is ready.
+pub fn stream(watching: Watching, drained: impl Future<Output = ()> + Send + 'static) -> Response {
+    let Watching {
+        subscription,
+        has_points_of_store,
+    } = watching;
     let first = beginning(&subscription);
     let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let events = EventStream {
         epoch: subscription.position.epoch,
         changes: subscription.changes,
+        shares_texts: has_points_of_store,
         long: None,
         heartbeat,
         drained: Box::pin(drained),
@@ -72,6 +75,8 @@ pub fn stream(
 struct EventStream<D> {
     epoch: Arc<str>,
     changes: Box<dyn ChangeStream>,
+    /// Whether its events have the ids that those of others have.
+    shares_texts: bool,
     /// A long event that was sent in part.
     long: Option<LongEvent>,
     heartbeat: Interval,
@@ -106,7 +111,7 @@ impl<D: Future<Output = ()>> EventStream<D> {
             }
         };
         Ok(event.map(|event| {
-            if event.is_long() {
+            if event.is_long() || !self.shares_texts {
                 return self.next_piece(&event, 0);
             }
             let epoch = Arc::clone(&self.epoch);

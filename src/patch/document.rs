@@ -75,6 +75,13 @@ impl Patch {
         })
     }
 
+    /// Whether it can ask what a value is, so that who sends it learns that: a JSON Patch does with `test`, and
+    /// with every place that must exist. A merge patch fits every value.
+    #[must_use]
+    pub fn reads_value(&self) -> bool {
+        matches!(self.document, Document::Operations(_))
+    }
+
     /// How long its text was, in bytes. With the length of a value it says what applying it to that
     /// value may cost.
     #[must_use]

@@ -5,6 +5,7 @@ use std::io;
 use tokio::time::Instant;
 
 use super::error::Error;
+use super::operations::Operations;
 use super::{Policy, Service};
 use crate::model::ChangeSet;
 use crate::precondition::Preconditions;
@@ -20,7 +21,9 @@ impl Service {
         }
         Ok(())
     }
+}
 
+impl Operations<'_> {
     /// Commits, or returns which keys another commit has changed.
     ///
     /// # Errors
@@ -30,7 +33,7 @@ impl Service {
         changes: ChangeSet,
         deadline: Instant,
     ) -> Result<Result<Committed, Vec<Conflict>>, Error> {
-        match self.store.commit(changes, deadline).await {
+        match self.store().commit(changes, deadline).await {
             Ok(committed) => Ok(Ok(committed)),
             Err(CommitError::Conflict(conflicts)) => Ok(Err(conflicts)),
             Err(CommitError::Store(error)) => Err(error.into()),

@@ -1,10 +1,11 @@
 //! Why the service did not do what was asked.
 
-use std::sync::Arc;
+use std::fmt;
 
 use thiserror::Error;
 
-use crate::model::{Entry, Key, Record};
+use crate::access::Action;
+use crate::model::{Entry, Key};
 use crate::patch::ApplyError;
 use crate::precondition::{Mismatch, Preconditions};
 use crate::storage::StoreError;
@@ -16,11 +17,14 @@ pub enum Error {
     /// There is no such key.
     #[error("key does not exist")]
     NotFound,
-    /// A precondition does not hold; `current` is the current entry, if there is one.
+    /// The caller may not do this.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    /// A precondition does not hold.
     #[error("a precondition does not hold")]
     PreconditionFailed {
         /// What a merge needs.
-        current: Option<Entry>,
+        current: Current,
         /// Why it does not hold.
         reason: Mismatch,
     },
@@ -67,16 +71,63 @@ impl From<StoreError> for Error {
 
 impl Error {
     /// The current record of a key is not as `conditions` require.
-    pub(super) fn mismatch(
-        key: Key,
-        current: Option<Arc<Record>>,
-        conditions: &Preconditions,
-    ) -> Self {
+    pub(super) fn mismatch(current: Current, conditions: &Preconditions) -> Self {
         Self::PreconditionFailed {
             reason: Mismatch::of(conditions),
-            current: current.map(|record| Entry { key, record }),
+            current,
         }
     }
+}
+
+/// The current entry of a key, as far as the caller may know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Current {
+    /// This one.
+    Entry(Entry),
+    /// There is none.
+    Absent,
+    /// The caller may not read the key.
+    Hidden,
+}
+
+impl From<Option<Entry>> for Current {
+    fn from(entry: Option<Entry>) -> Self {
+        entry.map_or(Self::Absent, Self::Entry)
+    }
+}
+
+/// What a caller may not do.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("you may not {} {place}", or(needed))]
+pub struct Forbidden {
+    /// What is not granted; of several actions, each would do.
+    pub needed: &'static [Action],
+    /// To which keys.
+    pub place: Place,
+}
+
+/// The keys that an action concerns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// This one.
+    Key(Key),
+    /// Every key with this prefix.
+    Prefix(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => write!(f, "the key {:?}", key.as_str()),
+            Self::Prefix(prefix) if prefix.is_empty() => f.write_str("any key"),
+            Self::Prefix(prefix) => write!(f, "any key with the prefix {prefix:?}"),
+        }
+    }
+}
+
+fn or(actions: &[Action]) -> String {
+    let names: Vec<_> = actions.iter().map(|action| action.as_str()).collect();
+    names.join(" or ")
 }
 
 /// An operation of a transaction whose preconditions do not hold.
@@ -87,7 +138,7 @@ pub struct FailedOperation {
     /// Its key.
     pub key: Key,
     /// Its current entry.
-    pub current: Option<Entry>,
+    pub current: Current,
     /// Why it does not hold.
     pub reason: Mismatch,
 }

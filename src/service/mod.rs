@@ -2,18 +2,24 @@
 //!
 //! | file | has |
 //! | --- | --- |
-//! | `read` | entries and lists, and lists and long answers that are sent piece by piece |
+//! | `operations`, `permission`, `scope` | the operations as one caller may do them, and what of a list or a stream that caller sees |
+//! | `read` | entries and lists |
 //! | `write`, `transaction`, `commit` | writes of one key, of several, and what both have in common |
 //! | `watch` | streams of changes, and reads that wait for something newer |
 //! | `lifecycle` | health, draining and closing |
 //! | `admission`, `workers` | the bytes of requests in progress, and the threads for work on large texts |
+//! | `audit` | the lines of the log that say who wrote what |
 //! | `error` | why an operation was not done |
 
 mod admission;
+mod audit;
 mod commit;
 mod error;
 mod lifecycle;
+mod operations;
+mod permission;
 mod read;
+mod scope;
 mod transaction;
 mod watch;
 mod workers;
@@ -26,13 +32,16 @@ use std::time::Instant;
 use tokio::sync::watch::Sender;
 
 pub use self::admission::{Admission, DEFAULT_MAX_IN_FLIGHT_BYTES, InFlight};
-pub use self::error::{Error, FailedOperation, Unserved};
+pub use self::audit::AUDIT_TARGET;
+pub use self::error::{Current, Error, FailedOperation, Forbidden, Place, Unserved};
 pub use self::lifecycle::Health;
+pub use self::operations::Operations;
 pub use self::read::Reading;
 pub use self::transaction::{InvalidTransaction, Transacted, Transaction, TransactionOperation};
+pub use self::watch::Watching;
 pub use self::workers::{Stop, Workers};
-use crate::model::DEFAULT_MAX_VALUE_BYTES;
-use crate::storage::Store;
+use crate::model::{DEFAULT_MAX_VALUE_BYTES, Entry};
+use crate::storage::{Lease, Store};
 
 /// How many values of the largest size a transaction has room for.
 pub const TRANSACTION_MAX_VALUES: usize = 8;
@@ -112,6 +121,11 @@ impl Service {
     #[must_use]
     pub fn in_flight(&self) -> &InFlight {
         &self.in_flight
+    }
+
+    /// Keeps the entries of an answer that is sent piece by piece, until the store revokes them.
+    pub fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {
+        self.store.hold(entries)
     }
 
     /// The largest value taken, in bytes of its JSON text.

@@ -1,10 +1,12 @@
 //! Entries and lists.
 
-use super::Service;
-use super::error::Error;
-use crate::model::{EntityTag, Entry, Key, Position};
+use super::error::{Current, Error};
+use super::operations::Operations;
+use super::scope::Scope;
+use crate::access::Action;
+use crate::model::{EntityTag, Entry, Key, Position, Range};
 use crate::precondition::{Decision, Mismatch, Preconditions, Purpose, Tags, decide};
-use crate::storage::{Lease, Snapshot};
+use crate::storage::Snapshot;
 
 /// The result of a conditional read.
 #[derive(Debug)]
@@ -15,47 +17,53 @@ pub enum Reading<T, U> {
     NotModified(U),
 }
 
-impl Service {
+impl Operations<'_> {
     /// The entry of a key, if the preconditions allow it.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::PreconditionFailed`], [`Error::Unserved`].
+    /// [`Error::Forbidden`], [`Error::NotFound`], [`Error::PreconditionFailed`], [`Error::Unserved`].
     pub async fn read(
         &self,
         key: Key,
         conditions: &Preconditions,
     ) -> Result<Reading<Entry, Entry>, Error> {
-        let current = self.store.get(&key).await?;
-        let decision = decide(conditions, Purpose::Read, current.as_deref());
-        match (decision, current) {
-            (Decision::Proceed(_), Some(record)) => Ok(Reading::Found(Entry { key, record })),
-            (Decision::NotModified, Some(record)) => {
-                Ok(Reading::NotModified(Entry { key, record }))
-            }
-            (Decision::Failed, current) => Err(Error::mismatch(key, current, conditions)),
+        self.require(Action::Read, &key)?;
+        let record = self.store().get(&key).await?;
+        let decision = decide(conditions, Purpose::Read, record.as_deref());
+        let entry = record.map(|record| Entry { key, record });
+        match (decision, entry) {
+            (Decision::Proceed(_), Some(entry)) => Ok(Reading::Found(entry)),
+            (Decision::NotModified, Some(entry)) => Ok(Reading::NotModified(entry)),
+            (Decision::Failed, entry) => Err(Error::mismatch(entry.into(), conditions)),
             (_, None) | (Decision::NotFound, _) => Err(Error::NotFound),
         }
     }
 
-    /// The current entries, if the preconditions allow it. A list has an entity tag but no date, so dates are
-    /// ignored (RFC 9110 §13.1.3, §13.1.4).
+    /// The current entries with the prefix of `range` that the caller may read, if the preconditions allow it. A
+    /// list has an entity tag but no date, so dates are ignored (RFC 9110 §13.1.3, §13.1.4).
     ///
     /// # Errors
-    /// [`Error::PreconditionFailed`], [`Error::Unserved`].
+    /// [`Error::Forbidden`] if the caller may read no key with this prefix; [`Error::PreconditionFailed`],
+    /// [`Error::Unserved`].
     pub async fn list(
         &self,
+        range: &Range,
         conditions: &Preconditions,
     ) -> Result<Reading<Box<dyn Snapshot>, Position>, Error> {
-        let snapshot = self.store.snapshot().await?;
+        let scope = self.scope_of(&range.prefix)?;
+        self.list_in(&scope, conditions).await
+    }
+
+    pub(super) async fn list_in(
+        &self,
+        scope: &Scope,
+        conditions: &Preconditions,
+    ) -> Result<Reading<Box<dyn Snapshot>, Position>, Error> {
+        let snapshot = scope.part_of(self.store().snapshot().await?);
         if is_unmodified(snapshot.position(), conditions)? {
             return Ok(Reading::NotModified(snapshot.position().clone()));
         }
         Ok(Reading::Found(snapshot))
-    }
-
-    /// Keeps the entries of an answer that is sent piece by piece, until the store revokes them.
-    pub fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {
-        self.store.hold(entries)
     }
 }
 
@@ -68,7 +76,7 @@ fn is_unmodified(position: &Position, conditions: &Preconditions) -> Result<bool
     let wants_another = |tags: &Tags| !tags.match_strongly(&etag);
     if conditions.if_match.as_ref().is_some_and(wants_another) {
         return Err(Error::PreconditionFailed {
-            current: None,
+            current: Current::Absent,
             reason: Mismatch::of(conditions),
         });
     }

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::Service;
 use super::commit::no_records;
 use super::error::{Error, FailedOperation};
+use super::operations::Operations;
+use super::permission::PutRights;
+use crate::access::Action;
 use crate::model::{
     Change, ChangeSet, Entry, Key, Operation, Record, RepeatedKey, Revision,
     TRANSACTION_MAX_OPERATIONS,
@@ -77,35 +79,41 @@ impl Transaction {
     }
 }
 
-impl Service {
-    /// Does all of a transaction under one revision, or nothing of it.
+impl Operations<'_> {
+    /// Does all of a transaction under one revision, or nothing of it. Each operation must be granted; a check
+    /// needs the right to read.
     ///
     /// # Errors
-    /// [`Error::TransactionFailed`], [`Error::ValueTooLarge`], [`Error::PreconditionRequired`],
-    /// [`Error::Unserved`].
+    /// [`Error::Forbidden`], [`Error::TransactionFailed`], [`Error::ValueTooLarge`],
+    /// [`Error::PreconditionRequired`], [`Error::Unserved`].
     pub async fn transact(
         &self,
         transaction: Transaction,
         deadline: Instant,
     ) -> Result<Transacted, Error> {
         let operations = transaction.0;
+        let mut rights = Vec::with_capacity(operations.len());
+        for operation in &operations {
+            rights.push(self.check_operation(operation)?);
+        }
         let mut current = Vec::with_capacity(operations.len());
         for operation in &operations {
-            self.check_operation(operation)?;
-            current.push(self.store.get(&operation.key).await?);
+            current.push(self.store().get(&operation.key).await?);
         }
         loop {
-            let changes = changes_of(&operations, &current)?;
+            let changes = self.changes_of(&operations, &rights, &current)?;
             match self.commit(changes, deadline).await? {
                 Ok(committed) if committed.records.len() == operations.len() => {
-                    let entry = |(operation, record): (TransactionOperation, Option<_>)| {
-                        let key = operation.key;
-                        record.map(|record| Entry { key, record })
-                    };
+                    let revision = committed.revision;
                     let records = operations.into_iter().zip(committed.records);
+                    let result = |(operation, record): (TransactionOperation, Option<_>)| {
+                        let TransactionOperation { key, operation, .. } = operation;
+                        let entry = record.map(|record| Entry { key, record })?;
+                        self.result_of(&operation, entry, revision)
+                    };
                     return Ok(Transacted {
-                        revision: committed.revision,
-                        results: records.map(entry).collect(),
+                        revision,
+                        results: records.map(result).collect(),
                     });
                 }
                 Ok(_) => return Err(no_records().into()),
@@ -118,55 +126,95 @@ impl Service {
         }
     }
 
-    fn check_operation(&self, operation: &TransactionOperation) -> Result<(), Error> {
-        let limit = self.max_value_bytes();
-        match &operation.operation {
-            Operation::Check => return Ok(()),
-            Operation::Put(value) if value.as_json().len() > limit => {
-                return Err(Error::ValueTooLarge { limit });
+    /// The caller's rights, if the operation is a put.
+    fn check_operation(
+        &self,
+        operation: &TransactionOperation,
+    ) -> Result<Option<PutRights>, Error> {
+        let TransactionOperation {
+            key, conditions, ..
+        } = operation;
+        let limit = self.service.max_value_bytes();
+        let rights = match &operation.operation {
+            Operation::Check => {
+                self.require(Action::Read, key)?;
+                return Ok(None);
             }
-            Operation::Put(_) | Operation::Delete => {}
-        }
-        self.check_policy(&operation.conditions)
-    }
-}
-
-/// # Errors
-/// [`Error::TransactionFailed`] with every operation whose preconditions do not hold.
-fn changes_of(
-    operations: &[TransactionOperation],
-    current: &[Option<Arc<Record>>],
-) -> Result<ChangeSet, Error> {
-    let mut changes = Vec::with_capacity(operations.len());
-    let mut failed = Vec::new();
-    for (index, (operation, current)) in operations.iter().zip(current).enumerate() {
-        let purpose = match operation.operation {
-            Operation::Delete => Purpose::WriteExisting,
-            Operation::Put(_) | Operation::Check => Purpose::Write,
+            Operation::Put(value) => {
+                let rights = self.put_rights(key, conditions)?;
+                if value.as_json().len() > limit {
+                    return Err(Error::ValueTooLarge { limit });
+                }
+                Some(rights)
+            }
+            Operation::Delete => {
+                self.require(Action::Delete, key)?;
+                None
+            }
         };
-        let key = operation.key.clone();
-        match decide(&operation.conditions, purpose, current.as_deref()) {
-            Decision::Proceed(expected) => changes.push(Change {
-                key,
-                expected,
-                operation: operation.operation.clone(),
-            }),
-            Decision::Failed | Decision::NotFound | Decision::NotModified => {
-                let current = current.clone().map(|record| Entry {
-                    key: key.clone(),
-                    record,
-                });
-                failed.push(FailedOperation {
-                    index,
-                    key,
-                    current,
-                    reason: Mismatch::of(&operation.conditions),
-                });
+        self.service.check_policy(conditions)?;
+        Ok(rights)
+    }
+
+    /// What the caller is shown of an operation that was done.
+    fn result_of(&self, operation: &Operation, entry: Entry, revision: Revision) -> Option<Entry> {
+        match operation {
+            Operation::Check => return Some(entry),
+            Operation::Put(_) => self.audit_taken(false, &entry, revision),
+            Operation::Delete => self.audit_taken(true, &entry, revision),
+        }
+        let is_own = matches!(operation, Operation::Put(_));
+        (is_own || self.may(Action::Read, &entry.key)).then_some(entry)
+    }
+
+    /// # Errors
+    /// [`Error::TransactionFailed`] with every operation whose preconditions do not hold, [`Error::Forbidden`].
+    fn changes_of(
+        &self,
+        operations: &[TransactionOperation],
+        rights: &[Option<PutRights>],
+        current: &[Option<Arc<Record>>],
+    ) -> Result<ChangeSet, Error> {
+        let mut changes = Vec::with_capacity(operations.len());
+        let mut failed = Vec::new();
+        let each = operations.iter().zip(rights).zip(current);
+        for (index, ((operation, rights), current)) in each.enumerate() {
+            let purpose = match operation.operation {
+                Operation::Delete => Purpose::WriteExisting,
+                Operation::Put(_) | Operation::Check => Purpose::Write,
+            };
+            let key = operation.key.clone();
+            match decide(&operation.conditions, purpose, current.as_deref()) {
+                Decision::Proceed(expected) => {
+                    let expected = match rights {
+                        Some(rights) => {
+                            self.within_rights(*rights, &key, current.as_deref(), expected)?
+                        }
+                        None => expected,
+                    };
+                    changes.push(Change {
+                        key,
+                        expected,
+                        operation: operation.operation.clone(),
+                    });
+                }
+                Decision::Failed | Decision::NotFound | Decision::NotModified => {
+                    let entry = current.clone().map(|record| Entry {
+                        key: key.clone(),
+                        record,
+                    });
+                    failed.push(FailedOperation {
+                        index,
+                        current: self.current(&key, entry),
+                        key,
+                        reason: Mismatch::of(&operation.conditions),
+                    });
+                }
             }
         }
+        if !failed.is_empty() {
+            return Err(Error::TransactionFailed(failed));
+        }
+        ChangeSet::new(changes).map_err(|RepeatedKey(key)| Error::RepeatedKey(key))
     }
-    if !failed.is_empty() {
-        return Err(Error::TransactionFailed(failed));
-    }
-    ChangeSet::new(changes).map_err(|RepeatedKey(key)| Error::RepeatedKey(key))
 }

@@ -5,27 +5,69 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 
-use super::Service;
 use super::error::Error;
+use super::operations::Operations;
 use super::read::Reading;
+use super::scope::{ChangesPart, Scope};
+use crate::access::Action;
 use crate::model::{Entry, Filter, Key, Position, Range, ResumeToken};
 use crate::precondition::{Preconditions, Tags};
 use crate::storage::{ChangeStream, SharedEvent, Snapshot, Start, StoreError, Subscription};
 
-impl Service {
-    /// Subscribes to events that match `filter`, after `since` or from now on.
+/// A stream of changes as one caller may see it.
+#[derive(Debug)]
+pub struct Watching {
+    /// The changes, and where they begin. They end when the rights of the caller do.
+    pub subscription: Subscription,
+    /// Whether the points of the stream are the store's own, as those of everybody are who may read all that the
+    /// stream is about.
+    pub has_points_of_store: bool,
+}
+
+impl Operations<'_> {
+    /// Subscribes to events that match `filter` and that the caller may read, after `since` or from now on. A
+    /// `since` of a caller who could read something else is not known.
     ///
     /// # Errors
-    /// [`Error::Unserved`], also while the service drains.
+    /// [`Error::Forbidden`] if the caller may read no such key; [`Error::Unserved`], also while the service
+    /// drains.
     pub async fn watch(
         &self,
         filter: Filter,
         since: Option<&ResumeToken>,
-    ) -> Result<Subscription, Error> {
-        if self.is_draining() {
+    ) -> Result<Watching, Error> {
+        let scope = match &filter {
+            Filter::Key(key) => {
+                self.require(Action::Read, key)?;
+                Scope::Everything
+            }
+            Filter::Prefix(prefix) => self.scope_of(prefix)?,
+        };
+        if self.service.is_draining() {
             return Err(StoreError::Closed.into());
         }
-        Ok(self.store.watch(filter, since).await?)
+        let has_points_of_store = matches!(scope, Scope::Everything);
+        let since = match since {
+            Some(since) if !has_points_of_store => {
+                let epoch = self.store().status().await.position.epoch;
+                Some(scope.token_of_store(since, &epoch))
+            }
+            since => since.cloned(),
+        };
+        let filter = scope.filter_of_store(filter);
+        let mut subscription = self.store().watch(filter, since.as_ref()).await?;
+        subscription.position.epoch = scope.epoch(&subscription.position.epoch);
+        if let Some(revoked) = self.principal.revoked() {
+            subscription.changes = Box::new(ChangesPart {
+                changes: subscription.changes,
+                scope,
+                revoked: Box::pin(revoked),
+            });
+        }
+        Ok(Watching {
+            subscription,
+            has_points_of_store,
+        })
     }
 
     /// [`read`](Self::read), delayed while the reader's copy is current: until `wait` is ready at the latest,
@@ -40,11 +82,14 @@ impl Service {
         wait: impl Future<Output = ()>,
     ) -> Result<Reading<Entry, Entry>, Error> {
         let first = self.read(key.clone(), conditions).await?;
-        if !matches!(first, Reading::NotModified(_)) || self.is_draining() {
+        if !matches!(first, Reading::NotModified(_)) || self.service.is_draining() {
             return Ok(first);
         }
         let mut end = pin!(wait);
-        let mut subscription = self.watch(Filter::Key(key.clone()), None).await?;
+        let mut subscription = self
+            .watch(Filter::Key(key.clone()), None)
+            .await?
+            .subscription;
         loop {
             let reading = self.read(key.clone(), conditions).await?;
             if !matches!(reading, Reading::NotModified(_))
@@ -70,19 +115,20 @@ impl Service {
         conditions: &Preconditions,
         wait: impl Future<Output = ()>,
     ) -> Result<Reading<Box<dyn Snapshot>, Position>, Error> {
-        let first = self.list(conditions).await?;
+        let scope = self.scope_of(&range.prefix)?;
+        let first = self.list_in(&scope, conditions).await?;
         let since = match &first {
             Reading::NotModified(position) => Some(ResumeToken::from(position)),
-            Reading::Found(_) => list_in(conditions),
+            Reading::Found(_) => listed_in(conditions),
         };
-        let Some(since) = since.filter(|_| !self.is_draining()) else {
+        let Some(since) = since.filter(|_| !self.service.is_draining()) else {
             return Ok(first);
         };
         let mut end = pin!(wait);
         let filter = Filter::Prefix(range.prefix.clone());
-        let mut subscription = self.watch(filter, Some(&since)).await?;
+        let mut subscription = self.watch(filter, Some(&since)).await?.subscription;
         if subscription.start == Start::Reset {
-            return self.list(conditions).await;
+            return self.list_in(&scope, conditions).await;
         }
         let before = |key: &Key| {
             range
@@ -92,7 +138,7 @@ impl Service {
         };
         while let Some(event) = self.next(&mut *subscription.changes, end.as_mut()).await {
             if !before(&event.entry.key) {
-                return self.list(&Preconditions::default()).await;
+                return self.list_in(&scope, &Preconditions::default()).await;
             }
         }
         Ok(Reading::NotModified(Position {
@@ -110,7 +156,7 @@ impl Service {
         tokio::select! {
             biased;
             event = changes.next() => event,
-            () = self.drained() => None,
+            () = self.service.drained() => None,
             // The last: it is not polled if there is nothing to wait for.
             () = end => None,
         }
@@ -118,7 +164,7 @@ impl Service {
 }
 
 /// The list that a reader has, if its preconditions name one and nothing else.
-fn list_in(conditions: &Preconditions) -> Option<ResumeToken> {
+fn listed_in(conditions: &Preconditions) -> Option<ResumeToken> {
     match conditions {
         Preconditions {
             if_match: None,

@@ -4,24 +4,26 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::Service;
 use super::admission::Admission;
 use super::commit::no_records;
 use super::error::Error;
+use super::operations::Operations;
+use super::permission::PutRights;
 use super::workers::Stop;
+use crate::access::Action;
 use crate::model::{Change, Entry, Expected, Key, Operation, Record, Value};
 use crate::patch::{ApplyError, Patch};
 use crate::precondition::{Decision, Preconditions, Purpose, decide};
 use crate::storage::StoreError;
 
-impl Service {
+impl Operations<'_> {
     /// Creates or replaces a key's value. The entry's version is 1 if this created it.
     ///
     /// What has not been begun by `deadline` is not done at all; that holds for each write.
     ///
     /// # Errors
-    /// [`Error::ValueTooLarge`], [`Error::PreconditionFailed`], [`Error::PreconditionRequired`],
-    /// [`Error::Unserved`].
+    /// [`Error::Forbidden`], [`Error::ValueTooLarge`], [`Error::PreconditionFailed`],
+    /// [`Error::PreconditionRequired`], [`Error::Unserved`].
     pub async fn put(
         &self,
         key: Key,
@@ -29,33 +31,39 @@ impl Service {
         conditions: &Preconditions,
         deadline: Instant,
     ) -> Result<Entry, Error> {
-        let limit = self.max_value_bytes();
+        let rights = self.put_rights(&key, conditions)?;
+        let limit = self.service.max_value_bytes();
         if value.as_json().len() > limit {
             return Err(Error::ValueTooLarge { limit });
         }
-        self.write(key, &Write::Put(value), conditions, deadline)
+        self.write(key, &Write::Put(value, rights), conditions, deadline)
             .await
     }
 
-    /// Deletes a key, and returns its last entry.
+    /// Deletes a key, and returns its last entry if the caller may read it.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::PreconditionFailed`], [`Error::PreconditionRequired`],
-    /// [`Error::Unserved`].
+    /// [`Error::Forbidden`], [`Error::NotFound`], [`Error::PreconditionFailed`],
+    /// [`Error::PreconditionRequired`], [`Error::Unserved`].
     pub async fn delete(
         &self,
         key: Key,
         conditions: &Preconditions,
         deadline: Instant,
-    ) -> Result<Entry, Error> {
-        self.write(key, &Write::Delete, conditions, deadline).await
+    ) -> Result<Option<Entry>, Error> {
+        self.require(Action::Delete, &key)?;
+        let entry = self
+            .write(key, &Write::Delete, conditions, deadline)
+            .await?;
+        Ok(self.readable(entry))
     }
 
-    /// Changes a part of a key's value. Without a precondition it applies to the current value, and
+    /// Changes a part of a key's value, and returns the new entry if the caller may read it. A JSON Patch can
+    /// ask what the value is, so it needs the right to read it. Without a precondition it applies to the current value, and
     /// again, until `deadline`, if that was replaced meanwhile.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Patch`], [`Error::PreconditionFailed`],
+    /// [`Error::Forbidden`], [`Error::NotFound`], [`Error::Patch`], [`Error::PreconditionFailed`],
     /// [`Error::PreconditionRequired`], [`Error::Unserved`].
     pub async fn patch(
         &self,
@@ -63,9 +71,18 @@ impl Service {
         patch: Patch,
         conditions: &Preconditions,
         deadline: Instant,
-    ) -> Result<Entry, Error> {
-        self.write(key, &Write::Patch(patch.into()), conditions, deadline)
-            .await
+    ) -> Result<Option<Entry>, Error> {
+        self.require(Action::Update, &key)?;
+        if patch.reads_value() {
+            self.require(Action::Read, &key)?;
+        }
+        let write = Write::Patch(patch.into());
+        let entry = self.write(key, &write, conditions, deadline).await?;
+        Ok(self.readable(entry))
+    }
+
+    fn readable(&self, entry: Entry) -> Option<Entry> {
+        self.may(Action::Read, &entry.key).then_some(entry)
     }
 
     /// Decides on the current record and commits only if that is still current; otherwise decides again on
@@ -77,20 +94,28 @@ impl Service {
         conditions: &Preconditions,
         deadline: Instant,
     ) -> Result<Entry, Error> {
-        self.check_policy(conditions)?;
-        let mut current = self.store.get(&key).await?;
+        self.service.check_policy(conditions)?;
+        let mut current = self.store().get(&key).await?;
         loop {
             let expected = match decide(conditions, write.purpose(), current.as_deref()) {
                 Decision::Proceed(expected) => expected,
                 Decision::NotFound => return Err(Error::NotFound),
                 Decision::Failed | Decision::NotModified => {
-                    return Err(Error::mismatch(key, current, conditions));
+                    let entry = current.map(|record| Entry {
+                        key: key.clone(),
+                        record,
+                    });
+                    return Err(Error::mismatch(self.current(&key, entry), conditions));
                 }
             };
             // The result of a patch takes room until it is committed.
             let mut _admission = None;
             let (expected, operation) = match (write, &current) {
-                (Write::Put(value), _) => (expected, Operation::Put(value.clone())),
+                (Write::Put(value, rights), current) => {
+                    let current = current.as_deref();
+                    let expected = self.within_rights(*rights, &key, current, expected)?;
+                    (expected, Operation::Put(value.clone()))
+                }
                 (Write::Delete, _) => (expected, Operation::Delete),
                 (Write::Patch(_), None) => return Err(Error::NotFound),
                 (Write::Patch(patch), Some(record)) => {
@@ -110,9 +135,10 @@ impl Service {
             match self.commit(change.into(), deadline).await? {
                 Ok(committed) => {
                     let record = committed.records.into_iter().next().flatten();
-                    return record
-                        .map(|record| Entry { key, record })
-                        .ok_or_else(|| no_records().into());
+                    let entry = record.map(|record| Entry { key, record });
+                    let entry = entry.ok_or_else(no_records)?;
+                    self.audit_taken(write.is_delete(), &entry, committed.revision);
+                    return Ok(entry);
                 }
                 Err(lost) => current = lost.into_iter().next().and_then(|lost| lost.current),
             }
@@ -126,18 +152,18 @@ impl Service {
         record: &Arc<Record>,
         deadline: Instant,
     ) -> Result<(Value, Admission), Error> {
-        let limit = self.max_value_bytes();
+        let limit = self.service.max_value_bytes();
         let bytes = record.value.as_json().len() + patch.text_bytes();
         let (patch, before) = (Arc::clone(patch), Arc::clone(record));
         let work = move |stop: &Stop| {
             let patched = patch.apply(before.value.as_json(), limit, || stop.is_due());
             patched.map(Value::from_compact)
         };
-        let value = match self.workers.run(bytes, deadline, work).await? {
+        let value = match self.service.workers.run(bytes, deadline, work).await? {
             Err(ApplyError::Stopped) => return Err(StoreError::Expired.into()),
             applied => applied?,
         };
-        let mut admission = self.in_flight().admission();
+        let mut admission = self.service.in_flight().admission();
         admission.grow(value.as_json().len())?;
         Ok((value, admission))
     }
@@ -145,7 +171,7 @@ impl Service {
 
 /// What is written to one key.
 enum Write {
-    Put(Value),
+    Put(Value, PutRights),
     Patch(Arc<Patch>),
     Delete,
 }
@@ -153,8 +179,12 @@ enum Write {
 impl Write {
     fn purpose(&self) -> Purpose {
         match self {
-            Self::Put(_) => Purpose::Write,
+            Self::Put(..) => Purpose::Write,
             Self::Patch(_) | Self::Delete => Purpose::WriteExisting,
         }
+    }
+
+    fn is_delete(&self) -> bool {
+        matches!(self, Self::Delete)
     }
 }

@@ -8,10 +8,11 @@ use std::fmt::Write as _;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::kind::{ApiError, BodyError, Logged};
+use crate::access::Unauthorized;
 use crate::api::state::PATCH_TYPES;
 use crate::patch::ApplyError;
 use crate::precondition::Mismatch;
-use crate::service::{Error, FailedOperation, Unserved};
+use crate::service::{Current, Error, FailedOperation, Unserved};
 use crate::storage::StoreError;
 
 /// How much of a message is sent, in characters. It may quote what a client has sent, and that may be
@@ -138,6 +139,15 @@ impl From<&ApiError> for Failure {
                                must be that of the Host field, also behind a proxy";
                 Self::new(StatusCode::FORBIDDEN, "forbidden", message)
             }
+            E::Unauthorized(error) => error.into(),
+            E::NoRandomness(reason) => {
+                let message =
+                    "the service cannot start a session: the system has no random numbers";
+                Self {
+                    logged: Some(Logged::Failed(reason.as_str().into())),
+                    ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "io", message)
+                }
+            }
             E::NoSuchPath => {
                 let message = "there is nothing at this path";
                 Self::new(StatusCode::NOT_FOUND, "not_found", message)
@@ -174,6 +184,34 @@ impl From<&ApiError> for Failure {
     }
 }
 
+impl From<&Unauthorized> for Failure {
+    fn from(error: &Unauthorized) -> Self {
+        let (message, challenge) = match error {
+            Unauthorized::Missing => (
+                "a token is needed, and nothing was done: send Authorization: Bearer with it, or sign in",
+                "Bearer realm=\"ifmatch\"",
+            ),
+            Unauthorized::Unknown => (
+                "the token is not valid, and nothing was done: send Authorization: Bearer with one that the \
+                 service knows",
+                "Bearer realm=\"ifmatch\", error=\"invalid_token\"",
+            ),
+            Unauthorized::Expired => (
+                "the token has expired, and nothing was done: ask for a new one",
+                "Bearer realm=\"ifmatch\", error=\"invalid_token\", error_description=\"expired\"",
+            ),
+            Unauthorized::SessionEnded => (
+                "the session has ended, and nothing was done: sign in again",
+                "Bearer realm=\"ifmatch\"",
+            ),
+        };
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message).with(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static(challenge),
+        )
+    }
+}
+
 impl From<&BodyError> for Failure {
     fn from(error: &BodyError) -> Self {
         use BodyError as E;
@@ -195,6 +233,10 @@ impl From<&BodyError> for Failure {
                 Self::invalid("invalid_patch", message)
             }
             E::InvalidTransaction(reason) => Self::invalid("invalid_transaction", reason.clone()),
+            E::InvalidSignIn => {
+                let message = "the body must be {\"token\": \"…\"}";
+                Self::invalid("invalid_json", message)
+            }
             E::NotJsonType => Self::unsupported(
                 "the Content-Type must be application/json, or another application/…+json; send \
                  patches with PATCH",
@@ -221,15 +263,22 @@ impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         match error {
             Error::NotFound => Self::new(StatusCode::NOT_FOUND, "not_found", "key does not exist"),
+            Error::Forbidden(error) => {
+                let message = format!("{error}, and nothing was done: ask for a token that may");
+                Self::new(StatusCode::FORBIDDEN, "forbidden", message)
+            }
             Error::PreconditionFailed { current, reason } => {
                 Self::mismatch(match (reason, current) {
                     (Mismatch::WeakTags, _) => {
                         format!("the precondition does not hold: {WEAK_TAGS}").into()
                     }
-                    (_, Some(_)) => Cow::from(
+                    (_, Current::Entry(_)) => Cow::from(
                         "the precondition does not hold: merge with current and send its etag in If-Match",
                     ),
-                    (_, None) => {
+                    (_, Current::Hidden) => {
+                        "the precondition does not hold; you may not read the current entry".into()
+                    }
+                    (_, Current::Absent) => {
                         "the precondition does not hold: what it names does not exist".into()
                     }
                 })

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::access::Unauthorized;
 use crate::json::SyntaxError;
 use crate::model::KeyError;
 use crate::patch::PatchError;
@@ -21,6 +22,10 @@ pub enum ApiError {
     Misdirected,
     /// A page of another site would write.
     CrossSite,
+    /// It is not known who asks.
+    Unauthorized(Unauthorized),
+    /// The system has no randomness.
+    NoRandomness(String),
     /// No route has this path.
     NoSuchPath,
     /// The path has a route, but not for this method. The router adds `Allow`.
@@ -67,6 +72,8 @@ pub enum BodyError {
     UntypedPatch,
     /// It is JSON, but not a transaction.
     InvalidTransaction(String),
+    /// It is JSON, but not a request to sign in.
+    InvalidSignIn,
     /// Its media type is not JSON.
     NotJsonType,
     /// Its media type is not that of a patch document.

@@ -8,8 +8,7 @@ use super::failure::Failure;
 use super::kind::ApiError;
 use crate::api::json_text::{JsonText, json_of};
 use crate::api::reply::{self, NO_STORE};
-use crate::model::Entry;
-use crate::service::{Error, FailedOperation, Service};
+use crate::service::{Current, Error, FailedOperation, Service};
 
 /// A failing answer that is ready.
 pub struct Refused(Box<Response>);
@@ -30,7 +29,7 @@ impl IntoResponse for Refused {
 pub fn refused(service: &Service, error: Error) -> Refused {
     let failure = Failure::from(&error);
     let response = match error {
-        Error::PreconditionFailed { current, .. } => mismatch(service, &failure, current),
+        Error::PreconditionFailed { current, .. } => mismatch(service, &failure, &current),
         Error::TransactionFailed(failed) => transaction_failed(service, &failure, &failed),
         _ => failure.into_response(),
     };
@@ -38,17 +37,18 @@ pub fn refused(service: &Service, error: Error) -> Refused {
 }
 
 /// 412 with all that a merge needs.
-fn mismatch(service: &Service, failure: &Failure, current: Option<Entry>) -> Response {
+fn mismatch(service: &Service, failure: &Failure, current: &Current) -> Response {
     let mut text = begin(failure);
-    text.push(b",\"current\":");
-    text.push_entry_or_null(current.as_ref());
+    push_current(&mut text, current);
     text.push(b"}");
     let mut response = text.into_response(service);
     *response.status_mut() = failure.status;
     let headers = response.headers_mut();
     match current {
-        Some(entry) => reply::add_entry_headers(headers, &entry.record, entry.record.etag()),
-        None => {
+        Current::Entry(entry) => {
+            reply::add_entry_headers(headers, &entry.record, entry.record.etag());
+        }
+        Current::Absent | Current::Hidden => {
             headers.insert(header::CACHE_CONTROL, NO_STORE);
         }
     }
@@ -67,8 +67,7 @@ fn transaction_failed(
         let separator = if place > 0 { "," } else { "" };
         text.push(format!("{separator}{{\"index\":{},\"key\":", operation.index).as_bytes());
         text.push(&json_of(&operation.key));
-        text.push(b",\"current\":");
-        text.push_entry_or_null(operation.current.as_ref());
+        push_current(&mut text, &operation.current);
         text.push(b"}");
     }
     text.push(b"]}");
@@ -77,6 +76,17 @@ fn transaction_failed(
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, NO_STORE);
     response
+}
+
+/// The member `current`, unless the caller may not know it.
+fn push_current(text: &mut JsonText, current: &Current) {
+    let entry = match current {
+        Current::Entry(entry) => Some(entry),
+        Current::Absent => None,
+        Current::Hidden => return,
+    };
+    text.push(b",\"current\":");
+    text.push_entry_or_null(entry);
 }
 
 /// The members that every failing answer has, without the closing brace.

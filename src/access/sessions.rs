@@ -1,0 +1,112 @@
+//! Sessions: a browser shows a random id instead of the token that it has signed in with.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+
+use super::secret::{TokenHash, hash_of, new_token};
+use crate::model::Timestamp;
+
+/// How long a session lasts without a request, in milliseconds: a working day with its breaks.
+const IDLE_MAX_MILLIS: u64 = 12 * 60 * 60 * 1000;
+/// How many sessions there may be; the one that was used longest ago gives way.
+const MAX_SESSIONS: usize = 10_000;
+
+/// Who has signed in. A session knows its token by its hash alone, and is worth as much as that.
+#[derive(Debug, Default)]
+pub struct Sessions(Mutex<HashMap<TokenHash, Session>>);
+
+#[derive(Debug)]
+struct Session {
+    token: TokenHash,
+    used: Timestamp,
+}
+
+impl Session {
+    fn has_ended(&self, now: Timestamp) -> bool {
+        now.millis().saturating_sub(self.used.millis()) > IDLE_MAX_MILLIS
+    }
+}
+
+impl Sessions {
+    /// A new session for a token, by its id.
+    ///
+    /// # Errors
+    /// If the system has no randomness.
+    pub fn begin(&self, token: TokenHash, now: Timestamp) -> Result<String, getrandom::Error> {
+        let id = new_token()?;
+        let mut sessions = self.0.lock();
+        if sessions.len() >= MAX_SESSIONS {
+            sessions.retain(|_, session| !session.has_ended(now));
+        }
+        if sessions.len() >= MAX_SESSIONS {
+            let oldest = sessions.iter().min_by_key(|(_, session)| session.used);
+            if let Some(id) = oldest.map(|(id, _)| *id) {
+                sessions.remove(&id);
+            }
+        }
+        sessions.insert(hash_of(id.as_bytes()), Session { token, used: now });
+        Ok(id)
+    }
+
+    /// The token of a session, which is used by that.
+    pub fn token_of(&self, id: &[u8], now: Timestamp) -> Option<TokenHash> {
+        let mut sessions = self.0.lock();
+        let id = hash_of(id);
+        let session = sessions.get_mut(&id)?;
+        if session.has_ended(now) {
+            sessions.remove(&id);
+            return None;
+        }
+        session.used = now;
+        Some(session.token)
+    }
+
+    /// Ends a session.
+    pub fn end(&self, id: &[u8]) {
+        self.0.lock().remove(&hash_of(id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hours(hours: u64) -> Timestamp {
+        Timestamp::from_millis(hours * 60 * 60 * 1000)
+    }
+
+    #[test]
+    fn a_session_lasts_while_it_is_used_and_until_it_is_ended() {
+        let sessions = Sessions::default();
+        let token = hash_of(b"token");
+        let id = sessions.begin(token, hours(0)).unwrap();
+        let other = sessions.begin(token, hours(0)).unwrap();
+        assert_ne!(id, other);
+        assert_eq!(sessions.token_of(id.as_bytes(), hours(11)), Some(token));
+        assert_eq!(sessions.token_of(id.as_bytes(), hours(22)), Some(token));
+        assert_eq!(sessions.token_of(other.as_bytes(), hours(22)), None);
+        assert_eq!(sessions.token_of(b"", hours(22)), None);
+        sessions.end(id.as_bytes());
+        assert_eq!(sessions.token_of(id.as_bytes(), hours(22)), None);
+    }
+
+    #[test]
+    fn the_session_that_was_used_longest_ago_gives_way() {
+        let sessions = Sessions::default();
+        let begin = |at| {
+            sessions
+                .begin(hash_of(b"token"), Timestamp::from_millis(at))
+                .unwrap()
+        };
+        let (first, second) = (begin(0), begin(1));
+        let now = Timestamp::from_millis(3);
+        assert!(sessions.token_of(first.as_bytes(), now).is_some());
+        for _ in 2..=MAX_SESSIONS {
+            begin(2);
+        }
+        assert!(sessions.token_of(second.as_bytes(), now).is_none());
+        assert!(sessions.token_of(first.as_bytes(), now).is_some());
+        assert_eq!(sessions.0.lock().len(), MAX_SESSIONS);
+    }
+}

@@ -1,0 +1,36 @@
+//! Who may use the service over HTTP.
+
+use super::hosts::AllowedHosts;
+use crate::access::Authority;
+
+/// Who may use the service over HTTP.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    /// The hosts that it answers for.
+    pub(super) hosts: AllowedHosts,
+    /// Who asks.
+    pub(super) authority: Authority,
+}
+
+impl Guard {
+    /// A guard of a service that answers for `hosts`, where everybody may do everything.
+    #[must_use]
+    pub fn new(hosts: AllowedHosts) -> Self {
+        Self {
+            hosts,
+            authority: Authority::open(),
+        }
+    }
+
+    /// The same, where `authority` decides who may do what.
+    #[must_use]
+    pub fn with_authority(self, authority: Authority) -> Self {
+        Self { authority, ..self }
+    }
+}
+
+impl From<AllowedHosts> for Guard {
+    fn from(hosts: AllowedHosts) -> Self {
+        Self::new(hosts)
+    }
+}
