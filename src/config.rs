@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use crate::access::{Action, Authority, Grants, Tokens};
-use crate::api::{HostName, Limits};
+use crate::api::{HostName, Limits, Origin};
 use crate::model::DEFAULT_MAX_VALUE_BYTES;
 use crate::service::{self, DEFAULT_MAX_IN_FLIGHT_BYTES, Policy};
 use crate::storage::DEFAULT_WATCH_BUFFER_BYTES;
@@ -38,6 +38,16 @@ pub struct Config {
         value_delimiter = ','
     )]
     pub allowed_host: Vec<HostName>,
+
+    /// The origin of a page elsewhere that may use this service, such as `https://app.example`; repeat it,
+    /// or separate several with commas
+    #[arg(
+        long,
+        env = "IFMATCH_CORS_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
+    pub cors_origin: Vec<Origin>,
 
     /// The file of tokens (TOML): who may do what. It is read again when it changes. Without it everyone may do
     /// everything, so the service then refuses to listen beyond loopback

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use ifmatch::access::WatchedTokens;
-use ifmatch::api::{self, AllowedHosts, Guard};
+use ifmatch::api::{self, AllowedHosts, AllowedOrigins, Guard};
 use ifmatch::cli::{self, Arguments, Task};
 use ifmatch::config::{Config, LogFormat};
 use ifmatch::service::{AUDIT_TARGET, Service};
@@ -109,7 +109,9 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
         "started"
     );
     let hosts = AllowedHosts::listening_on(address, &config.listen, &config.allowed_host);
-    let guard = Guard::new(hosts).with_authority(authority);
+    let guard = Guard::new(hosts)
+        .with_origins(AllowedOrigins::new(&config.cors_origin))
+        .with_authority(authority);
     let served = api::serve(listener, service, config.limits(), guard, shutdown).await;
     served.map_err(|error| {
         let reason = error

@@ -99,7 +99,6 @@ fn answer(asked: &HeaderMap, name: &str) -> Response {
     };
     let content_type = [(header::CONTENT_TYPE, file.media_type)];
     let mut response = assets::answer(asked, &TAG, (content_type, file.text));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
+    assets::protect(response.headers_mut(), POLICY);
     response
 }

@@ -1,5 +1,6 @@
 //! Who may use the service over HTTP.
 
+use super::cors::AllowedOrigins;
 use super::hosts::AllowedHosts;
 use crate::access::Authority;
 
@@ -8,6 +9,8 @@ use crate::access::Authority;
 pub struct Guard {
     /// The hosts that it answers for.
     pub(super) hosts: AllowedHosts,
+    /// The origins of other pages that may use it.
+    pub(super) origins: AllowedOrigins,
     /// Who asks.
     pub(super) authority: Authority,
 }
@@ -18,8 +21,15 @@ impl Guard {
     pub fn new(hosts: AllowedHosts) -> Self {
         Self {
             hosts,
+            origins: AllowedOrigins::default(),
             authority: Authority::open(),
         }
+    }
+
+    /// The same, for pages of these other origins too.
+    #[must_use]
+    pub fn with_origins(self, origins: AllowedOrigins) -> Self {
+        Self { origins, ..self }
     }
 
     /// The same, where `authority` decides who may do what.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use axum::http::{HeaderName, HeaderValue, Method, Request, Version, header};
 use thiserror::Error;
 
+use super::cors::AllowedOrigins;
 use super::error::ApiError;
 use super::health;
 
@@ -99,16 +100,18 @@ impl AllowedHosts {
 #[derive(Debug, Clone)]
 pub struct OriginCheck {
     hosts: AllowedHosts,
+    origins: AllowedOrigins,
     /// The `Host` that was allowed last. All requests of a connection have the same one, and reading it takes
     /// as long as all the rest of this check.
     last_host: Option<HeaderValue>,
 }
 
 impl OriginCheck {
-    /// For a service that answers for `hosts`.
-    pub fn new(hosts: AllowedHosts) -> Self {
+    /// For a service that answers for `hosts`, and whose other pages have these origins.
+    pub fn new(hosts: AllowedHosts, origins: AllowedOrigins) -> Self {
         Self {
             hosts,
+            origins,
             last_host: None,
         }
     }
@@ -131,7 +134,7 @@ impl OriginCheck {
                 }
             }
         }
-        if !request.method().is_safe() && is_cross_site(request, line)? {
+        if !request.method().is_safe() && is_cross_site(request, line, &self.origins)? {
             return Err(ApiError::CrossSite);
         }
         Ok(())
@@ -183,11 +186,21 @@ fn read_host(line: &HeaderValue) -> Result<Authority<'_>, ApiError> {
     authority.ok_or(ApiError::InvalidHost)
 }
 
-/// Whether a browser says that a page of another site makes this request.
+/// Whether a browser says that a page of another site makes this request, which is not one of the `allowed`.
 ///
 /// # Errors
 /// As [`host_of`].
-fn is_cross_site<B>(request: &Request<B>, line: Option<&HeaderValue>) -> Result<bool, ApiError> {
+fn is_cross_site<B>(
+    request: &Request<B>,
+    line: Option<&HeaderValue>,
+    allowed: &AllowedOrigins,
+) -> Result<bool, ApiError> {
+    let mut origins = request.headers().get_all(header::ORIGIN).iter();
+    if let (Some(origin), None) = (origins.next(), origins.next())
+        && allowed.allow(origin)
+    {
+        return Ok(false);
+    }
     for (name, value) in request.headers() {
         let is_cross_site = if name == SEC_FETCH_SITE {
             value.as_bytes().eq_ignore_ascii_case(b"cross-site")
@@ -379,7 +392,10 @@ mod tests {
 
     #[test]
     fn only_a_copy_of_a_short_host_is_kept() {
-        let mut check = OriginCheck::new(hosts("127.0.0.1:80", "127.0.0.1:80", &[]));
+        let mut check = OriginCheck::new(
+            hosts("127.0.0.1:80", "127.0.0.1:80", &[]),
+            AllowedOrigins::default(),
+        );
         let long = format!("{}.localhost", "a".repeat(KEPT_HOST_MAX_BYTES));
         for (host, is_kept) in [("localhost:80", true), (&long, false)] {
             let request = Request::builder().header(header::HOST, host).body(());

@@ -7,6 +7,7 @@ mod caller;
 mod client;
 mod conditional;
 mod connections;
+mod cors;
 #[cfg(feature = "console")]
 mod console;
 mod deadline;
@@ -31,6 +32,7 @@ mod state;
 mod transaction;
 mod watch;
 
+pub use self::cors::{AllowedOrigins, Origin, OriginError};
 pub use self::guard::Guard;
 pub use self::hosts::{AllowedHosts, HostName, HostNameError};
 pub use self::router::router;

@@ -15,7 +15,7 @@ use tower_http::request_id::{MakeRequestId, RequestId};
 
 use super::deadline::Deadline;
 use super::error::{ApiError, Logged};
-use super::hosts::{AllowedHosts, OriginCheck};
+use super::hosts::OriginCheck;
 use super::prefer::Wait;
 use super::state::Limits;
 
@@ -80,7 +80,7 @@ impl<S> Observe<S> {
         inner: S,
         numbers: NumberRequests,
         limits: Limits,
-        hosts: AllowedHosts,
+        origin: OriginCheck,
         is_audited: bool,
     ) -> Self {
         let around = Around {
@@ -91,7 +91,7 @@ impl<S> Observe<S> {
         };
         Self {
             inner,
-            origin: OriginCheck::new(hosts),
+            origin,
             around: Arc::new(around),
         }
     }

@@ -13,9 +13,11 @@ use axum::routing::{MethodRouter, get, post};
 
 #[cfg(feature = "console")]
 use super::console;
+use super::cors::MaybeCors;
 #[cfg(feature = "docs")]
 use super::docs;
 use super::guard::Guard;
+use super::hosts::OriginCheck;
 use super::observe::{NumberRequests, Observe};
 use super::state::{KEY_PATH, Limits, Shared};
 use super::{handlers, health, session};
@@ -78,7 +80,7 @@ fn health_routes() -> Router<Shared> {
 
 /// A router with what happens around every request. It is wrapped as a whole, because each `Router::layer`
 /// would box every request once more.
-pub type Api = Observe<Routes>;
+pub type Api = MaybeCors<Observe<Routes>>;
 
 fn finish(
     entries: Option<MethodRouter<Shared>>,
@@ -87,7 +89,11 @@ fn finish(
     limits: Limits,
     guard: Guard,
 ) -> Api {
-    let Guard { hosts, authority } = guard;
+    let Guard {
+        hosts,
+        origins,
+        authority,
+    } = guard;
     let is_audited = !authority.is_open();
     let shared = Shared { service, authority };
     let numbers = NumberRequests::of_process(random_token());
@@ -95,7 +101,9 @@ fn finish(
         entries: entries.map(|entries| entries.with_state(shared.clone())),
         others: others.with_state(shared),
     };
-    Observe::new(routes, numbers, limits, hosts, is_audited)
+    let origin = OriginCheck::new(hosts, origins.clone());
+    let observed = Observe::new(routes, numbers, limits, origin, is_audited);
+    MaybeCors::new(observed, &origins)
 }
 
 /// The routes of entries, and all others. A key may be any text, so it is read from the whole path

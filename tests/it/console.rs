@@ -21,6 +21,12 @@ fn names() -> BTreeSet<String> {
 
 /// What an answer with a part of the page says of itself, whatever the status.
 fn assert_guarded(answer: &Answer) {
+    assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
+    assert_eq!(answer.header("x-frame-options"), Some("DENY"));
+    assert_eq!(
+        answer.header("cross-origin-opener-policy"),
+        Some("same-origin")
+    );
     let policy = answer.header("content-security-policy").unwrap();
     let directives: BTreeSet<&str> = policy.split(';').map(str::trim).collect();
     let expected = [

@@ -17,6 +17,7 @@ mod cli_unseen;
 mod cli_watch;
 mod console;
 mod contract;
+mod cors;
 mod crash;
 mod editors;
 mod embedded;

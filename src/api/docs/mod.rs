@@ -125,8 +125,7 @@ fn part_of_page(asked: &HeaderMap, name: &str) -> Response {
     };
     let content_type = [(header::CONTENT_TYPE, file.content_type)];
     let mut response = assets::answer(asked, &file.tag, (content_type, file.bytes.clone()));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, PAGE_POLICY);
+    assets::protect(response.headers_mut(), PAGE_POLICY);
     response
 }
 

@@ -126,12 +126,15 @@ pub fn check(method: &Method, path: &str, status: StatusCode, headers: &HeaderMa
 }
 
 /// Headers that say nothing of one operation.
-const OF_ANY_ANSWER: [&str; 5] = [
+const OF_ANY_ANSWER: [&str; 8] = [
     "content-type",
     "content-length",
     "x-request-id",
     "x-content-type-options",
     "content-security-policy",
+    "cross-origin-opener-policy",
+    "referrer-policy",
+    "x-frame-options",
 ];
 
 static VALIDATORS: LazyLock<Mutex<HashMap<String, &'static Validator>>> =
