@@ -84,7 +84,7 @@ pub struct Config {
     pub max_value_bytes: u32,
 
     /// How many bytes of requests may be in progress at once, in the whole process; further requests
-    /// get 503. A single request is always accepted
+    /// get 503. One request always fits, however low this is set
     #[arg(long, env = "IFMATCH_MAX_IN_FLIGHT_BYTES", value_name = "BYTES",
           default_value_t = DEFAULT_MAX_IN_FLIGHT_BYTES)]
     pub max_in_flight_bytes: usize,

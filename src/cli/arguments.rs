@@ -23,7 +23,7 @@ use crate::config::Config;
 /// shows both sides of each conflict.
 ///
 /// No command overwrites or deletes a value that you have not seen, unless you pass --force,
-/// --if-match '*' or `import --replace`.
+/// --if-match '*' or `import --replace`. A patch changes only the parts that it names.
 ///
 /// Exit codes: 0 success, 1 error, 2 wrong usage, 3 the key does not exist, 4 conflict with somebody
 /// else's change, 128 + n ended by signal n.

@@ -20,9 +20,10 @@ const JSON_PATCH: HeaderValue = HeaderValue::from_static("application/json-patch
 /// Change part of an entry.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "An array is a JSON Patch (RFC 6902), anything else is a merge patch (RFC 7396). If the \
-                  merge patch or the current value is not an object, the patch would replace the whole \
-                  value, and needs --if-match."
+    after_help = "An array is a JSON Patch (RFC 6902), anything else is a merge patch (RFC 7396). A patch \
+                  that would replace the whole value needs --if-match: a merge patch if it or the current \
+                  value is not an object, a JSON Patch if it writes at path \"\" and does not begin \
+                  with a `test` of that path."
 )]
 pub struct Patch {
     /// The key of the entry
@@ -49,10 +50,37 @@ pub async fn run(client: &Client, patch: Patch, output: &Output) -> Result<(), F
     };
     let response = match patch.if_match {
         Some(tag) => client.send(request(&Precondition::Match(tag.0))).await?,
-        None if tree.is_array() => overwrite::whatever_is_current(client, key, request).await?,
-        None => merged(client, key, &tree, request).await?,
+        None => match &tree {
+            Tree::Array(operations) => {
+                refuse_replacing(key, operations)?;
+                overwrite::whatever_is_current(client, key, request).await?
+            }
+            _ => merged(client, key, &tree, request).await?,
+        },
     };
     output.wrote("changed", &client.read_written(key, response).await?)
+}
+
+/// Refuses a JSON Patch that would replace a whole value, unless it first tests that value.
+fn refuse_replacing(key: &Key, operations: &[Tree]) -> Result<(), Failure> {
+    for (index, operation) in operations.iter().enumerate() {
+        if operation["path"] != "" {
+            continue;
+        }
+        match operation["op"].as_str() {
+            Some("test") => return Ok(()),
+            Some("add" | "replace" | "move" | "copy") => {
+                return Err(Failure::Input(format!(
+                    "operation {index} writes at path \"\", so this patch would replace the whole value; \
+                     nothing was written\nTo replace the value, pass --if-match TAG (`ifmatch get {}` shows \
+                     the tag), or begin the patch with a `test` of path \"\"",
+                    shell_quoted(&printable(key.as_str()))
+                )));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Sends a merge patch, but never one that would replace a whole value: RFC 7396 does so if the patch

@@ -45,6 +45,27 @@ async fn what_was_typed_is_saved_with_every_digit() {
 }
 
 #[tokio::test]
+async fn both_sides_of_a_place_are_marked_as_the_readme_shows() {
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let (_, shown) = readme.split_once("```text\n// You").unwrap();
+    let (shown, _) = shown.split_once("```").unwrap();
+    let cli = with("doc/plan", r#"{"title":"Plan","budget":100}"#).await;
+    for value in [
+        r#"{"title":"Plan","budget":120}"#,
+        r#"{"title":"Plan B","budget":120}"#,
+    ] {
+        cli.run(&["put", "doc/plan", value, "--force"])
+            .await
+            .assert_code(0);
+    }
+    let step = r#"sed -i 's/Plan B/The plan/' "$1"; ifmatch patch doc/plan '{"title":"Plan C"}'"#;
+    let edited = cli.edit(&["doc/plan"], &[step, TAKE_MINE]).await;
+    assert_eq!(edited.ran.assert_code(0).json()["version"], 5);
+    assert_eq!(edited.seen[1], format!("// You{shown}"));
+}
+
+#[tokio::test]
 async fn what_was_not_changed_is_not_written() {
     let cli = with("a", r#"{"b":1}"#).await;
     let entry = cli.run(&["get", "a"]).await.stdout;

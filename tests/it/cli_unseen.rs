@@ -208,6 +208,53 @@ async fn a_merge_patch_does_not_replace_a_whole_value_unseen() {
 }
 
 #[tokio::test]
+async fn a_json_patch_does_not_replace_a_whole_value_unseen() {
+    let [key, value] = ["a", r#"{"x":{"y":1},"z":2}"#];
+    for flags in FLAGS {
+        let cli = Cli::start_with(flags).await;
+        cli.run(&["put", key, value]).await.assert_code(0);
+        for patch in [
+            r#"[{"op":"replace","path":"","value":1}]"#,
+            r#"[{"op":"add","path":"","value":{"x":{}}}]"#,
+            r#"[{"op":"copy","from":"/x","path":""}]"#,
+            r#"[{"op":"move","from":"/x","path":""}]"#,
+            // These tests do not show that the value was seen.
+            r#"[{"op":"test","path":"/z","value":2},{"op":"replace","path":"","value":1}]"#,
+            r#"[{"op":"replace","path":"","value":1},{"op":"test","path":"","value":1}]"#,
+        ] {
+            let ran = cli.run(&["patch", key, patch]).await;
+            let parts = [
+                "path \"\"",
+                "replace the whole value",
+                "--if-match",
+                "nothing was written",
+            ];
+            assert_left(&cli, &ran, 1, &parts, [key, value]).await;
+            // Who has seen it may.
+            let tag = tag(&cli, key).await;
+            let seen = ["patch", key, patch, "--if-match", &tag];
+            cli.run(&seen).await.assert_code(0);
+            cli.run(&["put", key, value, "--force"])
+                .await
+                .assert_code(0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_json_patch_that_tests_the_whole_value_may_replace_it() {
+    for flags in FLAGS {
+        let cli = Cli::start_with(flags).await;
+        cli.run(&["put", "a", "[1]"]).await.assert_code(0);
+        let patch = r#"[{"op":"test","path":"","value":[1]},{"op":"replace","path":"","value":2}]"#;
+        cli.run(&["patch", "a", patch]).await.assert_code(0);
+        assert_eq!(cli.value("a").await, "2");
+        let stale = cli.run(&["patch", "a", patch]).await;
+        assert_left(&cli, &stale, 4, &["operation 0"], ["a", "2"]).await;
+    }
+}
+
+#[tokio::test]
 async fn what_a_broken_pipe_leaves_is_not_stored() {
     let cli = Cli::start().await;
     std::fs::write(cli.folder.path().join("empty"), " \n").unwrap();
@@ -246,7 +293,8 @@ async fn a_member_that_is_there_twice_is_refused() {
     let deep = format!("{}{}", "[".repeat(128), "]".repeat(128));
     cli.run(&["put", "deep", &deep]).await.assert_code(0);
     let patch = format!(r#"[{{"op":"replace","path":"","value":{deep}}}]"#);
-    cli.run(&["patch", "deep", &patch]).await.assert_code(0);
+    let seen = ["patch", "deep", &patch, "--if-match", "*"];
+    cli.run(&seen).await.assert_code(0);
 }
 
 #[tokio::test]

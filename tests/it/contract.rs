@@ -2,12 +2,15 @@
 //! wherever a test asks through `support::api`.)
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use axum::http::Method;
+use ifmatch::model::DEFAULT_MAX_VALUE_BYTES;
 use serde_json::Value;
 
+use crate::sources::sources;
 use crate::support::api::Api;
-use crate::support::contract::{CONTRACT, documented};
+use crate::support::contract::{CONTRACT, documented, error_codes};
 
 #[tokio::test]
 async fn every_documented_operation_is_routed_and_no_other_method_is() {
@@ -123,18 +126,95 @@ fn every_operation_has_a_name_a_summary_and_a_description() {
 }
 
 #[test]
-fn every_documented_error_code_is_one_of_the_service() {
+fn the_documented_error_codes_are_those_of_the_service() {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/src/api/error/failure.rs");
     let source = std::fs::read_to_string(source).unwrap();
-    let codes = &CONTRACT["components"]["schemas"]["ErrorCode"]["enum"];
-    let codes: Vec<&str> = codes
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(Value::as_str)
+    let is_letter = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+    let is_code = |text: &&str| !text.is_empty() && text.chars().all(is_letter);
+    let source = source.replace("\\\"", "\\'");
+    let codes: BTreeSet<&str> = source
+        .lines()
+        // A header's value is no code.
+        .filter(|line| !line.contains("from_static(") && !line.trim_start().starts_with("//"))
+        .flat_map(|line| line.split('"').skip(1).step_by(2))
+        .filter(is_code)
         .collect();
-    assert!(!codes.is_empty(), "no error code is documented");
-    for code in &codes {
-        assert!(source.contains(&format!("\"{code}\"")), "{code}");
+    assert_eq!(codes, error_codes());
+}
+
+/// That each is the right one is what these tests assert; here only that none is without a test.
+#[test]
+fn each_error_code_is_expected_by_a_test() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it");
+    let mut left = error_codes();
+    for file in sources(Path::new(folder)) {
+        // A client only gets them.
+        let name = file.to_str().unwrap();
+        if !name.contains("/support/") && !name.contains("/cli") {
+            let text = std::fs::read_to_string(&file).unwrap();
+            left.retain(|code| !text.contains(&format!("\"{code}\"")));
+        }
+    }
+    assert_eq!(left, BTreeSet::new());
+}
+
+/// An error without when its current entry was written, and by whom.
+fn without_its_write(error: &Value) -> Value {
+    let mut error = error.clone();
+    if let Some(Value::Object(current)) = error.get_mut("current") {
+        current.retain(|name, _| !name.starts_with("modified_"));
+    }
+    error
+}
+
+#[tokio::test]
+async fn the_service_says_what_the_examples_of_errors_say() {
+    let api = Api::in_memory();
+    let plan = "/kv/doc/plan";
+    let first = api
+        .put(plan, r#"{"title":"Plan","budget":100}"#)
+        .send()
+        .await;
+    let tag = first.header("etag").unwrap().to_owned();
+    api.put(plan, r#"{"title":"Plan","budget":120}"#)
+        .send()
+        .await;
+    let patch = |content_type, body: &'static str| {
+        let call = api.call(Method::PATCH, plan).body(body);
+        call.header("content-type", content_type)
+    };
+    let operations = r#"[{"op":"test","path":"/budget","value":100}]"#;
+    let large = format!("\"{}\"", "x".repeat(DEFAULT_MAX_VALUE_BYTES));
+    for (name, call) in [
+        ("BadRequest", api.put(plan, "[1,]")),
+        (
+            "Forbidden",
+            api.put(plan, "1").header("sec-fetch-site", "cross-site"),
+        ),
+        ("NotFound", api.get("/kv/username")),
+        (
+            "PatchConflict",
+            patch("application/json-patch+json", operations),
+        ),
+        ("PreconditionFailed", api.put(plan, "1").if_match(&tag)),
+        ("ValueTooLarge", api.put(plan, &large)),
+        (
+            "UnsupportedMediaType",
+            api.call(Method::PUT, plan).body("1"),
+        ),
+        ("UnsupportedPatchType", patch("text/plain", "{}")),
+        (
+            "Misdirected",
+            api.get(plan).header("host", "elsewhere.example"),
+        ),
+    ] {
+        let response = &CONTRACT["components"]["responses"][name];
+        let example = &response["content"]["application/json"]["example"];
+        let answer = call.send().await.json();
+        assert_eq!(
+            without_its_write(&answer),
+            without_its_write(example),
+            "{name}"
+        );
     }
 }

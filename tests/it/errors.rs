@@ -1,4 +1,5 @@
-//! Every row of the contract's error table.
+//! Errors that any request can meet. The others are tested beside what they belong to: 403 and 421 in `hosts`,
+//! 409 in `patch`, 412 and 428 in `preconditions` and `transactions`, 504 in `outcomes`.
 
 use std::convert::Infallible;
 use std::sync::Arc;

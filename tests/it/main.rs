@@ -44,6 +44,7 @@ mod requests;
 mod sources;
 mod startup;
 mod syscalls;
+mod tables;
 mod tags;
 mod transactions;
 mod validators;

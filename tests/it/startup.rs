@@ -6,6 +6,8 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Output;
 
+use clap::CommandFactory as _;
+use ifmatch::config::Config;
 use serde_json::Value;
 
 use crate::support::binary::{BINARY, Process, bare_command, command, run, soon};
@@ -362,21 +364,15 @@ async fn help_names_every_flag_with_its_variable_and_its_default() {
     let output = run(command).await;
     assert!(output.status.success());
     let help = String::from_utf8(output.stdout).unwrap();
-    for flag in [
-        "listen",
-        "data",
-        "journal-above",
-        "max-value-bytes",
-        "require-preconditions",
-        "header-timeout",
-        "request-timeout",
-        "max-connections",
-        "shutdown-grace",
-        "log-format",
-    ] {
-        assert!(help.contains(&format!("--{flag}")), "{flag}: {help}");
-        let variable = format!("IFMATCH_{}", flag.to_uppercase().replace('-', "_"));
-        assert!(help.contains(&variable), "{variable}: {help}");
+    for flag in Config::command().get_arguments() {
+        let name = flag.get_long().unwrap();
+        let variable = flag.get_env().unwrap().to_str().unwrap();
+        let defaults = flag.get_default_values().iter();
+        let default = defaults.map(|value| format!("[default: {}]", value.to_str().unwrap()));
+        let parts = [format!("--{name}"), format!("[env: {variable}")];
+        for part in parts.into_iter().chain(default) {
+            assert!(help.contains(&part), "{part}: {help}");
+        }
     }
 }
 

@@ -113,7 +113,9 @@ impl From<PatchError> for BodyError {
     fn from(error: PatchError) -> Self {
         match error {
             PatchError::Syntax(error) => Self::InvalidJson(error),
-            other => Self::InvalidPatch(other),
+            error @ (PatchError::NotAnArray | PatchError::Operation { .. }) => {
+                Self::InvalidPatch(error)
+            }
         }
     }
 }

@@ -31,7 +31,12 @@ pub fn refused(service: &Service, error: Error) -> Refused {
     let response = match error {
         Error::PreconditionFailed { current, .. } => mismatch(service, &failure, &current),
         Error::TransactionFailed(failed) => transaction_failed(service, &failure, &failed),
-        _ => failure.into_response(),
+        Error::NotFound
+        | Error::Patch(_)
+        | Error::PreconditionRequired
+        | Error::ValueTooLarge { .. }
+        | Error::RepeatedKey(_)
+        | Error::Unserved(_) => failure.into_response(),
     };
     Refused(Box::new(response))
 }

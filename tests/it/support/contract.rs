@@ -205,3 +205,28 @@ pub fn documented() -> BTreeMap<&'static str, BTreeSet<String>> {
         .map(|path| (path.as_str(), documented_methods(path)))
         .collect()
 }
+
+/// Every documented response with its status, once for each operation that has it.
+pub fn responses() -> impl Iterator<Item = (&'static str, &'static Value)> {
+    let operations = documented().into_iter().flat_map(|(path, methods)| {
+        let operations = CONTRACT["paths"][path].as_object().unwrap();
+        let is_operation = move |name: &str| methods.contains(&name.to_uppercase());
+        operations
+            .iter()
+            .filter(move |(name, _)| is_operation(name))
+            .map(|(_, operation)| operation)
+    });
+    operations.flat_map(|operation| {
+        let responses = operation["responses"].as_object().unwrap();
+        responses
+            .iter()
+            .map(|(status, response)| (status.as_str(), resolved(response)))
+    })
+}
+
+/// The documented error codes.
+pub fn error_codes() -> BTreeSet<&'static str> {
+    let codes = &CONTRACT["components"]["schemas"]["ErrorCode"]["enum"];
+    let codes = codes.as_array().unwrap().iter();
+    codes.map(|code| code.as_str().unwrap()).collect()
+}
