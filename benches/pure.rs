@@ -5,7 +5,7 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use ifmatch::json;
 use ifmatch::model::{
-    Change, EntityTag, Expected, Key, Operation, Position, Record, Timestamp, Value,
+    Change, EntityTag, Expected, Key, Operation, Position, Record, Stamp, Timestamp, Value,
 };
 use ifmatch::patch::Patch;
 use ifmatch::precondition::{ListedTag, Preconditions, Purpose, Tags, decide};
@@ -35,6 +35,15 @@ fn object(separator: &str) -> Vec<u8> {
 
 fn moment() -> Timestamp {
     Timestamp::from_millis(1_763_805_600_120)
+}
+
+fn stamp() -> Stamp {
+    Stamp {
+        version: 3,
+        revision: 42,
+        modified_at: moment(),
+        modified_by: None,
+    }
 }
 
 fn value(text: &[u8]) -> Value {
@@ -183,11 +192,11 @@ fn tag(c: &mut Criterion) {
     c.bench_function("tag/record with its digest, 150 B", |b| {
         b.iter_batched(
             || value.clone(),
-            |value| Record::new(black_box(&key), value, 3, 42, moment()),
+            |value| Record::new(black_box(&key), value, stamp()),
             BatchSize::SmallInput,
         );
     });
-    let record = Record::new(&key, value, 3, 42, moment());
+    let record = Record::new(&key, value, stamp());
     c.bench_function("tag/text of an entry's", |b| {
         b.iter(|| black_box(&record).etag());
     });
@@ -201,7 +210,7 @@ fn tag(c: &mut Criterion) {
 }
 
 fn decide_on(c: &mut Criterion) {
-    let record = Record::new(&key(1), value(&text()), 3, 42, moment());
+    let record = Record::new(&key(1), value(&text()), stamp());
     let listed = |opaque: &str| ListedTag {
         weak: false,
         opaque: opaque.to_owned(),

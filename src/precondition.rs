@@ -232,7 +232,7 @@ fn expected_of(conditions: &Preconditions, purpose: Purpose, record: &Record) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Key, Value};
+    use crate::model::{Key, Stamp, Value};
     use Decision::{Failed, NotFound, NotModified, Proceed};
     use Expected::{Absent, Any, At, Present};
     use Purpose::{Read, Write, WriteExisting};
@@ -242,7 +242,13 @@ mod tests {
     fn current() -> Record {
         let key: Key = "k".parse().unwrap();
         let value = Value::from_json(b"1").unwrap();
-        Record::new(&key, value, 3, REVISION, Timestamp::from_millis(10_500))
+        let stamp = Stamp {
+            version: 3,
+            revision: REVISION,
+            modified_at: Timestamp::from_millis(10_500),
+            modified_by: None,
+        };
+        Record::new(&key, value, stamp)
     }
 
     fn listed(weak: bool, opaque: &str) -> ListedTag {

@@ -2,9 +2,9 @@
 //! from the first that no longer fits into [`BUILT_MAX_BYTES`] on are cut out of their records, piece by
 //! piece, as the client takes them.
 //!
-//! What is around these values stays as text until the answer ends: the keys, numbers and tags of up to
-//! [`TRANSACTION_MAX_OPERATIONS`](crate::model::TRANSACTION_MAX_OPERATIONS) entries. With the longest keys,
-//! all of them escaped and shown twice, as in a failed transaction, that is some 300 KiB. So a client that
+//! What is around these values stays as text until the answer ends: keys, numbers, tags and names of up to
+//! [`TRANSACTION_MAX_OPERATIONS`](crate::model::TRANSACTION_MAX_OPERATIONS) entries. With the longest keys
+//! and names, all of them escaped and shown twice, as in a failed transaction, that is some 370 KiB. So a client that
 //! does not read costs [`BUILT_MAX_BYTES`], these texts and one piece, and the records as long as the store
 //! lets it have them.
 
@@ -27,12 +27,13 @@ pub const BUILT_MAX_BYTES: usize = 16 * 1024;
 pub const PIECE_BYTES: usize = 16 * 1024;
 /// How many headers an answer that shows an entry has at the most, those of the server included.
 const ENTRY_HEADERS: usize = 8;
-/// How many bytes the JSON text of an entry has besides its key and value, at the most.
+/// How many bytes the JSON text of an entry has besides its key, its value and the name of its writer, at the
+/// most.
 const ENTRY_REST_BYTES: usize = 256;
 
-/// About how long the JSON text of an entry is, in bytes; of a key without escapes it is not longer.
+/// About how long the JSON text of an entry is, in bytes; of a key and a name without escapes it is not longer.
 pub fn text_bytes(entry: &Entry) -> usize {
-    entry.key.as_str().len() + entry.record.value.as_json().len() + ENTRY_REST_BYTES
+    entry.key.as_str().len() + entry.record.text_bytes() + ENTRY_REST_BYTES
 }
 
 /// Appends the part of `segments`, one after the other, that begins at `from`, until `piece` has
@@ -226,7 +227,7 @@ mod tests {
     use http_body_util::BodyExt as _;
 
     use super::*;
-    use crate::model::{Key, Record, Timestamp, Value};
+    use crate::model::{Key, Record, Stamp, Timestamp, Value};
     use crate::storage::Leases;
 
     /// An entry whose value has so many bytes.
@@ -234,7 +235,13 @@ mod tests {
         let key: Key = key.parse().unwrap();
         let value = format!("\"{}\"", "v".repeat(value_bytes - 2));
         let value = Value::from_json(value.as_bytes()).unwrap();
-        let record = Record::new(&key, value, 1, 2, Timestamp::from_millis(3)).into();
+        let stamp = Stamp {
+            version: 1,
+            revision: 2,
+            modified_at: Timestamp::from_millis(3),
+            modified_by: None,
+        };
+        let record = Record::new(&key, value, stamp).into();
         Entry { key, record }
     }
 

@@ -13,6 +13,7 @@ use std::env;
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::SystemTime;
 
 use clap::Args;
 use futures_util::FutureExt as _;
@@ -27,7 +28,7 @@ use super::failure::Failure;
 use super::interrupt::{Interrupt, Interrupts};
 use super::output::{Output, note, warn_of_odd_key};
 use super::precondition::Precondition;
-use super::text::{printable, shell_quoted};
+use super::text::{ago, printable, shell_quoted};
 use crate::merge::{merge, merge_with};
 use crate::model::Key;
 
@@ -119,7 +120,7 @@ enum End {
 /// The result of an attempt to save.
 enum Attempt {
     Ended(End),
-    Conflict(Conflict),
+    Conflict(Box<Conflict>),
 }
 
 /// Both sides changed the same place.
@@ -149,7 +150,7 @@ struct Session<'a> {
 impl Session<'_> {
     /// A `resumed` text is saved even if it is not changed again.
     async fn run(&mut self, mut draft: Draft, mut resumed: bool) -> Result<End, Failure> {
-        let mut unresolved: Option<Conflict> = None;
+        let mut unresolved: Option<Box<Conflict>> = None;
         let mut unreadable: Option<DraftError> = None;
         loop {
             self.keep(&draft.text())?;
@@ -173,7 +174,11 @@ impl Session<'_> {
                     match self.save(mine).await? {
                         Attempt::Ended(end) => return Ok(end),
                         Attempt::Conflict(overlaps) => {
-                            note("Somebody else changed the same place; opening the editor again.");
+                            let who = self.base.as_ref().and_then(saved_by).map_or_else(
+                                || "Somebody else changed".to_owned(),
+                                |saved| format!("{saved}, which changes"),
+                            );
+                            note(&format!("{who} the same place; opening the editor again."));
                             draft = overlaps.marked.clone();
                             unresolved = Some(overlaps);
                         }
@@ -260,7 +265,7 @@ impl Session<'_> {
                 Err(_) => {
                     let overlaps = self.conflict(sides, theirs.as_ref());
                     self.base = theirs;
-                    return Ok(Attempt::Conflict(overlaps));
+                    return Ok(Attempt::Conflict(overlaps.into()));
                 }
             }
         }
@@ -277,7 +282,7 @@ impl Session<'_> {
         let all_mine = merge_with(base, mine, their_tree, |overlap| overlap.mine.clone());
         Conflict {
             base: self.base.clone(),
-            marked: Draft::new(&remark(&places, &names[1]), text),
+            marked: Draft::new(&remark(&places, theirs, &names[1]), text),
             undoing: mine.filter(|mine| all_mine.as_ref() != Some(mine)).cloned(),
         }
     }
@@ -386,8 +391,8 @@ fn first_draft(key: &Key, base: Option<&Entry>) -> Draft {
         Some(entry) => Draft::new(
             &[
                 format!(
-                    "{key}, version {}. To save, save the file and close the editor;",
-                    entry.version
+                    "{key}, {}. To save, save the file and close the editor;",
+                    entry.version_in_words()
                 ),
                 "to leave the entry unchanged, change nothing or empty the file.".to_owned(),
             ],
@@ -405,7 +410,7 @@ fn first_draft(key: &Key, base: Option<&Entry>) -> Draft {
 fn resumed_draft(key: &Key, base: Option<&Entry>, text: &str) -> Draft {
     let made_from = base.map_or_else(
         || "for a new entry".to_owned(),
-        |entry| format!("from version {}", entry.version),
+        |entry| format!("from {}", entry.version_in_words()),
     );
     // The remark above the first text was not typed by the user.
     first_draft(key, base).edited(text).with_remark(&[
@@ -419,12 +424,19 @@ fn resumed_draft(key: &Key, base: Option<&Entry>, text: &str) -> Draft {
 
 fn name(entry: Option<&Entry>, absent: &str) -> String {
     match entry {
-        Some(entry) => format!("version {}", entry.version),
+        Some(entry) => entry.version_in_words(),
         None => absent.to_owned(),
     }
 }
 
-fn remark(places: &[String], theirs: &str) -> [String; 2] {
+/// Who saved an entry, and when, if that is known.
+fn saved_by(entry: &Entry) -> Option<String> {
+    let name = printable(entry.modified_by.as_deref()?);
+    let when = ago(&entry.modified_at, SystemTime::now());
+    Some(format!("{name} saved version {}, {when}", entry.version))
+}
+
+fn remark(places: &[String], theirs: Option<&Entry>, theirs_name: &str) -> [String; 2] {
     let places: Vec<_> = places
         .iter()
         .map(|place| match place.as_str() {
@@ -432,11 +444,14 @@ fn remark(places: &[String], theirs: &str) -> [String; 2] {
             place => printable(place).into_owned(),
         })
         .collect();
+    let places = places.join(", ");
+    let both_changed = match theirs.and_then(saved_by) {
+        // Others may have saved versions before that one.
+        Some(saved) => format!("{saved}. It and your text both change {places}."),
+        None => format!("You and somebody else ({theirs_name}) both changed {places}."),
+    };
     [
-        format!(
-            "You and somebody else ({theirs}) both changed {}.",
-            places.join(", ")
-        ),
+        both_changed,
         "In each place, keep what is to be saved, and delete the rest and the marker lines."
             .to_owned(),
     ]

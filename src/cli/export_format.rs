@@ -3,11 +3,12 @@
 //! ```text
 //! {"export":{"format":1,"prefix":"doc/"}}
 //! {"key":"doc/a","value":{"title":"x"},"version":3,"revision":42,"etag":"…","modified_at":"…"}
-//! {"end":{"entries":1,"revision":42}}
+//! {"key":"doc/b","value":1,"version":1,"revision":41,"etag":"…","modified_at":"…","modified_by":"ann"}
+//! {"end":{"entries":2,"revision":42}}
 //! ```
 //!
 //! An export without its last line was cut off, and is refused. An import uses only the key and the value
-//! of an entry: versions and tags are assigned by the service.
+//! of an entry: versions and tags are assigned by the service, and the writer is who imports.
 
 use std::collections::HashSet;
 

@@ -202,7 +202,9 @@ impl Failure {
 fn exists_unseen(key: &Key, refusal: &Refusal) -> String {
     let key = printable(key.as_str());
     let current = refusal.body.as_ref().and_then(|body| body.current.as_ref());
-    let version = current.map_or_else(String::new, |entry| format!(" (version {})", entry.version));
+    let version = current.map_or_else(String::new, |entry| {
+        format!(" ({})", entry.version_in_words())
+    });
     format!(
         "{key} already exists{version}; nothing was written\nTo replace it, pass the tag that `ifmatch get \
          {}` shows: --if-match TAG. To replace it whatever its value is: --force",
@@ -360,15 +362,12 @@ impl Refusal {
             };
         };
         match (self.status, current) {
-            (
-                412,
-                Some(Entry {
-                    key, version, etag, ..
-                }),
-            ) => format!(
-                "conflict: version {version} is current, etag {etag}; nothing was changed\nTo see the \
-                 current value: ifmatch get {}",
-                shell_quoted(&printable(key.as_str()))
+            (412, Some(current)) => format!(
+                "conflict: {} is current, etag {}; nothing was changed\nTo see the current value: ifmatch \
+                 get {}",
+                current.version_in_words(),
+                current.etag,
+                shell_quoted(&printable(current.key.as_str()))
             ),
             (412, None) => "conflict: the key does not exist; nothing was changed".to_owned(),
             (428, _) => "nothing was changed, because this service requires the entry's tag: pass \

@@ -46,7 +46,8 @@ impl Output {
             ..
         } = entry;
         let (at, etag) = (timestamp(modified_at), printable(etag));
-        let about = format!("version {version}, {at}, etag {etag}");
+        let by = entry.by_in_words();
+        let about = format!("version {version}, {at}{by}, etag {etag}");
         self.line(&format!(
             "{}  {}",
             style(printable(key.as_str())).bold(),

@@ -1,12 +1,17 @@
 //! Text for a terminal and a shell. Pure.
 
 use std::borrow::Cow;
+use std::time::{Duration, SystemTime};
 
 use console::measure_text_width;
-use indicatif::HumanCount;
+use indicatif::{HumanCount, HumanDuration};
+
+use crate::model::Timestamp;
 
 /// The width of a [`timestamp`], in columns.
 pub const TIMESTAMP_COLUMNS: usize = 19;
+/// What is called just now is not longer ago than this.
+const JUST_NOW: Duration = Duration::from_secs(10);
 
 /// A word, quoted for the shell where necessary.
 pub fn shell_quoted(word: &str) -> String {
@@ -65,6 +70,19 @@ pub fn timestamp(rfc_3339: &str) -> String {
     }
 }
 
+/// How long ago a time in RFC 3339 was, or the time itself if it is no such time.
+pub fn ago(rfc_3339: &str, now: SystemTime) -> String {
+    let Ok(then) = rfc_3339.parse::<Timestamp>() else {
+        return timestamp(rfc_3339);
+    };
+    // The clocks of the service and of its clients may differ.
+    let elapsed = now.duration_since(then.into()).unwrap_or_default();
+    if elapsed < JUST_NOW {
+        return "just now".to_owned();
+    }
+    format!("{} ago", HumanDuration(elapsed))
+}
+
 /// A number of entries.
 pub fn entry_count(entries: u64) -> String {
     match entries {
@@ -85,6 +103,22 @@ mod tests {
         );
         assert_eq!(printable_lines("a\u{1b}\nb"), "a\\u001b\nb");
         assert_eq!(printable("é 🦀"), "é 🦀");
+    }
+
+    #[test]
+    fn a_time_is_shown_by_how_long_ago_it_was() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(86_400 * 2);
+        for (rfc_3339, words) in [
+            ("1970-01-03T00:00:00.000Z", "just now"),
+            ("1970-01-02T23:59:51.000Z", "just now"),
+            ("1970-01-02T23:59:30.000Z", "30 seconds ago"),
+            ("1970-01-02T23:58:00.000Z", "2 minutes ago"),
+            ("1970-01-02T21:00:00.000Z", "3 hours ago"),
+            ("1971-01-01T00:00:00.000Z", "just now"),
+            ("then\u{1b}", "then\\u001b"),
+        ] {
+            assert_eq!(ago(rfc_3339, now), words);
+        }
     }
 
     #[test]

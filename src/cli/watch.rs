@@ -156,8 +156,9 @@ impl Watcher<'_> {
             _ => timestamp(&entry.modified_at),
         };
         let key = style(printable(entry.key.as_str())).bold();
+        let by = style(entry.by_in_words()).dim();
         let value = printable(entry.value.as_json());
         self.output
-            .row(&format!("{}  {what}  {key}  {value}", style(at).dim()))
+            .row(&format!("{}  {what}  {key}{by}  {value}", style(at).dim()))
     }
 }

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use super::entry::Record;
 use super::key::Key;
+use super::name::Name;
 use super::position::Revision;
 use super::value::Value;
 
@@ -63,10 +64,13 @@ pub struct Change {
     pub operation: Operation,
 }
 
-/// The changes of one commit. Each key is in them at most once, so that a commit cannot overwrite what it
-/// has itself written.
+/// The changes of one commit, and who makes them. Each key is in them at most once, so that a commit cannot
+/// overwrite what it has itself written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChangeSet(Vec<Change>);
+pub struct ChangeSet {
+    changes: Vec<Change>,
+    writer: Option<Name>,
+}
 
 /// A key is in more than one change of a commit.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -74,22 +78,44 @@ pub struct ChangeSet(Vec<Change>);
 pub struct RepeatedKey(pub Key);
 
 impl ChangeSet {
-    /// The changes of a commit in this order.
+    /// The changes of a commit in this order. Its writer is anonymous until [`by`](Self::by) names one.
     ///
     /// # Errors
     /// [`RepeatedKey`] with the first key that is repeated.
     pub fn new(changes: Vec<Change>) -> Result<Self, RepeatedKey> {
         let mut keys = HashSet::with_capacity(changes.len());
         match changes.iter().find(|change| !keys.insert(&change.key)) {
-            None => Ok(Self(changes)),
+            None => Ok(Self::anonymous(changes)),
             Some(repeated) => Err(RepeatedKey(repeated.key.clone())),
         }
+    }
+
+    /// The same changes, made by this writer; `None` is an anonymous one.
+    #[must_use]
+    pub fn by(self, name: Option<Name>) -> Self {
+        Self {
+            writer: name,
+            ..self
+        }
+    }
+
+    /// Who makes them, unless the writer is anonymous.
+    #[must_use]
+    pub fn writer(&self) -> Option<&Name> {
+        self.writer.as_ref()
     }
 
     /// The changes in their order.
     #[must_use]
     pub fn as_slice(&self) -> &[Change] {
-        &self.0
+        &self.changes
+    }
+
+    fn anonymous(changes: Vec<Change>) -> Self {
+        Self {
+            changes,
+            writer: None,
+        }
     }
 
     /// About how much memory they take, in bytes.
@@ -102,13 +128,13 @@ impl ChangeSet {
         let bytes_of = |change: &Change| {
             CHANGE_REST_BYTES + change.key.as_str().len() + value_bytes(&change.operation)
         };
-        self.0.iter().map(bytes_of).sum()
+        self.changes.iter().map(bytes_of).sum()
     }
 }
 
 impl From<Change> for ChangeSet {
     fn from(change: Change) -> Self {
-        Self(vec![change])
+        Self::anonymous(vec![change])
     }
 }
 
@@ -117,14 +143,14 @@ impl IntoIterator for ChangeSet {
     type IntoIter = std::vec::IntoIter<Change>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.changes.into_iter()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Timestamp;
+    use crate::model::{Stamp, Timestamp};
 
     #[test]
     fn a_repeated_key_is_refused_by_name() {
@@ -142,7 +168,13 @@ mod tests {
     fn an_expectation_is_met_or_not() {
         let key = "a".parse().unwrap();
         let value = Value::from_json(b"1").unwrap();
-        let current = Record::new(&key, value, 3, 7, Timestamp::from_millis(0));
+        let stamp = Stamp {
+            version: 3,
+            revision: 7,
+            modified_at: Timestamp::from_millis(0),
+            modified_by: None,
+        };
+        let current = Record::new(&key, value, stamp);
         for (expected, met_by_current, met_by_none) in [
             (Expected::Any, true, true),
             (Expected::Present, true, false),

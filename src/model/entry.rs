@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::etag::EntityTag;
 use super::key::Key;
+use super::name::Name;
 use super::position::{Revision, Version};
 use super::timestamp::Timestamp;
 use super::value::Value;
@@ -22,20 +23,36 @@ pub struct Record {
     pub revision: Revision,
     /// When that was.
     pub modified_at: Timestamp,
+    /// Who wrote it, unless the writer is anonymous.
+    pub modified_by: Option<Name>,
     digest: u64,
+}
+
+/// What a store notes of a write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    /// How often the key was written since its creation.
+    pub version: Version,
+    /// The commit.
+    pub revision: Revision,
+    /// When that was.
+    pub modified_at: Timestamp,
+    /// Who wrote it, unless the writer is anonymous.
+    pub modified_by: Option<Name>,
 }
 
 impl Record {
     /// The record of `key`, its tag computed once, here: the first 64 bits of a SHA-256 over key, revision
-    /// and value, so that a tag is never reused for another state.
+    /// and value, so that a tag is never reused for another state. A revision has one writer, so the tag
+    /// needs no name.
     #[must_use]
-    pub fn new(
-        key: &Key,
-        value: Value,
-        version: Version,
-        revision: Revision,
-        modified_at: Timestamp,
-    ) -> Self {
+    pub fn new(key: &Key, value: Value, stamp: Stamp) -> Self {
+        let Stamp {
+            version,
+            revision,
+            modified_at,
+            modified_by,
+        } = stamp;
         let mut hash = Sha256::new();
         // The length separates the key from what follows.
         hash.update((key.as_str().len() as u64).to_le_bytes());
@@ -49,6 +66,7 @@ impl Record {
             version,
             revision,
             modified_at,
+            modified_by,
             digest: u64::from_be_bytes(digest),
         }
     }
@@ -59,13 +77,21 @@ impl Record {
         EntityTag::of_record(self.version, self.digest)
     }
 
-    /// The same state as in the event of its deletion.
+    /// The same state as in the event of its deletion: with the deleting revision and who deleted it.
     #[must_use]
-    pub fn deleted_at(&self, revision: Revision) -> Self {
+    pub fn deleted_at(&self, revision: Revision, by: Option<Name>) -> Self {
         Self {
             revision,
+            modified_by: by,
             ..self.clone()
         }
+    }
+
+    /// How long its value and the name of its writer are, in bytes.
+    #[must_use]
+    pub fn text_bytes(&self) -> usize {
+        let name = self.modified_by.as_ref().map_or("", Name::as_str);
+        self.value.as_json().len() + name.len()
     }
 
     /// Appends `,"version":…,"revision":…`. Every answer, and every entry on disk, has them and the time: the
@@ -78,11 +104,21 @@ impl Record {
         text.extend_from_slice(digits.format(self.revision).as_bytes());
     }
 
-    /// Appends `,"modified_at":"…"}`; `write` appends the moment, of which a file has the text already.
-    pub fn write_moment(&self, text: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>, Timestamp)) {
+    /// Appends `,"modified_at":"…"}` or, if the writer has a name, `,"modified_at":"…","modified_by":"…"}`;
+    /// `write` appends the moment, of which a file has the text already.
+    ///
+    /// # Panics
+    /// Never: writing to memory does not fail.
+    pub fn write_end(&self, text: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>, Timestamp)) {
         text.extend_from_slice(br#","modified_at":""#);
         write(text, self.modified_at);
-        text.extend_from_slice(br#""}"#);
+        if let Some(name) = &self.modified_by {
+            text.extend_from_slice(br#"","modified_by":"#);
+            serde_json::to_writer(&mut *text, name).expect("writing to memory does not fail");
+            text.push(b'}');
+        } else {
+            text.extend_from_slice(br#""}"#);
+        }
     }
 }
 
@@ -128,7 +164,7 @@ impl Entry {
         text.extend_from_slice(br#","etag":"\""#);
         text.extend_from_slice(etag.opaque().as_bytes());
         text.extend_from_slice(br#"\"""#);
-        record.write_moment(text, |text, moment| {
+        record.write_end(text, |text, moment| {
             write!(text, "{moment}").expect("memory takes it");
         });
     }
@@ -141,7 +177,19 @@ mod tests {
     fn record(key: &str, revision: Revision, value: &str) -> Record {
         let key = key.parse().unwrap();
         let value = Value::from_json(value.as_bytes()).unwrap();
-        Record::new(&key, value, 3, revision, Timestamp::from_millis(0))
+        let stamp = Stamp {
+            version: 3,
+            revision,
+            modified_at: Timestamp::from_millis(0),
+            modified_by: None,
+        };
+        Record::new(&key, value, stamp)
+    }
+
+    fn json(entry: &Entry) -> String {
+        let mut text = Vec::new();
+        entry.write_json(&entry.record.etag(), &mut text);
+        String::from_utf8(text).unwrap()
     }
 
     #[test]
@@ -183,13 +231,32 @@ mod tests {
                 record: record(key, u64::MAX, value).into(),
             };
             let etag = entry.record.etag();
-            let mut text = Vec::new();
-            entry.write_json(&etag, &mut text);
             let [key, etag] = [key, etag.as_str()].map(|text| serde_json::to_string(text).unwrap());
             let expected = format!(
                 r#"{{"key":{key},"value":{value},"version":3,"revision":18446744073709551615,"etag":{etag},"modified_at":"1970-01-01T00:00:00.000Z"}}"#
             );
-            assert_eq!(String::from_utf8(text).unwrap(), expected);
+            assert_eq!(json(&entry), expected);
+        }
+    }
+
+    #[test]
+    fn an_entry_says_last_who_wrote_it_and_its_tag_does_not() {
+        let anonymous = record("a", 1, "1");
+        for name in ["ann", r#"ü "\" <b>"#, &"\"".repeat(128)] {
+            let named = Record {
+                modified_by: Some(name.parse().unwrap()),
+                ..anonymous.clone()
+            };
+            assert_eq!(named.etag(), anonymous.etag());
+            let entry = |record: &Record| Entry {
+                key: "a".parse().unwrap(),
+                record: record.clone().into(),
+            };
+            let without = json(&entry(&anonymous));
+            let name = serde_json::to_string(name).unwrap();
+            let expected = without.replace("Z\"}", &format!("Z\",\"modified_by\":{name}}}"));
+            assert_eq!(json(&entry(&named)), expected);
+            assert_eq!(named.deleted_at(1, None), anonymous);
         }
     }
 }

@@ -20,7 +20,8 @@ pub struct Event {
     pub cursor: Cursor,
     /// What was done.
     pub kind: EventKind,
-    /// The entry as it was written; for a deletion the last one, but with the deleting revision.
+    /// The entry as it was written; for a deletion the last one, but with the deleting revision and
+    /// who deleted it.
     pub entry: Entry,
 }
 

@@ -25,7 +25,7 @@ mod value;
 pub use self::commit::{
     Change, ChangeSet, Expected, Operation, RepeatedKey, TRANSACTION_MAX_OPERATIONS,
 };
-pub use self::entry::{Entry, Record};
+pub use self::entry::{Entry, Record, Stamp};
 pub use self::etag::EntityTag;
 pub use self::event::{Event, EventKind, Filter};
 pub use self::key::{KEY_MAX_BYTES, Key, KeyError};

@@ -16,7 +16,7 @@ use crate::storage::StoreError;
 /// How much dropped state all readers of one store may hold together, in bytes. It is enough for one answer
 /// of the largest size, 128 values of 1 MiB, and a quarter more.
 pub const HELD_MAX_BYTES: u64 = 160 * 1024 * 1024;
-/// What a record takes besides its key and value, in bytes, at the most.
+/// What a record takes besides its key, its value and the name of its writer, in bytes, at the most.
 const RECORD_REST_BYTES: u64 = 160;
 /// How much of a tree one change copies when a snapshot shares it, in bytes: the nodes from the root
 /// to a leaf, of 16 keys each, in a tree of a million keys.
@@ -28,7 +28,7 @@ const TREE_BYTES_PER_KEY: u64 = 64;
 /// About how much memory a record takes with a key of so many bytes, in bytes.
 #[must_use]
 pub fn entry_bytes(key_bytes: usize, record: &Record) -> u64 {
-    RECORD_REST_BYTES + (key_bytes + record.value.as_json().len()) as u64
+    RECORD_REST_BYTES + (key_bytes + record.text_bytes()) as u64
 }
 
 /// All leases on old state of one store.
@@ -217,12 +217,18 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::model::{Key, Timestamp, Value};
+    use crate::model::{Key, Stamp, Timestamp, Value};
 
     fn entry(key: &str, bytes: usize) -> Entry {
         let key: Key = key.parse().unwrap();
         let value = Value::from_json(format!("\"{}\"", "x".repeat(bytes)).as_bytes()).unwrap();
-        let record = Record::new(&key, value, 1, 1, Timestamp::from_millis(0)).into();
+        let stamp = Stamp {
+            version: 1,
+            revision: 1,
+            modified_at: Timestamp::from_millis(0),
+            modified_by: None,
+        };
+        let record = Record::new(&key, value, stamp).into();
         Entry { key, record }
     }
 

@@ -61,7 +61,8 @@ pub trait Store: Send + Sync {
 
     /// Makes all of `changes` or none, under one new revision; checks alone take none. Whether every key is
     /// as expected is decided atomically with the change; a delete expects a record in any case. Returns when
-    /// the commit would survive a power cut.
+    /// the commit would survive a power cut. Every record that it puts, and every event of a deletion, has the
+    /// name of its writer.
     ///
     /// A commit that has not been begun by `deadline` is withdrawn: nothing of it is ever applied. One
     /// that has been begun is finished, and waited for until [`OUTCOME_WAIT`] after that. If the caller

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::model::{Entry, Event};
 
-/// How long a rendering of an event is besides its key and value, in bytes, roughly.
+/// How long a rendering of an event is besides its key, its value and the name of its writer, in bytes, roughly.
 const RENDERING_REST_BYTES: usize = 256;
 /// The longest rendering that subscribers share, in bytes. A longer one is made piece by piece for
 /// each of them: one that does not read must not keep it in memory.
@@ -38,7 +38,7 @@ impl SharedEvent {
     #[must_use]
     pub fn rendering_bytes(&self) -> usize {
         let Entry { key, record } = &self.event.entry;
-        key.as_str().len() + record.value.as_json().len() + RENDERING_REST_BYTES
+        key.as_str().len() + record.text_bytes() + RENDERING_REST_BYTES
     }
 
     /// About how much memory it takes, in bytes, once it was rendered.

@@ -9,7 +9,7 @@ use super::error::{CommitError, Conflict, StoreError};
 use super::table::Table;
 use crate::model::{
     Change, ChangeSet, Cursor, Entry, Event, EventKind, Key, LAST_NUMBER, Operation, Record,
-    Revision, Timestamp,
+    Revision, Stamp, Timestamp,
 };
 
 /// Commits that were decided but are not yet in a [`Table`].
@@ -95,6 +95,7 @@ impl Staged {
         let revision = self.revision + 1;
         let mut conflicts = Vec::new();
         let count = changes.as_slice().len();
+        let by = changes.writer().cloned();
         let mut records = Vec::with_capacity(count);
         let mut writes = Vec::with_capacity(count);
         let mut events = Vec::with_capacity(count);
@@ -110,16 +111,20 @@ impl Staged {
                 Operation::Put(value) => {
                     let version = next_number(before.map_or(0, |record| record.version))?;
                     let before = before.map(|record| record.modified_at);
-                    let modified_at = Timestamp::of_write(now, before);
-                    let record = Record::new(&change.key, value, version, revision, modified_at);
-                    let record = Arc::new(record);
+                    let stamp = Stamp {
+                        version,
+                        revision,
+                        modified_at: Timestamp::of_write(now, before),
+                        modified_by: by.clone(),
+                    };
+                    let record = Arc::new(Record::new(&change.key, value, stamp));
                     records.push(Some(Arc::clone(&record)));
                     events.push((EventKind::Put, change.key.clone(), Arc::clone(&record)));
                     writes.push((change.key, Some(record)));
                 }
                 Operation::Delete => {
                     if let Some(before) = before {
-                        let deleted = before.deleted_at(revision).into();
+                        let deleted = before.deleted_at(revision, by.clone()).into();
                         events.push((EventKind::Delete, change.key.clone(), deleted));
                     }
                     records.push(before.cloned());

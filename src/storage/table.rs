@@ -29,9 +29,11 @@ const KEPT_CAPACITY: usize = 1024;
 /// a table around the limit does not resize back and forth.
 const SPARE_FACTOR: usize = 4;
 
-/// How long an entry is as text, without its key, value, version and revision: what is between
-/// these, and the time.
+/// How long an entry is as text, without its key, value, version, revision and the name of its writer: what is
+/// between these, and the time.
 const ENTRY_OVERHEAD_BYTES: u64 = 79;
+/// How long the member with the name of a writer is, without the name.
+const NAME_OVERHEAD_BYTES: u64 = 17;
 
 impl Table {
     /// An empty table with these leases for its readers.
@@ -61,7 +63,7 @@ impl Table {
     }
 
     /// How long all entries are as text, in bytes, but for characters that must be escaped in a
-    /// key.
+    /// key or a name.
     #[must_use]
     pub fn live_bytes(&self) -> u64 {
         self.live_bytes
@@ -179,15 +181,20 @@ fn line_bytes(key: &Key, record: &Record) -> u64 {
 }
 
 fn record_bytes(key_bytes: usize, record: &Record) -> u64 {
-    let texts = key_bytes + record.value.as_json().len();
+    let texts = key_bytes + record.text_bytes();
     let digits = |number: u64| u64::from(number.checked_ilog10().unwrap_or(0)) + 1;
-    texts as u64 + digits(record.version) + digits(record.revision) + ENTRY_OVERHEAD_BYTES
+    let name_overhead = match record.modified_by {
+        Some(_) => NAME_OVERHEAD_BYTES,
+        None => 0,
+    };
+    let numbers = digits(record.version) + digits(record.revision);
+    texts as u64 + numbers + ENTRY_OVERHEAD_BYTES + name_overhead
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Timestamp, Value};
+    use crate::model::{Stamp, Timestamp, Value};
 
     #[test]
     fn live_bytes_are_the_length_of_the_written_entries() {
@@ -196,7 +203,13 @@ mod tests {
         for (count, key) in keys.iter().cycle().take(12).enumerate() {
             let value = Value::from_json("9".repeat(count + 1).as_bytes()).unwrap();
             let key: Key = key.parse().unwrap();
-            let record = Record::new(&key, value, 99, 100, Timestamp::from_millis(1));
+            let stamp = Stamp {
+                version: 99,
+                revision: 100,
+                modified_at: Timestamp::from_millis(1),
+                modified_by: (count % 5 < 2).then(|| "Ann".parse().unwrap()),
+            };
+            let record = Record::new(&key, value, stamp);
             table.insert(key, Arc::new(record));
         }
         let mut text = Vec::new();
@@ -222,7 +235,13 @@ mod tests {
         let key = |number: usize| format!("k/{number}").parse::<Key>().unwrap();
         for number in 0..20_000 {
             let value = Value::from_json(b"1").unwrap();
-            let record = Record::new(&key(number), value, 1, 1, Timestamp::from_millis(1));
+            let stamp = Stamp {
+                version: 1,
+                revision: 1,
+                modified_at: Timestamp::from_millis(1),
+                modified_by: None,
+            };
+            let record = Record::new(&key(number), value, stamp);
             table.insert(key(number), Arc::new(record));
         }
         let full = table.records.capacity();

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, Request, StatusCode};
-use ifmatch::model::Range;
+use ifmatch::model::{Name, Range};
 use ifmatch::storage::Store as _;
 use ifmatch::storage::file::{FileStore, Journaling};
 use proptest::prelude::*;
@@ -226,7 +226,7 @@ proptest! {
 const DATA: &str = concat!(
     "{\"format\":1,\"revision\":12,\"entries\":{\n",
     "\"doc/a\":{\"value\":{\"n\":1.50,\"a\":[true,null]},\"version\":1,\"revision\":2,\"modified_at\":\"2025-11-22T10:00:00.120Z\"},\n",
-    "\"ä\":{\"value\":\"\\u0007\\\"é\",\"version\":3,\"revision\":12,\"modified_at\":\"2025-11-22T10:00:00.120Z\"},\n",
+    "\"ä\":{\"value\":\"\\u0007\\\"é\",\"version\":3,\"revision\":12,\"modified_at\":\"2025-11-22T10:00:00.120Z\",\"modified_by\":\"ü\\\"n\"},\n",
     "\"ü\":{\"value\":-0,\"version\":1,\"revision\":1,\"modified_at\":\"2025-11-22T10:00:00.120Z\"}\n",
     "}}\n"
 );
@@ -256,6 +256,8 @@ async fn taken_at_its_word(path: &Path, text: &[u8]) {
         let moment: ifmatch::model::Timestamp =
             stored["modified_at"].as_str().unwrap().parse().unwrap();
         assert_eq!(record.modified_at, moment);
+        let name = record.modified_by.as_ref().map(Name::as_str);
+        assert_eq!(name, stored["modified_by"].as_str());
     }
     store.close().await.unwrap();
 }

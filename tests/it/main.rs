@@ -50,3 +50,4 @@ mod transactions;
 mod validators;
 mod values;
 mod watch;
+mod writers_names;

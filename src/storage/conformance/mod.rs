@@ -20,7 +20,7 @@ use self::helpers::{
 use self::watch::*;
 use super::Store;
 use super::lease::HELD_MAX_BYTES;
-use crate::model::{Change, Entry, Expected, Operation, Range};
+use crate::model::{Change, ChangeSet, Entry, Expected, Filter, Name, Operation, Range};
 use crate::storage::{CommitError, Conflict, StoreError};
 
 /// Passes the names of all tests to another macro.
@@ -35,6 +35,7 @@ macro_rules! with_tests {
             an_expired_commit_is_not_applied,
             a_failed_check_fails_the_commit_and_checks_take_no_revision,
             commits_of_several_keys_never_interleave,
+            records_and_deletions_say_who_wrote_them,
             a_list_is_ascending_and_pages_meet,
             readers_lose_replaced_records_when_all_hold_too_much,
             one_of_many_commits_on_the_same_state_wins,
@@ -355,6 +356,40 @@ async fn commits_of_several_keys_never_interleave(store: Arc<dyn Store>) {
         .collect();
     assert_eq!(values[0], values[1]);
     assert_eq!(values[1], values[2]);
+}
+
+async fn records_and_deletions_say_who_wrote_them(store: Arc<dyn Store>) {
+    let ann: Option<Name> = Some("Ann \"ü\"".parse().unwrap());
+    let commit = async |changes: Vec<Change>, writer: &Option<Name>| {
+        let changes: ChangeSet = set(changes).by(writer.clone());
+        store.commit(changes, deadline()).await.unwrap()
+    };
+    let mut changes = watch(&*store, Filter::Prefix(String::new()), None).await;
+    let put = |name, value| put(name, Expected::Any, value);
+    let written = commit(vec![put("a", "1"), put("b", "1"), put("c", "1")], &ann).await;
+    for (name, record) in ["a", "b", "c"].iter().zip(&written.records) {
+        assert_eq!(record.as_ref().unwrap().modified_by, ann);
+        assert_eq!(got(&*store, name).await, *record);
+    }
+    // Each commit has a writer of its own, and a check is no write.
+    let checked = vec![put("b", "2"), check("a", Expected::Present)];
+    let anonymous = commit(checked, &None).await;
+    let writers = anonymous.records.iter().flatten();
+    let writers: Vec<_> = writers.map(|record| &record.modified_by).collect();
+    assert_eq!(writers, [&None, &ann]);
+    assert_eq!(got(&*store, "b").await.unwrap().modified_by, None);
+
+    let ben: Option<Name> = Some("ben".parse().unwrap());
+    let deleted = commit(vec![delete("a", Expected::Any)], &ben).await;
+    let deleted = deleted.records[0].as_ref().unwrap();
+    assert_eq!(deleted.modified_by, ann, "the answer shows what was there");
+    commit(vec![delete("c", Expected::Any)], &None).await;
+    let events = take(&mut changes, 6).await;
+    let writers = events
+        .iter()
+        .map(|event| event.entry.record.modified_by.clone());
+    let expected = [ann.clone(), ann.clone(), ann, None, ben, None];
+    assert_eq!(writers.collect::<Vec<_>>(), expected);
 }
 
 #[cfg(test)]

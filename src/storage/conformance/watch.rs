@@ -17,7 +17,7 @@ fn all() -> Filter {
     Filter::Prefix(String::new())
 }
 
-async fn watch(store: &dyn Store, filter: Filter, since: Option<&ResumeToken>) -> Subscription {
+pub async fn watch(store: &dyn Store, filter: Filter, since: Option<&ResumeToken>) -> Subscription {
     store.watch(filter, since).await.unwrap()
 }
 
@@ -27,7 +27,7 @@ async fn next(subscription: &mut Subscription) -> Option<Arc<SharedEvent>> {
     next.await.expect("an event comes")
 }
 
-async fn take(subscription: &mut Subscription, count: usize) -> Vec<Arc<SharedEvent>> {
+pub async fn take(subscription: &mut Subscription, count: usize) -> Vec<Arc<SharedEvent>> {
     let mut events = Vec::new();
     while events.len() < count {
         events.push(next(subscription).await.expect("it does not end"));

@@ -196,13 +196,19 @@ fn index_of(offset: Number) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Entry, EventKind, Key, Record, Timestamp, Value};
+    use crate::model::{Entry, EventKind, Key, Record, Stamp, Timestamp, Value};
 
     fn event(revision: u64, key: &str, bytes: usize) -> Event {
         let key: Key = key.parse().unwrap();
         let text = format!("\"{}\"", "x".repeat(bytes));
         let value = Value::from_json(text.as_bytes()).unwrap();
-        let record = Record::new(&key, value, 1, revision, Timestamp::from_millis(0)).into();
+        let stamp = Stamp {
+            version: 1,
+            revision,
+            modified_at: Timestamp::from_millis(0),
+            modified_by: None,
+        };
+        let record = Record::new(&key, value, stamp).into();
         let cursor = Cursor::after(revision);
         Event {
             cursor,

@@ -83,7 +83,7 @@ mod tests {
     use futures_util::{FutureExt as _, StreamExt as _};
 
     use super::*;
-    use crate::model::{Cursor, Entry, EventKind, Key, Record, Timestamp, Value};
+    use crate::model::{Cursor, Entry, EventKind, Key, Record, Stamp, Timestamp, Value};
     use crate::storage::feed::dispatch::REST_MAX;
 
     const LARGE_BYTES: usize = 64 * 1024;
@@ -97,7 +97,13 @@ mod tests {
         let key: Key = key.parse().unwrap();
         let value = Value::from_json(format!("\"{}\"", "x".repeat(bytes)).as_bytes()).unwrap();
         let now = Timestamp::from_millis(0);
-        let record = Arc::new(Record::new(&key, value, 1, revision, now));
+        let stamp = Stamp {
+            version: 1,
+            revision,
+            modified_at: now,
+            modified_by: None,
+        };
+        let record = Arc::new(Record::new(&key, value, stamp));
         let kept = Arc::downgrade(&record);
         let event = Event {
             cursor: Cursor::after(revision),

@@ -3,9 +3,12 @@
 //! One entry per line, ascending by key, so that `diff`, `git` and `jq` are at home in it:
 //! ```json
 //! {"format":1,"revision":42,"entries":{
-//! "doc/a":{"value":{"title":"x"},"version":3,"revision":42,"modified_at":"2026-11-22T10:00:00.000Z"}
+//! "doc/a":{"value":{"title":"x"},"version":3,"revision":42,"modified_at":"2026-11-22T10:00:00.000Z"},
+//! "doc/b":{"value":1,"version":1,"revision":41,"modified_at":"2026-11-22T09:00:00.000Z","modified_by":"ann"}
 //! }}
 //! ```
+//! An entry without `modified_by` was written anonymously.
+//!
 //! While a journal is in use, the first line says which, before the entries:
 //! `"journal":"9c56cc51b374c3ba"`.
 
@@ -18,7 +21,7 @@ use serde::de::{Deserialize, Deserializer, Error as DeserializeError, MapAccess,
 use thiserror::Error;
 
 use super::identity::JournalId;
-use crate::model::{Key, LAST_NUMBER, Record, Revision, Timestamp, Value, Version};
+use crate::model::{Key, LAST_NUMBER, Name, Record, Revision, Stamp, Timestamp, Value, Version};
 use crate::storage::table::Table;
 
 /// The format that is written, and the only one that is read.
@@ -115,7 +118,7 @@ impl EntryWriter {
         line.extend_from_slice(b":{\"value\":");
         line.extend_from_slice(record.value.as_json().as_bytes());
         record.write_numbers(line);
-        record.write_moment(line, |line, moment| {
+        record.write_end(line, |line, moment| {
             line.extend_from_slice(self.text_of(moment).as_bytes());
         });
         Ok(())
@@ -231,6 +234,8 @@ pub struct StoredRecord {
     #[serde(deserialize_with = "revision")]
     revision: Revision,
     modified_at: Timestamp,
+    #[serde(default)]
+    modified_by: Option<Name>,
 }
 
 impl StoredRecord {
@@ -243,13 +248,13 @@ impl StoredRecord {
     /// The record of `key`, with its tag.
     #[must_use]
     pub fn of(self, key: &Key) -> Arc<Record> {
-        Arc::new(Record::new(
-            key,
-            self.value,
-            self.version,
-            self.revision,
-            self.modified_at,
-        ))
+        let stamp = Stamp {
+            version: self.version,
+            revision: self.revision,
+            modified_at: self.modified_at,
+            modified_by: self.modified_by,
+        };
+        Arc::new(Record::new(key, self.value, stamp))
     }
 }
 
@@ -343,7 +348,7 @@ impl<'de> Visitor<'de> for EntriesVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Change, Expected, Operation};
+    use crate::model::{Change, ChangeSet, Expected, Operation};
     use crate::storage::staged::Staged;
 
     fn saved(table: &Table) -> String {
@@ -355,19 +360,23 @@ mod tests {
         String::from_utf8(text).unwrap()
     }
 
+    fn put(table: &mut Table, key: &str, value: &str, writer: Option<&str>) {
+        let mut staged = Staged::on(table);
+        let change = Change {
+            key: key.parse().unwrap(),
+            expected: Expected::Any,
+            operation: Operation::Put(Value::from_json(value.as_bytes()).unwrap()),
+        };
+        let changes = ChangeSet::from(change).by(writer.map(|name| name.parse().unwrap()));
+        let moment = Timestamp::from_millis(1_763_805_600_120);
+        staged.stage(table, changes, moment).unwrap();
+        staged.apply_to(table);
+    }
+
     fn example() -> Table {
         let mut table = Table::default();
-        for (key, value) in [("username", "\"alice\""), ("doc/a", "{\"n\": 1.50}")] {
-            let mut staged = Staged::on(&table);
-            let change = Change {
-                key: key.parse().unwrap(),
-                expected: Expected::Any,
-                operation: Operation::Put(Value::from_json(value.as_bytes()).unwrap()),
-            };
-            let moment = Timestamp::from_millis(1_763_805_600_120);
-            staged.stage(&table, change.into(), moment).unwrap();
-            staged.apply_to(&mut table);
-        }
+        put(&mut table, "username", "\"alice\"", None);
+        put(&mut table, "doc/a", "{\"n\": 1.50}", None);
         table
     }
 
@@ -398,6 +407,32 @@ mod tests {
         }
         let empty = Table::default();
         assert_eq!(decode(saved(&empty).as_bytes()).unwrap().table.count(), 0);
+    }
+
+    #[test]
+    fn a_name_is_written_after_the_time_and_loaded_by_both_readers() {
+        let mut table = example();
+        let names = ["ann", r#"ü "\" 🙂"#, &"n".repeat(128)];
+        for name in names {
+            put(&mut table, name, "1", Some(name));
+        }
+        let text = saved(&table);
+        let line = "\"ann\":{\"value\":1,\"version\":1,\"revision\":3,\
+                    \"modified_at\":\"2025-11-22T10:00:00.120Z\",\"modified_by\":\"ann\"},\n";
+        assert!(text.contains(line), "{text}");
+        let loaded = decode(text.as_bytes()).unwrap().table;
+        let entries = text.split_once('\n').unwrap().1;
+        let entries = format!("{{{}}}", entries.strip_suffix("}}\n").unwrap());
+        let part = decode_part(entries.as_bytes()).unwrap();
+        assert_eq!(part.len(), 5);
+        for (key, record) in part {
+            assert_eq!(Some(&record), table.get(&key));
+            assert_eq!(Some(&record), loaded.get(&key));
+            let name = names.iter().find(|name| **name == key.as_str());
+            let writer = record.modified_by.as_ref().map(Name::as_str);
+            assert_eq!(writer, name.copied());
+        }
+        assert_eq!(saved(&loaded), text);
     }
 
     #[test]
@@ -474,6 +509,16 @@ mod tests {
                 2,
             ),
             (text.replace("2025-", "25-"), "timestamp", 2),
+            (
+                text.replace("0Z\"", "0Z\",\"modified_by\":\"\""),
+                "a name",
+                2,
+            ),
+            (
+                text.replace("0Z\"", "0Z\",\"modified_by\":7"),
+                "a string",
+                2,
+            ),
             (text.replace("alice\"", "alice"), "expected `,`", 3),
             (
                 text.replace("\"alice\"", r#""\ud800""#),

@@ -59,6 +59,12 @@ impl Cli {
         Self { server, folder }
     }
 
+    /// With the files in a folder.
+    pub async fn start_in(folder: TempDir) -> Self {
+        let server = Process::start(folder.path(), &[]).await;
+        Self { server, folder }
+    }
+
     /// The same data at the same address, after the server was killed.
     pub async fn start_again(folder: TempDir, address: &str) -> Self {
         let mut command = bare_command(BINARY);
@@ -184,7 +190,8 @@ impl Script {
         command.env("EDITOR", &self.editor);
     }
 
-    fn seen(&self) -> Vec<String> {
+    /// The texts that the editor was opened with.
+    pub fn seen(&self) -> Vec<String> {
         (1..)
             .map(|number| self.folder.path().join(format!("seen.{number}")))
             .map_while(|path| std::fs::read_to_string(path).ok())

@@ -16,7 +16,7 @@ use crate::support::events::Events;
 /// How often there is a comment.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-async fn begin(api: &Api, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
+pub async fn begin(api: &Api, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
     let mut request = Request::get(path);
     for (name, value) in headers {
         request = request.header(*name, *value);

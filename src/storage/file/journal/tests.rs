@@ -2,13 +2,17 @@
 
 use super::frame::{SECTOR_BYTES, begin_frame, end_frame};
 use super::*;
-use crate::model::{Change, Expected, Key, Operation, Timestamp, Value};
+use crate::model::{Change, ChangeSet, Expected, Key, Operation, Timestamp, Value};
 use crate::storage::file::identity::JournalId;
 use crate::storage::staged::Staged;
 use crate::storage::table::Table;
 
 /// A put, or a delete where there is no value.
 fn staged(table: &Table, key: &str, value: Option<&str>) -> Staged {
+    staged_by(None, table, key, value)
+}
+
+fn staged_by(writer: Option<&str>, table: &Table, key: &str, value: Option<&str>) -> Staged {
     let change = Change {
         key: key.parse().unwrap(),
         expected: Expected::Any,
@@ -19,7 +23,8 @@ fn staged(table: &Table, key: &str, value: Option<&str>) -> Staged {
     };
     let mut staged = Staged::on(table);
     let moment = Timestamp::from_millis(1_763_805_600_120);
-    staged.stage(table, change.into(), moment).unwrap();
+    let changes = ChangeSet::from(change).by(writer.map(|name| name.parse().unwrap()));
+    staged.stage(table, changes, moment).unwrap();
     staged
 }
 
@@ -94,6 +99,25 @@ fn a_frame_is_a_line_with_its_length_and_checksum() {
     let checksum = crc32fast::hash(json.as_bytes());
     let length = json.len();
     assert_eq!(text, format!("\u{1e}{length:012x} {checksum:08x} {json}\n"));
+}
+
+#[test]
+fn a_record_with_a_writer_has_the_name_last_and_is_replayed_with_it() {
+    const NAME: &str = r#"ü "\" 🙂"#;
+    let mut table = checkpoint();
+    let mut journal = first_frame(table.revision(), &id());
+    let staged = staged_by(Some(NAME), &table, "a", Some("1"));
+    let framed = frame(&staged).unwrap();
+    let end = format!(
+        "\"2025-11-22T10:00:00.120Z\",\"modified_by\":{}}}}}}}\n",
+        serde_json::to_string(NAME).unwrap()
+    );
+    assert!(String::from_utf8_lossy(&framed).ends_with(&end), "{end}");
+    journal.extend(framed);
+    staged.apply_to(&mut table);
+    let replayed = replayed(&journal).unwrap();
+    assert_eq!(replayed.1, state(&table));
+    assert!(replayed.1.contains("modified_by: Some"), "{}", replayed.1);
 }
 
 #[test]
@@ -222,6 +246,11 @@ fn an_invalid_commit_is_refused_though_its_checksum_is_right() {
             "{\"after\":1,\"revision\":2,\"changes\":{\"a\":{\"value\":1,\"version\":1,\
              \"revision\":3,\"modified_at\":\"2025-11-22T10:00:00.120Z\"}}}",
             "has a record of 3",
+        ),
+        (
+            "{\"after\":1,\"revision\":2,\"changes\":{\"a\":{\"value\":1,\"version\":1,\"revision\":2,\
+             \"modified_at\":\"2025-11-22T10:00:00.120Z\",\"modified_by\":\" ann\"}}}",
+            "a name has",
         ),
     ] {
         let refused = replayed(&[first_frame(1, &id()), framed(text)].concat()).unwrap_err();
