@@ -82,6 +82,8 @@ pub mod model;
 pub mod patch;
 pub mod merge;
 pub mod precondition;
+#[cfg(feature = "server")]
+mod changed_file;
 pub mod access;
 mod atomic_file;
 pub mod storage;

@@ -65,8 +65,14 @@ fn only_the_api_knows_http() {
 #[test]
 fn only_the_file_engine_and_the_command_line_open_files() {
     let words = ["std::fs", "tokio::fs", "File::", "OpenOptions", "tempfile"];
-    // The second replaces files for the file engine and the command line alike.
-    let others = ["storage/conformance/", "atomic_file/", COMMAND_LINE];
+    // The second replaces files for the file engine and the command line alike. The third reads what only the
+    // operator writes: tokens, certificates.
+    let others = [
+        "storage/conformance/",
+        "atomic_file/",
+        "changed_file.rs",
+        COMMAND_LINE,
+    ];
     let found: Vec<_> = strangers("storage/file/", &words)
         .into_iter()
         .filter(|stranger| !others.iter().any(|other| stranger.starts_with(other)))
