@@ -102,7 +102,7 @@ pub mod config;
 pub mod cli;
 
 #[cfg(feature = "server")]
-pub use self::api::{AllowedHosts, Limits, router, serve};
+pub use self::api::{AllowedHosts, Limits, Listener, Tls, router, serve};
 pub use self::model::{EntityTag, Entry, Key, Value};
 pub use self::service::{Error, Policy, Service, Settings};
 pub use self::storage::file::{FileStore, Journaling};

@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use ifmatch::api::{self, AllowedHosts};
+use ifmatch::api::{self, AllowedHosts, Listener, Tls};
 use ifmatch::cli::{self, Arguments, Task};
 use ifmatch::config::{Config, LogFormat};
 use ifmatch::service::Service;
@@ -73,6 +73,12 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     // Past the limit on file sizes a write must fail, and not end the process.
     drop(signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?);
     let shutdown = shutdown_signals(config.shutdown_grace)?;
+    let tls = match (&config.tls_cert, &config.tls_key) {
+        (Some(certificate), Some(key)) => {
+            Some(Tls::open(certificate, key, config.tls_client_ca.as_deref()).await?)
+        }
+        _ => None,
+    };
     let store = FileStore::open(&config.data, config.store_settings()).await?;
     let service = Arc::new(Service::new(Arc::new(store), config.service_settings()));
     let listener = api::listen(&config.listen)
@@ -80,7 +86,8 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
     let address = listener.local_addr()?;
     // The parent process may have closed standard output; that is no reason not to serve.
-    let _ = writeln!(io::stdout(), "listening on http://{address}");
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let _ = writeln!(io::stdout(), "listening on {scheme}://{address}");
     let health = service.health().await.store;
     tracing::info!(
         %address,
@@ -91,6 +98,10 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
         "started"
     );
     let hosts = AllowedHosts::listening_on(address, &config.listen, &config.allowed_host);
+    let mut listener = Listener::from(listener);
+    if let Some(tls) = tls {
+        listener = listener.with_tls(tls);
+    }
     let served = api::serve(listener, service, config.limits(), hosts, shutdown).await;
     served.map_err(|error| {
         let reason = error

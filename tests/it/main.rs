@@ -44,6 +44,7 @@ mod sources;
 mod startup;
 mod syscalls;
 mod tags;
+mod tls;
 mod transactions;
 mod validators;
 mod values;

@@ -30,12 +30,20 @@ fn strangers(home: &str, words: &[&str]) -> Vec<String> {
             .lines()
             .filter(|line| !line.trim_start().starts_with("//"));
         for line in code {
-            if !name.starts_with(home) && words.iter().any(|word| line.contains(word)) {
+            if !name.starts_with(home) && words.iter().any(|word| has_word(line, word)) {
                 strangers.push(format!("{name}: {line}"));
             }
         }
     }
     strangers
+}
+
+/// Whether `line` has `word`, and not as the end of another: a `ChangedFile` is no `File`.
+fn has_word(line: &str, word: &str) -> bool {
+    line.match_indices(word).any(|(start, _)| {
+        let before = line[..start].chars().next_back();
+        !before.is_some_and(|letter| letter.is_alphanumeric() || letter == '_')
+    })
 }
 
 /// A client: it speaks HTTP, and reads and writes its user's files.

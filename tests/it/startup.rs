@@ -364,6 +364,9 @@ async fn help_names_every_flag_with_its_variable_and_its_default() {
     let help = String::from_utf8(output.stdout).unwrap();
     for flag in [
         "listen",
+        "tls-cert",
+        "tls-key",
+        "tls-client-ca",
         "data",
         "journal-above",
         "max-value-bytes",
