@@ -57,6 +57,34 @@ pub struct Config {
     /// What a client without a token may do
     #[arg(long, env = "IFMATCH_ANONYMOUS", value_name = "RIGHTS")]
     pub anonymous: Option<Anonymous>,
+    /// A file with the service's certificate in PEM format, and after it those that lead to its authority. The
+    /// service then speaks HTTPS only. The file is read again when it changes, and so are the next two
+    #[arg(
+        long,
+        env = "IFMATCH_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key"
+    )]
+    pub tls_cert: Option<PathBuf>,
+
+    /// A file with the private key of --tls-cert, in PEM format and without a password
+    #[arg(
+        long,
+        env = "IFMATCH_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    pub tls_key: Option<PathBuf>,
+
+    /// A file with the certificates of authorities, in PEM format. A client may then identify itself by a
+    /// certificate that one of them has issued; it may also have none
+    #[arg(
+        long,
+        env = "IFMATCH_TLS_CLIENT_CA",
+        value_name = "FILE",
+        requires = "tls_cert"
+    )]
+    pub tls_client_ca: Option<PathBuf>,
 
     /// The data file; the first write creates it
     #[arg(

@@ -84,6 +84,8 @@ pub mod model;
 pub mod patch;
 pub mod merge;
 pub mod precondition;
+#[cfg(feature = "server")]
+mod changed_file;
 pub mod access;
 mod atomic_file;
 pub mod storage;
@@ -105,7 +107,7 @@ pub mod cli;
 pub use self::access::Authority;
 pub use self::access::{Grants, Principal};
 #[cfg(feature = "server")]
-pub use self::api::{AllowedHosts, Guard, Limits, router, serve};
+pub use self::api::{AllowedHosts, Guard, Limits, Listener, Tls, router, serve};
 pub use self::model::{EntityTag, Entry, Key, Value};
 pub use self::service::{Current, Error, Operations, Policy, Service, Settings};
 pub use self::storage::file::{FileStore, Journaling};

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use ifmatch::access::WatchedTokens;
-use ifmatch::api::{self, AllowedHosts, AllowedOrigins, Guard};
+use ifmatch::api::{self, AllowedHosts, AllowedOrigins, Guard, Listener, Tls};
 use ifmatch::cli::{self, Arguments, Task};
 use ifmatch::config::{Config, LogFormat};
 use ifmatch::service::{AUDIT_TARGET, Service};
@@ -91,6 +91,12 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
             authority
         }
     };
+    let tls = match (&config.tls_cert, &config.tls_key) {
+        (Some(certificate), Some(key)) => {
+            Some(Tls::open(certificate, key, config.tls_client_ca.as_deref()).await?)
+        }
+        _ => None,
+    };
     let store = FileStore::open(&config.data, config.store_settings()).await?;
     let service = Arc::new(Service::new(Arc::new(store), config.service_settings()));
     let listener = api::listen(&config.listen)
@@ -98,7 +104,8 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
     let address = listener.local_addr()?;
     // The parent process may have closed standard output; that is no reason not to serve.
-    let _ = writeln!(io::stdout(), "listening on http://{address}");
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let _ = writeln!(io::stdout(), "listening on {scheme}://{address}");
     let health = service.health().await.store;
     tracing::info!(
         %address,
@@ -112,6 +119,10 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let guard = Guard::new(hosts)
         .with_origins(AllowedOrigins::new(&config.cors_origin))
         .with_authority(authority);
+    let mut listener = Listener::from(listener);
+    if let Some(tls) = tls {
+        listener = listener.with_tls(tls);
+    }
     let served = api::serve(listener, service, config.limits(), guard, shutdown).await;
     served.map_err(|error| {
         let reason = error

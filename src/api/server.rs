@@ -1,8 +1,7 @@
 //! Connections: accepting, limiting, draining.
 
 use std::cell::RefCell;
-use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -16,19 +15,22 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use thiserror::Error;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 use tower::Service as _;
 
 use super::client::{Client, Clock, Connection, TICK};
 use super::connections::{Capacity, Connections, Place};
 use super::guard::Guard;
-use super::hosts::is_loopback;
+use super::handshake::Handshakes;
+use super::listener::Listener;
 use super::router::{Api, full_api, overload_api};
 use super::socket::Socket;
 use super::state::Limits;
+use super::tls::ClientCertificate;
 use crate::service::Service;
 use crate::storage::StoreError;
 
@@ -39,61 +41,35 @@ const CONNECTION_BUFFER_BYTES: usize = 16 * 1024;
 const DRAINING_FIFTHS: u32 = 4;
 /// How long the header of a request may take on a connection past the limit.
 const OVERLOAD_HEADER_TIMEOUT: Duration = Duration::from_secs(2);
-/// How many connections the system queues before they are accepted, if its own limit allows as many. Past
-/// that a client gets no response, and retries after a second.
-const BACKLOG: u32 = 4096;
 /// How long accepting pauses when the process has no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Listens on a `host:port`; of several addresses of a host, on the first that can be bound.
-///
-/// # Errors
-/// If the host is not known, or binding to each of its addresses fails.
-pub async fn listen(address: &str) -> io::Result<TcpListener> {
-    let mut failed = io::Error::new(ErrorKind::NotFound, "the host has no address");
-    for address in tokio::net::lookup_host(address).await? {
-        match listen_on(address) {
-            Ok(listener) => return Ok(listener),
-            Err(error) => failed = error,
-        }
-    }
-    Err(failed)
-}
-
-/// Whether every address of a `host:port` is a loopback address; one that is not known has none.
-pub async fn is_within_loopback(address: &str) -> bool {
-    match tokio::net::lookup_host(address).await {
-        Ok(mut addresses) => addresses.all(|address| is_loopback(address.ip())),
-        // Listening will fail, and say why.
-        Err(_) => true,
-    }
-}
-
-fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    // After a restart, old connections in TIME_WAIT must not keep the port busy.
-    socket.set_reuseaddr(true)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
 
 /// Serves until `shutdown` is ready. Then no more connections are accepted, and requests in progress have
 /// most of [`Limits::shutdown_grace`] to finish; the rest are cut off. At the end the service's store is
 /// closed.
 ///
+/// `listener` is a [`TcpListener`](tokio::net::TcpListener), or a [`Listener`] if connections are secured.
+///
 /// # Errors
 /// [`StoreError`] if the store could not be closed cleanly.
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Into<Listener>,
     service: Arc<Service>,
     limits: Limits,
     guard: impl Into<Guard>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StoreError> {
-    let acceptor = Acceptor::new(&service, limits, guard.into());
+    let Listener { tcp, tls } = listener.into();
+    let handshakes = tls.as_ref().map(|tls| {
+        let handshakes = Handshakes::new(tls.current(), limits.header_timeout);
+        Arc::new(handshakes)
+    });
+    let acceptor = Acceptor::new(&service, limits, guard.into(), handshakes);
+    // Ends with this function.
+    let mut upkeep = JoinSet::new();
+    if let Some(tls) = tls {
+        upkeep.spawn(tls.keep_current());
+    }
     let graceful = GracefulShutdown::new();
     let mut ticks = interval(TICK);
     // A burst of missed ticks would make every connection look idle.
@@ -103,7 +79,7 @@ pub async fn serve(
         let accept = async {
             // Until there is a descriptor for it, a client waits in the system's queue.
             let descriptor = acceptor.descriptor().await;
-            (descriptor, listener.accept().await)
+            (descriptor, tcp.accept().await)
         };
         tokio::select! {
             biased;
@@ -115,7 +91,7 @@ pub async fn serve(
             },
         }
     }
-    drop(listener);
+    drop(tcp);
     service.start_draining();
     tracing::info!(connections = graceful.count(), "draining");
     tokio::select! {
@@ -136,6 +112,9 @@ struct Acceptor {
     capacity: Capacity,
     connections: Arc<Connections>,
     clock: Clock,
+    /// If connections are secured.
+    handshakes: Option<Arc<Handshakes>>,
+    service: Arc<Service>,
     /// One for each socket, and one more than `capacity` has, so that the next connection can be accepted
     /// while another is still being closed.
     descriptors: Arc<Semaphore>,
@@ -143,7 +122,12 @@ struct Acceptor {
 }
 
 impl Acceptor {
-    fn new(service: &Arc<Service>, limits: Limits, guard: Guard) -> Self {
+    fn new(
+        service: &Arc<Service>,
+        limits: Limits,
+        guard: Guard,
+        handshakes: Option<Arc<Handshakes>>,
+    ) -> Self {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             .max_buf_size(CONNECTION_BUFFER_BYTES)
@@ -173,6 +157,8 @@ impl Acceptor {
             capacity,
             connections: Arc::new(Connections::new(clock.clone())),
             clock,
+            handshakes,
+            service: Arc::clone(service),
             descriptors: Arc::new(Semaphore::new(capacity.served + capacity.overload + 1)),
             limits,
         }
@@ -234,19 +220,55 @@ impl Acceptor {
             Some(_) => (&self.http, &self.full),
             None => (&self.overload_http, &self.overload),
         };
-        let requests = Requests {
+        let mut requests = Requests {
             api: RefCell::new(api.clone()),
             connection,
+            certificate: None,
         };
-        let serving = watcher.watch(http.serve_connection(TokioIo::new(socket), requests));
-        let task = tokio::spawn(async move {
-            // A connection that ends early is no error of ours: the client hung up, or was too slow.
-            if let Err(error) = serving.await {
-                tracing::debug!(%error, "connection ended");
+        let task = match &self.handshakes {
+            None => {
+                let serving = serve_http(http, socket, requests, watcher);
+                tokio::spawn(async move {
+                    serving.await;
+                    drop(place);
+                })
             }
-            drop(place);
-        });
+            Some(handshakes) => {
+                let handshakes = Arc::clone(handshakes);
+                let drained = self.service.drained();
+                let http = http.clone();
+                tokio::spawn(async move {
+                    let secured = tokio::select! {
+                        secured = handshakes.secure(socket) => secured,
+                        () = drained => return,
+                    };
+                    match secured {
+                        Ok(stream) => {
+                            requests.certificate = stream.client_certificate();
+                            serve_http(&http, stream, requests, watcher).await;
+                        }
+                        Err(error) => tracing::debug!(%error, "handshake failed"),
+                    }
+                    drop(place);
+                })
+            }
+        };
         task.abort_handle()
+    }
+}
+
+fn serve_http<S: AsyncRead + AsyncWrite + Unpin + 'static>(
+    http: &http1::Builder,
+    stream: S,
+    requests: Requests,
+    watcher: Watcher,
+) -> impl Future<Output = ()> + use<S> {
+    let serving = watcher.watch(http.serve_connection(TokioIo::new(stream), requests));
+    async {
+        // A connection that ends early is no error of ours: the client hung up, or was too slow.
+        if let Err(error) = serving.await {
+            tracing::debug!(%error, "connection ended");
+        }
     }
 }
 
@@ -256,6 +278,7 @@ struct Requests {
     /// counts.
     api: RefCell<Api>,
     connection: Arc<Connection>,
+    certificate: Option<ClientCertificate>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Requests {
@@ -271,6 +294,9 @@ impl hyper::service::Service<Request<Incoming>> for Requests {
         let mut request = request.map(Body::new);
         let client = Client::on(Arc::clone(&connection));
         request.extensions_mut().insert(client);
+        if let Some(certificate) = &self.certificate {
+            request.extensions_mut().insert(certificate.clone());
+        }
         Answering::Begun {
             answer: self.api.borrow_mut().call(request),
             connection,

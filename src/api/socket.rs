@@ -1,5 +1,6 @@
 //! A client's socket: it notices when the client is gone or does not read.
 
+use std::future::poll_fn;
 use std::io::{self, ErrorKind, IoSlice};
 use std::mem;
 use std::pin::{Pin, pin};
@@ -20,6 +21,9 @@ const MIN_TAKEN_BYTES: u64 = 64 * 1024;
 /// less than the two seconds promised.
 const GONE_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How many of a client's first bytes can be looked at.
+pub const FIRST_BYTES: usize = 24;
+
 /// A client's socket.
 pub struct Socket {
     stream: TcpStream,
@@ -35,6 +39,18 @@ pub struct Socket {
     unread_timeout: Duration,
     taken_bytes: u64,
     unread: Option<Unread>,
+    first: FirstBytes,
+    /// How many bytes may still be read from the client, if there is a limit.
+    readable_bytes: Option<usize>,
+}
+
+/// The first bytes from the client, looked at before anybody reads them.
+#[derive(Default)]
+struct FirstBytes {
+    bytes: [u8; FIRST_BYTES],
+    filled: usize,
+    /// How many of them were read since.
+    read: usize,
 }
 
 /// A period in which the client must read part of what is ready for it.
@@ -62,7 +78,44 @@ impl Socket {
             unread_timeout,
             taken_bytes: 0,
             unread: None,
+            first: FirstBytes::default(),
+            readable_bytes: None,
         }
+    }
+
+    /// Looks at the first bytes from the client, until `judge` has enough of them; they are still to be read.
+    ///
+    /// # Errors
+    /// If the client hangs up, or `judge` wants more than [`FIRST_BYTES`].
+    pub async fn look<T>(&mut self, judge: impl Fn(&[u8]) -> Option<T>) -> io::Result<T> {
+        loop {
+            let first = &mut self.first;
+            if let Some(judged) = judge(&first.bytes[..first.filled]) {
+                return Ok(judged);
+            }
+            let (stream, mut buffer) = (
+                &mut self.stream,
+                ReadBuf::new(&mut first.bytes[first.filled..]),
+            );
+            poll_fn(|context| Pin::new(&mut *stream).poll_read(context, &mut buffer)).await?;
+            let count = buffer.filled().len();
+            if count == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+            first.filled += count;
+        }
+    }
+
+    /// From now on the client may send so many bytes; more are an error. `None` is no limit.
+    pub fn limit_reading(&mut self, bytes: Option<usize>) {
+        self.readable_bytes = bytes;
+    }
+
+    /// Whether the client's end of sending ends the connection, for a protocol above that has an end of its own.
+    pub fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        // It is known that nothing more comes.
+        self.is_reading = true;
+        self.poll_gone(context)
     }
 
     /// Whether the client's closing of its sending side ends the connection.
@@ -117,6 +170,18 @@ impl Socket {
         matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
     }
 
+    /// # Errors
+    /// If the client has sent more than it may.
+    fn count_read(&mut self, bytes: usize) -> io::Result<()> {
+        if let Some(left) = &mut self.readable_bytes {
+            let reason = "the client sends too much";
+            *left = left
+                .checked_sub(bytes)
+                .ok_or_else(|| io::Error::new(ErrorKind::InvalidData, reason))?;
+        }
+        Ok(())
+    }
+
     /// The result of a write, or an error if the client reads too little.
     fn check_progress(
         &mut self,
@@ -150,15 +215,22 @@ impl AsyncRead for Socket {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let first = &mut self.first;
+        if first.read < first.filled {
+            let count = buffer.remaining().min(first.filled - first.read);
+            buffer.put_slice(&first.bytes[first.read..first.read + count]);
+            first.read += count;
+            return Poll::Ready(self.count_read(count));
+        }
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         self.is_reading = read.is_pending();
         ready!(read)?;
-        if buffer.filled().len() == before && buffer.remaining() > 0 {
-            self.is_reading = true;
-            ready!(self.poll_gone(context));
+        let count = buffer.filled().len() - before;
+        if count == 0 && buffer.remaining() > 0 {
+            ready!(self.poll_end(context));
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(self.count_read(count))
     }
 }
 

@@ -33,6 +33,7 @@ impl Operations<'_> {
         changes: ChangeSet,
         deadline: Instant,
     ) -> Result<Result<Committed, Vec<Conflict>>, Error> {
+        let changes = changes.by(self.principal.name().cloned());
         match self.store().commit(changes, deadline).await {
             Ok(committed) => Ok(Ok(committed)),
             Err(CommitError::Conflict(conflicts)) => Ok(Err(conflicts)),

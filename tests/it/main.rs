@@ -46,6 +46,7 @@ mod startup;
 mod syscalls;
 mod tables;
 mod tags;
+mod tls;
 mod transactions;
 mod validators;
 mod values;

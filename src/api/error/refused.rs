@@ -32,6 +32,7 @@ pub fn refused(service: &Service, error: Error) -> Refused {
         Error::PreconditionFailed { current, .. } => mismatch(service, &failure, &current),
         Error::TransactionFailed(failed) => transaction_failed(service, &failure, &failed),
         Error::NotFound
+        | Error::Forbidden(_)
         | Error::Patch(_)
         | Error::PreconditionRequired
         | Error::ValueTooLarge { .. }

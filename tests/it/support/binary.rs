@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// Where the binary is.
@@ -22,11 +23,13 @@ pub struct Process {
     child: Child,
     stdout: BufReader<ChildStdout>,
     /// It is read all the time: a process whose log nobody reads stops once the pipe is full.
-    log: JoinHandle<String>,
+    log: JoinHandle<()>,
+    logged: watch::Receiver<String>,
     /// The first line that it printed.
     pub announced: String,
     /// Where it listens: `127.0.0.1:12345`.
     pub address: String,
+    scheme: &'static str,
 }
 
 /// What is left of a process that served.
@@ -65,27 +68,37 @@ impl Process {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut announced = String::new();
         soon(stdout.read_line(&mut announced)).await.unwrap();
-        let Some((_, address)) = announced.trim().split_once("http://") else {
+        let Some((before, address)) = announced.trim().split_once("://") else {
             return Err(soon(child.wait_with_output()).await.unwrap());
         };
-        let mut stderr = child.stderr.take().unwrap();
+        let scheme = if before.ends_with("https") {
+            "https"
+        } else {
+            "http"
+        };
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let (sender, logged) = watch::channel(String::new());
         let log = tokio::spawn(async move {
-            let mut log = String::new();
-            stderr.read_to_string(&mut log).await.unwrap();
-            log
+            let mut line = String::new();
+            while stderr.read_line(&mut line).await.unwrap() > 0 {
+                sender.send_modify(|log| log.push_str(&line));
+                line.clear();
+            }
         });
         Ok(Self {
             address: address.to_owned(),
+            scheme,
             announced,
             child,
             stdout,
             log,
+            logged,
         })
     }
 
     /// The URL of a path.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("{}://{}{path}", self.scheme, self.address)
     }
 
     pub fn pid(&self) -> Pid {
@@ -94,6 +107,13 @@ impl Process {
 
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Waits until it has logged a line with `text`.
+    pub async fn logs(&self, text: &str) {
+        let mut logged = self.logged.clone();
+        let waiting = logged.wait_for(|log| log.contains(text));
+        soon(waiting).await.unwrap();
     }
 
     /// Waits for its end; returns the exit status and what it logged.
@@ -107,8 +127,9 @@ impl Process {
         soon(async {
             let mut stdout = String::new();
             self.stdout.read_to_string(&mut stdout).await.unwrap();
+            self.log.await.unwrap();
             Ended {
-                log: self.log.await.unwrap(),
+                log: self.logged.borrow().clone(),
                 status: self.child.wait().await.unwrap(),
                 stdout,
             }

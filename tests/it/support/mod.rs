@@ -14,4 +14,5 @@ pub mod prober;
 pub mod proc;
 pub mod raw;
 pub mod strace;
+pub mod tls;
 pub mod writers;

@@ -49,6 +49,16 @@ pub fn descriptors(pid: Pid) -> usize {
     fs::read_dir(path(pid, "fd")).unwrap().count()
 }
 
+/// How many sockets it has open, its own and those of its clients.
+pub fn sockets(pid: Pid) -> usize {
+    let descriptors = fs::read_dir(path(pid, "fd")).unwrap();
+    // One may be closed while it is looked at.
+    let targets = descriptors.filter_map(|descriptor| fs::read_link(descriptor.ok()?.path()).ok());
+    targets
+        .filter(|target| target.to_string_lossy().starts_with("socket:"))
+        .count()
+}
+
 fn path(pid: Pid, file: &str) -> String {
     format!("/proc/{}/{file}", pid.as_raw_nonzero())
 }

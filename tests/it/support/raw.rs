@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 use socket2::SockRef;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
 /// How many bytes the system takes for a client that hardly reads.
@@ -125,13 +125,18 @@ pub async fn ask(address: &str, request: &str) -> io::Result<Answer> {
 }
 
 /// The same on a connection that is there already.
-pub async fn exchange(mut stream: TcpStream, request: &str) -> io::Result<Answer> {
+pub async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: &str,
+) -> io::Result<Answer> {
     let request = request.replacen("\r\n", "\r\nConnection: close\r\n", 1);
-    let (mut reading, mut writing) = stream.split();
+    let (mut reading, mut writing) = tokio::io::split(stream);
     let mut bytes = Vec::new();
     let send = async {
         // A service that has refused need not take the rest.
-        let _ = writing.write_all(request.as_bytes()).await;
+        if writing.write_all(request.as_bytes()).await.is_ok() {
+            let _ = writing.flush().await;
+        }
     };
     let ((), read) = tokio::join!(send, reading.read_to_end(&mut bytes));
     match Answer::read(&bytes) {
@@ -141,7 +146,7 @@ pub async fn exchange(mut stream: TcpStream, request: &str) -> io::Result<Answer
 }
 
 /// Reads until the head of an answer is there; the connection stays.
-pub async fn status(stream: &mut TcpStream) -> io::Result<u16> {
+pub async fn status(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<u16> {
     let mut bytes = Vec::new();
     while !bytes.windows(4).any(|four| four == b"\r\n\r\n") {
         if stream.read_buf(&mut bytes).await? == 0 {

@@ -1,0 +1,135 @@
+//! A file that is read again when it has changed.
+
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::fs;
+
+/// How often to look whether a file has changed.
+pub const CHECK_EVERY: Duration = Duration::from_secs(1);
+
+/// A file, and how it was when it was looked at last.
+#[derive(Debug)]
+pub struct ChangedFile {
+    path: PathBuf,
+    /// `None` while it is missing.
+    seen: Option<Seen>,
+}
+
+/// By what a changed file is known, also one that another name or symbolic link has taken the place of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Seen {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl ChangedFile {
+    /// The file at `path`, as it is now.
+    ///
+    /// # Errors
+    /// If it is missing, or its metadata cannot be read.
+    pub async fn open(path: PathBuf) -> io::Result<Self> {
+        let seen = look(&path).await?;
+        Ok(Self {
+            path,
+            seen: Some(seen),
+        })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it has changed since the last look. Read it after this: a change that comes while it is read is
+    /// seen at the next look.
+    ///
+    /// # Errors
+    /// Once when it begins to be missing. It has changed when it is back.
+    pub async fn has_changed(&mut self) -> io::Result<bool> {
+        match look(&self.path).await {
+            Ok(seen) => Ok(self.seen.replace(seen) != Some(seen)),
+            Err(error) => match self.seen.take() {
+                Some(_) => Err(error),
+                None => Ok(false),
+            },
+        }
+    }
+
+    /// All of it.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is longer than `max_bytes`.
+    pub async fn read(&self, max_bytes: u64) -> io::Result<Vec<u8>> {
+        if fs::metadata(&self.path).await?.len() > max_bytes {
+            let reason = format!("it is larger than {max_bytes} bytes");
+            return Err(io::Error::other(reason));
+        }
+        fs::read(&self.path).await
+    }
+}
+
+async fn look(path: &Path) -> io::Result<Seen> {
+    let of = fs::metadata(path).await?;
+    Ok(Seen {
+        device: of.dev(),
+        inode: of.ino(),
+        bytes: of.len(),
+        modified: (of.mtime(), of.mtime_nsec()),
+        changed: (of.ctime(), of.ctime_nsec()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use tempfile::tempdir;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_change_is_seen_once_whether_written_renamed_or_linked() {
+        let folder = tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("file"), "1").unwrap();
+        let mut file = ChangedFile::open(at("file")).await.unwrap();
+        assert!(!file.has_changed().await.unwrap());
+
+        fs::write(at("file"), "22").unwrap();
+        assert!(file.has_changed().await.unwrap());
+        assert!(!file.has_changed().await.unwrap());
+
+        fs::write(at("new"), "33").unwrap();
+        fs::rename(at("new"), at("file")).unwrap();
+        assert!(file.has_changed().await.unwrap());
+
+        fs::write(at("other"), "44").unwrap();
+        symlink(at("other"), at("link")).unwrap();
+        fs::rename(at("link"), at("file")).unwrap();
+        assert!(file.has_changed().await.unwrap());
+        assert_eq!(file.read(2).await.unwrap(), b"44");
+        assert!(file.read(1).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_missing_file_is_reported_once_and_has_changed_when_it_is_back() {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("file");
+        assert!(ChangedFile::open(path.clone()).await.is_err());
+        fs::write(&path, "1").unwrap();
+        let mut file = ChangedFile::open(path.clone()).await.unwrap();
+        let away = folder.path().join("away");
+        fs::rename(&path, &away).unwrap();
+        assert!(file.has_changed().await.is_err());
+        assert!(!file.has_changed().await.unwrap());
+        fs::rename(&away, &path).unwrap();
+        assert!(file.has_changed().await.unwrap());
+    }
+}

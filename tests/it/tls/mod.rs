@@ -1,0 +1,7 @@
+//! Connections that are secured by TLS, through the real binary.
+
+mod bounds;
+mod clients;
+mod reload;
+mod serving;
+mod startup;

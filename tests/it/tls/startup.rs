@@ -1,0 +1,85 @@
+//! Why a service with TLS does not start.
+
+use std::fs;
+
+use tempfile::tempdir;
+
+use crate::support::binary::{command, run};
+use crate::support::tls::{Authority, flags};
+
+#[tokio::test]
+async fn a_file_that_cannot_be_used_stops_the_start_and_is_named() {
+    let authority = Authority::new("ours");
+    let pair = authority.issue();
+    let other = authority.issue();
+    for (certificate, key, client_ca, said) in [
+        (None, Some(&pair.key), None, "tls.crt: No such file"),
+        (Some(&pair.certificate), None, None, "tls.key: No such file"),
+        (
+            Some(&pair.key),
+            Some(&pair.key),
+            None,
+            "no certificate in PEM format in ",
+        ),
+        (
+            Some(&pair.certificate),
+            Some(&pair.certificate),
+            None,
+            "no private key without a password in PEM format in ",
+        ),
+        (
+            Some(&pair.certificate),
+            Some(&other.key),
+            None,
+            "does not belong to the first certificate in ",
+        ),
+        (
+            Some(&pair.certificate),
+            Some(&pair.key),
+            Some(&pair.key),
+            "no certificate in PEM format in ",
+        ),
+    ] {
+        let folder = tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let mut command = command(folder.path());
+        command
+            .args(["--listen", "127.0.0.1:0"])
+            .args(flags(folder.path()));
+        for (name, content) in [
+            ("tls.crt", certificate),
+            ("tls.key", key),
+            ("ca.crt", client_ca),
+        ] {
+            if let Some(content) = content {
+                fs::write(path(name), content).unwrap();
+            }
+        }
+        if client_ca.is_some() {
+            command.arg("--tls-client-ca").arg(path("ca.crt"));
+        }
+        let output = run(command).await;
+        assert_eq!(output.status.code(), Some(1));
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(message.contains(said), "{message}");
+        assert!(
+            message.contains(folder.path().to_str().unwrap()),
+            "{message}"
+        );
+        assert_eq!(message.lines().count(), 1, "{message}");
+        assert!(!path("data.json.lock").exists(), "a lock is left behind");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_needs_its_key() {
+    for flag in ["--tls-cert", "--tls-key", "--tls-client-ca"] {
+        let folder = tempdir().unwrap();
+        let mut command = command(folder.path());
+        command.args([flag, "a.pem"]);
+        let output = run(command).await;
+        assert_eq!(output.status.code(), Some(2));
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(message.contains("required"), "{message}");
+    }
+}
