@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use crate::access::{Action, Authority, Grants, Tokens};
-use crate::api::{HostName, Limits, Origin};
+use crate::api::{HeaderName, HostName, Limits, Network, Origin};
 use crate::model::DEFAULT_MAX_VALUE_BYTES;
 use crate::service::{self, DEFAULT_MAX_IN_FLIGHT_BYTES, Policy};
 use crate::storage::DEFAULT_WATCH_BUFFER_BYTES;
@@ -53,6 +53,26 @@ pub struct Config {
     /// everything, so the service then refuses to listen beyond loopback
     #[arg(long, env = "IFMATCH_TOKENS", value_name = "FILE")]
     pub tokens: Option<PathBuf>,
+
+    /// A proxy in front of the service that is trusted to say who asks and from where, as an address or a
+    /// network; repeat it, or separate several with commas
+    #[arg(
+        long,
+        env = "IFMATCH_TRUSTED_PROXY",
+        value_name = "NETWORK",
+        value_delimiter = ','
+    )]
+    pub trusted_proxy: Vec<Network>,
+
+    /// The header in which a trusted proxy names the user whom it has signed in. It must remove that header from
+    /// what its clients send
+    #[arg(
+        long,
+        env = "IFMATCH_TRUSTED_USER_HEADER",
+        value_name = "NAME",
+        requires = "trusted_proxy"
+    )]
+    pub trusted_user_header: Option<HeaderName>,
 
     /// What a client without a token may do
     #[arg(long, env = "IFMATCH_ANONYMOUS", value_name = "RIGHTS")]

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use ifmatch::access::WatchedTokens;
-use ifmatch::api::{self, AllowedHosts, AllowedOrigins, Guard, Listener, Tls};
+use ifmatch::api::{self, AllowedHosts, AllowedOrigins, Guard, Listener, Tls, TrustedProxies};
 use ifmatch::cli::{self, Arguments, Task};
 use ifmatch::config::{Config, LogFormat};
 use ifmatch::service::{AUDIT_TARGET, Service};
@@ -118,6 +118,10 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let hosts = AllowedHosts::listening_on(address, &config.listen, &config.allowed_host);
     let guard = Guard::new(hosts)
         .with_origins(AllowedOrigins::new(&config.cors_origin))
+        .with_proxies(TrustedProxies::new(
+            &config.trusted_proxy,
+            config.trusted_user_header.clone(),
+        ))
         .with_authority(authority);
     let mut listener = Listener::from(listener);
     if let Some(tls) = tls {

@@ -1,17 +1,19 @@
 //! From the token of a request to who asks.
 
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 use thiserror::Error;
 
+use super::attempts::Attempts;
 use super::grants::Grants;
 use super::principal::Principal;
-use super::secret::{TokenHash, hash_of};
+use super::secret::{TokenHash, hash_of, is_well_formed};
 use super::sessions::Sessions;
-use super::tokens::Tokens;
-use crate::model::Timestamp;
+use super::tokens::{Identity, Tokens};
+use crate::model::{Name, Timestamp};
 
 /// Decides who asks. Copies share what they know.
 #[derive(Debug, Clone)]
@@ -23,6 +25,7 @@ struct Known {
     /// Every change of it is for requests that come later.
     tokens: RwLock<Arc<Tokens>>,
     sessions: Sessions,
+    attempts: Attempts,
 }
 
 /// Who asks.
@@ -57,6 +60,10 @@ pub enum Unauthorized {
     Expired,
     /// No such session is known, or its time is over.
     SessionEnded,
+    /// The certificate, or the name that a trusted proxy has sent, is not known.
+    UnknownIdentity,
+    /// Too many tokens from this address were not valid. It is not said whether this one is.
+    TooManyAttempts,
 }
 
 /// Why somebody could not sign in.
@@ -91,6 +98,7 @@ impl Authority {
             anonymous,
             tokens: RwLock::new(Arc::new(tokens)),
             sessions: Sessions::default(),
+            attempts: Attempts::default(),
         }))
     }
 
@@ -125,21 +133,99 @@ impl Authority {
         self.0.anonymous.clone().ok_or(Unauthorized::Missing)
     }
 
-    /// Who has a token. It costs one hash, whatever the token is.
+    /// Who has a token, which came from `address`. It costs one hash, whatever the token is.
+    ///
+    /// After many wrong tokens of an address, one that could be guessed is no longer tried: a token of
+    /// [`new_token`](super::new_token) cannot, so it goes on to work for its neighbours.
     ///
     /// # Errors
-    /// [`Unauthorized::Unknown`], [`Unauthorized::Expired`].
-    pub fn caller_of(&self, token: &[u8], now: Timestamp) -> Result<Caller, Unauthorized> {
-        self.caller_with_hash(&hash_of(token), now)
+    /// [`Unauthorized::Unknown`], [`Unauthorized::Expired`], [`Unauthorized::TooManyAttempts`].
+    pub fn caller_of(
+        &self,
+        token: &[u8],
+        address: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Caller, Unauthorized> {
+        let found = self.check(&hash_of(token), token, address, now);
+        found.map(Caller::Known)
+    }
+
+    fn check(
+        &self,
+        hash: &TokenHash,
+        token: &[u8],
+        address: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Arc<Principal>, Unauthorized> {
+        let Known {
+            tokens, attempts, ..
+        } = &*self.0;
+        let found = with_hash(&tokens.read(), hash, now);
+        let Some(address) = address else {
+            return found;
+        };
+        match &found {
+            Ok(_) if attempts.are_exhausted(address) => {
+                let text = std::str::from_utf8(token).unwrap_or_default();
+                if is_well_formed(text) {
+                    return found;
+                }
+                Err(Unauthorized::TooManyAttempts)
+            }
+            Err(Unauthorized::Unknown) if attempts.fail(address) => {
+                Err(Unauthorized::TooManyAttempts)
+            }
+            _ => found,
+        }
+    }
+
+    /// Who has a client certificate or, as a trusted proxy says, a name. If nobody is known by them, who may ask
+    /// without a token may ask so too: under `name`, if there is one.
+    ///
+    /// # Errors
+    /// [`Unauthorized::UnknownIdentity`], [`Unauthorized::Expired`].
+    pub fn caller_identified(
+        &self,
+        identities: &[Identity],
+        name: Option<Name>,
+        now: Timestamp,
+    ) -> Result<Caller, Unauthorized> {
+        let found = {
+            let tokens = self.0.tokens.read();
+            let found = identities
+                .iter()
+                .find_map(|identity| tokens.identified(identity));
+            found.cloned()
+        };
+        match (found, name) {
+            (Some(principal), _) if principal.has_expired(now) => Err(Unauthorized::Expired),
+            (Some(principal), _) => Ok(Caller::Known(principal)),
+            (None, name) => {
+                let anonymous = self.anonymous();
+                let anonymous = anonymous.map_err(|_| Unauthorized::UnknownIdentity)?;
+                Ok(match name {
+                    None => anonymous,
+                    Some(name) => {
+                        let grants = anonymous.grants().clone();
+                        Caller::Known(Arc::new(Principal::anonymous(grants).named(name)))
+                    }
+                })
+            }
+        }
     }
 
     /// The id of a new session for a token.
     ///
     /// # Errors
     /// [`SignInError`].
-    pub fn sign_in(&self, token: &[u8], now: Timestamp) -> Result<String, SignInError> {
+    pub fn sign_in(
+        &self,
+        token: &[u8],
+        address: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<String, SignInError> {
         let hash = hash_of(token);
-        self.caller_with_hash(&hash, now)
+        self.check(&hash, token, address, now)
             .map_err(SignInError::Unauthorized)?;
         Ok(self.0.sessions.begin(hash, now)?)
     }
@@ -151,7 +237,8 @@ impl Authority {
     pub fn caller_in_session(&self, id: &[u8], now: Timestamp) -> Result<Caller, Unauthorized> {
         let token = self.0.sessions.token_of(id, now);
         let token = token.ok_or(Unauthorized::SessionEnded)?;
-        self.caller_with_hash(&token, now)
+        with_hash(&self.0.tokens.read(), &token, now)
+            .map(Caller::Known)
             .map_err(|_| Unauthorized::SessionEnded)
     }
 
@@ -159,13 +246,16 @@ impl Authority {
     pub fn sign_out(&self, id: &[u8]) {
         self.0.sessions.end(id);
     }
+}
 
-    fn caller_with_hash(&self, hash: &TokenHash, now: Timestamp) -> Result<Caller, Unauthorized> {
-        let tokens = self.0.tokens.read();
-        let principal = tokens.find(hash).ok_or(Unauthorized::Unknown)?;
-        if principal.has_expired(now) {
-            return Err(Unauthorized::Expired);
-        }
-        Ok(Caller::Known(Arc::clone(principal)))
+fn with_hash(
+    tokens: &Tokens,
+    hash: &TokenHash,
+    now: Timestamp,
+) -> Result<Arc<Principal>, Unauthorized> {
+    let principal = tokens.find(hash).ok_or(Unauthorized::Unknown)?;
+    if principal.has_expired(now) {
+        return Err(Unauthorized::Expired);
     }
+    Ok(Arc::clone(principal))
 }

@@ -6,8 +6,11 @@
 //! | `principal` | who asks: a name, its grants, and until when |
 //! | `secret`, `tokens` | the text of a token, and the file that says who has which; pure but for new tokens |
 //! | `authority`, `sessions` | from the token or the session of a request to its principal |
+//! | `attempts` | how often an address has failed to sign in |
 //! | `tokens_file` | reads the file again when it changes |
 
+#[cfg(feature = "server")]
+mod attempts;
 #[cfg(feature = "server")]
 mod authority;
 mod grants;
@@ -28,6 +31,6 @@ pub use self::principal::Principal;
 #[cfg(feature = "server")]
 pub use self::secret::{TokenHash, hash_of, is_well_formed, new_token};
 #[cfg(feature = "server")]
-pub use self::tokens::{Tokens, TokensError};
+pub use self::tokens::{Identity, Tokens, TokensError};
 #[cfg(feature = "server")]
 pub use self::tokens_file::{TokensFileError, WatchedTokens};

@@ -44,6 +44,15 @@ impl Principal {
         }
     }
 
+    /// The same under a name.
+    #[must_use]
+    pub fn named(self, name: Name) -> Self {
+        Self {
+            name: Some(name),
+            ..self
+        }
+    }
+
     /// A caller without a name who may do everything, for a program that decides by itself who may do what.
     #[must_use]
     pub fn unrestricted() -> &'static Self {

@@ -1,6 +1,6 @@
 //! The file of tokens: TOML text → who has which token.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -16,10 +16,22 @@ use crate::model::{KEY_MAX_BYTES, Name, Timestamp};
 /// How much of a hash tells which token it may be; the rest is compared in constant time.
 const INDEX_BYTES: usize = 8;
 
-/// Every token that is known.
+/// Everybody who is known, by their tokens or by what else identifies them.
 #[derive(Debug, Default)]
 pub struct Tokens {
     by_hash: HashMap<[u8; INDEX_BYTES], Vec<Token>>,
+    by_identity: HashMap<Identity, Arc<Principal>>,
+}
+
+/// What identifies a caller who has no token.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Identity {
+    /// A client certificate with this SHA-256.
+    Certificate([u8; 32]),
+    /// A client certificate with this name among its alternative names (RFC 5280 §4.2.1.6).
+    CertificateName(String),
+    /// A proxy that is trusted has signed them in under this name.
+    User(String),
 }
 
 #[derive(Debug, Clone)]
@@ -59,7 +71,10 @@ struct File {
 #[serde(deny_unknown_fields)]
 struct Written {
     name: Name,
-    sha256: String,
+    sha256: Option<String>,
+    certificate: Option<String>,
+    certificate_name: Option<String>,
+    user: Option<String>,
     expires: Option<Datetime>,
     allow: Vec<Grant>,
 }
@@ -75,7 +90,7 @@ impl Tokens {
         let mut tokens = Self::default();
         for (index, written) in file.token.into_iter().enumerate() {
             let name = written.name.clone();
-            let added = written.read().and_then(|token| tokens.add(token));
+            let added = written.read().and_then(|read| tokens.add(&read));
             added.map_err(|reason| TokensError::Invalid {
                 number: index + 1,
                 name,
@@ -85,12 +100,23 @@ impl Tokens {
         Ok(tokens)
     }
 
-    fn add(&mut self, token: Token) -> Result<(), &'static str> {
-        if self.find(&token.hash).is_some() {
-            return Err("another token has the same sha256");
+    fn add(&mut self, read: &Read) -> Result<(), &'static str> {
+        if let Some(hash) = read.hash {
+            if self.find(&hash).is_some() {
+                return Err("another token has the same sha256");
+            }
+            let bucket = self.by_hash.entry(index_of(&hash)).or_default();
+            bucket.push(Token {
+                hash,
+                principal: read.principal(),
+            });
         }
-        let bucket = self.by_hash.entry(index_of(&token.hash)).or_default();
-        bucket.push(token);
+        for identity in &read.identities {
+            let other = self.by_identity.insert(identity.clone(), read.principal());
+            if other.is_some() {
+                return Err("another token has the same certificate, certificate_name or user");
+            }
+        }
         Ok(())
     }
 
@@ -104,41 +130,83 @@ impl Tokens {
         Some(&token.principal)
     }
 
-    /// Every token's principal, in no order.
-    pub fn principals(&self) -> impl Iterator<Item = &Arc<Principal>> {
-        self.iter().map(|token| &token.principal)
+    /// Who is identified so.
+    #[must_use]
+    pub fn identified(&self, identity: &Identity) -> Option<&Arc<Principal>> {
+        self.by_identity.get(identity)
     }
 
-    fn iter(&self) -> impl Iterator<Item = &Token> {
-        self.by_hash.values().flatten()
+    /// Everybody who is known, in no order, once for each thing by which they are known.
+    pub fn principals(&self) -> impl Iterator<Item = &Arc<Principal>> {
+        let tokens = self
+            .by_hash
+            .values()
+            .flatten()
+            .map(|token| &token.principal);
+        tokens.chain(self.by_identity.values())
     }
 
     /// Takes the place of `before`: who has the same rights in both goes on, and every other one of `before` is
     /// revoked.
     pub fn take_over(&mut self, before: &Self) {
         for token in self.by_hash.values_mut().flatten() {
-            if let Some(principal) = before.find(&token.hash)
-                && principal.has_same_rights(&token.principal)
-            {
-                token.principal = Arc::clone(principal);
-            }
+            carry_over(before.find(&token.hash), &mut token.principal);
         }
-        for token in before.iter() {
-            let goes_on = self
-                .find(&token.hash)
-                .is_some_and(|principal| Arc::ptr_eq(principal, &token.principal));
-            if !goes_on {
-                token.principal.revoke();
+        for (identity, principal) in &mut self.by_identity {
+            carry_over(before.identified(identity), principal);
+        }
+        let current: HashSet<_> = self.principals().map(Arc::as_ptr).collect();
+        for principal in before.principals() {
+            if !current.contains(&Arc::as_ptr(principal)) {
+                principal.revoke();
             }
         }
     }
 }
 
+fn carry_over(before: Option<&Arc<Principal>>, principal: &mut Arc<Principal>) {
+    if let Some(before) = before
+        && before.has_same_rights(principal)
+    {
+        *principal = Arc::clone(before);
+    }
+}
+
+/// Somebody in the file, and by what they are known.
+struct Read {
+    hash: Option<TokenHash>,
+    identities: Vec<Identity>,
+    name: Name,
+    grants: Grants,
+    expires_at: Option<Timestamp>,
+}
+
+impl Read {
+    /// One for each thing by which they are known: if one is taken away, the streams that it has opened end.
+    fn principal(&self) -> Arc<Principal> {
+        let grants = self.grants.clone();
+        Arc::new(Principal::new(self.name.clone(), grants, self.expires_at))
+    }
+}
+
 impl Written {
-    fn read(self) -> Result<Token, &'static str> {
-        let mut hash = TokenHash::default();
-        hex::decode_to_slice(&self.sha256, &mut hash)
-            .map_err(|_| "sha256 must be the 64 hexadecimal digits of the token's SHA-256")?;
+    fn read(self) -> Result<Read, &'static str> {
+        let hash = self.sha256.as_deref().map(digest_of).transpose();
+        let hash =
+            hash.map_err(|()| "sha256 must be the 64 hexadecimal digits of the token's SHA-256")?;
+        let mut identities = Vec::new();
+        if let Some(fingerprint) = &self.certificate {
+            // OpenSSL writes colons between the digits.
+            let digest = digest_of(&fingerprint.replace(':', "")).map_err(
+                |()| "certificate must be the 64 hexadecimal digits of the certificate's SHA-256",
+            )?;
+            identities.push(Identity::Certificate(digest));
+        }
+        identities.extend(self.certificate_name.map(Identity::CertificateName));
+        identities.extend(self.user.map(Identity::User));
+        if hash.is_none() && identities.is_empty() {
+            return Err("it needs sha256, certificate, certificate_name or user");
+        }
         for grant in &self.allow {
             if grant.prefix.len() > KEY_MAX_BYTES
                 || grant.prefix.contains(|c: char| c.is_ascii_control())
@@ -149,13 +217,20 @@ impl Written {
                 return Err("actions is empty: name some of read, create, update, delete");
             }
         }
-        let expires_at = self.expires.map(moment_of).transpose()?;
-        let principal = Principal::new(self.name, Grants::new(self.allow), expires_at);
-        Ok(Token {
+        Ok(Read {
             hash,
-            principal: Arc::new(principal),
+            identities,
+            name: self.name,
+            grants: Grants::new(self.allow),
+            expires_at: self.expires.map(moment_of).transpose()?,
         })
     }
+}
+
+fn digest_of(hexadecimal: &str) -> Result<[u8; 32], ()> {
+    let mut digest = [0; 32];
+    hex::decode_to_slice(hexadecimal, &mut digest).map_err(|_| ())?;
+    Ok(digest)
 }
 
 fn index_of(hash: &TokenHash) -> [u8; INDEX_BYTES] {
@@ -264,6 +339,9 @@ mod tests {
             file("ann", "one", "allow = [{ actions = [\"read\"] }]"),
             file("ann", "one", &format!("{READ}\nadmin = true")),
             format!("[[token]]\nname = \"ann\"\nsha256 = \"00\"\n{READ}"),
+            format!("[[token]]\nname = \"ann\"\n{READ}"),
+            format!("[[token]]\nname = \"ann\"\ncertificate = \"00\"\n{READ}"),
+            format!("[[token]]\nname = \"ann\"\nuser = \"a\"\n{READ}\n").repeat(2),
         ] {
             assert!(Tokens::parse(&invalid).is_err(), "{invalid}");
         }

@@ -1,16 +1,22 @@
 //! Who asks: the token, or the session, of a request.
 
+use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, header};
+use tokio::time::sleep;
 use tower_http::request_id::RequestId;
 
+use super::client::Client;
 use super::error::ApiError;
-use super::state::Shared;
-use crate::access::{Authority, Caller, Principal, Unauthorized};
+use super::state::{Access, Shared};
+use super::tls::ClientCertificate;
+use crate::access::{Caller, Identity, Principal, Unauthorized};
+use crate::model::Timestamp;
 use crate::service::{Operations, Service};
 
 /// The session of a page that came over TLS. Browsers take a cookie of such a name only from this host, over TLS
@@ -18,6 +24,9 @@ use crate::service::{Operations, Service};
 pub const SECURE_COOKIE: &str = "__Host-ifmatch";
 /// The session of a page that did not, as on a developer's own machine.
 pub const PLAIN_COOKIE: &str = "ifmatch";
+
+/// How long the refusal of an address takes that has failed too often.
+const ATTEMPT_DELAY: Duration = Duration::from_secs(1);
 
 /// A request for the service: who asks what of it.
 pub struct Call {
@@ -48,8 +57,11 @@ impl FromRequestParts<Shared> for Call {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, ApiError> {
-        let caller = caller_of(&shared.authority, &parts.headers);
-        let caller = caller.map_err(ApiError::Unauthorized)?;
+        let caller = shared.access.caller_of(&parts.headers, &parts.extensions);
+        let caller = match caller {
+            Ok(caller) => caller,
+            Err(error) => return Err(refusal(error).await),
+        };
         let request_id = parts.extensions.get::<RequestId>();
         Ok(Self {
             service: Arc::clone(&shared.service),
@@ -59,26 +71,84 @@ impl FromRequestParts<Shared> for Call {
     }
 }
 
-/// Who asks with these headers.
-///
-/// # Errors
-/// [`Unauthorized`].
-pub fn caller_of(authority: &Authority, headers: &HeaderMap) -> Result<Caller, Unauthorized> {
-    if authority.is_open() && !headers.contains_key(header::AUTHORIZATION) {
-        return authority.anonymous();
+/// The address of the client, as far as it is known.
+pub struct ClientAddress(pub Option<IpAddr>);
+
+impl FromRequestParts<Shared> for ClientAddress {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, Infallible> {
+        let address = shared
+            .access
+            .client_address(&parts.headers, &parts.extensions);
+        Ok(Self(address))
     }
-    let now = || SystemTime::now().into();
-    let mut lines = headers.get_all(header::AUTHORIZATION).iter();
-    match (lines.next(), lines.next()) {
-        (Some(line), None) => {
-            let token = bearer(line).ok_or(Unauthorized::Unknown)?;
-            authority.caller_of(token, now())
+}
+
+/// The refusal, which is late for an address that has failed too often: so it costs who guesses a connection for
+/// as long.
+pub async fn refusal(error: Unauthorized) -> ApiError {
+    if error == Unauthorized::TooManyAttempts {
+        sleep(ATTEMPT_DELAY).await;
+    }
+    ApiError::Unauthorized(error)
+}
+
+impl Access {
+    /// Who asks: by a token, else by a session, else by a client certificate or as a trusted proxy says.
+    ///
+    /// # Errors
+    /// [`Unauthorized`].
+    pub fn caller_of(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Result<Caller, Unauthorized> {
+        let authority = &self.authority;
+        if authority.is_open() && !headers.contains_key(header::AUTHORIZATION) {
+            return authority.anonymous();
         }
-        (Some(_), Some(_)) => Err(Unauthorized::Unknown),
-        (None, _) => match session_of(headers) {
-            Some(session) => authority.caller_in_session(session, now()),
-            None => authority.anonymous(),
-        },
+        let now = SystemTime::now().into();
+        let mut lines = headers.get_all(header::AUTHORIZATION).iter();
+        match (lines.next(), lines.next()) {
+            (Some(line), None) => {
+                let token = bearer(line).ok_or(Unauthorized::Unknown)?;
+                authority.caller_of(token, self.client_address(headers, extensions), now)
+            }
+            (Some(_), Some(_)) => Err(Unauthorized::Unknown),
+            (None, _) => match session_of(headers) {
+                Some(session) => authority.caller_in_session(session, now),
+                None => self.caller_without_token(headers, extensions, now),
+            },
+        }
+    }
+
+    fn caller_without_token(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+        now: Timestamp,
+    ) -> Result<Caller, Unauthorized> {
+        let mut identities = Vec::new();
+        if let Some(certificate) = extensions.get::<ClientCertificate>() {
+            identities.push(Identity::Certificate(certificate.fingerprint));
+            let names = certificate.names.iter().cloned();
+            identities.extend(names.map(Identity::CertificateName));
+        }
+        let peer = Client::of(extensions).address();
+        let user = peer.and_then(|peer| self.proxies.user(peer, headers));
+        identities.extend(user.map(|user| Identity::User(user.to_owned())));
+        if identities.is_empty() {
+            return self.authority.anonymous();
+        }
+        let name = user.map(str::parse).transpose();
+        let name = name.map_err(|_| Unauthorized::UnknownIdentity)?;
+        self.authority.caller_identified(&identities, name, now)
+    }
+
+    fn client_address(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
+        let peer = Client::of(extensions).address()?;
+        Some(self.proxies.client_address(peer, headers))
     }
 }
 

@@ -10,6 +10,7 @@
 //! | the answer waits for a change, or is a stream of changes | the client is gone |
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::task::Waker;
@@ -83,6 +84,8 @@ impl Phase {
 /// compare-and-exchange, and only a change to it publishes something to others.
 #[derive(Debug)]
 pub struct Connection {
+    /// The address of whoever is at the other end.
+    address: Option<IpAddr>,
     phase: AtomicU8,
     clock: Clock,
     /// The tick in which it became idle.
@@ -96,12 +99,18 @@ impl Connection {
     /// A connection that has just been accepted.
     pub fn new(clock: Clock) -> Self {
         Self {
+            address: None,
             phase: AtomicU8::new(Phase::Idle as u8),
             idle_since: AtomicU32::new(clock.now()),
             clock,
             is_half_closed: AtomicBool::new(false),
             reader: AtomicWaker::new(),
         }
+    }
+
+    /// The same, of a client at this address.
+    pub fn with_address(self, address: Option<IpAddr>) -> Self {
+        Self { address, ..self }
     }
 
     /// What it is doing.
@@ -205,6 +214,11 @@ impl Client {
     /// The client of a request; without a connection, nothing is noted.
     pub fn of(extensions: &Extensions) -> Self {
         extensions.get().cloned().unwrap_or_default()
+    }
+
+    /// Its address, as far as it is known.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.0.as_ref()?.address
     }
 
     /// Notes that the answer is held until something changes.

@@ -2,6 +2,7 @@
 
 use super::cors::AllowedOrigins;
 use super::hosts::AllowedHosts;
+use super::proxies::TrustedProxies;
 use crate::access::Authority;
 
 /// Who may use the service over HTTP.
@@ -11,6 +12,8 @@ pub struct Guard {
     pub(super) hosts: AllowedHosts,
     /// The origins of other pages that may use it.
     pub(super) origins: AllowedOrigins,
+    /// The proxies that are trusted to say who asks.
+    pub(super) proxies: TrustedProxies,
     /// Who asks.
     pub(super) authority: Authority,
 }
@@ -22,6 +25,7 @@ impl Guard {
         Self {
             hosts,
             origins: AllowedOrigins::default(),
+            proxies: TrustedProxies::default(),
             authority: Authority::open(),
         }
     }
@@ -30,6 +34,12 @@ impl Guard {
     #[must_use]
     pub fn with_origins(self, origins: AllowedOrigins) -> Self {
         Self { origins, ..self }
+    }
+
+    /// The same, behind `proxies` that are trusted.
+    #[must_use]
+    pub fn with_proxies(self, proxies: TrustedProxies) -> Self {
+        Self { proxies, ..self }
     }
 
     /// The same, where `authority` decides who may do what.

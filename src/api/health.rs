@@ -1,12 +1,11 @@
 //! What orchestrators probe.
 
 use axum::Json;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::caller::caller_of;
 use super::extract::NoQuery;
 use super::reply::NO_STORE;
 use super::state::Shared;
@@ -33,10 +32,12 @@ pub async fn ready(_: NoQuery, State(shared): State<Shared>) -> Response {
 }
 
 /// As [`ready`], with details; how much is in the store is for those who may read all of it.
-pub async fn report(_: NoQuery, State(shared): State<Shared>, headers: HeaderMap) -> Response {
+pub async fn report(_: NoQuery, State(shared): State<Shared>, request: Request) -> Response {
     let health = shared.service.health().await;
     // A probe has no token, and a wrong one is no reason to call the service unhealthy.
-    let caller = caller_of(&shared.authority, &headers);
+    let caller = shared
+        .access
+        .caller_of(request.headers(), request.extensions());
     let shows_figures = caller.is_ok_and(|caller| caller.grants().read_everything());
     let figure = |number| shows_figures.then_some(number);
     let body = HealthBody {

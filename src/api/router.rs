@@ -19,7 +19,7 @@ use super::docs;
 use super::guard::Guard;
 use super::hosts::OriginCheck;
 use super::observe::{NumberRequests, Observe};
-use super::state::{KEY_PATH, Limits, Shared};
+use super::state::{Access, KEY_PATH, Limits, Shared};
 use super::{handlers, health, session};
 use crate::service::Service;
 use crate::token::random_token;
@@ -92,10 +92,12 @@ fn finish(
     let Guard {
         hosts,
         origins,
+        proxies,
         authority,
     } = guard;
     let is_audited = !authority.is_open();
-    let shared = Shared { service, authority };
+    let access = Arc::new(Access { authority, proxies });
+    let shared = Shared { service, access };
     let numbers = NumberRequests::of_process(random_token());
     let routes = Routes {
         entries: entries.map(|entries| entries.with_state(shared.clone())),

@@ -177,7 +177,9 @@ impl Acceptor {
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY cannot be set");
         }
-        let connection = Arc::new(Connection::new(self.clock.clone()));
+        let address = stream.peer_addr().ok().map(|address| address.ip());
+        let connection = Connection::new(self.clock.clone()).with_address(address);
+        let connection = Arc::new(connection);
         let timeout = self.limits.request_timeout;
         let socket = Socket::new(stream, descriptor, Arc::clone(&connection), timeout);
         match self.connections.place(self.capacity.served, &connection) {

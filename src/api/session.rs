@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 
 use super::body::read_json;
-use super::caller::{Call, PLAIN_COOKIE, SECURE_COOKIE, session_of};
+use super::caller::{Call, ClientAddress, PLAIN_COOKIE, SECURE_COOKIE, refusal, session_of};
 use super::error::{ApiError, BodyError};
 use super::extract::NoQuery;
 use super::reply::NO_STORE;
@@ -43,16 +43,18 @@ pub async fn sign_in(
     _: NoQuery,
     State(shared): State<Shared>,
     headers: HeaderMap,
+    client: ClientAddress,
     TokenInBody(token): TokenInBody,
 ) -> Result<Response, ApiError> {
+    let authority = &shared.access.authority;
     let now = SystemTime::now().into();
-    let id = shared.authority.sign_in(token.as_bytes(), now);
-    let id = id.map_err(|error| match error {
-        SignInError::Unauthorized(error) => ApiError::Unauthorized(error),
-        SignInError::Random(error) => ApiError::NoRandomness(error.to_string()),
-    })?;
+    let id = match authority.sign_in(token.as_bytes(), client.0, now) {
+        Ok(id) => id,
+        Err(SignInError::Unauthorized(error)) => return Err(refusal(error).await),
+        Err(SignInError::Random(error)) => return Err(ApiError::NoRandomness(error.to_string())),
+    };
     if let Some(before) = session_of(&headers) {
-        shared.authority.sign_out(before);
+        authority.sign_out(before);
     }
     let came_over_tls = headers
         .get(header::ORIGIN)
@@ -63,7 +65,7 @@ pub async fn sign_in(
 /// 204, and the session is over.
 pub async fn sign_out(_: NoQuery, State(shared): State<Shared>, headers: HeaderMap) -> Response {
     if let Some(id) = session_of(&headers) {
-        shared.authority.sign_out(id);
+        shared.access.authority.sign_out(id);
     }
     let mut response = signed(removed(SECURE_COOKIE, "; Secure"));
     let headers = response.headers_mut();

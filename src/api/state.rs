@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::proxies::TrustedProxies;
 use crate::access::Authority;
 use crate::service::Service;
 
@@ -37,11 +38,20 @@ impl Default for Limits {
     }
 }
 
+/// What says who asks.
+#[derive(Debug)]
+pub struct Access {
+    /// Who is known.
+    pub authority: Authority,
+    /// The proxies that are trusted to say who it is.
+    pub proxies: TrustedProxies,
+}
+
 /// What every handler can reach.
 #[derive(Clone)]
 pub struct Shared {
     /// The operations.
     pub service: Arc<Service>,
     /// Who asks.
-    pub authority: Authority,
+    pub access: Arc<Access>,
 }

@@ -51,7 +51,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Start the service; this is the default
-    Serve(Config),
+    Serve(Box<Config>),
     #[command(flatten)]
     Client(Request),
 }
@@ -148,7 +148,7 @@ impl Arguments {
             _ if is_typed("server") => {
                 misplaced("--server is an option of the client commands, not of `serve`".to_owned())
             }
-            Some(Command::Serve(config)) => Ok(Task::Serve(Box::new(config))),
+            Some(Command::Serve(config)) => Ok(Task::Serve(config)),
             None => Ok(Task::Serve(Box::new(config))),
         }
     }

@@ -20,6 +20,8 @@ use crate::storage::StoreError;
 const MESSAGE_MAX_CHARS: usize = 2000;
 /// How long a client that is told 503 should wait, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 1;
+/// How long a client should wait whose address has failed too often, in seconds.
+const ATTEMPTS_RETRY_SECONDS: u64 = 60;
 /// RFC 5789 §3.1.
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 /// Why nothing came of a request whose time was over.
@@ -200,10 +202,22 @@ impl From<&Unauthorized> for Failure {
                 "the token has expired, and nothing was done: ask for a new one",
                 "Bearer realm=\"ifmatch\", error=\"invalid_token\", error_description=\"expired\"",
             ),
+            Unauthorized::UnknownIdentity => (
+                "the service does not know you, and nothing was done: ask for an entry in its file of tokens, or \
+                 send a token",
+                "Bearer realm=\"ifmatch\"",
+            ),
             Unauthorized::SessionEnded => (
                 "the session has ended, and nothing was done: sign in again",
                 "Bearer realm=\"ifmatch\"",
             ),
+            Unauthorized::TooManyAttempts => {
+                let message = "too many tokens from this address were not valid, and nothing was done: try again \
+                               in a minute";
+                let answer = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", message);
+                let wait = HeaderValue::from(ATTEMPTS_RETRY_SECONDS);
+                return answer.with(header::RETRY_AFTER, wait);
+            }
         };
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message).with(
             header::WWW_AUTHENTICATE,
