@@ -1,4 +1,4 @@
-// The console's requests to the service. Entries are {key, tree, version, revision, etag, modifiedAt}.
+// The console's requests to the service. Entries are {key, tree, version, revision, etag, modifiedAt, modifiedBy}.
 
 import { compact, isWellFormed, MAX_DEPTH_LEVELS, parse } from "./json.js";
 import { urlOf } from "./place.js";
@@ -92,6 +92,8 @@ export function entryOf(tree) {
     revision: Number(tree.get("revision").text),
     etag: tree.get("etag"),
     modifiedAt: tree.get("modified_at"),
+    // Undefined if the writer is anonymous.
+    modifiedBy: tree.get("modified_by"),
   };
 }
 

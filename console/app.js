@@ -8,6 +8,7 @@ import { formatted } from "./json.js";
 import { hashOf, ListView } from "./list.js";
 import { urlOf } from "./place.js";
 import { Session } from "./session.js";
+import { whoSaved } from "./state.js";
 import { Toast } from "./toast.js";
 import { Watch } from "./watch.js";
 
@@ -235,7 +236,9 @@ function reportLeft(mine) {
   list.renderSoon();
   if (!mine.edited && mine.state.problem === null) return;
   const name = mine.state.key ?? mine.state.typedKey;
-  const why = mine.state.problem?.message ?? "Someone else has changed it.";
+  const { problem, current } = mine.state;
+  const isNamed = current !== null && current.modifiedBy !== undefined;
+  const why = problem?.message ?? (isNamed ? `${whoSaved(current)}.` : "Someone else has changed it.");
   toast.show(
     mine.edited ? `${name} is not saved. ${why} Your text is kept.` : `${name}: ${why}`,
     "Open",

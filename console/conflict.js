@@ -3,6 +3,7 @@
 import { brief, button, changeList, h, placeName } from "./dom.js";
 import { Editor } from "./editor.js";
 import { formatted, problemOf } from "./json.js";
+import { soleWriter, whoSaved } from "./state.js";
 
 /** In UTF-16 units. */
 const LONGEST_SIDE = 20_000;
@@ -14,11 +15,12 @@ export class ConflictView {
     this.conflict = session.state.conflict;
     this.finish = finish;
     const { overlaps, others, theirs } = this.conflict;
-    const count = overlaps.length;
+    const places = overlaps.length === 1 ? "place" : `${overlaps.length} places`;
+    const other = soleWriter(session.state.base, theirs);
     this.heading = h(
       "h3",
       { tabIndex: -1 },
-      count === 1 ? "You both changed the same place" : `You both changed the same ${count} places`,
+      `You ${other === undefined ? "" : `and ${other} `}both changed the same ${places}`,
     );
     this.remaining = h("p", { className: "left", "aria-live": "polite" });
     this.done = button("Save merged", () => this.tryFinish(), { className: "primary" });
@@ -48,7 +50,7 @@ export class ConflictView {
         h(
           "p",
           { className: "lead" },
-          `Someone else saved version ${theirs.version} while you were editing. Nothing is lost: choose which side to keep.`,
+          `${whoSaved(theirs)} while you were editing. Nothing is lost: choose which side to keep.`,
         ),
         this.items.map((item) => item.element),
         rest,

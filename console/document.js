@@ -2,9 +2,10 @@
 
 import { warningAboutKey } from "./api.js";
 import { ConflictView } from "./conflict.js";
-import { brief, button, changeList, h, Slots, timeElement } from "./dom.js";
+import { brief, button, byElements, changeList, h, Slots, timeElement } from "./dom.js";
 import { Editor, LARGE_CHARACTERS } from "./editor.js";
 import { formatted, parseOrNothing, prettyWithPlaces, problemOf } from "./json.js";
+import { whoChanged } from "./state.js";
 
 /** The note while a large text is being checked. */
 const LARGE = "A large text: it is checked when you pause.";
@@ -112,7 +113,7 @@ export class DocumentView {
           h("span", { className: "visually-hidden" }, "entity tag "),
           base.etag,
         ),
-        h("span", { className: "when" }, "saved ", timeElement(base.modifiedAt)),
+        h("span", { className: "when" }, "saved ", timeElement(base.modifiedAt), ...byElements(base)),
       );
     } else if (phase === "open") {
       parts.push(h("span", { className: "chip" }, "not saved yet"));
@@ -304,8 +305,9 @@ export class DocumentView {
     actions.push(
       session.edited ? ["Discard my text", () => this.discard()] : ["Close", () => this.on.close()],
     );
-    const { version } = session.state.base;
-    return banner("deleted", "warn", `Deleted by someone else (it was version ${version}).`, {
+    const { base, deletedBy } = session.state;
+    const who = deletedBy === undefined ? "Deleted by someone else" : `${deletedBy} deleted it`;
+    return banner("deleted", "warn", `${who} (it was version ${base.version}).`, {
       details: session.edited ? "Your text is kept." : undefined,
       actions,
     });
@@ -315,12 +317,11 @@ export class DocumentView {
     const { session } = this;
     const { base, current, conflict } = session.state;
     if (!session.stale || conflict !== null) return null;
-    const title =
-      base === null
-        ? "Created by someone else meanwhile."
-        : `Changed by someone else, now version ${current.version}.`;
-    return banner("stale", "warn", title, {
+    const isNamed = current.modifiedBy !== undefined;
+    const title = base === null && !isNamed ? "Created by someone else meanwhile" : whoChanged(current);
+    return banner("stale", "warn", isNamed ? `${title},` : `${title}.`, {
       signature: current.etag,
+      when: isNamed ? current.modifiedAt : undefined,
       details:
         base === null
           ? `It is ${brief(current.tree)}.`

@@ -41,6 +41,12 @@ export function timeElement(iso) {
   return h("time", { dateTime: iso, title: DATE.format(date) }, ago(date));
 }
 
+/** " by Ann" as the children of an element; nothing if the writer of the entry is not known. */
+export function byElements({ modifiedBy }) {
+  // The name may have letters that run from right to left.
+  return modifiedBy === undefined ? [] : [" by ", h("bdi", { title: modifiedBy }, modifiedBy)];
+}
+
 function ago(date) {
   const seconds = Math.round((date - Date.now()) / 1000);
   if (seconds > -10) return "just now";

@@ -1,7 +1,7 @@
 // The list of entries: the pages that were loaded, kept up to date by the watch.
 
 import { list } from "./api.js";
-import { brief, button, h, timeElement } from "./dom.js";
+import { brief, button, byElements, h, timeElement } from "./dom.js";
 
 /** The number of entries of a page. */
 const PAGE = 50;
@@ -228,7 +228,9 @@ export class ListView {
           h("span", { "aria-hidden": "true" }, "v"),
           item.version,
         ),
-        hasDraft ? h("span", { className: "draft-mark" }, "draft") : timeElement(item.modifiedAt),
+        hasDraft
+          ? h("span", { className: "draft-mark" }, "draft")
+          : h("span", { className: "row-when" }, timeElement(item.modifiedAt), ...byElements(item)),
       ),
     );
     const row = h("li", { className: item.fresh ? "fresh" : "" }, link);
@@ -290,6 +292,6 @@ export function hashOf(key) {
 }
 
 // The value may be large, and the list shows one line of it.
-function rowOf({ key, tree, version, revision, etag, modifiedAt }) {
-  return { key, brief: brief(tree), version, revision, etag, modifiedAt };
+function rowOf({ key, tree, ...stamps }) {
+  return { key, brief: brief(tree), ...stamps };
 }

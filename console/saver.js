@@ -2,7 +2,7 @@
 
 import { Foreign, put, Refused, read, remove, Unreachable, whyInvalidKey } from "./api.js";
 import { same } from "./json.js";
-import { finished, isCurrent, isNothingNew, keyTaken, unchanged } from "./state.js";
+import { finished, isCurrent, isNothingNew, keyTaken, unchanged, whoSaved } from "./state.js";
 
 /** The messages for a write whose outcome is not known. */
 const SAVED_OR_NOT = "Whether your text was saved is not known.";
@@ -91,7 +91,9 @@ export class Saver {
       return undefined;
     } catch (error) {
       if (!(error instanceof Refused) || error.status !== 412) throw error;
-      session.setState({ current: error.current });
+      const { deletedBy } = session.state;
+      const isDeleted = error.current === null;
+      session.setState({ current: error.current, deletedBy: isDeleted ? deletedBy : undefined });
     }
     return this.#handleNewer(tree, state.text);
   }
@@ -104,7 +106,12 @@ export class Saver {
       return undefined;
     }
     if (current === null) {
-      session.on.say("Not saved: this entry was deleted by someone else. Your text is kept.");
+      const { deletedBy } = session.state;
+      const who =
+        deletedBy === undefined
+          ? "this entry was deleted by someone else"
+          : `${deletedBy} deleted this entry`;
+      session.on.say(`Not saved: ${who}. Your text is kept.`);
       session.on.focus("banner");
       return undefined;
     }
@@ -188,7 +195,9 @@ export class Saver {
       if (error.current !== null) session.setState({ revision: error.current.revision });
       session.update(error.current);
       // There is already a banner that says it was deleted.
-      const message = "Not deleted: it was changed by someone else meanwhile.";
+      const isNamed = error.current?.modifiedBy !== undefined;
+      const who = isNamed ? whoSaved(error.current) : "it was changed by someone else";
+      const message = `Not deleted: ${who} meanwhile.`;
       session.setState({
         problem: error.current === null ? null : { kind: "refused", message, noRetry: true },
       });

@@ -227,7 +227,8 @@ export class Session {
     }
     if (entry.revision <= this.state.revision) return;
     this.setState({ revision: entry.revision });
-    this.update(kind === "put" ? entry : null);
+    if (kind === "put") this.update(entry);
+    else this.update(null, entry.modifiedBy);
   }
 
   /** Handles what arrived during a request. */
@@ -248,10 +249,10 @@ export class Session {
     this.#deferred = null;
   }
 
-  /** Updates the current entry; null if it was deleted. */
-  update(now) {
+  /** Updates the current entry; null if it was deleted, by `deleter` if that is known. */
+  update(now, deleter) {
     this.#updates += 1;
-    const { state, sentence } = states.updated(this.latest(), now);
+    const { state, sentence } = states.updated(this.latest(), now, deleter);
     this.setState(state);
     if (sentence !== undefined) this.on.say(sentence);
     if (state.conflict !== null && this.stale) this.#mergeText();
@@ -371,7 +372,8 @@ export class Session {
     this.setState(states.inConflict(this.state, mine, overlaps));
     this.keeper.keepNow();
     const places = overlaps.length === 1 ? "place" : `${overlaps.length} places`;
-    this.on.say(`You and someone else changed the same ${places}. Choose which side to keep.`);
+    const other = states.soleWriter(this.state.base, this.state.current) ?? "someone else";
+    this.on.say(`You and ${other} changed the same ${places}. Choose which side to keep.`);
     if (isNew) this.on.focus("conflict");
   }
 

@@ -4,6 +4,7 @@
 //   key       null for a new entry, which gets its key when it is saved
 //   base      the entry that the text is based on; null for an entry that does not exist yet
 //   current   the current entry, as far as known; null if there is none
+//   deletedBy who deleted the entry, if it was deleted and the name is known
 //   revision  the newest revision seen
 //   text      what was typed
 //   shown     the formatted text of base; text differs from it if something was typed
@@ -15,6 +16,7 @@
 //   conflict  the Conflict that is shown to the user, or null
 //   choices   the choices of the user by pointer; they are kept when the conflict is closed
 //   mergedIn  changes of others that were merged into the text since the last save
+//   mergedOf  who made them: a name for each merge, undefined where that is not known
 
 import { compact, formatted, parse, parseOrNothing } from "./json.js";
 import { differences } from "./merge.js";
@@ -27,6 +29,7 @@ export function loading(key) {
     key,
     base: null,
     current: null,
+    deletedBy: undefined,
     revision: 0,
     text: "",
     shown: "",
@@ -38,6 +41,7 @@ export function loading(key) {
     conflict: null,
     choices: new Map(),
     mergedIn: [],
+    mergedOf: [],
   };
 }
 
@@ -101,6 +105,7 @@ export function draftOf({ key, base, current, text, typedKey, conflict, choices 
     key: key ?? "",
     ...from,
     modifiedAt: base?.modifiedAt,
+    modifiedBy: base?.modifiedBy,
     text,
     typedKey,
     conflict: isConflict,
@@ -123,27 +128,31 @@ export function keyTyped(state, typedKey) {
   return { ...state, typedKey, problem: isOver ? null : state.problem };
 }
 
-/** Updates the current entry; null if it was deleted. Returns {state, sentence}, the sentence for screen readers. */
-export function updated(before, now) {
+/**
+ * Updates the current entry; null if it was deleted, by `deleter` if that is known. Returns {state, sentence}, the
+ * sentence for screen readers.
+ */
+export function updated(before, now, deleter) {
   // Now it is known whether it was deleted.
   const problem = before.problem?.mayBeDeleted ? null : before.problem;
-  const state = { ...before, current: now, problem };
+  const deletedBy = now === null ? (deleter ?? before.deletedBy) : undefined;
+  const state = { ...before, current: now, deletedBy, problem };
   if (state.phase !== "open") return { state: now === null ? state : accepted(state, now) };
   const taken = alreadySaved(state);
   if (taken !== undefined) return { state: taken, sentence: `Version ${now.version} is what you typed.` };
   if (!isEdited(state)) return followed(state, now);
   if (now === null) {
-    const sentence = "This entry was deleted by someone else. Your text is kept.";
+    const sentence = `${whoDeleted(state)}. Your text is kept.`;
     return { state: { ...state, conflict: null }, sentence };
   }
-  return { state, sentence: `Changed by someone else, now version ${now.version}. Your text is kept.` };
+  return { state, sentence: `${whoChanged(now)}. Your text is kept.` };
 }
 
 // Without unsaved changes, the current entry is shown.
 function followed(state, now) {
-  if (now === null) return { state, sentence: "This entry was deleted by someone else." };
+  if (now === null) return { state, sentence: `${whoDeleted(state)}.` };
   const changes = state.base === null ? [] : differences(state.base.tree, now.tree);
-  const title = `Someone else saved version ${now.version}`;
+  const title = whoSaved(now);
   const sentence = `${title}. ${placesInWords(changes)}`;
   return { state: { ...accepted(state, now), arrived: { title, changes } }, sentence };
 }
@@ -175,9 +184,9 @@ export function finished(state, entry, sentText) {
 
 /** The same with a message: {state, sentence}. */
 export function saved(state, entry, sentText) {
-  const { mergedIn: changes } = state;
+  const { mergedIn: changes, mergedOf } = state;
   const isMerged = changes.length > 0;
-  const title = `Saved as version ${entry.version}${isMerged ? ", with what someone else changed" : ""}`;
+  const title = `Saved as version ${entry.version}${isMerged ? `, with what ${inWords(mergedOf)} changed` : ""}`;
   const arrived = { title, changes, saved: true };
   const sentence = `${title}. ${placesInWords(changes)}`;
   return { state: { ...finished(state, entry, sentText), arrived }, sentence };
@@ -194,6 +203,7 @@ export function unchanged(state) {
 export function rebased(state, mine, merged) {
   const { current: base } = state;
   const changes = differences(mine, merged);
+  const writers = changes.length > 0 ? [soleWriter(state.base, base)] : [];
   const title = `Version ${base.version} is merged in, not saved yet`;
   return {
     ...state,
@@ -201,6 +211,7 @@ export function rebased(state, mine, merged) {
     shown: formatted(base.tree),
     text: formatted(merged),
     mergedIn: [...state.mergedIn, ...changes],
+    mergedOf: [...state.mergedOf, ...writers],
     arrived: { title, changes },
     conflict: null,
   };
@@ -226,7 +237,7 @@ export function keyTaken(state, entry) {
   const message =
     entry === null
       ? "Not created: someone else changed this key at the same time. Try again."
-      : `Not created: the key ${key} exists already, as version ${entry.version}.`;
+      : `Not created: the key ${key} exists already, as version ${entry.version}${byName(entry)}.`;
   return { ...state, current: null, problem: { kind: "exists", key, entry, message } };
 }
 
@@ -250,8 +261,42 @@ function textOf(entry) {
 }
 
 function entryOfDraft(key, draft) {
-  const { etag, version, modifiedAt } = draft;
-  return { key, etag, version, revision: 0, modifiedAt, tree: parse(draft.base) };
+  const { etag, version, modifiedAt, modifiedBy } = draft;
+  return { key, etag, version, revision: 0, modifiedAt, modifiedBy, tree: parse(draft.base) };
+}
+
+/** Who saved an entry, for the start of a sentence. */
+export function whoSaved({ version, modifiedBy }) {
+  return `${modifiedBy ?? "Someone else"} saved version ${version}`;
+}
+
+/** Who changed the entry that is being edited; `now` is the current one. */
+export function whoChanged(now) {
+  return now.modifiedBy === undefined ? `Changed by someone else, now version ${now.version}` : whoSaved(now);
+}
+
+/** Who deleted the entry. */
+export function whoDeleted({ deletedBy }) {
+  return deletedBy === undefined
+    ? "This entry was deleted by someone else"
+    : `${deletedBy} deleted this entry`;
+}
+
+/** The name of whoever made all the changes from base to `now`, undefined if that may be several or is not known. */
+export function soleWriter(base, now) {
+  return Number(now.version) - Number(base?.version ?? 0) === 1 ? now.modifiedBy : undefined;
+}
+
+/** " by Ann", or nothing if the writer is not known. */
+function byName({ modifiedBy }) {
+  return modifiedBy === undefined ? "" : ` by ${modifiedBy}`;
+}
+
+// Several names only if all of them are known.
+function inWords(writers) {
+  const names = [...new Set(writers)];
+  if (names.length === 0 || names.includes(undefined)) return "someone else";
+  return names.length === 1 ? names[0] : `${names.slice(0, -1).join(", ")} and ${names.at(-1)}`;
 }
 
 /** The places of changes as a sentence for screen readers. */

@@ -233,7 +233,8 @@ test("a list starts after the given key, and says where a watch can start", asyn
   assert.deepEqual([page.next, page.revision, page.since], ["a/b", 9, "9-00ff"]);
   const [{ tree, ...entry }] = page.items;
   assert.equal(compact(tree), "1.0");
-  assert.deepEqual(entry, { key: "a/b", version: "3", revision: 7, etag: '"3-aa"', modifiedAt: "t" });
+  const stamps = { version: "3", revision: 7, etag: '"3-aa"', modifiedAt: "t", modifiedBy: undefined };
+  assert.deepEqual(entry, { key: "a/b", ...stamps });
   await list("", null, 50);
   assert.equal(sent, "/kv?limit=50");
 });

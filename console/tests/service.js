@@ -27,8 +27,8 @@ export class FakeService {
     globalThis.fetch = (url, options) => this.#fetch(pathIn(url), options);
   }
 
-  /** Somebody else writes an entry. Returns it as a watch event has it. */
-  write(key, text) {
+  /** Somebody else, maybe with a name, writes an entry. Returns it as a watch event has it. */
+  write(key, text, modifiedBy) {
     this.#revision += 1;
     const version = (this.#entries.get(key)?.version ?? 0) + 1;
     const revision = this.#revision;
@@ -38,17 +38,18 @@ export class FakeService {
       version,
       revision,
       etag: `"${version}-${String(revision).padStart(16, "0")}"`,
+      modifiedBy,
     };
     this.#entries.set(key, entry);
     return this.#asEvent(entry);
   }
 
-  /** Somebody else deletes an entry. Returns it as a watch event has it. */
-  delete(key) {
+  /** Somebody else, maybe with a name, deletes an entry. Returns it as a watch event has it. */
+  delete(key, modifiedBy) {
     const entry = this.#entries.get(key);
     this.#entries.delete(key);
     this.#revision += 1;
-    return this.#asEvent({ ...entry, revision: this.#revision });
+    return this.#asEvent({ ...entry, revision: this.#revision, modifiedBy });
   }
 
   /** The value as text, or undefined. */
@@ -139,12 +140,13 @@ export class FakeService {
     return { status, etag: entry.etag, body: this.#json(entry) };
   }
 
-  #json({ key, text, version, revision, etag }) {
+  #json({ key, text, version, revision, etag, modifiedBy }) {
     const stamps = `"version":${version},"revision":${revision},"etag":${JSON.stringify(etag)}`;
-    return `{"key":${JSON.stringify(key)},"value":${text},${stamps},"modified_at":"${MODIFIED_AT}"}`;
+    const by = modifiedBy === undefined ? "" : `,"modified_by":${JSON.stringify(modifiedBy)}`;
+    return `{"key":${JSON.stringify(key)},"value":${text},${stamps},"modified_at":"${MODIFIED_AT}"${by}}`;
   }
 
-  #asEvent({ key, text, version, revision, etag }) {
-    return { key, tree: parse(text), version: String(version), revision, etag, modifiedAt: MODIFIED_AT };
+  #asEvent({ text, version, ...rest }) {
+    return { ...rest, tree: parse(text), version: String(version), modifiedAt: MODIFIED_AT };
   }
 }

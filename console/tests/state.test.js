@@ -67,6 +67,55 @@ describe("an entry is", () => {
   });
 });
 
+describe("a name", () => {
+  const by = (name, entry) => ({ ...entry, modifiedBy: name });
+  const edited = () => typed('{"a":2,"b":1}');
+
+  test("is that of who saved or deleted", () => {
+    const saved = states.updated(typed(), by("Ann", entryOf('{"a":3}', 6)));
+    assert.equal(saved.sentence, "Ann saved version 6. Changed: /a, /b.");
+    assert.equal(saved.state.arrived.title, "Ann saved version 6");
+    const stale = states.updated(edited(), by("Ann", entryOf('{"a":3}', 6)));
+    assert.equal(stale.sentence, "Ann saved version 6. Your text is kept.");
+    assert.equal(states.updated(typed(), null, "Ann").sentence, "Ann deleted this entry.");
+    assert.equal(
+      states.updated(edited(), null, "Ann").sentence,
+      "Ann deleted this entry. Your text is kept.",
+    );
+  });
+
+  test("of who deleted is kept until there is an entry again", () => {
+    const gone = states.updated(edited(), null, "Ann").state;
+    assert.equal(states.updated(gone, null).state.deletedBy, "Ann");
+    const back = states.updated(gone, entryOf("1", 1, 9)).state;
+    assert.equal(states.updated(back, null).state.deletedBy, undefined);
+  });
+
+  test("is said of changes only if nobody else can have made some of them", () => {
+    const next = by("Ann", entryOf("1", 2));
+    assert.equal(states.soleWriter(PLAN, next), "Ann");
+    assert.equal(states.soleWriter(PLAN, by("Ann", entryOf("1", 3))), undefined);
+    assert.equal(states.soleWriter(null, by("Ann", entryOf("1", 1))), "Ann");
+    assert.equal(states.soleWriter(PLAN, entryOf("1", 2)), undefined);
+  });
+
+  test("is said of everybody whose changes were merged", () => {
+    const one = rebased(edited(), by("Ann", entryOf('{"a":1,"b":2}', 2)));
+    const two = rebased(one, by("Bob", entryOf('{"a":1,"b":2,"c":3}', 3)));
+    const title = (state) => states.saved(state, entryOf(state.text, 4), state.text).state.arrived.title;
+    assert.equal(title(one), "Saved as version 4, with what Ann changed");
+    assert.equal(title(two), "Saved as version 4, with what Ann and Bob changed");
+    const more = rebased(two, entryOf('{"a":1,"b":2,"c":4}', 4));
+    assert.equal(title(more), "Saved as version 4, with what someone else changed");
+  });
+
+  test("survives in a draft", () => {
+    const base = by("Ann", PLAN);
+    const draft = JSON.parse(JSON.stringify(states.draftOf({ ...edited(), base })));
+    assert.equal(states.restored(states.loading("doc"), draft, undefined).base.modifiedBy, "Ann");
+  });
+});
+
 describe("an update by someone else", () => {
   test("replaces text that was not edited", () => {
     const { state, sentence } = states.updated(typed(), entryOf('{"a":1,"c":1}', 2));

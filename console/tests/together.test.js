@@ -202,6 +202,67 @@ describe("somebody else changes the same place", () => {
   });
 });
 
+describe("somebody with a name", () => {
+  const NAME = '<b onclick="x">Ann</b> & "Co"';
+
+  test("saves, and the name is said", async () => {
+    service.write("doc", '{"a":1}');
+    const { session, calls } = await open("doc");
+    session.event("put", service.write("doc", '{"a":2}', NAME));
+    assert.equal(calls.said.at(-1), `${NAME} saved version 2. Changed: /a.`);
+    session.edit('{"a":3}');
+    session.event("put", service.write("doc", '{"a":4}', NAME));
+    assert.equal(calls.said.at(-1), `${NAME} saved version 3. Your text is kept.`);
+  });
+
+  test("changes the same place, and the name is said if nobody else saved", async () => {
+    for (const [writers, other] of [
+      [["Ann"], "Ann"],
+      [["Ann", "Bob"], "someone else"],
+      [[undefined], "someone else"],
+    ]) {
+      service.write("doc", '{"a":1}');
+      const { session, calls } = await open("doc");
+      session.edit('{"a":2}');
+      for (const name of writers) service.write("doc", `{"a":"${name}"}`, name);
+      await session.save();
+      assert.equal(calls.said.at(-1), `You and ${other} changed the same place. Choose which side to keep.`);
+      service.delete("doc");
+      session.discard();
+    }
+  });
+
+  test("changes another place, and the name is said when both are saved", async () => {
+    service.write("doc", '{"a":1,"b":1}');
+    const { session } = await open("doc");
+    session.edit('{"a":2,"b":1}');
+    service.write("doc", '{"a":1,"b":2}', "Ann");
+    await session.save();
+    assert.equal(session.state.arrived.title, "Saved as version 3, with what Ann changed");
+  });
+
+  test("deletes, and the name is said, also when a save fails after that", async () => {
+    service.write("doc", "1", "Bob");
+    const { session, calls } = await open("doc");
+    session.edit("2");
+    session.event("delete", service.delete("doc", "Ann"));
+    assert.equal(calls.said.at(-1), "Ann deleted this entry. Your text is kept.");
+    await session.save();
+    assert.equal(calls.said.at(-1), "Not saved: Ann deleted this entry. Your text is kept.");
+    assert.equal(session.state.deletedBy, "Ann");
+    await session.recreate();
+    assert.equal(session.state.deletedBy, undefined);
+  });
+
+  test("saves before a deletion, and the name is said", async () => {
+    service.write("doc", "1");
+    const { session } = await open("doc");
+    service.write("doc", "2", "Ann");
+    await session.remove();
+    assert.equal(session.state.problem.message, "Not deleted: Ann saved version 2 meanwhile.");
+  });
+});
+
 describe("somebody else deletes", () => {
   test("the text is kept, and saving does not create the entry again", async () => {
     service.write("doc", "1");

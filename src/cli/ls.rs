@@ -1,7 +1,7 @@
 //! `ls`: the entries, one a line.
 
 use clap::Args;
-use console::{measure_text_width, style};
+use console::{measure_text_width, style, truncate_str};
 
 use super::client::Client;
 use super::entry::Entry;
@@ -14,7 +14,8 @@ use super::text::{TIMESTAMP_COLUMNS, padded, printable, timestamp};
 const ROWS_MEASURED: usize = 200;
 /// The largest width of the column of keys, in columns of the terminal.
 const KEY_COLUMNS_MAX: usize = 40;
-/// The same of the column of names, which is left out if all of these entries are anonymous.
+/// The same of the column of names, which is left out if all of these entries are anonymous. Longer names are
+/// cut.
 const NAME_COLUMNS_MAX: usize = 20;
 
 /// List the entries.
@@ -81,7 +82,8 @@ impl Widths {
     }
 
     fn name_column(&self, name: &str) -> String {
-        let column = |width| format!("  {}", padded(&printable(name), width));
+        let name = printable(name);
+        let column = |width| format!("  {}", padded(&truncate_str(&name, width, "…"), width));
         self.name.map_or_else(String::new, column)
     }
 }

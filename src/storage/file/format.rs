@@ -12,6 +12,7 @@
 //! While a journal is in use, the first line says which, before the entries:
 //! `"journal":"9c56cc51b374c3ba"`.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;
@@ -191,8 +192,9 @@ pub fn first_line(line: &[u8]) -> Option<FirstLine> {
 #[must_use]
 pub fn decode_part(object: &[u8]) -> Option<Vec<(Key, Arc<Record>)>> {
     let members: Members<StoredRecord> = serde_json::from_slice(object).ok()?;
+    let mut names = Names::default();
     let entry = |(key, stored): (Key, StoredRecord)| {
-        let record = stored.of(&key);
+        let record = stored.of(&key, &mut names);
         (key, record)
     };
     Some(members.0.into_iter().map(entry).collect())
@@ -247,14 +249,28 @@ impl StoredRecord {
 
     /// The record of `key`, with its tag.
     #[must_use]
-    pub fn of(self, key: &Key) -> Arc<Record> {
+    pub fn of(self, key: &Key, names: &mut Names) -> Arc<Record> {
         let stamp = Stamp {
             version: self.version,
             revision: self.revision,
             modified_at: self.modified_at,
-            modified_by: self.modified_by,
+            modified_by: self.modified_by.map(|name| names.shared(name)),
         };
         Arc::new(Record::new(key, self.value, stamp))
+    }
+}
+
+/// Names, each of which is in memory once: a million entries have a few writers.
+#[derive(Debug, Default)]
+pub struct Names(HashSet<Name>);
+
+impl Names {
+    fn shared(&mut self, name: Name) -> Name {
+        if let Some(known) = self.0.get(&name) {
+            return known.clone();
+        }
+        self.0.insert(name.clone());
+        name
     }
 }
 
@@ -333,12 +349,13 @@ impl<'de> Visitor<'de> for EntriesVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
         let mut table = Table::default();
+        let mut names = Names::default();
         while let Some(key) = map.next_key::<Key>()? {
             if table.get(&key).is_some() {
                 let key = key.as_str();
                 return Err(A::Error::custom(format_args!("{key:?} appears twice")));
             }
-            let record = map.next_value::<StoredRecord>()?.of(&key);
+            let record = map.next_value::<StoredRecord>()?.of(&key, &mut names);
             table.insert(key, record);
         }
         Ok(Entries(table))

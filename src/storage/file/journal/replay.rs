@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::frame::{is_torn, next_frame};
 use super::text::{First, Group};
 use crate::model::Revision;
-use crate::storage::file::format::StoredRecord;
+use crate::storage::file::format::{Names, StoredRecord};
 use crate::storage::file::identity::JournalId;
 use crate::storage::table::Table;
 
@@ -163,10 +163,11 @@ fn apply_group(
             "the frame leads from revision {after} to {revision}, but has a record of {foreign}"
         ));
     }
+    let mut names = Names::default();
     for (key, stored) in group.changes.0 {
         match stored {
             Some(stored) => {
-                let record = stored.of(&key);
+                let record = stored.of(&key, &mut names);
                 table.insert(key, record);
             }
             None => table.remove(&key),
