@@ -5,6 +5,7 @@ mod grants;
 mod hidden;
 mod lists;
 mod races;
+mod watches;
 
 use axum::http::Method;
 use ifmatch::access::{Action, Grant, Grants, hash_of};
