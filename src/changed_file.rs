@@ -1,6 +1,7 @@
 //! A file that is read again when it has changed.
 
 use std::io;
+use std::mem;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,6 +17,8 @@ pub struct ChangedFile {
     path: PathBuf,
     /// `None` while it is missing.
     seen: Option<Seen>,
+    /// Whether it was changed at the last look: it may still be written.
+    is_settling: bool,
 }
 
 /// By what a changed file is known, also one that another name or symbolic link has taken the place of.
@@ -38,6 +41,7 @@ impl ChangedFile {
         Ok(Self {
             path,
             seen: Some(seen),
+            is_settling: false,
         })
     }
 
@@ -46,14 +50,21 @@ impl ChangedFile {
         &self.path
     }
 
-    /// Whether it has changed since the last look. Read it after this: a change that comes while it is read is
+    /// Whether it has changed, and was the same at two looks since: whoever writes it in place empties it first,
+    /// and a part of it may be valid by itself. Read it after this: a change that comes while it is read is
     /// seen at the next look.
     ///
     /// # Errors
     /// Once when it begins to be missing. It has changed when it is back.
     pub async fn has_changed(&mut self) -> io::Result<bool> {
         match look(&self.path).await {
-            Ok(seen) => Ok(self.seen.replace(seen) != Some(seen)),
+            Ok(seen) if self.seen.replace(seen) == Some(seen) => {
+                Ok(mem::take(&mut self.is_settling))
+            }
+            Ok(_) => {
+                self.is_settling = true;
+                Ok(false)
+            }
             Err(error) => match self.seen.take() {
                 Some(_) => Err(error),
                 None => Ok(false),
@@ -94,6 +105,26 @@ mod tests {
 
     use super::*;
 
+    /// It has changed, and not since.
+    async fn assert_changed(file: &mut ChangedFile) {
+        for expected in [false, true, false] {
+            assert_eq!(file.has_changed().await.unwrap(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_being_written_has_not_changed_yet() {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "1").unwrap();
+        let mut file = ChangedFile::open(path.clone()).await.unwrap();
+        for length in [0, 2, 3] {
+            fs::write(&path, "x".repeat(length)).unwrap();
+            assert!(!file.has_changed().await.unwrap());
+        }
+        assert!(file.has_changed().await.unwrap());
+    }
+
     #[tokio::test]
     async fn a_change_is_seen_once_whether_written_renamed_or_linked() {
         let folder = tempdir().unwrap();
@@ -103,17 +134,16 @@ mod tests {
         assert!(!file.has_changed().await.unwrap());
 
         fs::write(at("file"), "22").unwrap();
-        assert!(file.has_changed().await.unwrap());
-        assert!(!file.has_changed().await.unwrap());
+        assert_changed(&mut file).await;
 
         fs::write(at("new"), "33").unwrap();
         fs::rename(at("new"), at("file")).unwrap();
-        assert!(file.has_changed().await.unwrap());
+        assert_changed(&mut file).await;
 
         fs::write(at("other"), "44").unwrap();
         symlink(at("other"), at("link")).unwrap();
         fs::rename(at("link"), at("file")).unwrap();
-        assert!(file.has_changed().await.unwrap());
+        assert_changed(&mut file).await;
         assert_eq!(file.read(2).await.unwrap(), b"44");
         assert!(file.read(1).await.is_err());
     }
@@ -130,6 +160,6 @@ mod tests {
         assert!(file.has_changed().await.is_err());
         assert!(!file.has_changed().await.unwrap());
         fs::rename(&away, &path).unwrap();
-        assert!(file.has_changed().await.unwrap());
+        assert_changed(&mut file).await;
     }
 }

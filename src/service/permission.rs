@@ -24,43 +24,53 @@ impl Operations<'_> {
         key: &Key,
         conditions: &Preconditions,
     ) -> Result<PutRights, Error> {
-        self.require_any(needed(conditions), key)?;
+        self.require_any(possible(conditions), key)?;
         Ok(PutRights {
             create: self.may(Action::Create, key),
             update: self.may(Action::Update, key),
         })
     }
 
-    /// What a put must expect of its key, so that it does only what is granted, whatever comes before it.
+    /// Checks the rights against the state of a key, before its preconditions: the answer to a caller who may not
+    /// write this must not say whether they hold, or it would answer questions about an entry that is not read.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] if it would do what is not granted to `current`.
-    pub(super) fn within_rights(
+    /// [`Error::Forbidden`] if the put would do what is not granted to `current`.
+    pub(super) fn require_for(
         &self,
         rights: PutRights,
         key: &Key,
+        conditions: &Preconditions,
         current: Option<&Record>,
-        expected: Expected,
-    ) -> Result<Expected, Error> {
-        let (is_granted, needed, at_least): (_, &'static [Action], _) = match current {
-            Some(_) => (rights.update, &[Action::Update], Expected::Present),
-            None => (rights.create, &[Action::Create], Expected::Absent),
+    ) -> Result<(), Error> {
+        let (is_granted, action, needed): (_, _, &'static [Action]) = match current {
+            Some(_) => (rights.update, Action::Update, &[Action::Update]),
+            None => (rights.create, Action::Create, &[Action::Create]),
         };
-        if !is_granted {
-            return Err(self.forbidden(needed, key).into());
+        // What cannot come about is refused by the preconditions.
+        if is_granted || !possible(conditions).contains(&action) {
+            return Ok(());
         }
-        let has_both = rights.create && rights.update;
-        Ok(match expected {
-            Expected::Any if !has_both => at_least,
-            expected => expected,
-        })
+        Err(self.forbidden(needed, key).into())
     }
 }
 
-/// Of these actions, one suffices for a put that may come about.
-fn needed(conditions: &Preconditions) -> &'static [Action] {
-    if conditions.if_match.is_some() {
-        // Without a current entry it does not hold.
+impl PutRights {
+    /// What a put must expect of its key, so that it does only what is granted, whatever comes before it.
+    pub(super) fn narrow(self, expected: Expected, current: Option<&Record>) -> Expected {
+        let has_both = self.create && self.update;
+        match (expected, current) {
+            (Expected::Any, Some(_)) if !has_both => Expected::Present,
+            (Expected::Any, None) if !has_both => Expected::Absent,
+            (expected, _) => expected,
+        }
+    }
+}
+
+/// What a put can do under these preconditions; the right to one of these suffices for one that may come about.
+fn possible(conditions: &Preconditions) -> &'static [Action] {
+    if conditions.if_match.is_some() || conditions.if_unmodified_since.is_some() {
+        // Without a current entry they do not hold.
         &[Action::Update]
     } else if conditions.if_none_match == Some(Tags::Any) {
         &[Action::Create]

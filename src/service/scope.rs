@@ -163,8 +163,8 @@ fn both<'a>(one: &'a str, other: &'a str) -> Option<&'a str> {
 pub(super) struct ChangesPart<R> {
     pub(super) changes: Box<dyn ChangeStream>,
     pub(super) scope: Scope,
-    /// Ready when the reader has other rights, or none.
-    pub(super) revoked: Pin<Box<R>>,
+    /// Ready when the reader has other rights, or none; nothing for one whose rights never change.
+    pub(super) revoked: Option<Pin<Box<R>>>,
 }
 
 impl<R: Future<Output = ()>> Stream for ChangesPart<R> {
@@ -174,7 +174,8 @@ impl<R: Future<Output = ()>> Stream for ChangesPart<R> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Arc<SharedEvent>>> {
-        if self.revoked.as_mut().poll(context).is_ready() {
+        let revoked = self.revoked.as_mut();
+        if revoked.is_some_and(|revoked| revoked.as_mut().poll(context).is_ready()) {
             return Poll::Ready(None);
         }
         match self.changes.poll_next_unpin(context) {

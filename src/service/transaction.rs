@@ -184,12 +184,13 @@ impl Operations<'_> {
                 Operation::Put(_) | Operation::Check => Purpose::Write,
             };
             let key = operation.key.clone();
+            if let Some(rights) = rights {
+                self.require_for(*rights, &key, &operation.conditions, current.as_deref())?;
+            }
             match decide(&operation.conditions, purpose, current.as_deref()) {
                 Decision::Proceed(expected) => {
                     let expected = match rights {
-                        Some(rights) => {
-                            self.within_rights(*rights, &key, current.as_deref(), expected)?
-                        }
+                        Some(rights) => rights.narrow(expected, current.as_deref()),
                         None => expected,
                     };
                     changes.push(Change {

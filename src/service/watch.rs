@@ -57,11 +57,12 @@ impl Operations<'_> {
         let filter = scope.filter_of_store(filter);
         let mut subscription = self.store().watch(filter, since.as_ref()).await?;
         subscription.position.epoch = scope.epoch(&subscription.position.epoch);
-        if let Some(revoked) = self.principal.revoked() {
+        let revoked = self.principal.revoked();
+        if revoked.is_some() || !has_points_of_store {
             subscription.changes = Box::new(ChangesPart {
                 changes: subscription.changes,
                 scope,
-                revoked: Box::pin(revoked),
+                revoked: revoked.map(Box::pin),
             });
         }
         Ok(Watching {

@@ -73,7 +73,8 @@ impl Operations<'_> {
         deadline: Instant,
     ) -> Result<Option<Entry>, Error> {
         self.require(Action::Update, &key)?;
-        if patch.reads_value() {
+        if patch.reads_value() && !self.may(Action::Read, &key) {
+            self.audit_refused(&[Action::Update], &key);
             self.require(Action::Read, &key)?;
         }
         let write = Write::Patch(patch.into());
@@ -97,6 +98,9 @@ impl Operations<'_> {
         self.service.check_policy(conditions)?;
         let mut current = self.store().get(&key).await?;
         loop {
+            if let Write::Put(_, rights) = write {
+                self.require_for(*rights, &key, conditions, current.as_deref())?;
+            }
             let expected = match decide(conditions, write.purpose(), current.as_deref()) {
                 Decision::Proceed(expected) => expected,
                 Decision::NotFound => return Err(Error::NotFound),
@@ -112,8 +116,7 @@ impl Operations<'_> {
             let mut _admission = None;
             let (expected, operation) = match (write, &current) {
                 (Write::Put(value, rights), current) => {
-                    let current = current.as_deref();
-                    let expected = self.within_rights(*rights, &key, current, expected)?;
+                    let expected = rights.narrow(expected, current.as_deref());
                     (expected, Operation::Put(value.clone()))
                 }
                 (Write::Delete, _) => (expected, Operation::Delete),

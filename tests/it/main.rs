@@ -4,6 +4,7 @@
 
 mod support;
 
+mod access;
 mod bounds;
 mod cli;
 mod cli_arguments;

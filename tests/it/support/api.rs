@@ -8,7 +8,8 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::BodyExt as _;
-use ifmatch::api::{AllowedHosts, Limits, router};
+use ifmatch::access::{Authority, Grants, Tokens};
+use ifmatch::api::{AllowedHosts, Guard, Limits, router};
 use ifmatch::service::{Policy, Service, Settings};
 use ifmatch::storage::Store;
 use ifmatch::storage::file::{FileStore, Journaling};
@@ -72,14 +73,27 @@ impl Api {
         store: Arc<dyn Store>,
         settings: Settings,
         limits: Limits,
-        hosts: AllowedHosts,
+        guard: impl Into<Guard>,
     ) -> Self {
         let service = Arc::new(Service::new(store, settings));
         Self {
-            router: router(Arc::clone(&service), limits, hosts),
+            router: router(Arc::clone(&service), limits, guard),
             checked: true,
             service,
         }
+    }
+
+    /// In memory, where the file of tokens and `anonymous` say who may do what.
+    pub fn guarded(tokens: &str, anonymous: Option<Grants>) -> Self {
+        let authority = Authority::new(Tokens::parse(tokens).unwrap(), anonymous);
+        Self::guarded_by(Arc::new(MemoryStore::new()), authority)
+    }
+
+    /// On a store, where `authority` says who may do what.
+    pub fn guarded_by(store: Arc<dyn Store>, authority: Authority) -> Self {
+        let hosts = AllowedHosts::listening_on(LOOPBACK, "localhost:8080", &[]);
+        let guard = Guard::new(hosts).with_authority(authority);
+        Self::with_hosts(store, Settings::default(), LIMITS, guard)
     }
 
     /// The same without a look into the contract at each answer, for a test of very many.
@@ -177,6 +191,14 @@ impl Call<'_> {
     pub fn version(mut self, version: Version) -> Self {
         self.request = self.request.version(version);
         self
+    }
+
+    /// With the token of this text; without one if there is none.
+    pub fn by(self, token: &str) -> Self {
+        match token {
+            "" => self,
+            token => self.header("authorization", &format!("Bearer {token}")),
+        }
     }
 
     pub fn if_match(self, tag: &str) -> Self {

@@ -24,6 +24,7 @@ pub struct Process {
     stdout: BufReader<ChildStdout>,
     /// It is read all the time: a process whose log nobody reads stops once the pipe is full.
     log: JoinHandle<()>,
+    /// What it has logged so far.
     logged: watch::Receiver<String>,
     /// The first line that it printed.
     pub announced: String,
@@ -94,6 +95,13 @@ impl Process {
             log,
             logged,
         })
+    }
+
+    /// Waits until it has logged so many lines with `text`.
+    pub async fn until_logged(&self, text: &str, count: usize) {
+        let mut logged = self.logged.clone();
+        let has_them = |log: &String| log.matches(text).count() >= count;
+        soon(logged.wait_for(has_them)).await.expect("it runs");
     }
 
     /// The URL of a path.
