@@ -50,7 +50,8 @@ fn main() -> ExitCode {
     };
     let code = runtime.block_on(async {
         match Arguments::parse_task() {
-            Task::Client(server, request) => cli::run(server, request).await,
+            Task::Client(connection, request) => cli::run(&connection, request).await,
+            Task::Token(command) => cli::run_token(command).await,
             Task::Serve(config) => match serve(&config).await {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {

@@ -4,15 +4,18 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use super::client::{DEFAULT_SERVER, Server};
+use super::connection::{Connection, ConnectionArgs};
 use super::edit::Edit;
 use super::export::Export;
 use super::get::Get;
 use super::import::Import;
+use super::login::Login;
+use super::logout::Logout;
 use super::ls::Ls;
 use super::patch::Patch;
 use super::put::Put;
 use super::rm::{self, Rm};
+use super::token::TokenCommand;
 use super::watch::Watch;
 use crate::config::Config;
 
@@ -25,24 +28,19 @@ use crate::config::Config;
 /// No command overwrites or deletes a value that you have not seen, unless you pass --force,
 /// --if-match '*' or `import --replace`. A patch changes only the parts that it names.
 ///
+/// If the service needs a token: `ifmatch login URL` asks for it once and stores it for later commands.
+/// Scripts set `IFMATCH_TOKEN`, or name a file with --token-file.
+///
 /// Exit codes: 0 success, 1 error, 2 wrong usage, 3 the key does not exist, 4 conflict with somebody
-/// else's change, 128 + n ended by signal n.
+/// else's change, 5 not allowed (the service needs a token, or another one), 128 + n ended by signal n.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
 
-    /// The URL of the service
-    #[arg(
-        long,
-        global = true,
-        env = "IFMATCH_SERVER",
-        value_name = "URL",
-        hide_env_values = true,
-        default_value = DEFAULT_SERVER
-    )]
-    server: String,
+    #[command(flatten)]
+    connection: ConnectionArgs,
 
     #[command(flatten, next_help_heading = "Options of `serve`")]
     config: Config,
@@ -54,6 +52,9 @@ enum Command {
     Serve(Box<Config>),
     #[command(flatten)]
     Client(Request),
+    /// Make tokens for the service's --tokens file, and check that file
+    #[command(subcommand)]
+    Token(TokenCommand),
 }
 
 /// A command that talks to a service.
@@ -77,6 +78,12 @@ pub enum Request {
     Export(Export),
     /// Create the entries of an export
     Import(Import),
+    /// Store the token for a service, and use that service by default
+    Login(Login),
+    /// Remove the stored token for a service
+    Logout(Logout),
+    /// Show who you are for the service, and what you may do
+    Whoami,
 }
 
 /// What the process does.
@@ -85,7 +92,9 @@ pub enum Task {
     /// Run the service.
     Serve(Box<Config>),
     /// Send a request to a service.
-    Client(Server, Request),
+    Client(Box<Connection>, Request),
+    /// Make or check tokens.
+    Token(TokenCommand),
 }
 
 impl Arguments {
@@ -95,7 +104,7 @@ impl Arguments {
         // The environment variables of the service do not concern its clients: one with an invalid value
         // must not stop them. So the arguments are first parsed without them.
         let no_environment = Self::command().mut_args(|arg| {
-            if arg.get_id() == "server" {
+            if ConnectionArgs::has(arg.get_id().as_str()) {
                 arg
             } else {
                 arg.env(None::<&str>)
@@ -119,37 +128,64 @@ impl Arguments {
         let misplaced = |what: String| Err(clap::Error::raw(ErrorKind::ArgumentConflict, what));
         let Self {
             command,
-            server,
+            connection,
             config,
         } = Self::from_arg_matches(matches)?;
-        let has_command = command.is_some();
-        if has_command
-            && let Some(flag) = matches
+        let typed = || {
+            matches
                 .ids()
-                .find(|id| is_typed(id.as_str()) && *id != "server" && *id != "Config")
+                .map(clap::Id::as_str)
+                .filter(|id| is_typed(id))
+        };
+        let mut of_serve = typed().filter(|id| !ConnectionArgs::has(id) && *id != "Config");
+        if command.is_some()
+            && let Some(flag) = of_serve.next()
         {
-            let flag = flag.as_str().replace('_', "-");
+            let flag = flag.replace('_', "-");
             return misplaced(format!(
                 "--{flag} is an option of `serve`; put it after `serve`, or give no command"
             ));
         }
+        let of_clients = typed().find(|id| ConnectionArgs::is_flag(id));
         match command {
             Some(Command::Client(Request::Rm(rm))) if !rm.has_required_flag() => Err(
                 clap::Error::raw(ErrorKind::MissingRequiredArgument, rm::NEEDS_A_FLAG),
             ),
             Some(Command::Client(request)) => {
-                let is_no_server = |why| {
-                    // Not the text itself, which may have a password.
-                    let what = format!("--server is not valid: {why}");
-                    clap::Error::raw(ErrorKind::ValueValidation, what)
+                let url = match &request {
+                    Request::Login(Login { url }) | Request::Logout(Logout { url }) => url.clone(),
+                    _ => None,
                 };
-                Ok(Task::Client(server.parse().map_err(is_no_server)?, request))
+                if url.is_some() && is_typed("server") {
+                    return misplaced(
+                        "the URL and --server both name the service: give one of them".to_owned(),
+                    );
+                }
+                let name = if url.is_some() { "the URL" } else { "--server" };
+                let connection = Connection::new(connection, url).map_err(|why| {
+                    // Not the text itself, which may have a password.
+                    let what = format!("{name} is not valid: {why}");
+                    clap::Error::raw(ErrorKind::ValueValidation, what)
+                })?;
+                Ok(Task::Client(connection.into(), request))
             }
-            _ if is_typed("server") => {
-                misplaced("--server is an option of the client commands, not of `serve`".to_owned())
+            other => {
+                if let Some(flag) = of_clients {
+                    let flag = flag.replace('_', "-");
+                    let command = match other {
+                        Some(Command::Token(_)) => "token",
+                        _ => "serve",
+                    };
+                    return misplaced(format!(
+                        "--{flag} is an option of the client commands, not of `{command}`"
+                    ));
+                }
+                Ok(match other {
+                    Some(Command::Token(command)) => Task::Token(command),
+                    Some(Command::Serve(config)) => Task::Serve(config),
+                    _ => Task::Serve(Box::new(config)),
+                })
             }
-            Some(Command::Serve(config)) => Ok(Task::Serve(config)),
-            None => Ok(Task::Serve(Box::new(config))),
         }
     }
 }

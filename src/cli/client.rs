@@ -1,74 +1,37 @@
 //! The service from a client's side.
 
 use std::fmt::Display;
-use std::str::FromStr;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::redirect::Policy;
-use reqwest::{Method, RequestBuilder, Response, Url};
+use reqwest::{Certificate, Method, RequestBuilder, Response};
 
 use super::entry::Entry;
 use super::failure::{Failure, Refusal};
 use super::precondition::Precondition;
-use super::text::printable;
+use super::server::Server;
+use super::text::{printable, shell_quoted};
+use super::token_text::{TokenSource, TokenText};
 use crate::model::Key;
 use crate::url::encoded;
 
-/// The URL of the service, unless `--server` names another.
-pub const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the service may send nothing within a response. In a watch it sends something every 15 seconds.
 const READ_TIMEOUT: Duration = Duration::from_secs(45);
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// The URL of a service, without a slash at the end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server(String);
-
-impl Server {
-    /// The URL of a path, which begins with a slash.
-    #[must_use]
-    pub fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.0)
-    }
-
-    /// The URL for messages, without a password.
-    #[must_use]
-    pub fn name(&self) -> String {
-        match Url::parse(&self.0) {
-            Ok(mut url) if !url.username().is_empty() || url.password().is_some() => {
-                // Fails only for URLs that cannot contain a user name.
-                let _ = url.set_username("");
-                let _ = url.set_password(None);
-                url.as_str().trim_end_matches('/').to_owned()
-            }
-            _ => self.0.clone(),
-        }
-    }
-}
-
-impl FromStr for Server {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let text = if text.is_empty() {
-            DEFAULT_SERVER.to_owned()
-        } else if text.contains("://") {
-            text.to_owned()
-        } else {
-            format!("http://{text}")
-        };
-        let url = Url::parse(&text).map_err(|error| error.to_string())?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err("it must be an http or https URL".to_owned());
-        }
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err("it must have neither a query nor a fragment".to_owned());
-        }
-        Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
-    }
+/// How to reach a service.
+#[derive(Debug)]
+pub struct Route {
+    pub server: Server,
+    /// What requests are signed with, and where it comes from.
+    pub token: Option<(TokenText, TokenSource)>,
+    /// Whose certificates are accepted besides those that the system trusts.
+    pub roots: Vec<Certificate>,
+    /// The flags that this route needs besides `--server`, each after a space.
+    pub flags: String,
 }
 
 /// A connection to one service.
@@ -76,21 +39,51 @@ impl FromStr for Server {
 pub struct Client {
     http: reqwest::Client,
     server: Server,
+    token_source: Option<TokenSource>,
+    flags: String,
 }
 
 impl Client {
-    pub fn new(server: Server) -> Result<Self, Failure> {
+    pub fn new(route: Route) -> Result<Self, Failure> {
         // ring is built in a fraction of the time of aws-lc. A program that has chosen another keeps it.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder()
+        let Route {
+            server,
+            token,
+            roots,
+            flags,
+        } = route;
+        let mut http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
-            // A redirected write may be sent as a GET, and look like a success.
+            // A redirected write may be sent as a GET, and look like a success; and a token is for this service.
             .redirect(Policy::none())
-            .user_agent(concat!("ifmatch/", env!("CARGO_PKG_VERSION")))
+            .tls_certs_merge(roots)
+            .user_agent(concat!("ifmatch/", env!("CARGO_PKG_VERSION")));
+        let mut token_source = None;
+        if let Some((token, source)) = token {
+            http = http.default_headers(HeaderMap::from_iter([(AUTHORIZATION, token.bearer())]));
+            token_source = Some(source);
+            if server.is_loopback() && !server.is_https() {
+                // A proxy of the environment would get the token unencrypted.
+                http = http.no_proxy();
+            }
+        }
+        let http = http
             .build()
             .map_err(|error| Failure::unreachable(server.name(), &error))?;
-        Ok(Self { http, server })
+        Ok(Self {
+            http,
+            server,
+            token_source,
+            flags,
+        })
+    }
+
+    /// The flags with which another command reaches the same service in the same way.
+    pub fn flags(&self) -> String {
+        let server = shell_quoted(&self.server_name());
+        format!("--server {server}{}", self.flags)
     }
 
     /// The URL of the service for messages.
@@ -115,7 +108,10 @@ impl Client {
             .iter()
             .map(|(name, value)| format!("{name}={}", encoded(value)))
             .collect();
-        let url = format!("{path}?{}", query.join("&"));
+        let url = match query.as_slice() {
+            [] => path.to_owned(),
+            query => format!("{path}?{}", query.join("&")),
+        };
         self.http.get(self.server.url(&url))
     }
 
@@ -173,8 +169,29 @@ impl Client {
             .and_then(|url| url.to_str().ok())
             .map(str::to_owned);
         let text = response.text().await.map_err(lost)?;
-        let refusal = Refusal::new(status, text, location, is_write);
+        let mut refusal = Refusal::new(status, text, location, is_write);
+        if refusal.is_not_allowed() {
+            refusal.advice = Some(self.advice(status));
+        }
         Err(Failure::Refused(Box::new(refusal)))
+    }
+
+    /// What to do about a 401 or a 403.
+    fn advice(&self, status: u16) -> String {
+        let server = self.server_name();
+        let login = format!("ifmatch login {}", shell_quoted(&server));
+        let others = "--token-file FILE or IFMATCH_TOKEN";
+        match (&self.token_source, status) {
+            (None, 403) => format!(
+                "No token was sent. To sign in: {login}; or pass one with {others}. `ifmatch whoami` shows what you \
+                 may do without one"
+            ),
+            (Some(_), 403) => "`ifmatch whoami` shows what you may do".to_owned(),
+            (None, _) => format!("To sign in: {login}; or pass a token with {others}"),
+            (Some(source), _) => format!(
+                "The token came from {source}. To sign in with another: {login}; or pass one with {others}"
+            ),
+        }
     }
 
     /// A refusal of a write that may be applied nevertheless becomes [`Failure::OutcomeUnknown`].

@@ -315,9 +315,9 @@ impl Session<'_> {
     fn resume(&self, path: &Path) -> String {
         let key = self.key.as_str();
         format!(
-            "ifmatch edit --resume {} --server {} {}{}",
+            "ifmatch edit --resume {} {} {}{}",
             shell_quoted(&path.to_string_lossy()),
-            shell_quoted(&self.client.server_name()),
+            self.client.flags(),
             if key.starts_with('-') { "-- " } else { "" },
             shell_quoted(key),
         )

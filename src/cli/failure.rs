@@ -104,6 +104,19 @@ pub enum Failure {
         /// How many entries the export has.
         all: u64,
     },
+    /// A watch ended that had shown events.
+    #[error(
+        "{failure}\nThe watch has ended. To continue it after the last event that it showed: --since {last_id}"
+    )]
+    WatchEnded {
+        /// Why.
+        failure: Box<Failure>,
+        /// The last event.
+        last_id: String,
+    },
+    /// The service did not accept a token.
+    #[error("{0}\nThe token was not stored")]
+    NotSignedIn(Box<Failure>),
     /// An edit failed, and its text is kept in a file.
     #[error("{failure}\nThe text is kept in {}\nTo continue: {resume}", path.display())]
     TextKept {
@@ -130,7 +143,11 @@ impl Failure {
     pub fn unreachable(server: String, error: &reqwest::Error) -> Self {
         let mut reason = cause(error);
         if error.is_connect() {
-            reason.push_str("\nCheck that the service is running, and the URL in --server");
+            reason.push_str(if reason.contains(UNKNOWN_ISSUER) {
+                "\nIf the service has a certificate of your own authority, name that authority's file: --ca FILE"
+            } else {
+                "\nCheck that the service is running, and the URL in --server"
+            });
         }
         Self::Unreachable { server, reason }
     }
@@ -185,9 +202,10 @@ impl Failure {
                 signal: Some(signal),
                 ..
             } => signal.exit_code(),
-            Self::TextKept { failure, .. } | Self::ImportStopped { failure, .. } => {
-                failure.exit_code()
-            }
+            Self::TextKept { failure, .. }
+            | Self::ImportStopped { failure, .. }
+            | Self::NotSignedIn(failure)
+            | Self::WatchEnded { failure, .. } => failure.exit_code(),
             Self::OutputAfterWrite(_)
             | Self::OutcomeUnknown { .. }
             | Self::Unreachable { .. }
@@ -245,6 +263,9 @@ fn import_stopped(key: Option<&Key>, failure: &Failure, done: u64, all: u64) -> 
     }
 }
 
+/// Within the error about a certificate that nobody known has signed (`rustls::CertificateError`).
+const UNKNOWN_ISSUER: &str = "UnknownIssuer";
+
 /// The innermost cause: the outer ones only repeat the request.
 fn cause(error: &reqwest::Error) -> String {
     let mut innermost: &dyn Error = error;
@@ -258,6 +279,8 @@ fn cause(error: &reqwest::Error) -> String {
 const NOT_FOUND: u8 = 3;
 /// The exit code after a conflict.
 const CONFLICT: u8 = 4;
+/// The exit code if the service needs a token, or another one.
+const NOT_ALLOWED: u8 = 5;
 
 /// The service's own server errors, by status and code (`ErrorCode` in `openapi.yaml`).
 const SERVER_ERRORS: [(u16, &str); 3] =
@@ -276,6 +299,8 @@ pub struct Refusal {
     pub text: String,
     /// Its `Location` header.
     pub location: Option<String>,
+    /// What the user can do about it.
+    pub advice: Option<String>,
 }
 
 /// The body of an error.
@@ -302,6 +327,17 @@ impl Refusal {
             body: body.filter(is_ours),
             text,
             location,
+            advice: None,
+        }
+    }
+
+    /// Whether the service needs a token, or another one.
+    pub fn is_not_allowed(&self) -> bool {
+        let is_error = |code| self.body.as_ref().is_some_and(|body| body.error == code);
+        match self.status {
+            401 => is_error("unauthorized"),
+            403 => is_error("forbidden"),
+            _ => false,
         }
     }
 
@@ -339,13 +375,22 @@ impl Refusal {
             ExitCode::from(NOT_FOUND)
         } else if self.is_conflict() {
             ExitCode::from(CONFLICT)
+        } else if self.is_not_allowed() {
+            ExitCode::from(NOT_ALLOWED)
         } else {
             ExitCode::FAILURE
         }
     }
 
-    /// What it says, in words for the user.
+    /// What it says, in words for the user, and what to do.
     pub fn sentence(&self) -> String {
+        match &self.advice {
+            Some(advice) => format!("{}\n{advice}", self.reason()),
+            None => self.reason(),
+        }
+    }
+
+    fn reason(&self) -> String {
         let Some(ErrorBody {
             message, current, ..
         }) = &self.body
@@ -370,6 +415,10 @@ impl Refusal {
                 shell_quoted(&printable(current.key.as_str()))
             ),
             (412, None) => "conflict: the key does not exist; nothing was changed".to_owned(),
+            // What follows the colon is for who writes HTTP.
+            (401, _) if self.is_not_allowed() => {
+                message.split(':').next().unwrap_or(message).to_owned()
+            }
             (428, _) => "nothing was changed, because this service requires the entry's tag: pass \
                          --if-match TAG with the tag that `ifmatch get KEY` shows"
                 .to_owned(),

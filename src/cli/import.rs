@@ -51,8 +51,19 @@ pub async fn run(client: &Client, import: &Import, output: &Output) -> Result<()
         Failure::Input(format!("{}: {reason}; nothing was written", name.display()))
     })?;
     drop(text);
-    check_server(client).await?;
     let all = items.len() as u64;
+    check_server(client)
+        .await
+        .map_err(|failure| match failure {
+            Failure::Refused(refusal) if refusal.is_not_allowed() => Failure::ImportStopped {
+                key: None,
+                failure: Failure::Refused(refusal).into(),
+                signal: None,
+                done: 0,
+                all,
+            },
+            failure => failure,
+        })?;
     let progress = ProgressBar::new(all).with_style(progress_style(
         "{bar:40} {human_pos} of {human_len}, {rate}, {eta} left",
     ));

@@ -7,14 +7,17 @@
 //! | 2 | wrong usage |
 //! | 3 | the key does not exist |
 //! | 4 | conflict: somebody else's change was not overwritten |
-//! | 128 + n | signal n ended `edit` or `import`, which reports what it kept or wrote |
+//! | 5 | not allowed: the service needs a token, or another one |
+//! | 128 + n | signal n ended `edit`, `import` or `login`; the first two report what they kept or wrote |
 //!
 //! Results go to standard output, as words on a terminal and as JSON anywhere else; errors go to
 //! standard error. It uses [`crate::merge`] and [`crate::json`], and knows the service only by its
 //! responses.
 
 mod arguments;
+mod caller;
 mod client;
+mod connection;
 mod draft;
 mod draft_file;
 mod edit;
@@ -27,30 +30,49 @@ mod import;
 mod input;
 mod interrupt;
 mod listing;
+mod login;
+mod logout;
 mod ls;
 mod output;
 mod overwrite;
 mod patch;
 mod precondition;
+mod profiles;
 mod put;
 mod rm;
+mod server;
 mod text;
+mod token;
+mod token_text;
 mod watch;
+mod whoami;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 pub use self::arguments::{Arguments, Request, Task};
-use self::client::Client;
-pub use self::client::Server;
+pub use self::connection::Connection;
 use self::failure::Failure;
 use self::output::Output;
 use self::text::printable_lines;
+pub use self::token::TokenCommand;
 
-/// Runs a command against `server`.
-pub async fn run(server: Server, request: Request) -> ExitCode {
+/// Runs a command against a service.
+pub async fn run(connection: &Connection, request: Request) -> ExitCode {
     let output = Output::stdout();
-    match dispatch(server, request, &output).await {
+    let result = dispatch(connection, request, &output).await;
+    end(result, &output)
+}
+
+/// Runs a command that makes or checks tokens.
+pub async fn run_token(command: TokenCommand) -> ExitCode {
+    let output = Output::stdout();
+    let result = token::run(command, &output).await;
+    end(result, &output)
+}
+
+fn end(result: Result<(), Failure>, output: &Output) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         // The reader of the output, such as `head`, has closed it.
         Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
@@ -67,9 +89,20 @@ pub async fn run(server: Server, request: Request) -> ExitCode {
     }
 }
 
-async fn dispatch(server: Server, request: Request, output: &Output) -> Result<(), Failure> {
-    let client = Client::new(server)?;
+async fn dispatch(
+    connection: &Connection,
+    request: Request,
+    output: &Output,
+) -> Result<(), Failure> {
+    let client = match request {
+        Request::Login(_) => return login::run(connection, output).await,
+        Request::Logout(_) => return logout::run(connection),
+        _ => connection.client()?,
+    };
     match request {
+        // Done above.
+        Request::Login(_) | Request::Logout(_) => Ok(()),
+        Request::Whoami => whoami::run(&client, output).await,
         Request::Get(get) => get::run(&client, &get, output).await,
         Request::Put(put) => put::run(&client, put, output).await,
         Request::Patch(patch) => patch::run(&client, patch, output).await,

@@ -23,6 +23,12 @@ pub fn shell_quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
+/// A text as a TOML basic string. TOML has the escapes of JSON, and also escapes DEL.
+pub fn toml_string(text: &str) -> String {
+    let json = serde_json::Value::from(text).to_string();
+    json.replace('\u{7f}', "\\u007f")
+}
+
 /// A text with spaces after it, so that it is `columns` wide.
 pub fn padded(text: &str, columns: usize) -> String {
     let missing = columns.saturating_sub(measure_text_width(text));
@@ -93,6 +99,8 @@ pub fn entry_count(entries: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -103,6 +111,22 @@ mod tests {
         );
         assert_eq!(printable_lines("a\u{1b}\nb"), "a\\u001b\nb");
         assert_eq!(printable("é 🦀"), "é 🦀");
+    }
+
+    proptest! {
+        #[test]
+        fn a_toml_string_is_read_as_the_text(text in any::<String>()) {
+            let line = format!("text = {}", toml_string(&text));
+            let table: toml::Table = toml::from_str(&line).unwrap();
+            prop_assert_eq!(table["text"].as_str(), Some(text.as_str()));
+        }
+    }
+
+    #[test]
+    fn every_character_that_toml_escapes_is_escaped() {
+        let text: String = ('\0'..='\u{a0}').chain("\\\"é🦀\u{2028}".chars()).collect();
+        let table: toml::Table = toml::from_str(&format!("text = {}", toml_string(&text))).unwrap();
+        assert_eq!(table["text"].as_str(), Some(text.as_str()));
     }
 
     #[test]

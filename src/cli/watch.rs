@@ -74,7 +74,7 @@ pub async fn run(client: &Client, watch: &Watch, output: &Output) -> Result<(), 
                 Err(Failure::Unreachable { .. }) => {}
                 // The service, or a proxy in front of it, may be restarting.
                 Err(Failure::Refused(refusal)) if refusal.status >= 500 => {}
-                Err(failure) => return Err(failure),
+                Err(failure) => return Err(follower.ended(failure)),
             }
         };
         note("Reconnected.");
@@ -107,6 +107,17 @@ impl Watcher<'_> {
             return Err(self.client.not_ifmatch(&"it is not an event stream"));
         }
         Ok(response)
+    }
+
+    /// Why the watch ended, and how to continue it.
+    fn ended(self, failure: Failure) -> Failure {
+        match self.last_id {
+            Some(last_id) => Failure::WatchEnded {
+                failure: failure.into(),
+                last_id: printable(&last_id).into_owned(),
+            },
+            None => failure,
+        }
     }
 
     /// Prints the events until the connection ends.

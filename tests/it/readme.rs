@@ -40,6 +40,7 @@ async fn run(command: &str, folder: &Path, server: &str) -> Option<String> {
         .current_dir(folder)
         .env("PATH", path)
         .env("IFMATCH_SERVER", server)
+        .env("XDG_CONFIG_HOME", folder)
         .output()
         .await
         .ok()?;

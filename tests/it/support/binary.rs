@@ -171,6 +171,8 @@ pub fn bare_command(program: &str) -> Command {
     command
         .stdin(Stdio::null())
         .env_remove("RUST_LOG")
+        // Nobody has signed in.
+        .env("XDG_CONFIG_HOME", "/nonexistent")
         .kill_on_drop(true);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("IFMATCH_") {

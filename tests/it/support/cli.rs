@@ -80,7 +80,8 @@ impl Cli {
         let mut command = command_for(&self.server.url(""), arguments);
         command
             .current_dir(self.folder.path())
-            .env("TMPDIR", self.kept());
+            .env("TMPDIR", self.kept())
+            .env("XDG_CONFIG_HOME", self.folder.path().join("config"));
         command
     }
 

@@ -1,0 +1,91 @@
+//! `login`: stores the token for a service, after the service has accepted it.
+
+use std::env;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use clap::Args;
+use console::Term;
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+use tokio::task;
+
+use super::caller::Caller;
+use super::connection::Connection;
+use super::failure::Failure;
+use super::interrupt::{Interrupt, Interrupts};
+use super::output::{Output, note, warn};
+use super::profiles::Profiles;
+use super::server::Server;
+use super::token_text::{TokenSource, TokenText, VARIABLE};
+
+/// Store the token for a service, and use that service by default.
+///
+/// The token is read from the terminal, where it is not shown, or from standard input. It is stored in
+/// `ifmatch/config.toml` below `$XDG_CONFIG_HOME` or `~/.config`, which only you may read.
+#[derive(Debug, Args)]
+pub struct Login {
+    /// The URL of the service; without it, the one that other commands use
+    pub url: Option<String>,
+}
+
+/// `ifmatch login`
+pub async fn run(connection: &Connection, output: &Output) -> Result<(), Failure> {
+    // Before the token is typed: a file that cannot be used is told now.
+    let profiles = Profiles::load()?;
+    let server = connection.server_or_default(&profiles)?;
+    connection.check_token_may_go_to(&server)?;
+    let (token, source) = match connection.token_of_file()? {
+        Some(token) => token,
+        None if io::stdin().is_terminal() => (ask(&server).await?, TokenSource::Input),
+        None => (TokenText::from_stdin()?, TokenSource::Input),
+    };
+    let client = connection.client_of(server.clone(), Some((token.clone(), source)))?;
+    let caller = Caller::ask(&client)
+        .await
+        .map_err(|failure| Failure::NotSignedIn(failure.into()))?;
+    let (path, ()) = Profiles::update(|profiles| {
+        profiles.tokens.insert(server.clone(), token);
+        profiles.default = Some(server.clone());
+        Ok(())
+    })?;
+    let name = server.name();
+    note(&format!(
+        "The token is stored in {}. Commands without --server now use {name}.",
+        path.display()
+    ));
+    if env::var_os(VARIABLE).is_some_and(|text| !text.is_empty()) {
+        warn(&format!(
+            "{VARIABLE} is set, and commands use it instead of the stored token"
+        ));
+    }
+    if let Some(other) = connection.other_server()
+        && *other != server
+    {
+        warn(&format!(
+            "IFMATCH_SERVER is set, so commands without --server still use {}",
+            other.name()
+        ));
+    }
+    caller.print(&name, output)
+}
+
+/// Reads the token from the terminal, which does not show it.
+async fn ask(server: &Server) -> Result<TokenText, Failure> {
+    let mut interrupts =
+        Interrupts::listen(&[Interrupt::CtrlC, Interrupt::Terminate, Interrupt::HangUp])?;
+    let shown = tcgetattr(io::stdin());
+    // If the prompt cannot be printed, the terminal is gone, and the next line fails.
+    let _ = write!(io::stderr(), "Token for {}: ", server.name());
+    let typed = task::spawn_blocking(|| Term::stderr().read_secure_line());
+    let typed = tokio::select! {
+        typed = typed => typed.unwrap_or_else(|error| Err(io::Error::other(error))),
+        signal = interrupts.next() => {
+            // The terminal must show again what is typed. If that fails, it is gone.
+            if let Ok(shown) = shown {
+                let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &shown);
+            }
+            return Err(Failure::Interrupted { signal });
+        }
+    };
+    let typed = typed.map_err(|error| Failure::file("the terminal".as_ref(), error))?;
+    TokenText::parse(typed.as_bytes(), &"your input")
+}
