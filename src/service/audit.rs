@@ -1,5 +1,6 @@
 //! One line of the log for each write that was done, or refused because it is not granted.
 
+use super::error::or;
 use super::operations::Operations;
 use crate::access::Action;
 use crate::model::{Entry, Key, Revision};
@@ -32,7 +33,7 @@ impl Operations<'_> {
         tracing::info!(
             target: AUDIT_TARGET,
             who = %self.principal,
-            action = needed.first().map(|action| action.as_str()),
+            action = or(needed),
             key = key.as_str(),
             request_id = self.request_id,
             "refused"

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use itertools::Itertools as _;
 use thiserror::Error;
 
 use crate::access::Action;
@@ -125,9 +126,9 @@ impl fmt::Display for Place {
     }
 }
 
-fn or(actions: &[Action]) -> String {
-    let names: Vec<_> = actions.iter().map(|action| action.as_str()).collect();
-    names.join(" or ")
+/// "create or update".
+pub(super) fn or(actions: &[Action]) -> String {
+    actions.iter().map(|action| action.as_str()).join(" or ")
 }
 
 /// An operation of a transaction whose preconditions do not hold.

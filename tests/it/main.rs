@@ -27,6 +27,7 @@ mod faults;
 mod fuzz;
 mod hosts;
 mod http;
+mod identities;
 mod identity;
 mod journal;
 mod lifecycle;

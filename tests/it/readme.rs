@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::binary::{BINARY, Process};
+use crate::support::binary::{self, BINARY, Process};
 
 /// Hides what differs from run to run: moments, which RFC 3339 writes in 24 characters.
 fn without_moments(text: &str) -> String {
@@ -31,7 +31,14 @@ fn examples(readme: &str) -> Vec<(String, String)> {
     examples
 }
 
+/// The section whose service has tokens and TLS.
+const FOR_A_TEAM: &str = "\n## For a team\n";
+
 async fn run(command: &str, folder: &Path, server: &str) -> Option<String> {
+    run_with(command, folder, &[("IFMATCH_SERVER", server)]).await
+}
+
+async fn run_with(command: &str, folder: &Path, variables: &[(&str, &str)]) -> Option<String> {
     // The binary is found as after `cargo install`.
     let binaries = Path::new(BINARY).parent()?.display();
     let path = format!("{binaries}:{}", std::env::var("PATH").ok()?);
@@ -39,7 +46,7 @@ async fn run(command: &str, folder: &Path, server: &str) -> Option<String> {
         .args(["-c", command])
         .current_dir(folder)
         .env("PATH", path)
-        .env("IFMATCH_SERVER", server)
+        .envs(variables.iter().copied())
         .env("XDG_CONFIG_HOME", folder)
         .output()
         .await
@@ -64,7 +71,8 @@ async fn every_example_gives_what_the_readme_shows() {
     }
     let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
     let readme = std::fs::read_to_string(readme).unwrap();
-    let mut examples = examples(&readme).into_iter();
+    let (alone, _) = readme.split_once(FOR_A_TEAM).unwrap();
+    let mut examples = examples(alone).into_iter();
     let (start, started) = examples.next().unwrap();
     assert_eq!(start, "cargo run --release");
     assert_eq!(started, "listening on http://127.0.0.1:8080\n");
@@ -83,4 +91,57 @@ async fn every_example_gives_what_the_readme_shows() {
         typed += 1;
     }
     assert!(typed >= 11, "{typed} examples");
+}
+
+#[tokio::test]
+async fn a_team_gets_tokens_and_tls_as_the_readme_shows() {
+    let folder = tempfile::tempdir().unwrap();
+    let has_openssl = run("openssl version", folder.path(), "").await;
+    if has_openssl.is_none_or(|shown| shown.is_empty()) {
+        println!("skipped: the README's certificate needs openssl");
+        return;
+    }
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let (_, section) = readme.split_once(FOR_A_TEAM).unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let mut process = None;
+    let mut variables = Vec::new();
+    let mut typed = 0;
+    for (command, shown) in examples(section) {
+        if let Some(flags) = command.strip_prefix("ifmatch serve --listen 0.0.0.0:8443 ") {
+            assert_eq!(shown, "listening on https://0.0.0.0:8443\n");
+            // Beyond loopback as there, at a port that is free.
+            let mut serve = binary::command(folder.path());
+            serve.current_dir(folder.path());
+            serve.args(["--listen", "0.0.0.0:0"]).args(flags.split(' '));
+            process = Some(Process::spawn(serve).await);
+        } else if let Some(exported) = command.strip_prefix("export ") {
+            let port = process
+                .as_ref()
+                .unwrap()
+                .address
+                .rsplit(':')
+                .next()
+                .unwrap();
+            let exported = exported.replace("8443", port);
+            for variable in exported.split(' ') {
+                let (name, value) = variable.split_once('=').unwrap();
+                variables.push((name.to_owned(), value.to_owned()));
+            }
+        } else {
+            let variables: Vec<_> = variables
+                .iter()
+                .map(|(name, value): &(String, String)| (&**name, &**value))
+                .collect();
+            let output = run_with(&command, folder.path(), &variables).await.unwrap();
+            assert_eq!(
+                without_moments(&output),
+                without_moments(shown.trim_end()),
+                "{command}"
+            );
+        }
+        typed += 1;
+    }
+    assert!(typed >= 9, "{typed} examples");
 }
