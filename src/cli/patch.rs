@@ -52,7 +52,10 @@ pub async fn run(client: &Client, patch: Patch, output: &Output) -> Result<(), F
         None if tree.is_array() => overwrite::whatever_is_current(client, key, request).await?,
         None => merged(client, key, &tree, request).await?,
     };
-    output.wrote("changed", &client.read_written(key, response).await?)
+    match client.read_shown(key, response).await? {
+        Some(entry) => output.wrote("changed", &entry),
+        None => output.wrote_unseen("changed", key),
+    }
 }
 
 /// Sends a merge patch, but never one that would replace a whole value: RFC 7396 does so if the patch

@@ -6,12 +6,15 @@ mod support;
 
 mod bounds;
 mod cli;
+mod cli_access;
 mod cli_arguments;
 mod cli_edit;
 mod cli_files;
 mod cli_interrupts;
+mod cli_login;
 mod cli_proxy;
 mod cli_responses;
+mod cli_token;
 mod cli_transfer;
 mod cli_unseen;
 mod cli_watch;
