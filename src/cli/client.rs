@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Method, RequestBuilder, Response};
+use reqwest::{Certificate, Method, RequestBuilder, Response, StatusCode};
 
 use super::entry::Entry;
 use super::failure::{Failure, Refusal};
@@ -231,6 +231,18 @@ impl Client {
         } else {
             let other = printable(entry.key.as_str());
             Err(self.not_the_service(&format!("the write was applied to the key {other} instead")))
+        }
+    }
+
+    /// The entry that the answer to a write of `key` shows; nothing for a caller who may not read it.
+    pub async fn read_shown(
+        &self,
+        key: &Key,
+        response: Response,
+    ) -> Result<Option<Entry>, Failure> {
+        match response.status() {
+            StatusCode::NO_CONTENT => Ok(None),
+            _ => self.read_written(key, response).await.map(Some),
         }
     }
 

@@ -11,6 +11,9 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::BoolishValueParser;
 use reqwest::Certificate;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 
 use super::client::{Client, Route};
 use super::failure::Failure;
@@ -185,15 +188,27 @@ impl Connection {
         let Some(path) = &self.ca else {
             return Ok(Vec::new());
         };
-        let pem = fs::read(path).map_err(|error| Failure::file(path, error))?;
-        match Certificate::from_pem_bundle(&pem) {
-            Ok(roots) if !roots.is_empty() => Ok(roots),
-            _ => Err(Failure::Input(format!(
-                "{}: there is no certificate in it; --ca needs a file in PEM, with lines like -----BEGIN \
-                 CERTIFICATE-----",
+        let invalid = |reason: &str| {
+            Failure::Input(format!(
+                "{}: {reason}; --ca needs certificates in PEM, which begin with -----BEGIN CERTIFICATE-----",
                 path.display()
-            ))),
+            ))
+        };
+        let pem = fs::read(path).map_err(|error| Failure::file(path, error))?;
+        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+        let found = found.map_err(|error| invalid(&error.to_string()))?;
+        if found.is_empty() {
+            return Err(invalid("there is no certificate in it"));
         }
+        let root = |certificate: CertificateDer| {
+            let root = Certificate::from_der(&certificate);
+            // reqwest would look at it only later, and then does not say which file it is in.
+            let added = RootCertStore::empty().add(certificate);
+            added
+                .map_err(|error| invalid(&format!("a certificate in it is not valid: {error}")))?;
+            root.map_err(|error| invalid(&error.to_string()))
+        };
+        found.into_iter().map(root).collect()
     }
 
     fn flags(&self) -> String {

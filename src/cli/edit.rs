@@ -239,7 +239,11 @@ impl Session<'_> {
             }
             let refusal = match self.put(json).await {
                 Ok(entry) => return Ok(Attempt::Ended(End::Saved(entry.into()))),
-                Err(Failure::Refused(refusal)) if refusal.is_precondition_failed() => refusal,
+                Err(Failure::Refused(refusal))
+                    if refusal.is_precondition_failed() && !refusal.hides_current() =>
+                {
+                    refusal
+                }
                 Err(failure) => return Err(self.unsaved(failure, &mine)),
             };
             let theirs = refusal.body.as_ref().and_then(|body| body.current.clone());

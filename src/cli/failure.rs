@@ -355,6 +355,16 @@ impl Refusal {
         self.status == 412 && self.body.is_some()
     }
 
+    /// Whether a precondition did not hold, and the caller may not know the current entry.
+    pub fn hides_current(&self) -> bool {
+        // It is null if there is none.
+        let has_current = || {
+            let body: Option<serde_json::Value> = serde_json::from_str(&self.text).ok();
+            body.is_some_and(|body| body.get("current").is_some())
+        };
+        self.is_precondition_failed() && !has_current()
+    }
+
     /// Whether the service requires a precondition.
     pub fn needs_precondition(&self) -> bool {
         self.status == 428 && self.body.is_some()
@@ -414,6 +424,9 @@ impl Refusal {
                 current.etag,
                 shell_quoted(&printable(current.key.as_str()))
             ),
+            (412, None) if self.hides_current() => {
+                format!("conflict: {message}; nothing was changed")
+            }
             (412, None) => "conflict: the key does not exist; nothing was changed".to_owned(),
             // What follows the colon is for who writes HTTP.
             (401, _) if self.is_not_allowed() => {

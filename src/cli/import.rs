@@ -281,6 +281,9 @@ async fn put(
             Err(Failure::Refused(refusal)) if refusal.is_precondition_failed() => refusal,
             Err(failure) => return Err((key, failure)),
         };
+        if replace && refusal.hides_current() {
+            return Err((key, Failure::Refused(refusal)));
+        }
         let current = refusal.body.and_then(|body| body.current);
         match (current, &precondition) {
             (Some(current), _) if current.value == value => return Ok(Imported::Unchanged(key)),

@@ -4,8 +4,7 @@ use std::env;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use clap::Args;
-use console::Term;
-use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::task;
 
 use super::caller::Caller;
@@ -70,22 +69,46 @@ pub async fn run(connection: &Connection, output: &Output) -> Result<(), Failure
 
 /// Reads the token from the terminal, which does not show it.
 async fn ask(server: &Server) -> Result<TokenText, Failure> {
+    let failed = |error| Failure::file("the terminal".as_ref(), error);
     let mut interrupts =
         Interrupts::listen(&[Interrupt::CtrlC, Interrupt::Terminate, Interrupt::HangUp])?;
-    let shown = tcgetattr(io::stdin());
-    // If the prompt cannot be printed, the terminal is gone, and the next line fails.
-    let _ = write!(io::stderr(), "Token for {}: ", server.name());
-    let typed = task::spawn_blocking(|| Term::stderr().read_secure_line());
+    let hidden = HiddenInput::begin().map_err(failed)?;
+    let prompt = format!("Token for {}: ", server.name());
+    io::stderr().write_all(prompt.as_bytes()).map_err(failed)?;
+    let typed = task::spawn_blocking(|| {
+        let mut line = String::new();
+        io::stdin().read_line(&mut line).map(|_| line)
+    });
     let typed = tokio::select! {
         typed = typed => typed.unwrap_or_else(|error| Err(io::Error::other(error))),
         signal = interrupts.next() => {
-            // The terminal must show again what is typed. If that fails, it is gone.
-            if let Ok(shown) = shown {
-                let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &shown);
-            }
+            // What comes next is not part of the prompt.
+            let _ = writeln!(io::stderr());
             return Err(Failure::Interrupted { signal });
         }
     };
-    let typed = typed.map_err(|error| Failure::file("the terminal".as_ref(), error))?;
-    TokenText::parse(typed.as_bytes(), &"your input")
+    drop(hidden);
+    TokenText::parse(typed.map_err(failed)?.as_bytes(), &"your input")
+}
+
+/// While this exists, the terminal does not show what is typed.
+struct HiddenInput(Termios);
+
+impl HiddenInput {
+    fn begin() -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
+        let mut hidden = before.clone();
+        hidden.local_modes.remove(LocalModes::ECHO);
+        // The end of the line is shown.
+        hidden.local_modes.insert(LocalModes::ECHONL);
+        tcsetattr(io::stdin(), OptionalActions::Flush, &hidden)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for HiddenInput {
+    fn drop(&mut self) {
+        // If this fails, the terminal is gone.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
+    }
 }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::entry::Entry;
 use super::failure::Failure;
 use super::text::{pretty, printable, printable_lines, shell_quoted, timestamp};
-use crate::model::Value;
+use crate::model::{Key, Value};
 
 /// Standard output.
 #[derive(Debug)]
@@ -68,6 +68,16 @@ impl Output {
     /// Prints what was done to an entry, or the entry as JSON.
     pub fn wrote(&self, what: &str, entry: &Entry) -> Result<(), Failure> {
         self.entry_in_short(what, entry)
+            .map_err(|failure| Failure::OutputAfterWrite(failure.into()))
+    }
+
+    /// Prints what was done to an entry that the caller may not read. There is no JSON of it.
+    pub fn wrote_unseen(&self, what: &str, key: &Key) -> Result<(), Failure> {
+        if !self.is_terminal() {
+            return Ok(());
+        }
+        let key = style(printable(key.as_str())).bold();
+        self.line(&format!("{what} {key}"))
             .map_err(|failure| Failure::OutputAfterWrite(failure.into()))
     }
 

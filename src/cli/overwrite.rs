@@ -48,7 +48,11 @@ pub async fn on_current(
             None => Precondition::Absent,
         };
         match client.send(request(&precondition)).await {
-            Err(Failure::Refused(refusal)) if refusal.is_precondition_failed() && tries < TRIES => {
+            Err(Failure::Refused(refusal))
+                if refusal.is_precondition_failed()
+                    && !refusal.hides_current()
+                    && tries < TRIES =>
+            {
                 tries += 1;
                 current = refusal.body.and_then(|body| body.current);
             }

@@ -58,7 +58,10 @@ pub async fn run(client: &Client, patch: Patch, output: &Output) -> Result<(), F
             _ => merged(client, key, &tree, request).await?,
         },
     };
-    output.wrote("changed", &client.read_written(key, response).await?)
+    match client.read_shown(key, response).await? {
+        Some(entry) => output.wrote("changed", &entry),
+        None => output.wrote_unseen("changed", key),
+    }
 }
 
 /// Refuses a JSON Patch that would replace a whole value, unless it first tests that value.

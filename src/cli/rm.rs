@@ -47,5 +47,8 @@ pub async fn run(client: &Client, rm: Rm, output: &Output) -> Result<(), Failure
         Some(tag) => client.send(request(&Precondition::Match(tag.0))).await?,
         None => overwrite::whatever_is_current(client, &rm.key, request).await?,
     };
-    output.wrote("deleted", &client.read_written(&rm.key, response).await?)
+    match client.read_shown(&rm.key, response).await? {
+        Some(entry) => output.wrote("deleted", &entry),
+        None => output.wrote_unseen("deleted", &rm.key),
+    }
 }

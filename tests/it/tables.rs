@@ -66,11 +66,23 @@ fn the_flags_of_the_service_are_those_of_its_help() {
     assert_eq!(rows, flags);
 }
 
+/// A command with its whole name or, if it only groups others, those.
+fn with_subcommands<'a>(before: &str, command: &'a Command) -> Vec<(String, &'a Command)> {
+    let name = format!("{before} {}", command.get_name());
+    if !command.has_subcommands() {
+        return vec![(name, command)];
+    }
+    let commands = command.get_subcommands();
+    commands
+        .flat_map(|command| with_subcommands(&name, command))
+        .collect()
+}
+
 #[test]
 fn the_commands_are_those_of_the_help_with_their_arguments() {
     let program = Arguments::command();
-    let usage = |command: &Command| {
-        let mut usage = format!("ifmatch {}", command.get_name());
+    let usage = |(name, command): (String, &Command)| {
+        let mut usage = name;
         for argument in command
             .get_arguments()
             .filter(|argument| argument.is_positional())
@@ -88,6 +100,7 @@ fn the_commands_are_those_of_the_help_with_their_arguments() {
     let commands = program.get_subcommands();
     let commands: BTreeSet<String> = commands
         .filter(|command| command.get_name() != "serve")
+        .flat_map(|command| with_subcommands("ifmatch", command))
         .map(usage)
         .collect();
     let rows = table("Command line", &["command", "what it does"]);
@@ -95,8 +108,12 @@ fn the_commands_are_those_of_the_help_with_their_arguments() {
         .iter()
         .map(|row| {
             let usage = quoted(&row[0]).next().unwrap().to_owned();
-            let name = usage.split(' ').nth(1).unwrap();
-            let command = program.find_subcommand(name).expect(name);
+            let mut names = usage.split(' ').skip(1);
+            let name = names.next().unwrap();
+            let mut command = program.find_subcommand(name).expect(name);
+            if let Some(subcommand) = names.next().and_then(|name| command.find_subcommand(name)) {
+                command = subcommand;
+            }
             for flag in quoted(&row[1]).filter_map(|text| text.strip_prefix("--")) {
                 let flag = flag.split(' ').next().unwrap();
                 let mut known = command.get_arguments();

@@ -214,7 +214,7 @@ async fn an_invalid_name_in_a_data_file_is_refused_with_its_place() {
 async fn commands_show_names_an_export_has_them_and_an_import_does_not_take_them() {
     let folder = tempfile::tempdir().unwrap();
     leave_entries(folder.path()).await;
-    let from = Cli::start_in(folder).await;
+    let from = Cli::start_in(folder, &[]).await;
     let listed = from.run(&["ls"]).await;
     let lines: Vec<Tree> = listed
         .assert_code(0)

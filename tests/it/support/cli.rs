@@ -54,14 +54,12 @@ impl Cli {
     }
 
     pub async fn start_with(flags: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let server = Process::start(folder.path(), flags).await;
-        Self { server, folder }
+        Self::start_in(tempfile::tempdir().unwrap(), flags).await
     }
 
-    /// With the files in a folder.
-    pub async fn start_in(folder: TempDir) -> Self {
-        let server = Process::start(folder.path(), &[]).await;
+    /// The same with files that are there already.
+    pub async fn start_in(folder: TempDir, flags: &[&str]) -> Self {
+        let server = Process::start(folder.path(), flags).await;
         Self { server, folder }
     }
 
@@ -91,16 +89,7 @@ impl Cli {
 
     /// The same with something on standard input.
     pub async fn run_with_input(&self, arguments: &[&str], input: &str) -> Ran {
-        let mut command = self.command(arguments);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(input.as_bytes()).await.unwrap();
-        drop(stdin);
-        ran(&soon(child.wait_with_output()).await.unwrap())
+        finish_with_input(self.command(arguments), input).await
     }
 
     /// The value of a key as text; empty if it is not there.
@@ -221,6 +210,20 @@ pub async fn ask(server: &str, arguments: &[&str]) -> Ran {
 /// Runs what is to end by itself.
 pub async fn finish(command: Command) -> Ran {
     ran(&run(command).await)
+}
+
+/// The same with something on standard input.
+pub async fn finish_with_input(mut command: Command, input: &str) -> Ran {
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    // A command that fails before it reads is one that a test may want.
+    let _ = stdin.write_all(input.as_bytes()).await;
+    drop(stdin);
+    ran(&soon(child.wait_with_output()).await.unwrap())
 }
 
 /// What a command came to, by its output.

@@ -1,6 +1,7 @@
 //! What the tests share: the router as a test calls it, the binary as a user starts it, what makes
 //! its disk fail, and what puts it under load.
 
+pub mod access;
 pub mod api;
 pub mod binary;
 pub mod cli;
@@ -15,4 +16,5 @@ pub mod proc;
 pub mod raw;
 pub mod strace;
 pub mod tls;
+pub mod tls_front;
 pub mod writers;
