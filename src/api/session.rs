@@ -115,9 +115,11 @@ impl FromRequest<Shared> for TokenInBody {
 
     async fn from_request(request: Request, shared: &Shared) -> Result<Self, ApiError> {
         let (text, _admission) = read_json(request, shared, SIGN_IN_MAX_BYTES).await?;
+        // An array of the members would be taken for the object.
+        let is_object = text.trim_ascii_start().starts_with(b"{");
         match serde_json::from_slice(&text) {
-            Ok(SignInBody { token }) => Ok(Self(token)),
-            Err(_) => Err(BodyError::InvalidSignIn.into()),
+            Ok(SignInBody { token }) if is_object => Ok(Self(token)),
+            _ => Err(BodyError::InvalidSignIn.into()),
         }
     }
 }

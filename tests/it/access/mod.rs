@@ -1,10 +1,13 @@
 //! Who may do what, and what nobody sees who may not read it.
 
+mod attacks;
+mod audit;
 mod callers;
 mod grants;
 mod hidden;
 mod lists;
 mod races;
+mod sessions;
 mod watches;
 
 use axum::http::Method;
