@@ -78,6 +78,7 @@ impl WatchedTokens {
         let mut ticks = interval(CHECK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut is_missing = false;
+        let mut changed = None;
         loop {
             ticks.tick().await;
             authority.revoke_expired(SystemTime::now().into());
@@ -92,6 +93,11 @@ impl WatchedTokens {
                 }
             };
             if seen == self.seen && !is_missing {
+                continue;
+            }
+            // Who writes it in place has emptied it before, and a part of it may be valid by itself: it is only read
+            // when it has been the same for two looks.
+            if changed.replace(seen) != Some(seen) {
                 continue;
             }
             is_missing = false;

@@ -8,6 +8,7 @@ mod hidden;
 mod lists;
 mod races;
 mod sessions;
+mod tokens_file;
 mod watches;
 
 use axum::http::Method;

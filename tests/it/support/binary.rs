@@ -7,6 +7,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// Where the binary is.
@@ -23,6 +24,8 @@ pub struct Process {
     stdout: BufReader<ChildStdout>,
     /// It is read all the time: a process whose log nobody reads stops once the pipe is full.
     log: JoinHandle<String>,
+    /// What it has logged so far.
+    logged: watch::Receiver<String>,
     /// The first line that it printed.
     pub announced: String,
     /// Where it listens: `127.0.0.1:12345`.
@@ -68,11 +71,16 @@ impl Process {
         let Some((_, address)) = announced.trim().split_once("http://") else {
             return Err(soon(child.wait_with_output()).await.unwrap());
         };
-        let mut stderr = child.stderr.take().unwrap();
+        let stderr = child.stderr.take().unwrap();
+        let (log, logged) = watch::channel(String::new());
         let log = tokio::spawn(async move {
-            let mut log = String::new();
-            stderr.read_to_string(&mut log).await.unwrap();
-            log
+            let mut lines = BufReader::new(stderr);
+            let mut line = String::new();
+            while lines.read_line(&mut line).await.unwrap() > 0 {
+                log.send_modify(|log| log.push_str(&line));
+                line.clear();
+            }
+            log.borrow().clone()
         });
         Ok(Self {
             address: address.to_owned(),
@@ -80,7 +88,15 @@ impl Process {
             child,
             stdout,
             log,
+            logged,
         })
+    }
+
+    /// Waits until it has logged so many lines with `text`.
+    pub async fn until_logged(&self, text: &str, count: usize) {
+        let mut logged = self.logged.clone();
+        let has_them = |log: &String| log.matches(text).count() >= count;
+        soon(logged.wait_for(has_them)).await.expect("it runs");
     }
 
     /// The URL of a path.
