@@ -125,7 +125,7 @@ impl fmt::Display for Place {
     }
 }
 
-fn or(actions: &[Action]) -> String {
+pub(super) fn or(actions: &[Action]) -> String {
     let names: Vec<_> = actions.iter().map(|action| action.as_str()).collect();
     names.join(" or ")
 }

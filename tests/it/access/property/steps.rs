@@ -32,13 +32,16 @@ pub enum Step {
 }
 
 pub fn some_grants() -> impl Strategy<Value = Vec<Grant>> {
-    let actions = prop::sample::subsequence(Action::ALL.to_vec(), 1..=4);
+    let actions = prop_oneof![
+        Just(vec![Action::Read]),
+        prop::sample::subsequence(Action::ALL.to_vec(), 1..=4),
+    ];
     let prefix = prop::sample::select(PREFIXES.to_vec());
     let grant = (prefix, actions).prop_map(|(prefix, actions)| Grant {
         prefix: prefix.to_owned(),
         actions,
     });
-    prop::collection::vec(grant, 0..4)
+    prop::collection::vec(grant, 0..5)
 }
 
 fn condition() -> impl Strategy<Value = Condition> {
@@ -75,7 +78,7 @@ pub fn step() -> impl Strategy<Value = Step> {
             operations.dedup_by_key(|operation| operation.1);
             Step::Transact(operations)
         }),
-        3 => (0..PREFIXES.len(), maybe(key()), maybe(0..8))
+        5 => (0..PREFIXES.len(), maybe(key()), maybe(0..8))
             .prop_map(|(prefix, key, since)| Step::Watch { prefix, key, since }),
         1 => Just(Step::Health),
         1 => some_grants().prop_map(Step::Regrant),
