@@ -12,6 +12,9 @@ const IDLE_MAX_MILLIS: u64 = 12 * 60 * 60 * 1000;
 /// How many sessions there may be; the one that was used longest ago gives way.
 const MAX_SESSIONS: usize = 10_000;
 
+/// How many of them one token may have, so that who has one cannot sign out everyone else.
+const MAX_SESSIONS_OF_TOKEN: usize = 100;
+
 /// Who has signed in. A session knows its token by its hash alone, and is worth as much as that.
 #[derive(Debug, Default)]
 pub struct Sessions(Mutex<HashMap<TokenHash, Session>>);
@@ -39,11 +42,11 @@ impl Sessions {
         if sessions.len() >= MAX_SESSIONS {
             sessions.retain(|_, session| !session.has_ended(now));
         }
-        if sessions.len() >= MAX_SESSIONS {
-            let oldest = sessions.iter().min_by_key(|(_, session)| session.used);
-            if let Some(id) = oldest.map(|(id, _)| *id) {
-                sessions.remove(&id);
-            }
+        let of_token = |session: &&Session| session.token == token;
+        if sessions.values().filter(of_token).count() >= MAX_SESSIONS_OF_TOKEN {
+            remove_oldest(&mut sessions, |session| session.token == token);
+        } else if sessions.len() >= MAX_SESSIONS {
+            remove_oldest(&mut sessions, |_| true);
         }
         sessions.insert(hash_of(id.as_bytes()), Session { token, used: now });
         Ok(id)
@@ -65,6 +68,15 @@ impl Sessions {
     /// Ends a session.
     pub fn end(&self, id: &[u8]) {
         self.0.lock().remove(&hash_of(id));
+    }
+}
+
+/// Removes the one of these that was used longest ago.
+fn remove_oldest(sessions: &mut HashMap<TokenHash, Session>, of: impl Fn(&Session) -> bool) {
+    let these = sessions.iter().filter(|(_, session)| of(session));
+    let oldest = these.min_by_key(|(_, session)| session.used);
+    if let Some(id) = oldest.map(|(id, _)| *id) {
+        sessions.remove(&id);
     }
 }
 
@@ -94,19 +106,38 @@ mod tests {
     #[test]
     fn the_session_that_was_used_longest_ago_gives_way() {
         let sessions = Sessions::default();
-        let begin = |at| {
-            sessions
-                .begin(hash_of(b"token"), Timestamp::from_millis(at))
-                .unwrap()
+        let begin = |number: usize, at| {
+            let token = hash_of(number.to_string().as_bytes());
+            sessions.begin(token, Timestamp::from_millis(at)).unwrap()
         };
-        let (first, second) = (begin(0), begin(1));
+        let (first, second) = (begin(0, 0), begin(1, 1));
         let now = Timestamp::from_millis(3);
         assert!(sessions.token_of(first.as_bytes(), now).is_some());
-        for _ in 2..=MAX_SESSIONS {
-            begin(2);
+        for number in 2..=MAX_SESSIONS {
+            begin(number, 2);
         }
         assert!(sessions.token_of(second.as_bytes(), now).is_none());
         assert!(sessions.token_of(first.as_bytes(), now).is_some());
         assert_eq!(sessions.0.lock().len(), MAX_SESSIONS);
+    }
+
+    #[test]
+    fn who_signs_in_often_signs_out_nobody_else() {
+        let sessions = Sessions::default();
+        let now = Timestamp::from_millis(1);
+        let other = sessions
+            .begin(hash_of(b"other"), Timestamp::from_millis(0))
+            .unwrap();
+        let begin = |at| {
+            let at = Timestamp::from_millis(at);
+            sessions.begin(hash_of(b"token"), at).unwrap()
+        };
+        let first = begin(0);
+        for _ in 0..MAX_SESSIONS_OF_TOKEN {
+            begin(1);
+        }
+        assert!(sessions.token_of(first.as_bytes(), now).is_none());
+        assert!(sessions.token_of(other.as_bytes(), now).is_some());
+        assert_eq!(sessions.0.lock().len(), 1 + MAX_SESSIONS_OF_TOKEN);
     }
 }

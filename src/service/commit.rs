@@ -34,10 +34,24 @@ impl Operations<'_> {
         deadline: Instant,
     ) -> Result<Result<Committed, Vec<Conflict>>, Error> {
         let changes = changes.by(self.principal.name().cloned());
+        let begun = self.audit_begun(&changes);
         match self.store().commit(changes, deadline).await {
-            Ok(committed) => Ok(Ok(committed)),
-            Err(CommitError::Conflict(conflicts)) => Ok(Err(conflicts)),
-            Err(CommitError::Store(error)) => Err(error.into()),
+            Ok(committed) => {
+                begun.were_done(&committed);
+                Ok(Ok(committed))
+            }
+            Err(CommitError::Conflict(conflicts)) => {
+                begun.were_not_done();
+                Ok(Err(conflicts))
+            }
+            Err(CommitError::Store(error)) => {
+                let is_known =
+                    !matches!(error, StoreError::Unknown(_) | StoreError::OutcomeUnknown);
+                if is_known {
+                    begun.were_not_done();
+                }
+                Err(error.into())
+            }
         }
     }
 }

@@ -109,7 +109,7 @@ impl Operations<'_> {
                     let result = |(operation, record): (TransactionOperation, Option<_>)| {
                         let TransactionOperation { key, operation, .. } = operation;
                         let entry = record.map(|record| Entry { key, record })?;
-                        self.result_of(&operation, entry, revision)
+                        self.result_of(&operation, entry)
                     };
                     return Ok(Transacted {
                         revision,
@@ -157,14 +157,13 @@ impl Operations<'_> {
     }
 
     /// What the caller is shown of an operation that was done.
-    fn result_of(&self, operation: &Operation, entry: Entry, revision: Revision) -> Option<Entry> {
-        match operation {
-            Operation::Check => return Some(entry),
-            Operation::Put(_) => self.audit_taken(false, &entry, revision),
-            Operation::Delete => self.audit_taken(true, &entry, revision),
-        }
-        let is_own = matches!(operation, Operation::Put(_));
-        (is_own || self.may(Action::Read, &entry.key)).then_some(entry)
+    fn result_of(&self, operation: &Operation, entry: Entry) -> Option<Entry> {
+        let is_shown = match operation {
+            // They are what was sent, and what may be read.
+            Operation::Put(_) | Operation::Check => true,
+            Operation::Delete => self.may(Action::Read, &entry.key),
+        };
+        is_shown.then_some(entry)
     }
 
     /// # Errors

@@ -139,9 +139,7 @@ impl Operations<'_> {
                 Ok(committed) => {
                     let record = committed.records.into_iter().next().flatten();
                     let entry = record.map(|record| Entry { key, record });
-                    let entry = entry.ok_or_else(no_records)?;
-                    self.audit_taken(write.is_delete(), &entry, committed.revision);
-                    return Ok(entry);
+                    return Ok(entry.ok_or_else(no_records)?);
                 }
                 Err(lost) => current = lost.into_iter().next().and_then(|lost| lost.current),
             }
@@ -185,9 +183,5 @@ impl Write {
             Self::Put(..) => Purpose::Write,
             Self::Patch(_) | Self::Delete => Purpose::WriteExisting,
         }
-    }
-
-    fn is_delete(&self) -> bool {
-        matches!(self, Self::Delete)
     }
 }

@@ -159,10 +159,20 @@ async fn a_writer_that_loses_a_race_but_whose_condition_still_holds_writes_all_t
 }
 
 /// A store whose commits wait until they are let through.
-struct Gated {
-    store: Arc<MemoryStore>,
-    waiting: Semaphore,
-    open: Arc<Semaphore>,
+pub struct Gated {
+    pub store: Arc<MemoryStore>,
+    pub waiting: Semaphore,
+    pub open: Arc<Semaphore>,
+}
+
+impl Default for Gated {
+    fn default() -> Self {
+        Self {
+            store: Arc::default(),
+            waiting: Semaphore::new(0),
+            open: Arc::new(Semaphore::new(0)),
+        }
+    }
 }
 
 #[async_trait]
@@ -213,11 +223,7 @@ impl Store for Gated {
 
 #[tokio::test]
 async fn a_caller_that_goes_away_does_not_undo_what_was_begun() {
-    let store = Arc::new(Gated {
-        store: Arc::default(),
-        waiting: Semaphore::new(0),
-        open: Arc::new(Semaphore::new(0)),
-    });
+    let store = Arc::new(Gated::default());
     let api = Api::with(
         Arc::clone(&store) as Arc<dyn Store>,
         Policy::AllWrites,

@@ -1,13 +1,20 @@
 //! The lines of the log that say who wrote what.
 
 use std::fs;
+use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
+use ifmatch::Store;
+use ifmatch::access::{Authority, Tokens};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 use tokio::process::Command;
 
 use super::{ADMIN, file};
+use crate::races::Gated;
+use crate::support::api::Api;
 use crate::support::binary::{Process, command};
 use crate::support::http;
 
@@ -123,7 +130,7 @@ async fn each_write_that_is_done_or_refused_has_a_line() {
             done("ann", "r2", "update", "doc/a", Some(1), Some(2), 2),
             done("ann", "r3", "update", "doc/a", Some(2), Some(3), 3),
             refused("ann", "r4", "delete", "doc/a"),
-            refused("ann", "r5", "create or update", "x"),
+            refused("ann", "r5", "create", "x"),
             done("ann", "r6", "create", "doc/b", None, Some(1), 4),
             done("ann", "r6", "update", "doc/a", Some(3), Some(4), 4),
             refused("ann", "r7", "delete", "doc/a"),
@@ -149,13 +156,13 @@ async fn a_json_patch_that_is_refused_has_a_line_too() {
     assert_eq!(lines[0]["action"], "update");
 }
 
-async fn written_with(mut command: Command, level: Option<&str>) -> String {
+async fn written_with(mut command: Command, by: &str, level: Option<&str>) -> String {
     if let Some(level) = level {
         command.env("RUST_LOG", level);
     }
     let process = Process::spawn(command).await;
     for key in ["doc/a", "x"] {
-        send(&process, "ann", "r", "PUT", &format!("/kv/{key}"), "1").await;
+        send(&process, by, "r", "PUT", &format!("/kv/{key}"), "1").await;
     }
     process.stop().await.log
 }
@@ -170,7 +177,7 @@ async fn there_is_no_line_where_nobody_wants_one() {
         (Some("ifmatch::audit=off,info"), 0),
         (Some("ifmatch::audit=info"), 2),
     ] {
-        let log = written_with(guarded(folder.path(), &[]), level).await;
+        let log = written_with(guarded(folder.path(), &[]), "ann", level).await;
         assert_eq!(log.matches(AUDIT).count(), count, "{level:?}: {log}");
         assert_eq!(
             log.contains("started"),
@@ -184,7 +191,7 @@ async fn there_is_no_line_where_nobody_wants_one() {
     ] {
         let mut command = command(folder.path());
         command.args(["--listen", "127.0.0.1:0"]).args(arguments);
-        let log = written_with(command, None).await;
+        let log = written_with(command, "", None).await;
         assert!(!log.contains(AUDIT), "{arguments:?}: {log}");
     }
 }
@@ -230,5 +237,76 @@ async fn no_key_and_no_id_forges_a_line() {
             assert_eq!(audited(&log).len(), sent);
         }
         fs::remove_file(folder.path().join("data.json")).unwrap();
+    }
+}
+
+/// What is logged on this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.0.lock().extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Who hangs up does not undo a write that was begun, and must not keep it out of the log either.
+#[tokio::test]
+async fn a_write_whose_sender_is_gone_has_a_line() {
+    let log = Log::default();
+    let writer = log.clone();
+    let lines = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || writer.clone());
+    let _logging = tracing::subscriber::set_default(lines.finish());
+    let store = Arc::new(Gated::default());
+    let tokens = Tokens::parse(&file(&[("ann", &[("", "rcud")])])).unwrap();
+    let authority = Authority::new(tokens, None);
+    let api = Api::guarded_by(Arc::clone(&store) as Arc<dyn Store>, authority);
+    let body = r#"{"operations":[{"op":"put","key":"b","value":1},{"op":"check","key":"c"}]}"#;
+    for (method, path, body) in [
+        ("PUT", "/kv/a", "1"),
+        ("POST", "/transactions", body),
+        ("DELETE", "/kv/a", ""),
+    ] {
+        let caller = api.clone();
+        let request = tokio::spawn(async move {
+            let call = caller
+                .call(method.parse().unwrap(), path)
+                .json(body)
+                .by("ann");
+            call.header("x-request-id", method).send().await
+        });
+        store.waiting.acquire().await.unwrap().forget();
+        request.abort();
+        assert!(request.await.unwrap_err().is_cancelled());
+        let revision = store.store.status().await.position.revision;
+        store.open.add_permits(1);
+        while store.store.status().await.position.revision == revision {
+            tokio::task::yield_now().await;
+        }
+    }
+    let log = String::from_utf8(log.0.lock().clone()).unwrap();
+    let lines: Vec<_> = log.lines().filter(|line| line.contains(AUDIT)).collect();
+    assert_eq!(lines.len(), 3, "{log}");
+    for (line, (action, key, id)) in lines.iter().zip([
+        ("create", "a", "PUT"),
+        ("create", "b", "POST"),
+        ("delete", "a", "DELETE"),
+    ]) {
+        for part in [
+            "not known",
+            "who=ann",
+            &format!("action=\"{action}"),
+            &format!("key={key:?}"),
+            &format!("request_id={id:?}"),
+        ] {
+            assert!(line.contains(part), "{part}: {line}");
+        }
     }
 }

@@ -6,6 +6,7 @@ mod callers;
 mod grants;
 mod hidden;
 mod lists;
+mod property;
 mod races;
 mod sessions;
 mod tokens_file;
