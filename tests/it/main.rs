@@ -25,6 +25,7 @@ mod faults;
 mod fuzz;
 mod hosts;
 mod http;
+mod http2;
 mod identity;
 mod journal;
 mod lifecycle;
