@@ -154,7 +154,8 @@ pub struct Config {
           value_parser = duration)]
     pub request_timeout: Duration,
 
-    /// How many connections are served at once, if the limit on open files allows it; more get 503
+    /// How many connections are served at once, if the limit on open files allows it, and how many
+    /// requests of HTTP/2; more get 503
     #[arg(long, env = "IFMATCH_MAX_CONNECTIONS", value_name = "COUNT", default_value_t = 10_000,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub max_connections: u32,

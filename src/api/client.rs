@@ -8,6 +8,7 @@
 //! | the request is arriving, or its answer is being made | it has [`HALF_CLOSED_GRACE`]: a short request is answered by then |
 //! | the answer is being sent, to the last byte | the client is still there: otherwise a write would fail |
 //! | the answer waits for a change, or is a stream of changes | the client is gone |
+//! | streams of HTTP/2 are open, each with a request | the client is gone: it has another way to end a request |
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -20,6 +21,7 @@ use axum::extract::FromRequestParts;
 use axum::http::Extensions;
 use axum::http::request::Parts;
 use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
 
 /// How long an answer may still take when the client has closed its sending side.
 pub const HALF_CLOSED_GRACE: Duration = Duration::from_secs(1);
@@ -59,6 +61,8 @@ pub enum Phase {
     Sending,
     /// The answer is complete, and the rest of it is still to be handed to the system.
     Flushing,
+    /// At least one stream of HTTP/2 is open.
+    Multiplexing,
     /// It is to be closed and takes no further request.
     Closed,
 }
@@ -72,6 +76,7 @@ impl Phase {
             Self::Streaming,
             Self::Sending,
             Self::Flushing,
+            Self::Multiplexing,
         ]
         .into_iter()
         .find(|phase| *phase as u8 == number)
@@ -79,14 +84,16 @@ impl Phase {
     }
 }
 
-/// The state of one connection. Only the task that serves the connection changes it, with one exception: an
-/// idle connection may be closed to free its place. So only a change from [`Phase::Idle`] must be a
-/// compare-and-exchange, and only a change to it publishes something to others.
+/// The state of one connection. Only the task that serves the connection changes it, or with HTTP/2 who has
+/// locked `streams`, with one exception: an idle connection may be closed to free its place. So only a change from
+/// [`Phase::Idle`] must be a compare-and-exchange, and only a change to it publishes something to others.
 #[derive(Debug)]
 pub struct Connection {
     /// The address of whoever is at the other end.
     address: Option<IpAddr>,
     phase: AtomicU8,
+    /// How many streams of HTTP/2 are open.
+    streams: Mutex<usize>,
     clock: Clock,
     /// The tick in which it became idle.
     idle_since: AtomicU32,
@@ -101,6 +108,7 @@ impl Connection {
         Self {
             address: None,
             phase: AtomicU8::new(Phase::Idle as u8),
+            streams: Mutex::new(0),
             idle_since: AtomicU32::new(clock.now()),
             clock,
             is_half_closed: AtomicBool::new(false),
@@ -146,10 +154,25 @@ impl Connection {
     /// Notes that everything there is to send has been handed to the system.
     pub fn flushed(&self) {
         if self.is(Phase::Flushing) {
-            let now = self.clock.now();
-            self.idle_since.store(now, Ordering::Relaxed);
-            self.enter(Phase::Idle);
+            self.become_idle();
         }
+    }
+
+    /// Notes that a stream of HTTP/2 has begun, until what is returned is dropped. `None` if the connection is
+    /// closed instead.
+    pub fn begin_stream(self: &Arc<Self>) -> Option<Stream> {
+        let mut streams = self.streams.lock();
+        if *streams == 0 && !self.leave_idle(Phase::Multiplexing) {
+            return None;
+        }
+        *streams += 1;
+        Some(Stream(Arc::clone(self)))
+    }
+
+    /// For how long it has been idle; `None` while it is not.
+    pub fn idle_time(&self) -> Option<Duration> {
+        let since = self.idle_since()?;
+        Some(TICK * self.clock.now().wrapping_sub(since))
     }
 
     /// Notes that the answer is complete.
@@ -167,6 +190,12 @@ impl Connection {
     /// Closes it if it is idle; returns whether it was. It takes no request after that.
     pub fn close_if_idle(&self) -> bool {
         self.leave_idle(Phase::Closed)
+    }
+
+    fn become_idle(&self) {
+        let now = self.clock.now();
+        self.idle_since.store(now, Ordering::Relaxed);
+        self.enter(Phase::Idle);
     }
 
     fn is(&self, phase: Phase) -> bool {
@@ -189,6 +218,20 @@ impl Connection {
         self.set(phase);
         if self.is_half_closed.load(Ordering::Acquire) {
             self.reader.wake();
+        }
+    }
+}
+
+/// A stream of HTTP/2 that is open.
+#[derive(Debug)]
+pub struct Stream(Arc<Connection>);
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let mut streams = self.0.streams.lock();
+        *streams -= 1;
+        if *streams == 0 {
+            self.0.become_idle();
         }
     }
 }

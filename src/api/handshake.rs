@@ -14,7 +14,7 @@ use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::socket::Socket;
-use super::tls::{ClientCertificate, CurrentTls};
+use super::tls::{ClientCertificate, CurrentTls, HTTP2};
 
 /// How long a handshake may take, its wait for a turn included.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -96,6 +96,12 @@ async fn refuse(mut socket: Socket) -> io::Result<()> {
 pub struct Secured(TlsStream<Socket>);
 
 impl Secured {
+    /// Whether the client wants to speak HTTP/2.
+    pub fn is_http2(&self) -> bool {
+        let (_, session) = self.0.get_ref();
+        session.alpn_protocol() == Some(HTTP2)
+    }
+
     /// The certificate that the client has shown.
     pub fn client_certificate(&self) -> Option<ClientCertificate> {
         let (_, session) = self.0.get_ref();

@@ -153,11 +153,13 @@ fn copied(line: &HeaderValue) -> Option<HeaderValue> {
 /// The one `Host` of a request.
 ///
 /// # Errors
-/// [`ApiError::InvalidHost`] if there are several, or none, which only HTTP/1.0 allows.
+/// [`ApiError::InvalidHost`] if there are several, or none, which only HTTP/1.0 allows, and HTTP/2 if the target
+/// names the host (`:authority`, RFC 9113 §8.3.1).
 fn host_line<B>(request: &Request<B>) -> Result<Option<&HeaderValue>, ApiError> {
     let mut lines = request.headers().get_all(header::HOST).iter();
     match (lines.next(), lines.next()) {
         (None, _) if request.version() < Version::HTTP_11 => Ok(None),
+        (None, _) if is_http2(request) && request.uri().authority().is_some() => Ok(None),
         (Some(line), None) => Ok(Some(line)),
         _ => Err(ApiError::InvalidHost),
     }
@@ -166,7 +168,8 @@ fn host_line<B>(request: &Request<B>) -> Result<Option<&HeaderValue>, ApiError> 
 /// The host and port that a request is for: those of its target, if it names them, else those of `line`.
 ///
 /// # Errors
-/// [`ApiError::InvalidHost`].
+/// [`ApiError::InvalidHost`], also if both name different ones in HTTP/2. In HTTP/1.1 the target takes precedence
+/// (RFC 9112 §3.2.2).
 fn host_of<'a, B>(
     request: &'a Request<B>,
     line: Option<&'a HeaderValue>,
@@ -175,10 +178,19 @@ fn host_of<'a, B>(
     match request.uri().authority() {
         Some(authority) => {
             let authority = Authority::parse(authority.as_str()).ok_or(ApiError::InvalidHost)?;
+            let agrees =
+                |host: &Authority<'_>| host.port == authority.port && host.host.is(&authority.host);
+            if is_http2(request) && !host.as_ref().is_none_or(agrees) {
+                return Err(ApiError::InvalidHost);
+            }
             Ok(Some(authority))
         }
         None => Ok(host),
     }
+}
+
+fn is_http2<B>(request: &Request<B>) -> bool {
+    request.version() == Version::HTTP_2
 }
 
 fn read_host(line: &HeaderValue) -> Result<Authority<'_>, ApiError> {
@@ -406,6 +418,31 @@ mod tests {
             let kept = check.last_host.as_ref();
             assert_eq!(kept.is_some(), is_kept);
             assert!(kept.is_none_or(|kept| kept.as_bytes().as_ptr() != line.as_bytes().as_ptr()));
+        }
+    }
+
+    #[test]
+    fn http_2_names_its_host_in_the_target_and_host_must_agree() {
+        let mut check = OriginCheck::new(
+            hosts("127.0.0.1:80", "127.0.0.1:80", &[]),
+            AllowedOrigins::default(),
+        );
+        for (target, host, is_allowed) in [
+            ("http://localhost:80/kv", None, true),
+            ("http://localhost:80/kv", Some("LOCALHOST:80"), true),
+            ("http://localhost:80/kv", Some("localhost"), false),
+            ("http://localhost:80/kv", Some("evil.example:80"), false),
+            ("http://evil.example/kv", None, false),
+            ("http://evil.example/kv", Some("localhost"), false),
+            ("/kv", Some("localhost"), true),
+            ("/kv", None, false),
+        ] {
+            let mut request = Request::builder().version(Version::HTTP_2).uri(target);
+            if let Some(host) = host {
+                request = request.header(header::HOST, host);
+            }
+            let checked = check.check(&request.body(()).unwrap());
+            assert_eq!(checked.is_ok(), is_allowed, "{target} {host:?}");
         }
     }
 

@@ -1,46 +1,28 @@
 //! Connections: accepting, limiting, draining.
 
-use std::cell::RefCell;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, HttpBody};
-use axum::http::Request;
-use axum::response::Response;
-use hyper::body::{Frame, Incoming, SizeHint};
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
-use tower::Service as _;
 
-use super::client::{Client, Clock, Connection, TICK};
+use super::client::{Clock, Connection, TICK};
 use super::connections::{Capacity, Connections, Place};
 use super::guard::Guard;
-use super::handshake::Handshakes;
 use super::listener::Listener;
-use super::router::{Api, full_api, overload_api};
+use super::protocols::Protocols;
 use super::socket::Socket;
 use super::state::Limits;
-use super::tls::ClientCertificate;
+use super::tls::{CurrentTls, Tls};
 use crate::service::Service;
 use crate::storage::StoreError;
 
-/// The size of a connection's buffer, in bytes; the header of a request must fit into it. Ten thousand full
-/// ones take 160 MiB.
-const CONNECTION_BUFFER_BYTES: usize = 16 * 1024;
 /// How many fifths of the grace time requests may take; the rest is for closing the store.
 const DRAINING_FIFTHS: u32 = 4;
-/// How long the header of a request may take on a connection past the limit.
-const OVERLOAD_HEADER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long accepting pauses when the process has no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -60,11 +42,8 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), StoreError> {
     let Listener { tcp, tls } = listener.into();
-    let handshakes = tls.as_ref().map(|tls| {
-        let handshakes = Handshakes::new(tls.current(), limits.header_timeout);
-        Arc::new(handshakes)
-    });
-    let acceptor = Acceptor::new(&service, limits, guard.into(), handshakes);
+    let current = tls.as_ref().map(Tls::current);
+    let acceptor = Acceptor::new(&service, limits, guard.into(), current);
     // Ends with this function.
     let mut upkeep = JoinSet::new();
     if let Some(tls) = tls {
@@ -105,16 +84,10 @@ pub async fn serve(
 
 /// Accepts connections and serves each in a task.
 struct Acceptor {
-    http: http1::Builder,
-    overload_http: http1::Builder,
-    full: Api,
-    overload: Api,
+    protocols: Arc<Protocols>,
     capacity: Capacity,
     connections: Arc<Connections>,
     clock: Clock,
-    /// If connections are secured.
-    handshakes: Option<Arc<Handshakes>>,
-    service: Arc<Service>,
     /// One for each socket, and one more than `capacity` has, so that the next connection can be accepted
     /// while another is still being closed.
     descriptors: Arc<Semaphore>,
@@ -122,20 +95,7 @@ struct Acceptor {
 }
 
 impl Acceptor {
-    fn new(
-        service: &Arc<Service>,
-        limits: Limits,
-        guard: Guard,
-        handshakes: Option<Arc<Handshakes>>,
-    ) -> Self {
-        let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new())
-            .max_buf_size(CONNECTION_BUFFER_BYTES)
-            .header_read_timeout(limits.header_timeout);
-        let mut overload_http = http.clone();
-        overload_http
-            .keep_alive(false)
-            .header_read_timeout(limits.header_timeout.min(OVERLOAD_HEADER_TIMEOUT));
+    fn new(service: &Arc<Service>, limits: Limits, guard: Guard, tls: Option<CurrentTls>) -> Self {
         let descriptors = rlimit::Resource::NOFILE.get_soft();
         let descriptors = descriptors.map_or(usize::MAX, |descriptors| {
             usize::try_from(descriptors).unwrap_or(usize::MAX)
@@ -150,15 +110,10 @@ impl Acceptor {
         }
         let clock = Clock::default();
         Self {
-            http,
-            overload_http,
-            full: full_api(Arc::clone(service), limits, guard.clone()),
-            overload: overload_api(Arc::clone(service), limits, guard),
+            protocols: Arc::new(Protocols::new(service, limits, guard, capacity, tls)),
             capacity,
             connections: Arc::new(Connections::new(clock.clone())),
             clock,
-            handshakes,
-            service: Arc::clone(service),
             descriptors: Arc::new(Semaphore::new(capacity.served + capacity.overload + 1)),
             limits,
         }
@@ -218,151 +173,15 @@ impl Acceptor {
         connection: Arc<Connection>,
         place: Option<Place>,
     ) -> AbortHandle {
-        let (http, api) = match place {
-            Some(_) => (&self.http, &self.full),
-            None => (&self.overload_http, &self.overload),
-        };
-        let mut requests = Requests {
-            api: RefCell::new(api.clone()),
-            connection,
-            certificate: None,
-        };
-        let task = match &self.handshakes {
-            None => {
-                let serving = serve_http(http, socket, requests, watcher);
-                tokio::spawn(async move {
-                    serving.await;
-                    drop(place);
-                })
-            }
-            Some(handshakes) => {
-                let handshakes = Arc::clone(handshakes);
-                let drained = self.service.drained();
-                let http = http.clone();
-                tokio::spawn(async move {
-                    let secured = tokio::select! {
-                        secured = handshakes.secure(socket) => secured,
-                        () = drained => return,
-                    };
-                    match secured {
-                        Ok(stream) => {
-                            requests.certificate = stream.client_certificate();
-                            serve_http(&http, stream, requests, watcher).await;
-                        }
-                        Err(error) => tracing::debug!(%error, "handshake failed"),
-                    }
-                    drop(place);
-                })
-            }
-        };
+        let protocols = Arc::clone(&self.protocols);
+        let task = tokio::spawn(async move {
+            let is_overload = place.is_none();
+            protocols
+                .serve(socket, connection, is_overload, watcher)
+                .await;
+            drop(place);
+        });
         task.abort_handle()
-    }
-}
-
-fn serve_http<S: AsyncRead + AsyncWrite + Unpin + 'static>(
-    http: &http1::Builder,
-    stream: S,
-    requests: Requests,
-    watcher: Watcher,
-) -> impl Future<Output = ()> + use<S> {
-    let serving = watcher.watch(http.serve_connection(TokioIo::new(stream), requests));
-    async {
-        // A connection that ends early is no error of ours: the client hung up, or was too slow.
-        if let Err(error) = serving.await {
-            tracing::debug!(%error, "connection ended");
-        }
-    }
-}
-
-/// The requests of one connection.
-struct Requests {
-    /// The connection's own copy: with one per request, all processors would contend for its reference
-    /// counts.
-    api: RefCell<Api>,
-    connection: Arc<Connection>,
-    certificate: Option<ClientCertificate>,
-}
-
-impl hyper::service::Service<Request<Incoming>> for Requests {
-    type Response = Response<AnswerBody>;
-    type Error = Closed;
-    type Future = Answering;
-
-    fn call(&self, request: Request<Incoming>) -> Answering {
-        let connection = Arc::clone(&self.connection);
-        if !connection.begin() {
-            return Answering::Closed;
-        }
-        let mut request = request.map(Body::new);
-        let client = Client::on(Arc::clone(&connection));
-        request.extensions_mut().insert(client);
-        if let Some(certificate) = &self.certificate {
-            request.extensions_mut().insert(certificate.clone());
-        }
-        Answering::Begun {
-            answer: self.api.borrow_mut().call(request),
-            connection,
-        }
-    }
-}
-
-/// The connection was closed before its request was begun.
-#[derive(Debug, Error)]
-#[error("the connection was closed for a new one")]
-struct Closed;
-
-/// An answer that is being made.
-enum Answering {
-    Begun {
-        answer: <Api as tower::Service<Request<Body>>>::Future,
-        connection: Arc<Connection>,
-    },
-    Closed,
-}
-
-impl Future for Answering {
-    type Output = Result<Response<AnswerBody>, Closed>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self::Begun { answer, connection } = &mut *self else {
-            return Poll::Ready(Err(Closed));
-        };
-        let Ok(response) = ready!(answer.as_mut().poll(context));
-        connection.begin_sending();
-        let connection = Arc::clone(connection);
-        Poll::Ready(Ok(response.map(|body| AnswerBody { body, connection })))
-    }
-}
-
-/// The body of an answer. Dropping it, sent or abandoned, ends the request.
-struct AnswerBody {
-    body: Body,
-    connection: Arc<Connection>,
-}
-
-impl Drop for AnswerBody {
-    fn drop(&mut self) {
-        self.connection.end();
-    }
-}
-
-impl HttpBody for AnswerBody {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

@@ -14,9 +14,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::client::{Connection, HALF_CLOSED_GRACE, Phase};
+use super::unread::Unread;
 
-/// How much a client must read of an answer in each `--request-timeout`, in bytes.
-const MIN_TAKEN_BYTES: u64 = 64 * 1024;
 /// How often a client is checked while nothing is read from it. Together with [`HALF_CLOSED_GRACE`] this is
 /// less than the two seconds promised.
 const GONE_CHECK_INTERVAL: Duration = Duration::from_millis(500);
@@ -36,9 +35,8 @@ pub struct Socket {
     is_reading: bool,
     /// The next check of a client from which nothing is read.
     gone_check: Option<Pin<Box<Sleep>>>,
-    unread_timeout: Duration,
     taken_bytes: u64,
-    unread: Option<Unread>,
+    unread: Unread,
     first: FirstBytes,
     /// How many bytes may still be read from the client, if there is a limit.
     readable_bytes: Option<usize>,
@@ -53,15 +51,8 @@ struct FirstBytes {
     read: usize,
 }
 
-/// A period in which the client must read part of what is ready for it.
-struct Unread {
-    end: Pin<Box<Sleep>>,
-    /// What it had read at the beginning, in bytes.
-    taken_before: u64,
-}
-
 impl Socket {
-    /// A socket of `connection` whose client must read `MIN_TAKEN_BYTES` in each `unread_timeout`.
+    /// A socket of `connection` whose client must read enough in each `unread_timeout`.
     pub fn new(
         stream: TcpStream,
         descriptor: Option<OwnedSemaphorePermit>,
@@ -75,9 +66,8 @@ impl Socket {
             half_closed: None,
             is_reading: false,
             gone_check: None,
-            unread_timeout,
             taken_bytes: 0,
-            unread: None,
+            unread: Unread::new(unread_timeout),
             first: FirstBytes::default(),
             readable_bytes: None,
         }
@@ -132,7 +122,11 @@ impl Socket {
                 let half_closed = self.half_closed.get_or_insert_with(grace);
                 half_closed.as_mut().poll(context)
             }
-            Phase::Idle | Phase::Waiting | Phase::Streaming | Phase::Closed => Poll::Ready(()),
+            Phase::Idle
+            | Phase::Waiting
+            | Phase::Streaming
+            | Phase::Multiplexing
+            | Phase::Closed => Poll::Ready(()),
         }
     }
 
@@ -143,7 +137,7 @@ impl Socket {
     /// for. The runtime remembers the close, so checking costs no system call.
     fn poll_gone_without_reading(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match self.connection.phase() {
-            Phase::Answering | Phase::Waiting | Phase::Streaming => {}
+            Phase::Answering | Phase::Waiting | Phase::Streaming | Phase::Multiplexing => {}
             Phase::Idle | Phase::Sending | Phase::Flushing | Phase::Closed => {
                 self.half_closed = None;
                 return Poll::Pending;
@@ -192,20 +186,9 @@ impl Socket {
             self.taken_bytes += *written.as_ref().unwrap_or(&0) as u64;
             return Poll::Ready(written);
         }
-        let (timeout, taken_bytes) = (self.unread_timeout, self.taken_bytes);
-        let unread = self.unread.get_or_insert_with(|| Unread {
-            end: Box::pin(sleep(timeout)),
-            taken_before: taken_bytes,
-        });
-        while unread.end.as_mut().poll(context).is_ready() {
-            if taken_bytes - unread.taken_before < MIN_TAKEN_BYTES {
-                let reason = "the client has left its answer unread";
-                return Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, reason)));
-            }
-            unread.taken_before = taken_bytes;
-            unread.end.as_mut().reset(Instant::now() + timeout);
-        }
-        Poll::Pending
+        ready!(self.unread.poll_too_little(self.taken_bytes, context));
+        let reason = "the client has left its answer unread";
+        Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, reason)))
     }
 }
 
@@ -259,7 +242,7 @@ impl AsyncWrite for Socket {
 
     /// Called whenever the connection has been polled and there is nothing left to write.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.unread = None;
+        self.unread.nothing();
         self.connection.flushed();
         if !mem::take(&mut self.is_reading) && self.poll_gone_without_reading(context).is_ready() {
             let reason = "the client is gone";

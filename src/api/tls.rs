@@ -22,7 +22,9 @@ use crate::changed_file::{CHECK_EVERY, ChangedFile};
 /// The longest file, in bytes: room for some hundreds of certificates.
 const FILE_MAX_BYTES: u64 = 1024 * 1024;
 /// The protocols above TLS (RFC 7301), the preferred one first.
-const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
+const PROTOCOLS: [&[u8]; 2] = [HTTP2, b"http/1.1"];
+/// The name of HTTP/2 (RFC 9113 §3.1).
+pub const HTTP2: &[u8] = b"h2";
 
 /// What a service needs for TLS 1.2 and 1.3, from PEM files. They are read again when one of them changes, or
 /// when a symbolic link leads to another file; connections go on as they are.

@@ -31,6 +31,7 @@ mod fuzz;
 mod hosts;
 mod http;
 mod identities;
+mod http2;
 mod identity;
 mod journal;
 mod lifecycle;

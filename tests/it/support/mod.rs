@@ -8,6 +8,7 @@ pub mod cli;
 pub mod contract;
 pub mod events;
 pub mod http;
+pub mod http2;
 pub mod linear;
 pub mod load;
 pub mod mounts;
