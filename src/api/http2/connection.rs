@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use super::super::client::{Connection, TICK};
 use super::super::state::Limits;
 use super::answer::{STREAM_BUFFER_BYTES, StreamExecutor};
+use super::paced::Paced;
 use super::streams::Streams;
 
 /// What a client begins with (RFC 9113 §3.4).
@@ -86,7 +87,7 @@ impl Http2 {
             Arc::clone(&unread),
         );
         let http = self.builder(executor);
-        let mut serving = pin!(http.serve_connection(TokioIo::new(stream), streams));
+        let mut serving = pin!(http.serve_connection(TokioIo::new(Paced::new(stream)), streams));
         // A connection that ends early is no error of ours: the client hung up, or was too slow.
         let log = |ended| {
             if let Err(error) = ended {

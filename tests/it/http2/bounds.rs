@@ -181,9 +181,10 @@ async fn a_connection_past_the_limit_ends_after_its_answer() {
 async fn only_a_connection_without_streams_gives_its_place() {
     let folder = tempdir().unwrap();
     let process = Process::start(folder.path(), &["--max-connections", "2"]).await;
-    let mut idle = Http2::connect(&process.address).await;
+    // The older one: it would be the first to go.
     let mut watching = Http2::connect(&process.address).await;
     let _watch = watching.stream("/watch?prefix=").await;
+    let mut idle = Http2::connect(&process.address).await;
     assert_eq!(idle.get("/kv/a").await.status, 404);
     soon(async {
         loop {

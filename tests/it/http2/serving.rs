@@ -7,10 +7,14 @@ use futures_util::future::join_all;
 use h2::client;
 use serde_json::Value;
 use tempfile::tempdir;
+use tokio::io::AsyncWriteExt as _;
 
 use crate::support::binary::{Process, soon};
-use crate::support::http2::{Http2, event, next};
+use crate::support::http2::{
+    END_HEADERS, END_STREAM, HEADERS, Http2, PREFACE, event, flags_of_frame, frame, next,
+};
 use crate::support::proc::sockets;
+use crate::support::raw::connect;
 use crate::support::tls::{Authority, start};
 
 const VALUE_BYTES: usize = 300 * 1024;
@@ -114,6 +118,29 @@ async fn the_authority_is_the_host() {
         .unwrap();
     let answer = soon(client.send(put, "1")).await.unwrap();
     assert_eq!(answer.status, 403);
+}
+
+/// Also one that is refused before any handler sees it: its headers end the stream (RFC 9113 §8.1).
+#[tokio::test]
+async fn the_answer_to_a_head_has_no_body() {
+    let folder = tempdir().unwrap();
+    let process = Process::start(folder.path(), &[]).await;
+    for (host, path) in [("localhost", "/nothing"), ("elsewhere", "/kv/a")] {
+        let mut stream = connect(&process.address).await;
+        stream.write_all(PREFACE).await.unwrap();
+        let length = |text: &str| u8::try_from(text.len()).unwrap();
+        let block = [
+            b"\x02\x04HEAD\x86\x41".as_slice(),
+            &[length(host)],
+            host.as_bytes(),
+            &[0x04, length(path)],
+            path.as_bytes(),
+        ];
+        let head = frame(HEADERS, END_HEADERS | END_STREAM, 1, &block.concat());
+        stream.write_all(&head).await.unwrap();
+        let flags = soon(flags_of_frame(&mut stream, HEADERS)).await.unwrap();
+        assert_eq!(flags & END_STREAM, END_STREAM, "{host}{path}");
+    }
 }
 
 #[tokio::test]

@@ -15,6 +15,11 @@ use super::binary::soon;
 /// What a client begins with, and settings that change nothing.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
+/// The kind of a frame that begins a request or an answer, and two of its flags (RFC 9113 §6.2).
+pub const HEADERS: u8 = 1;
+pub const END_STREAM: u8 = 0x1;
+pub const END_HEADERS: u8 = 0x4;
+
 /// A connection.
 pub struct Http2 {
     requests: SendRequest<Bytes>,
@@ -144,6 +149,20 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()];
     [&head.concat(), payload].concat()
+}
+
+/// Reads frames until one is of this kind; returns its flags.
+pub async fn flags_of_frame(stream: &mut (impl AsyncRead + Unpin), kind: u8) -> io::Result<u8> {
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; length as usize];
+        stream.read_exact(&mut payload).await?;
+        if head[3] == kind {
+            return Ok(head[4]);
+        }
+    }
 }
 
 /// Reads to the end of a connection, in whichever way it comes.
