@@ -105,7 +105,7 @@ impl Access {
         extensions: &Extensions,
     ) -> Result<Caller, Unauthorized> {
         let authority = &self.authority;
-        if authority.is_open() && !headers.contains_key(header::AUTHORIZATION) {
+        if authority.is_open() {
             return authority.anonymous();
         }
         let now = SystemTime::now().into();

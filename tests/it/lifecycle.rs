@@ -147,6 +147,20 @@ async fn a_client_that_hangs_up_does_not_undo_or_tear_its_write() {
         });
     }
     requests.join_all().await;
+    // The first has been accepted, and one was heard to the end.
+    let list = process.url("/kv?prefix=hung-up/&limit=1");
+    let is_empty = async || {
+        let list: Value = http::client()
+            .get(&list)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        list["items"] == json!([])
+    };
+    soon(async { while is_empty().await {} }).await;
     // All requests are over when it has stopped. One that had to wait for long was given up.
     let ended = process.stop().await;
     assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
