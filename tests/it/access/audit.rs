@@ -130,7 +130,7 @@ async fn each_write_that_is_done_or_refused_has_a_line() {
             done("ann", "r2", "update", "doc/a", Some(1), Some(2), 2),
             done("ann", "r3", "update", "doc/a", Some(2), Some(3), 3),
             refused("ann", "r4", "delete", "doc/a"),
-            refused("ann", "r5", "create", "x"),
+            refused("ann", "r5", "create or update", "x"),
             done("ann", "r6", "create", "doc/b", None, Some(1), 4),
             done("ann", "r6", "update", "doc/a", Some(3), Some(4), 4),
             refused("ann", "r7", "delete", "doc/a"),
