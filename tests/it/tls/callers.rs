@@ -1,0 +1,196 @@
+//! Who asks with a certificate, over HTTP/1.1 and HTTP/2.
+
+use std::fs;
+
+use axum::http::Method;
+use h2::client;
+use ifmatch::access::hash_of;
+use serde_json::{Value, json};
+use tempfile::{TempDir, tempdir};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use crate::support::access::{ANN, lines};
+use crate::support::binary::{Process, soon};
+use crate::support::http2::{Http2, next};
+use crate::support::raw::{exchange, get, status};
+use crate::support::tls::{Authority, Client, Pair, start_for};
+
+const READ: &str = r#"allow = [{ prefix = "", actions = ["read"] }]"#;
+
+/// An entry that may read everything.
+fn entry(name: &str, by: &str) -> String {
+    format!("[[token]]\nname = \"{name}\"\n{by}\n{READ}\n")
+}
+
+/// An entry for one certificate.
+fn entry_of(name: &str, pair: &Pair) -> String {
+    let fingerprint = hex::encode(hash_of(&pair.der()));
+    entry(name, &format!("certificate = \"{fingerprint}\""))
+}
+
+/// A service that takes certificates of `clients`.
+struct Service {
+    process: Process,
+    folder: TempDir,
+    services: Authority,
+    clients: Authority,
+}
+
+impl Service {
+    async fn start(clients: Authority, tokens: &str, flags: &[&str]) -> Self {
+        let folder = tempdir().unwrap();
+        let services = Authority::new("services");
+        let path = folder.path().join("tokens.toml");
+        fs::write(&path, tokens).unwrap();
+        let flags = [&["--tokens", path.to_str().unwrap()], flags].concat();
+        let process = start_for(&services, &clients, folder.path(), &flags).await;
+        Self {
+            process,
+            folder,
+            services,
+            clients,
+        }
+    }
+
+    fn replace_tokens(&self, tokens: &str) {
+        fs::write(self.folder.path().join("tokens.toml"), tokens).unwrap();
+    }
+
+    async fn connect(&self, client: &Client) -> TlsStream<TcpStream> {
+        soon(client.connect(&self.process.address)).await.unwrap()
+    }
+
+    async fn connect_http2(&self, client: &Client) -> Http2 {
+        let stream = self.connect(&client.speaking("h2")).await;
+        Http2::over(stream, &mut client::Builder::new()).await
+    }
+
+    /// Who a client is, which may also send a token. It is the same over both protocols.
+    async fn whoami(&self, client: &Client, token: Option<&str>) -> (u16, Value) {
+        let header = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
+        let asked = get("/whoami", &header.unwrap_or_default());
+        let answer = soon(exchange(self.connect(client).await, &asked)).await;
+        let answer = answer.unwrap();
+        let who = (answer.status, serde_json::from_slice(&answer.body).unwrap());
+
+        let mut http2 = self.connect_http2(client).await;
+        let mut request = http2.request(Method::GET, "/whoami");
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let answer = soon(http2.send(request.body(()).unwrap(), "")).await;
+        let answer = answer.unwrap();
+        let over_http2 = (answer.status, serde_json::from_slice(&answer.body).unwrap());
+        assert_eq!(who, over_http2);
+        who
+    }
+
+    async fn name_of(&self, client: &Client, token: Option<&str>) -> Value {
+        let (status, who) = self.whoami(client, token).await;
+        assert_eq!(status, 200, "{who}");
+        who["name"].clone()
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_is_known_by_its_fingerprint_or_a_name_in_it() {
+    let clients = Authority::new("clients");
+    let ann = clients.issue_for(&["ann.example"]);
+    let both = clients.issue_for(&["other.example", "bob.example"]);
+    let tokens = [
+        entry_of("ann", &ann),
+        entry("anns host", "certificate_name = \"ann.example\""),
+        entry("bob", "certificate_name = \"bob.example\""),
+        entry("eve", "certificate_name = \"spiffe://example/eve\""),
+    ];
+    let service = Service::start(clients, &tokens.concat(), &[]).await;
+    let Service {
+        services, clients, ..
+    } = &service;
+    for (pair, name) in [
+        // The fingerprint says more than a name.
+        (&ann, "ann"),
+        (&clients.issue_for(&["ann.example"]), "anns host"),
+        (&both, "bob"),
+        (&clients.issue_for_uri("spiffe://example/eve"), "eve"),
+    ] {
+        let client = services.client_with(pair);
+        assert_eq!(service.name_of(&client, None).await, name);
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_has_entered_gets_401_and_a_token_wins_over_one() {
+    let clients = Authority::new("clients");
+    let bob = clients.issue_for(&["bob.example"]);
+    let tokens = lines("ann", ANN, READ) + &entry_of("bob", &bob);
+    let late = clients.issue_for(&["late.example"]);
+    let tokens =
+        tokens + &entry_of("late", &late).replace("\nallow", "\nexpires = 2020-01-01\nallow");
+    let service = Service::start(clients, &tokens, &[]).await;
+    let Service {
+        services, clients, ..
+    } = &service;
+    let known = services.client_with(&bob);
+    let late = services.client_with(&late);
+    let unknown = services.client_with(&clients.issue_for(&["eve.example"]));
+    for (client, token) in [
+        (&unknown, None),
+        (&unknown, Some("wrong")),
+        (&late, None),
+        (&services.client(), None),
+        // Who shows a token wants to be known by it.
+        (&known, Some("wrong")),
+    ] {
+        let (status, error) = service.whoami(client, token).await;
+        assert_eq!((status, &error["error"]), (401, &json!("unauthorized")));
+    }
+    for client in [&known, &unknown, &late, &services.client()] {
+        assert_eq!(service.name_of(client, Some(ANN)).await, "ann");
+    }
+    assert_eq!(service.name_of(&known, None).await, "bob");
+}
+
+#[tokio::test]
+async fn who_has_another_certificate_may_do_what_anonymous_grants() {
+    let clients = Authority::new("clients");
+    let bob = clients.issue_for(&["bob.example"]);
+    let tokens = entry_of("bob", &bob);
+    let service = Service::start(clients, &tokens, &["--anonymous", "read"]).await;
+    let Service {
+        services, clients, ..
+    } = &service;
+    let unknown = services.client_with(&clients.issue_for(&["eve.example"]));
+    for client in [&unknown, &services.client()] {
+        assert_eq!(service.name_of(client, None).await, Value::Null);
+    }
+    let known = services.client_with(&bob);
+    assert_eq!(service.name_of(&known, None).await, "bob");
+}
+
+#[tokio::test]
+async fn streams_and_connections_of_a_removed_certificate_end() {
+    let clients = Authority::new("clients");
+    let bob = clients.issue_for(&["bob.example"]);
+    let tokens = entry_of("bob", &bob);
+    let service = Service::start(clients, &tokens, &[]).await;
+    let client = service.services.client_with(&bob);
+    let mut stream = service.connect(&client).await;
+    let watch = get("/watch", "Connection: close\r\n");
+    stream.write_all(watch.as_bytes()).await.unwrap();
+    assert_eq!(soon(status(&mut stream)).await.unwrap(), 200);
+    let mut http2 = service.connect_http2(&client).await;
+    let mut events = http2.stream("/watch").await;
+
+    service.replace_tokens(&entry("ann", "user = \"ann\""));
+    let mut rest = Vec::new();
+    soon(stream.read_to_end(&mut rest)).await.unwrap();
+    assert!(rest.ends_with(b"0\r\n\r\n"), "{rest:?}");
+    soon(async { while next(&mut events).await.unwrap().is_some() {} }).await;
+    // The connection is there, and its certificate is nobody's.
+    assert_eq!(http2.get("/whoami").await.status, 401);
+    let (status, _) = service.whoami(&client, None).await;
+    assert_eq!(status, 401);
+}
