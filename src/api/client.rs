@@ -238,7 +238,11 @@ impl Drop for Stream {
 
 /// The client of a request, as handlers see it.
 #[derive(Debug, Clone, Default)]
-pub struct Client(Option<Arc<Connection>>);
+pub struct Client {
+    /// The connection whose phase is that of the request.
+    connection: Option<Arc<Connection>>,
+    address: Option<IpAddr>,
+}
 
 impl<S: Sync> FromRequestParts<S> for Client {
     type Rejection = Infallible;
@@ -249,9 +253,21 @@ impl<S: Sync> FromRequestParts<S> for Client {
 }
 
 impl Client {
-    /// The client of a connection.
+    /// The client of a connection that has one request at a time.
     pub fn on(connection: Arc<Connection>) -> Self {
-        Self(Some(connection))
+        Self {
+            address: connection.address,
+            connection: Some(connection),
+        }
+    }
+
+    /// The client of one of many streams. The phase of their connection says that some are open, whatever each
+    /// of them is doing.
+    pub fn on_stream(connection: &Connection) -> Self {
+        Self {
+            address: connection.address,
+            connection: None,
+        }
     }
 
     /// The client of a request; without a connection, nothing is noted.
@@ -261,7 +277,7 @@ impl Client {
 
     /// Its address, as far as it is known.
     pub fn address(&self) -> Option<IpAddr> {
-        self.0.as_ref()?.address
+        self.address
     }
 
     /// Notes that the answer is held until something changes.
@@ -275,7 +291,7 @@ impl Client {
     }
 
     fn enter(&self, phase: Phase) {
-        if let Some(connection) = &self.0 {
+        if let Some(connection) = &self.connection {
             connection.enter(phase);
         }
     }
