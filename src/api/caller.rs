@@ -13,6 +13,7 @@ use tower_http::request_id::RequestId;
 
 use super::client::Client;
 use super::error::ApiError;
+use super::proxies::UnclearUser;
 use super::state::{Access, Shared};
 use super::tls::ClientCertificate;
 use crate::access::{Caller, Identity, Principal, Unauthorized};
@@ -95,7 +96,7 @@ pub async fn refusal(error: Unauthorized) -> ApiError {
 }
 
 impl Access {
-    /// Who asks: by a token, else by a session, else by a client certificate or as a trusted proxy says.
+    /// Who asks: by a token, else by a session, else as a trusted proxy says, else by a client certificate.
     ///
     /// # Errors
     /// [`Unauthorized`].
@@ -129,21 +130,25 @@ impl Access {
         extensions: &Extensions,
         now: Timestamp,
     ) -> Result<Caller, Unauthorized> {
-        let mut identities = Vec::new();
-        if let Some(certificate) = extensions.get::<ClientCertificate>() {
-            identities.push(Identity::Certificate(certificate.fingerprint));
-            let names = certificate.names.iter().cloned();
-            identities.extend(names.map(Identity::CertificateName));
-        }
-        let peer = Client::of(extensions).address();
-        let user = peer.and_then(|peer| self.proxies.user(peer, headers));
-        identities.extend(user.map(|user| Identity::User(user.to_owned())));
-        if identities.is_empty() {
-            return self.authority.anonymous();
-        }
-        let name = user.map(str::parse).transpose();
-        let name = name.map_err(|_| Unauthorized::UnknownIdentity)?;
-        self.authority.caller_identified(&identities, name, now)
+        let user = match Client::of(extensions).address() {
+            None => None,
+            Some(peer) => {
+                let user = self.proxies.user(peer, headers);
+                user.map_err(|UnclearUser| Unauthorized::UnknownIdentity)?
+            }
+        };
+        let identities = match (user, extensions.get::<ClientCertificate>()) {
+            // The certificate, if there is one, is that of the proxy.
+            (Some(user), _) => vec![Identity::User(user.to_owned())],
+            (None, Some(certificate)) => {
+                let names = certificate.names.iter().cloned();
+                let names = names.map(Identity::CertificateName);
+                let fingerprint = Identity::Certificate(certificate.fingerprint);
+                [fingerprint].into_iter().chain(names).collect()
+            }
+            (None, None) => return self.authority.anonymous(),
+        };
+        self.authority.caller_identified(&identities, user, now)
     }
 
     fn client_address(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {

@@ -156,6 +156,16 @@ async fn a_trusted_proxy_names_who_has_signed_in() {
     assert_eq!(body["name"], "bob");
     assert_eq!(body["grants"], json!([{"prefix": "", "actions": ["read"]}]));
 
+    // How entries name who is in the file is for the file to say.
+    let dn = format!("ou={}", "x".repeat(200));
+    let long = entry("Ann", &format!("user = \"{dn}\""));
+    let longer = tempdir().unwrap();
+    let service = serve(longer.path(), &long, &with_anonymous).await;
+    let (_, body) = whoami(&service, &[("x-user", &dn)]).await;
+    assert_eq!(body["name"], "Ann");
+    let (status, _) = whoami(&service, &[("x-user", &format!("{dn}x"))]).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+
     // Elsewhere the header says nothing.
     let third = tempdir().unwrap();
     let untrusted = [&flags[..], &["10.0.0.0/8"]].concat();

@@ -17,6 +17,8 @@ use crate::support::http2::{Http2, next};
 use crate::support::raw::{exchange, get, status};
 use crate::support::tls::{Authority, Client, Pair, start_for};
 
+const AS_ANN: (&str, &str) = ("authorization", "Bearer ann-token");
+const WRONG: (&str, &str) = ("authorization", "Bearer wrong");
 const READ: &str = r#"allow = [{ prefix = "", actions = ["read"] }]"#;
 
 /// An entry that may read everything.
@@ -67,18 +69,20 @@ impl Service {
         Http2::over(stream, &mut client::Builder::new()).await
     }
 
-    /// Who a client is, which may also send a token. It is the same over both protocols.
-    async fn whoami(&self, client: &Client, token: Option<&str>) -> (u16, Value) {
-        let header = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
-        let asked = get("/whoami", &header.unwrap_or_default());
+    /// Who a client is that sends these headers. It is the same over both protocols.
+    async fn whoami(&self, client: &Client, headers: &[(&str, &str)]) -> (u16, Value) {
+        let lines = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"));
+        let asked = get("/whoami", &lines.collect::<String>());
         let answer = soon(exchange(self.connect(client).await, &asked)).await;
         let answer = answer.unwrap();
         let who = (answer.status, serde_json::from_slice(&answer.body).unwrap());
 
         let mut http2 = self.connect_http2(client).await;
         let mut request = http2.request(Method::GET, "/whoami");
-        if let Some(token) = token {
-            request = request.header("authorization", format!("Bearer {token}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let answer = soon(http2.send(request.body(()).unwrap(), "")).await;
         let answer = answer.unwrap();
@@ -87,8 +91,8 @@ impl Service {
         who
     }
 
-    async fn name_of(&self, client: &Client, token: Option<&str>) -> Value {
-        let (status, who) = self.whoami(client, token).await;
+    async fn name_of(&self, client: &Client, headers: &[(&str, &str)]) -> Value {
+        let (status, who) = self.whoami(client, headers).await;
         assert_eq!(status, 200, "{who}");
         who["name"].clone()
     }
@@ -117,7 +121,7 @@ async fn a_certificate_is_known_by_its_fingerprint_or_a_name_in_it() {
         (&clients.issue_for_uri("spiffe://example/eve"), "eve"),
     ] {
         let client = services.client_with(pair);
-        assert_eq!(service.name_of(&client, None).await, name);
+        assert_eq!(service.name_of(&client, &[]).await, name);
     }
 }
 
@@ -136,21 +140,21 @@ async fn a_certificate_that_nobody_has_entered_gets_401_and_a_token_wins_over_on
     let known = services.client_with(&bob);
     let late = services.client_with(&late);
     let unknown = services.client_with(&clients.issue_for(&["eve.example"]));
-    for (client, token) in [
-        (&unknown, None),
-        (&unknown, Some("wrong")),
-        (&late, None),
-        (&services.client(), None),
+    for (client, headers) in [
+        (&unknown, &[][..]),
+        (&unknown, &[WRONG]),
+        (&late, &[]),
+        (&services.client(), &[]),
         // Who shows a token wants to be known by it.
-        (&known, Some("wrong")),
+        (&known, &[WRONG]),
     ] {
-        let (status, error) = service.whoami(client, token).await;
+        let (status, error) = service.whoami(client, headers).await;
         assert_eq!((status, &error["error"]), (401, &json!("unauthorized")));
     }
     for client in [&known, &unknown, &late, &services.client()] {
-        assert_eq!(service.name_of(client, Some(ANN)).await, "ann");
+        assert_eq!(service.name_of(client, &[AS_ANN]).await, "ann");
     }
-    assert_eq!(service.name_of(&known, None).await, "bob");
+    assert_eq!(service.name_of(&known, &[]).await, "bob");
 }
 
 #[tokio::test]
@@ -164,10 +168,10 @@ async fn who_has_another_certificate_may_do_what_anonymous_grants() {
     } = &service;
     let unknown = services.client_with(&clients.issue_for(&["eve.example"]));
     for client in [&unknown, &services.client()] {
-        assert_eq!(service.name_of(client, None).await, Value::Null);
+        assert_eq!(service.name_of(client, &[]).await, Value::Null);
     }
     let known = services.client_with(&bob);
-    assert_eq!(service.name_of(&known, None).await, "bob");
+    assert_eq!(service.name_of(&known, &[]).await, "bob");
 }
 
 #[tokio::test]
@@ -191,6 +195,25 @@ async fn streams_and_connections_of_a_removed_certificate_end() {
     soon(async { while next(&mut events).await.unwrap().is_some() {} }).await;
     // The connection is there, and its certificate is nobody's.
     assert_eq!(http2.get("/whoami").await.status, 401);
-    let (status, _) = service.whoami(&client, None).await;
+    let (status, _) = service.whoami(&client, &[]).await;
     assert_eq!(status, 401);
+}
+
+#[tokio::test]
+async fn whom_a_trusted_proxy_names_is_not_taken_for_the_proxy() {
+    let clients = Authority::new("clients");
+    let proxy = clients.issue_for(&["proxy.example"]);
+    let tokens = entry_of("proxy", &proxy) + &entry("ann", "user = \"ann\"");
+    let flags = ["--trusted-user-header=X-User", "--trusted-proxy=127.0.0.1"];
+    let service = Service::start(clients, &tokens, &flags).await;
+    let proxy = service.services.client_with(&proxy);
+    assert_eq!(service.name_of(&proxy, &[]).await, "proxy");
+    assert_eq!(service.name_of(&proxy, &[("x-user", "ann")]).await, "ann");
+    for headers in [
+        &[("x-user", "eve")][..],
+        &[("x-user", "ann"), ("x-user", "eve")],
+    ] {
+        let (status, who) = service.whoami(&proxy, headers).await;
+        assert_eq!(status, 401, "{headers:?}: {who}");
+    }
 }
