@@ -5,6 +5,7 @@ use std::fs;
 use axum::http::Method;
 use h2::client;
 use ifmatch::access::hash_of;
+use rustls::HandshakeKind;
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -15,7 +16,7 @@ use crate::support::access::{ANN, lines};
 use crate::support::binary::{Process, soon};
 use crate::support::http2::{Http2, next};
 use crate::support::raw::{exchange, get, status};
-use crate::support::tls::{Authority, Client, Pair, start_for};
+use crate::support::tls::{Authority, Client, Pair, start, start_for};
 
 const AS_ANN: (&str, &str) = ("authorization", "Bearer ann-token");
 const WRONG: (&str, &str) = ("authorization", "Bearer wrong");
@@ -216,4 +217,33 @@ async fn whom_a_trusted_proxy_names_is_not_taken_for_the_proxy() {
         let (status, who) = service.whoami(&proxy, headers).await;
         assert_eq!(status, 401, "{headers:?}: {who}");
     }
+}
+
+#[tokio::test]
+async fn a_client_with_a_certificate_shows_it_at_each_connection() {
+    let folder = tempdir().unwrap();
+    let authority = Authority::new("ours");
+    let handshakes = async |process: &Process, client: &Client| {
+        let mut kinds = Vec::new();
+        for _ in 0..2 {
+            let mut stream = soon(client.connect(&process.address)).await.unwrap();
+            // What could be resumed comes after the handshake.
+            let asked = get("/health/live", "Connection: close\r\n");
+            stream.write_all(asked.as_bytes()).await.unwrap();
+            soon(stream.read_to_end(&mut Vec::new())).await.unwrap();
+            kinds.push(stream.get_ref().1.handshake_kind().unwrap());
+        }
+        kinds
+    };
+    let process = start(&authority, folder.path(), &[]).await;
+    let client = authority.client();
+    let kinds = handshakes(&process, &client).await;
+    assert_eq!(kinds, [HandshakeKind::Full, HandshakeKind::Resumed]);
+
+    // A certificate that has expired meanwhile would not be noticed.
+    let folder = tempdir().unwrap();
+    let process = start_for(&authority, &authority, folder.path(), &[]).await;
+    let client = authority.client_with(&authority.issue_for(&["ann.example"]));
+    let kinds = handshakes(&process, &client).await;
+    assert_eq!(kinds, [HandshakeKind::Full, HandshakeKind::Full]);
 }
