@@ -11,7 +11,7 @@ use axum::http::{Extensions, HeaderMap, HeaderValue, header};
 use tokio::time::sleep;
 use tower_http::request_id::RequestId;
 
-use super::client::Client;
+use super::client::{Client, Peer};
 use super::error::ApiError;
 use super::proxies::UnclearUser;
 use super::state::{Access, Shared};
@@ -23,7 +23,8 @@ use crate::service::{Operations, Service};
 /// The session of a page that came over TLS. Browsers take a cookie of such a name only from this host, over TLS
 /// (RFC 6265bis §4.1.3.2).
 pub const SECURE_COOKIE: &str = "__Host-ifmatch";
-/// The session of a page that did not, as on a developer's own machine.
+/// The session of a page that did not, as on a developer's own machine. Over TLS it counts for nothing: a page of
+/// another host could have set it, to have somebody work in a session of its own.
 pub const PLAIN_COOKIE: &str = "ifmatch";
 
 /// How long the refusal of an address takes that has failed too often.
@@ -117,7 +118,7 @@ impl Access {
                 authority.caller_of(token, self.client_address(headers, extensions), now)
             }
             (Some(_), Some(_)) => Err(Unauthorized::Unknown),
-            (None, _) => match session_of(headers) {
+            (None, _) => match session_of(headers, Client::of(extensions).peer()) {
                 Some(session) => authority.caller_in_session(session, now),
                 None => self.caller_without_token(headers, extensions, now),
             },
@@ -130,7 +131,7 @@ impl Access {
         extensions: &Extensions,
         now: Timestamp,
     ) -> Result<Caller, Unauthorized> {
-        let user = match Client::of(extensions).address() {
+        let user = match Client::of(extensions).peer().address {
             None => None,
             Some(peer) => {
                 let user = self.proxies.user(peer, headers);
@@ -152,7 +153,7 @@ impl Access {
     }
 
     fn client_address(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
-        let peer = Client::of(extensions).address()?;
+        let peer = Client::of(extensions).peer().address?;
         Some(self.proxies.client_address(peer, headers))
     }
 }
@@ -165,8 +166,9 @@ fn bearer(line: &HeaderValue) -> Option<&[u8]> {
     (scheme.eq_ignore_ascii_case(SCHEME) && !token.is_empty()).then_some(token)
 }
 
-/// The id of the session in the cookies, the one of a page that came over TLS first.
-pub fn session_of(headers: &HeaderMap) -> Option<&[u8]> {
+/// The id of the session in the cookies of `peer`, the one of a page that came over TLS first: it may have come
+/// through a proxy that speaks TLS.
+pub fn session_of(headers: &HeaderMap, peer: Peer) -> Option<&[u8]> {
     let named = |wanted: &str| {
         let lines = headers.get_all(header::COOKIE).iter();
         let mut cookies = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
@@ -175,5 +177,6 @@ pub fn session_of(headers: &HeaderMap) -> Option<&[u8]> {
             value.strip_prefix(b"=")
         })
     };
-    named(SECURE_COOKIE).or_else(|| named(PLAIN_COOKIE))
+    let plain = || (!peer.is_secured).then(|| named(PLAIN_COOKIE)).flatten();
+    named(SECURE_COOKIE).or_else(plain)
 }

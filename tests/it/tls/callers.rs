@@ -15,7 +15,7 @@ use tokio_rustls::client::TlsStream;
 use crate::support::access::{ANN, lines};
 use crate::support::binary::{Process, soon};
 use crate::support::http2::{Http2, next};
-use crate::support::raw::{exchange, get, status};
+use crate::support::raw::{exchange, get, request, status};
 use crate::support::tls::{Authority, Client, Pair, start, start_for};
 
 const AS_ANN: (&str, &str) = ("authorization", "Bearer ann-token");
@@ -217,6 +217,26 @@ async fn whom_a_trusted_proxy_names_is_not_taken_for_the_proxy() {
         let (status, who) = service.whoami(&proxy, headers).await;
         assert_eq!(status, 401, "{headers:?}: {who}");
     }
+}
+
+#[tokio::test]
+async fn a_cookie_that_could_have_come_without_tls_is_no_session_over_tls() {
+    let service = Service::start(Authority::new("clients"), &lines("ann", ANN, READ), &[]).await;
+    let client = service.services.client();
+    let body = json!({ "token": ANN }).to_string();
+    // Not a browser: there is no Origin.
+    let asked = request("POST", "/session", "", &body);
+    let answer = soon(exchange(service.connect(&client).await, &asked)).await;
+    let head = answer.unwrap().head;
+    let (_, cookie) = head.split_once("set-cookie: ").unwrap();
+    let (cookie, attributes) = cookie.split_once("; ").unwrap();
+    assert!(attributes.contains("; Secure"), "{head}");
+    let id = cookie.strip_prefix("__Host-ifmatch=").expect(&head);
+    assert_eq!(service.name_of(&client, &[("cookie", cookie)]).await, "ann");
+    // Somebody else could have set this one.
+    let plain = format!("ifmatch={id}");
+    let (status, _) = service.whoami(&client, &[("cookie", &plain)]).await;
+    assert_eq!(status, 401);
 }
 
 #[tokio::test]
