@@ -179,15 +179,15 @@ impl Authority {
         }
     }
 
-    /// Who has a client certificate or, as a trusted proxy says, a name. If nobody is known by them, who may ask
-    /// without a token may ask so too: under `name`, if there is one.
+    /// Who has a client certificate or, as a trusted proxy says, is a `user`. If nobody is known by them, who may
+    /// ask without a token may ask so too: under the name of the user, if there is one.
     ///
     /// # Errors
     /// [`Unauthorized::UnknownIdentity`], [`Unauthorized::Expired`].
     pub fn caller_identified(
         &self,
         identities: &[Identity],
-        name: Option<Name>,
+        user: Option<&str>,
         now: Timestamp,
     ) -> Result<Caller, Unauthorized> {
         let found = {
@@ -197,21 +197,23 @@ impl Authority {
                 .find_map(|identity| tokens.identified(identity));
             found.cloned()
         };
-        match (found, name) {
-            (Some(principal), _) if principal.has_expired(now) => Err(Unauthorized::Expired),
-            (Some(principal), _) => Ok(Caller::Known(principal)),
-            (None, name) => {
-                let anonymous = self.anonymous();
-                let anonymous = anonymous.map_err(|_| Unauthorized::UnknownIdentity)?;
-                Ok(match name {
-                    None => anonymous,
-                    Some(name) => {
-                        let grants = anonymous.grants().clone();
-                        Caller::Known(Arc::new(Principal::anonymous(grants).named(name)))
-                    }
-                })
-            }
+        if let Some(principal) = found {
+            return if principal.has_expired(now) {
+                Err(Unauthorized::Expired)
+            } else {
+                Ok(Caller::Known(principal))
+            };
         }
+        let unknown = Unauthorized::UnknownIdentity;
+        let anonymous = self.anonymous().map_err(|_| unknown)?;
+        let Some(user) = user else {
+            return Ok(anonymous);
+        };
+        let name: Name = user.parse().map_err(|_| unknown)?;
+        let grants = anonymous.grants().clone();
+        Ok(Caller::Known(Arc::new(
+            Principal::anonymous(grants).named(name),
+        )))
     }
 
     /// The id of a new session for a token.

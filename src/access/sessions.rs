@@ -11,7 +11,6 @@ use crate::model::Timestamp;
 const IDLE_MAX_MILLIS: u64 = 12 * 60 * 60 * 1000;
 /// How many sessions there may be; the one that was used longest ago gives way.
 const MAX_SESSIONS: usize = 10_000;
-
 /// How many of them one token may have, so that who has one cannot sign out everyone else.
 const MAX_SESSIONS_OF_TOKEN: usize = 100;
 

@@ -11,8 +11,9 @@ use axum::http::{Extensions, HeaderMap, HeaderValue, header};
 use tokio::time::sleep;
 use tower_http::request_id::RequestId;
 
-use super::client::Client;
+use super::client::{Client, Peer};
 use super::error::ApiError;
+use super::proxies::UnclearUser;
 use super::state::{Access, Shared};
 use super::tls::ClientCertificate;
 use crate::access::{Caller, Identity, Principal, Unauthorized};
@@ -22,7 +23,8 @@ use crate::service::{Operations, Service};
 /// The session of a page that came over TLS. Browsers take a cookie of such a name only from this host, over TLS
 /// (RFC 6265bis §4.1.3.2).
 pub const SECURE_COOKIE: &str = "__Host-ifmatch";
-/// The session of a page that did not, as on a developer's own machine.
+/// The session of a page that did not, as on a developer's own machine. Over TLS it counts for nothing: a page of
+/// another host could have set it, to have somebody work in a session of its own.
 pub const PLAIN_COOKIE: &str = "ifmatch";
 
 /// How long the refusal of an address takes that has failed too often.
@@ -95,7 +97,7 @@ pub async fn refusal(error: Unauthorized) -> ApiError {
 }
 
 impl Access {
-    /// Who asks: by a token, else by a session, else by a client certificate or as a trusted proxy says.
+    /// Who asks: by a token, else by a session, else as a trusted proxy says, else by a client certificate.
     ///
     /// # Errors
     /// [`Unauthorized`].
@@ -116,7 +118,7 @@ impl Access {
                 authority.caller_of(token, self.client_address(headers, extensions), now)
             }
             (Some(_), Some(_)) => Err(Unauthorized::Unknown),
-            (None, _) => match session_of(headers) {
+            (None, _) => match session_of(headers, Client::of(extensions).peer()) {
                 Some(session) => authority.caller_in_session(session, now),
                 None => self.caller_without_token(headers, extensions, now),
             },
@@ -129,25 +131,29 @@ impl Access {
         extensions: &Extensions,
         now: Timestamp,
     ) -> Result<Caller, Unauthorized> {
-        let mut identities = Vec::new();
-        if let Some(certificate) = extensions.get::<ClientCertificate>() {
-            identities.push(Identity::Certificate(certificate.fingerprint));
-            let names = certificate.names.iter().cloned();
-            identities.extend(names.map(Identity::CertificateName));
-        }
-        let peer = Client::of(extensions).address();
-        let user = peer.and_then(|peer| self.proxies.user(peer, headers));
-        identities.extend(user.map(|user| Identity::User(user.to_owned())));
-        if identities.is_empty() {
-            return self.authority.anonymous();
-        }
-        let name = user.map(str::parse).transpose();
-        let name = name.map_err(|_| Unauthorized::UnknownIdentity)?;
-        self.authority.caller_identified(&identities, name, now)
+        let user = match Client::of(extensions).peer().address {
+            None => None,
+            Some(peer) => {
+                let user = self.proxies.user(peer, headers);
+                user.map_err(|UnclearUser| Unauthorized::UnknownIdentity)?
+            }
+        };
+        let identities = match (user, extensions.get::<ClientCertificate>()) {
+            // The certificate, if there is one, is that of the proxy.
+            (Some(user), _) => vec![Identity::User(user.to_owned())],
+            (None, Some(certificate)) => {
+                let names = certificate.names.iter().cloned();
+                let names = names.map(Identity::CertificateName);
+                let fingerprint = Identity::Certificate(certificate.fingerprint);
+                [fingerprint].into_iter().chain(names).collect()
+            }
+            (None, None) => return self.authority.anonymous(),
+        };
+        self.authority.caller_identified(&identities, user, now)
     }
 
     fn client_address(&self, headers: &HeaderMap, extensions: &Extensions) -> Option<IpAddr> {
-        let peer = Client::of(extensions).address()?;
+        let peer = Client::of(extensions).peer().address?;
         Some(self.proxies.client_address(peer, headers))
     }
 }
@@ -160,8 +166,9 @@ fn bearer(line: &HeaderValue) -> Option<&[u8]> {
     (scheme.eq_ignore_ascii_case(SCHEME) && !token.is_empty()).then_some(token)
 }
 
-/// The id of the session in the cookies, the one of a page that came over TLS first.
-pub fn session_of(headers: &HeaderMap) -> Option<&[u8]> {
+/// The id of the session in the cookies of `peer`, the one of a page that came over TLS first: it may have come
+/// through a proxy that speaks TLS.
+pub fn session_of(headers: &HeaderMap, peer: Peer) -> Option<&[u8]> {
     let named = |wanted: &str| {
         let lines = headers.get_all(header::COOKIE).iter();
         let mut cookies = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
@@ -170,5 +177,6 @@ pub fn session_of(headers: &HeaderMap) -> Option<&[u8]> {
             value.strip_prefix(b"=")
         })
     };
-    named(SECURE_COOKIE).or_else(|| named(PLAIN_COOKIE))
+    let plain = || (!peer.is_secured).then(|| named(PLAIN_COOKIE)).flatten();
+    named(SECURE_COOKIE).or_else(plain)
 }

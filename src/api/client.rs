@@ -84,13 +84,21 @@ impl Phase {
     }
 }
 
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Peer {
+    /// Its address, as far as it is known.
+    pub address: Option<IpAddr>,
+    /// Whether the connection is secured by TLS.
+    pub is_secured: bool,
+}
+
 /// The state of one connection. Only the task that serves the connection changes it, or with HTTP/2 who has
 /// locked `streams`, with one exception: an idle connection may be closed to free its place. So only a change from
 /// [`Phase::Idle`] must be a compare-and-exchange, and only a change to it publishes something to others.
 #[derive(Debug)]
 pub struct Connection {
-    /// The address of whoever is at the other end.
-    address: Option<IpAddr>,
+    peer: Peer,
     phase: AtomicU8,
     /// How many streams of HTTP/2 are open.
     streams: Mutex<usize>,
@@ -106,7 +114,7 @@ impl Connection {
     /// A connection that has just been accepted.
     pub fn new(clock: Clock) -> Self {
         Self {
-            address: None,
+            peer: Peer::default(),
             phase: AtomicU8::new(Phase::Idle as u8),
             streams: Mutex::new(0),
             idle_since: AtomicU32::new(clock.now()),
@@ -116,9 +124,9 @@ impl Connection {
         }
     }
 
-    /// The same, of a client at this address.
-    pub fn with_address(self, address: Option<IpAddr>) -> Self {
-        Self { address, ..self }
+    /// The same with this client.
+    pub fn with_peer(self, peer: Peer) -> Self {
+        Self { peer, ..self }
     }
 
     /// What it is doing.
@@ -238,7 +246,11 @@ impl Drop for Stream {
 
 /// The client of a request, as handlers see it.
 #[derive(Debug, Clone, Default)]
-pub struct Client(Option<Arc<Connection>>);
+pub struct Client {
+    /// The connection whose phase is that of the request.
+    connection: Option<Arc<Connection>>,
+    peer: Peer,
+}
 
 impl<S: Sync> FromRequestParts<S> for Client {
     type Rejection = Infallible;
@@ -249,9 +261,21 @@ impl<S: Sync> FromRequestParts<S> for Client {
 }
 
 impl Client {
-    /// The client of a connection.
+    /// The client of a connection that has one request at a time.
     pub fn on(connection: Arc<Connection>) -> Self {
-        Self(Some(connection))
+        Self {
+            peer: connection.peer,
+            connection: Some(connection),
+        }
+    }
+
+    /// The client of one of many streams. The phase of their connection says that some are open, whatever each
+    /// of them is doing.
+    pub fn on_stream(connection: &Connection) -> Self {
+        Self {
+            peer: connection.peer,
+            connection: None,
+        }
     }
 
     /// The client of a request; without a connection, nothing is noted.
@@ -259,9 +283,9 @@ impl Client {
         extensions.get().cloned().unwrap_or_default()
     }
 
-    /// Its address, as far as it is known.
-    pub fn address(&self) -> Option<IpAddr> {
-        self.0.as_ref()?.address
+    /// Who it is, as far as that is known.
+    pub fn peer(&self) -> Peer {
+        self.peer
     }
 
     /// Notes that the answer is held until something changes.
@@ -275,7 +299,7 @@ impl Client {
     }
 
     fn enter(&self, phase: Phase) {
-        if let Some(connection) = &self.0 {
+        if let Some(connection) = &self.connection {
             connection.enter(phase);
         }
     }

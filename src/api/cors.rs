@@ -154,9 +154,20 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         match self {
             Self::Without(inner) => inner.call(request),
+            // `tower-http` would answer every OPTIONS, and without the methods.
+            Self::With(cors) if request.method() == Method::OPTIONS && !is_preflight(&request) => {
+                cors.get_mut().call(request)
+            }
             Self::With(cors) => Box::pin(cors.call(request)),
         }
     }
+}
+
+/// Whether a browser asks whether a page may send a request (WHATWG Fetch, CORS-preflight request).
+fn is_preflight(request: &Request<Body>) -> bool {
+    let headers = request.headers();
+    headers.contains_key(header::ORIGIN)
+        && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
 }
 
 #[cfg(test)]

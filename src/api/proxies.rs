@@ -31,6 +31,10 @@ impl FromStr for Network {
     }
 }
 
+/// A trusted proxy has sent two users, or one that is not UTF-8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnclearUser;
+
 /// The proxies that are trusted, and the header in which they name who has signed in.
 #[derive(Debug, Clone, Default)]
 pub struct TrustedProxies {
@@ -76,15 +80,26 @@ impl TrustedProxies {
         nearest
     }
 
-    /// Whom the proxy at `peer` has signed in. Nobody if it says so twice.
-    pub fn user<'a>(&self, peer: IpAddr, headers: &'a HeaderMap) -> Option<&'a str> {
-        let name = self.user_header.as_ref().filter(|_| self.trust(peer))?;
-        let mut lines = headers.get_all(name).iter();
-        let (Some(user), None) = (lines.next(), lines.next()) else {
-            return None;
+    /// Whom the proxy at `peer` has signed in, if anybody.
+    ///
+    /// # Errors
+    /// [`UnclearUser`].
+    pub fn user<'a>(
+        &self,
+        peer: IpAddr,
+        headers: &'a HeaderMap,
+    ) -> Result<Option<&'a str>, UnclearUser> {
+        let Some(name) = self.user_header.as_ref().filter(|_| self.trust(peer)) else {
+            return Ok(None);
         };
-        let user = std::str::from_utf8(user.as_bytes()).ok()?.trim();
-        (!user.is_empty()).then_some(user)
+        let mut lines = headers.get_all(name).iter();
+        let user = match (lines.next(), lines.next()) {
+            (None, _) => return Ok(None),
+            (Some(user), None) => std::str::from_utf8(user.as_bytes()),
+            (Some(_), Some(_)) => return Err(UnclearUser),
+        };
+        let user = user.map_err(|_| UnclearUser)?.trim();
+        Ok((!user.is_empty()).then_some(user))
     }
 }
 
@@ -138,12 +153,13 @@ mod tests {
     fn only_a_trusted_proxy_names_a_user_and_only_one() {
         let (trusted, other) = ("10.0.0.1".parse().unwrap(), "11.0.0.1".parse().unwrap());
         let ann = headers(&[("x-user", " ann ")]);
-        assert_eq!(proxies().user(trusted, &ann), Some("ann"));
-        assert_eq!(proxies().user(other, &ann), None);
-        assert_eq!(TrustedProxies::default().user(trusted, &ann), None);
+        assert_eq!(proxies().user(trusted, &ann), Ok(Some("ann")));
+        assert_eq!(proxies().user(other, &ann), Ok(None));
+        assert_eq!(TrustedProxies::default().user(trusted, &ann), Ok(None));
         let two = headers(&[("x-user", "ann"), ("x-user", "bob")]);
-        assert_eq!(proxies().user(trusted, &two), None);
-        assert_eq!(proxies().user(trusted, &headers(&[("x-user", " ")])), None);
+        assert_eq!(proxies().user(trusted, &two), Err(UnclearUser));
+        let nobody = headers(&[("x-user", " ")]);
+        assert_eq!(proxies().user(trusted, &nobody), Ok(None));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Connections: accepting, limiting, draining.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::client::{Clock, Connection, TICK};
+use super::client::{Clock, Connection, Peer, TICK};
 use super::connections::{Capacity, Connections, Place};
 use super::guard::Guard;
 use super::listener::Listener;
@@ -65,7 +66,9 @@ pub async fn serve(
             () = &mut shutdown => break,
             _ = ticks.tick() => acceptor.clock.tick(),
             (descriptor, accepted) = accept => match accepted {
-                Ok((stream, _)) => acceptor.admit(stream, descriptor, graceful.watcher()),
+                Ok((stream, address)) => {
+                    acceptor.admit(stream, address.ip(), descriptor, graceful.watcher());
+                }
                 Err(error) => pause_after(&error).await,
             },
         }
@@ -92,6 +95,8 @@ struct Acceptor {
     /// while another is still being closed.
     descriptors: Arc<Semaphore>,
     limits: Limits,
+    /// Whether connections are secured by TLS.
+    is_secured: bool,
 }
 
 impl Acceptor {
@@ -110,6 +115,7 @@ impl Acceptor {
         }
         let clock = Clock::default();
         Self {
+            is_secured: tls.is_some(),
             protocols: Arc::new(Protocols::new(service, limits, guard, capacity, tls)),
             capacity,
             connections: Arc::new(Connections::new(clock.clone())),
@@ -126,14 +132,23 @@ impl Acceptor {
         descriptor.ok()
     }
 
-    fn admit(&self, stream: TcpStream, descriptor: Option<OwnedSemaphorePermit>, watcher: Watcher) {
+    fn admit(
+        &self,
+        stream: TcpStream,
+        address: IpAddr,
+        descriptor: Option<OwnedSemaphorePermit>,
+        watcher: Watcher,
+    ) {
         self.hang_up_if_unread(&stream);
         // Without it, Nagle's algorithm and delayed acknowledgements hold answers back for 40 ms.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY cannot be set");
         }
-        let address = stream.peer_addr().ok().map(|address| address.ip());
-        let connection = Connection::new(self.clock.clone()).with_address(address);
+        let peer = Peer {
+            address: Some(address),
+            is_secured: self.is_secured,
+        };
+        let connection = Connection::new(self.clock.clone()).with_peer(peer);
         let connection = Arc::new(connection);
         let timeout = self.limits.request_timeout;
         let socket = Socket::new(stream, descriptor, Arc::clone(&connection), timeout);

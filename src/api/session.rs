@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::body::read_json;
 use super::caller::{Call, ClientAddress, PLAIN_COOKIE, SECURE_COOKIE, refusal, session_of};
+use super::client::Client;
 use super::error::{ApiError, BodyError};
 use super::extract::NoQuery;
 use super::reply::NO_STORE;
@@ -43,28 +44,35 @@ pub async fn sign_in(
     _: NoQuery,
     State(shared): State<Shared>,
     headers: HeaderMap,
-    client: ClientAddress,
+    client: Client,
+    address: ClientAddress,
     TokenInBody(token): TokenInBody,
 ) -> Result<Response, ApiError> {
     let authority = &shared.access.authority;
     let now = SystemTime::now().into();
-    let id = match authority.sign_in(token.as_bytes(), client.0, now) {
+    let id = match authority.sign_in(token.as_bytes(), address.0, now) {
         Ok(id) => id,
         Err(SignInError::Unauthorized(error)) => return Err(refusal(error).await),
         Err(SignInError::Random(error)) => return Err(ApiError::NoRandomness(error.to_string())),
     };
-    if let Some(before) = session_of(&headers) {
+    if let Some(before) = session_of(&headers, client.peer()) {
         authority.sign_out(before);
     }
-    let came_over_tls = headers
-        .get(header::ORIGIN)
-        .is_some_and(|origin| origin.as_bytes().starts_with(b"https:"));
+    // A proxy may speak TLS in front of the service.
+    let is_of_tls = |origin: &HeaderValue| origin.as_bytes().starts_with(b"https:");
+    let came_over_tls =
+        client.peer().is_secured || headers.get(header::ORIGIN).is_some_and(is_of_tls);
     Ok(signed(cookie(&id, came_over_tls)))
 }
 
 /// 204, and the session is over.
-pub async fn sign_out(_: NoQuery, State(shared): State<Shared>, headers: HeaderMap) -> Response {
-    if let Some(id) = session_of(&headers) {
+pub async fn sign_out(
+    _: NoQuery,
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+    client: Client,
+) -> Response {
+    if let Some(id) = session_of(&headers, client.peer()) {
         shared.access.authority.sign_out(id);
     }
     let mut response = signed(removed(SECURE_COOKIE, "; Secure"));

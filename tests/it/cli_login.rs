@@ -16,7 +16,7 @@ use tokio::task::spawn_blocking;
 use crate::support::access::{ANN, BOB, Guarded, LATE, ROOT, mode_of};
 use crate::support::binary::{BINARY, bare_command, pid_of, soon};
 use crate::support::cli::{Ran, finish, finish_with_input, other_server, ran};
-use crate::support::tls_front::Front;
+use crate::support::tls::{Authority, flags};
 
 const WHO: &str = r#"{"name":"ann","grants":[],"expires_at":null}"#;
 
@@ -288,13 +288,16 @@ async fn the_file_of_logins_is_below_home_unless_a_variable_names_another_folder
 
 #[tokio::test]
 async fn an_https_service_of_an_authority_of_ones_own() {
-    let guarded = Guarded::start().await;
-    let folder = guarded.cli.folder.path();
-    let Some(front) = Front::start(&guarded.cli.server.url(""), folder).await else {
-        return;
-    };
-    let url = front.url.as_str();
-    let ca = front.ca.to_str().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new("ours");
+    authority.issue().write(folder.path());
+    let flags = flags(folder.path());
+    let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+    let guarded = Guarded::start_in(folder, &flags).await;
+    let ca = guarded.file("ca.pem", &authority.pem, 0o600);
+    let (ca, folder) = (ca.as_str(), guarded.cli.folder.path());
+    let url = &guarded.cli.server.url("");
+    assert!(url.starts_with("https:"), "{url}");
     let untrusted = guarded.login(url, ANN).await;
     untrusted.assert_code(1).assert_says(&["--ca FILE"]);
 
@@ -307,7 +310,7 @@ async fn an_https_service_of_an_authority_of_ones_own() {
     put.env("IFMATCH_CA", ca);
     finish(put).await.assert_code(0);
 
-    let key = folder.join("leaf.key");
+    let key = folder.join("tls.key");
     let broken = guarded.file(
         "broken.pem",
         "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",

@@ -114,6 +114,18 @@ async fn a_preflight_allows_what_the_contract_takes() {
 }
 
 #[tokio::test]
+async fn what_is_no_preflight_asks_for_the_methods() {
+    for app in [service_for(&[APP]), service_for(&[])] {
+        for headers in [&[][..], &[("origin", APP)]] {
+            let (status, headers) = ask(&app, "OPTIONS", "/kv/a", headers).await;
+            assert_eq!(status, StatusCode::NO_CONTENT);
+            assert!(members(&headers, "allow").contains(&"patch".to_owned()));
+            assert!(headers.contains_key("x-request-id"));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_page_of_another_origin_is_told_nothing_and_writes_nothing() {
     for app in [service_for(&[APP]), service_for(&[])] {
         for origin in [

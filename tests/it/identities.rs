@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use axum::http::Method;
 use ifmatch::access::{hash_of, new_token};
 use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
@@ -10,6 +11,7 @@ use tempfile::tempdir;
 
 use crate::support::binary::{Process, soon};
 use crate::support::http;
+use crate::support::http2::Http2;
 
 /// A token that somebody could guess.
 const WEAK: &str = "sesame";
@@ -92,6 +94,38 @@ async fn an_address_that_guesses_has_to_wait_and_those_who_cannot_guess_do_not()
 }
 
 #[tokio::test]
+async fn over_http2_the_address_counts_as_well() {
+    let tokens = entry("Ann", "user = \"ann\"");
+    let folder = tempdir().unwrap();
+    let flags = [
+        "--trusted-user-header",
+        "X-User",
+        "--trusted-proxy",
+        "127.0.0.1",
+    ];
+    let (process, _) = serve(folder.path(), &tokens, &flags).await;
+    let mut client = Http2::connect(&process.address).await;
+    let mut status_with = async |name: &str, value: &str| {
+        let request = client.request(Method::GET, "/whoami").header(name, value);
+        let answer = soon(client.send(request.body(()).unwrap(), "")).await;
+        answer.unwrap().status
+    };
+    assert_eq!(status_with("x-user", "ann").await, 200);
+    assert_eq!(status_with("x-user", "bob").await, 401);
+    let mut wrong = Vec::new();
+    for _ in 0..2 * FREE_ATTEMPTS {
+        wrong.push(status_with("authorization", "Bearer wrong").await);
+        if wrong.ends_with(&[429]) {
+            break;
+        }
+    }
+    assert!(
+        wrong.len() > FREE_ATTEMPTS && wrong.ends_with(&[429]),
+        "{wrong:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_trusted_proxy_names_who_has_signed_in() {
     let tokens = entry("Ann", "user = \"ann@example.org\"");
     let folder = tempdir().unwrap();
@@ -121,6 +155,16 @@ async fn a_trusted_proxy_names_who_has_signed_in() {
     let (_, body) = whoami(&service, &[("x-user", "bob")]).await;
     assert_eq!(body["name"], "bob");
     assert_eq!(body["grants"], json!([{"prefix": "", "actions": ["read"]}]));
+
+    // How entries name who is in the file is for the file to say.
+    let dn = format!("ou={}", "x".repeat(200));
+    let long = entry("Ann", &format!("user = \"{dn}\""));
+    let longer = tempdir().unwrap();
+    let service = serve(longer.path(), &long, &with_anonymous).await;
+    let (_, body) = whoami(&service, &[("x-user", &dn)]).await;
+    assert_eq!(body["name"], "Ann");
+    let (status, _) = whoami(&service, &[("x-user", &format!("{dn}x"))]).await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
 
     // Elsewhere the header says nothing.
     let third = tempdir().unwrap();

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tower::Service as _;
 
-use super::super::client::Connection;
+use super::super::client::{Client, Connection};
 use super::super::connections::Capacity;
 use super::super::router::Api;
 use super::super::tls::ClientCertificate;
@@ -101,6 +101,8 @@ impl hyper::service::Service<Request<Incoming>> for Streams {
         *self.begun.lock() = Some(Arc::clone(&progress));
         let is_head = request.method() == Method::HEAD;
         let mut request = request.map(Body::new);
+        let client = Client::on_stream(&self.connection);
+        request.extensions_mut().insert(client);
         if let Some(certificate) = &self.certificate {
             request.extensions_mut().insert(certificate.clone());
         }

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use ifmatch::access::hash_of;
+use tempfile::TempDir;
 use tokio::process::Command;
 
 use super::cli::{Cli, Ran, finish};
@@ -58,10 +59,15 @@ pub struct Guarded {
 
 impl Guarded {
     pub async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), &[]).await
+    }
+
+    /// The same with more flags, and files that are there already.
+    pub async fn start_in(folder: TempDir, flags: &[&str]) -> Self {
         let tokens = folder.path().join("tokens.toml");
         std::fs::write(&tokens, everyone()).unwrap();
-        let cli = Cli::start_in(folder, &["--tokens", tokens.to_str().unwrap()]).await;
+        let flags = [&["--tokens", tokens.to_str().unwrap()], flags].concat();
+        let cli = Cli::start_in(folder, &flags).await;
         Self { cli }
     }
 

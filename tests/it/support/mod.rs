@@ -17,5 +17,4 @@ pub mod proc;
 pub mod raw;
 pub mod strace;
 pub mod tls;
-pub mod tls_front;
 pub mod writers;

@@ -142,15 +142,16 @@ pub async fn start(authority: &Authority, folder: &Path, arguments: &[&str]) -> 
 }
 
 /// The same, which also takes certificates of clients that `clients` has issued.
-pub async fn start_for(authority: &Authority, clients: &Authority, folder: &Path) -> Process {
+pub async fn start_for(
+    authority: &Authority,
+    clients: &Authority,
+    folder: &Path,
+    arguments: &[&str],
+) -> Process {
     let path: PathBuf = folder.join("clients.crt");
     fs::write(&path, &clients.pem).unwrap();
-    start(
-        authority,
-        folder,
-        &["--tls-client-ca", path.to_str().unwrap()],
-    )
-    .await
+    let clients = ["--tls-client-ca", path.to_str().unwrap()];
+    start(authority, folder, &[&clients, arguments].concat()).await
 }
 
 /// A client that speaks TLS.

@@ -18,7 +18,7 @@ async fn status_for(client: Client, process: &Process) -> io::Result<u16> {
 async fn a_certificate_of_our_authority_is_taken_and_none_is_needed() {
     let folder = tempdir().unwrap();
     let (services, clients) = (Authority::new("services"), Authority::new("clients"));
-    let process = start_for(&services, &clients, folder.path()).await;
+    let process = start_for(&services, &clients, folder.path(), &[]).await;
     for client in [
         services.client(),
         services.client_with(&clients.issue_for(&["ann.example"])),
@@ -32,7 +32,7 @@ async fn a_certificate_of_our_authority_is_taken_and_none_is_needed() {
 async fn a_certificate_of_another_authority_or_time_is_refused() {
     let folder = tempdir().unwrap();
     let (services, clients) = (Authority::new("services"), Authority::new("clients"));
-    let process = start_for(&services, &clients, folder.path()).await;
+    let process = start_for(&services, &clients, folder.path(), &[]).await;
     for (pair, said) in [
         (
             services.issue_for(&["ann.example"]),

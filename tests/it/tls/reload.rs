@@ -158,7 +158,7 @@ async fn new_authorities_of_clients_are_used_from_then_on() {
         Authority::new("before"),
         Authority::new("after"),
     );
-    let process = start_for(&services, &before, folder.path()).await;
+    let process = start_for(&services, &before, folder.path(), &[]).await;
     let ask = async |authority: &Authority| {
         let client = services.client_with(&authority.issue_for(&["ann.example"]));
         let stream = client.connect(&process.address).await?;
