@@ -7,6 +7,8 @@ import { PATH } from "./place.js";
 
 /** What is shown after the page was loaded again because of who uses it. sessionStorage has it meanwhile. */
 const NOTE = "ifmatch:note";
+/** A page that is still there after this time was not loaded again. */
+const STAY_MILLIS = 1_000;
 /** Who asks while the service does not answer that. */
 const UNKNOWN = { name: null, grants: EVERYTHING, isGuess: true };
 
@@ -24,7 +26,8 @@ export class Account {
   /**
    * Calls on.changed() when something here has changed, on.asked() when someone must sign in, on.ended() when the
    * session has ended, on.resumed() when the same person has signed in again, on.granted() when other things are
-   * granted, and on.leaving() before the page is loaded again; that returns whether there is unsaved text.
+   * granted, and on.leaving(isOut) before the page is loaded again, isOut if nobody is signed in then; that returns whether
+   * there is unsaved text, and whether it is kept: {hasText, isKept}.
    */
   constructor(on) {
     this.on = on;
@@ -140,8 +143,8 @@ export class Account {
 
   /** Signs out in all tabs. Returns whether that is so: a certificate or a proxy may say who one is, too. */
   async signOut() {
-    // A save that is under way is the last one.
-    await this.on.leaving();
+    const { isKept } = await this.on.leaving(false);
+    if (!isKept) throw new Error("this browser cannot keep what you typed. Save or discard it first.");
     await signOut();
     const found = await whoami().catch(() => undefined);
     if (found !== undefined && found.name === this.name) return false;
@@ -153,13 +156,17 @@ export class Account {
   // Nothing of what was shown stays in memory if the page is loaded again.
   async #leave(note) {
     this.isLeaving = true;
-    const hasText = await this.on.leaving();
+    const { hasText } = await this.on.leaving(note.kind === "out");
     try {
       sessionStorage.setItem(NOTE, JSON.stringify({ ...note, hasText }));
     } catch {
       // It is shown to be helpful; without it, the drafts are kept just the same.
     }
     location.reload();
+    // The browser asks before it loses text that could not be kept, and its user may stay.
+    setTimeout(() => {
+      this.isLeaving = false;
+    }, STAY_MILLIS);
   }
 
   /** What to say after the page was loaded again because of who uses it, {kind, from, hasText}, or null. */

@@ -64,11 +64,12 @@ const account = new Account({
     list.load();
     refreshSession();
   },
-  async leaving() {
+  async leaving(isOut) {
+    if (isOut) watch.setCaller(undefined);
     view?.flush();
     session?.keeper.keepNow();
     await drafts.settled();
-    return session?.edited === true;
+    return { hasText: session?.edited === true, isKept: drafts.failed.size === 0 };
   },
 });
 const signIn = new SignIn(account, { failed: (sentence) => toast.show(sentence) });

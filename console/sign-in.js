@@ -125,7 +125,7 @@ export class SignIn {
   async #signOut() {
     try {
       if (await this.account.signOut()) return;
-      this.on.failed("You are not signed out: a certificate or a proxy tells the service who you are.");
+      this.on.failed("You are still signed in: a certificate or a proxy tells the service who you are.");
     } catch (error) {
       this.on.failed(`You are not signed out: ${error.message}`);
     }

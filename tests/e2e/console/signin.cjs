@@ -13,6 +13,7 @@ const {
   connected,
   finding,
   goTo,
+  keepNoDrafts,
   newFile,
   open,
   overlap,
@@ -205,6 +206,23 @@ async function signsOut() {
   await signOutButton(page).click();
   await shown("a sign-out that fails is told", toast(page, "You are not signed out"));
   finding("and is none", await nameIs(page, "ann").isVisible());
+}
+
+async function keepsNoText() {
+  const server = await serverFor({ ann: EVERYWHERE });
+  const page = await open(await person(), server, "#/kv/doc/plan", { ...quiet, before: keepNoDrafts });
+  await dialog(page).waitFor();
+  await signIn(page, tokenOf("ann"));
+  await area(page).waitFor();
+  await retype(page, '"Plan"', '"Plan of Ann"');
+  await shown("a browser that keeps no text says so", page.locator("#storage-warning"));
+  await signOutButton(page).click();
+  await shown("who would lose it by signing out is told", toast(page, "cannot keep what you typed"));
+  finding("and is still signed in, with the text", await textHas(page, '"Plan of Ann"'));
+  await save(page);
+  await shown("so it can be saved", banner(page, "Saved as version 2"));
+  await signOutButton(page).click();
+  await shown("before the sign-out", dialog(page));
 }
 
 async function tooManyAttempts() {
@@ -438,6 +456,13 @@ async function anonymous() {
   await signIn(page, tokenOf("ann"));
   await shown("one can sign in", nameIs(page, "ann"));
   await becomes("and write", () => area(page).evaluate((one) => !one.readOnly));
+  await signOutButton(page).click();
+  await shown("and out again", page.locator("#account", { hasText: "Not signed in" }));
+  finding("which asks nobody for a token", !(await dialog(page).isVisible()));
+  await area(page).waitFor();
+  await signInButton.click();
+  await signIn(page, tokenOf("ann"));
+  await nameIs(page, "ann").waitFor();
   await connected(page);
   server.admit({});
   await shown("when the session has ended, that is asked", dialog(page));
@@ -606,6 +631,7 @@ async function looksSignedIn() {
 module.exports = {
   signsIn,
   signsOut,
+  keepsNoText,
   tooManyAttempts,
   sessionEndsWhileTyping,
   anotherPersonGoesOn,
