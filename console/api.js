@@ -5,9 +5,10 @@ import { urlOf } from "./place.js";
 
 /** An error response of the service: its status, code and message, and for 412 the current entry or null. */
 export class Refused extends Error {
-  constructor(status, code, message, current) {
+  /** `current` is undefined for a 412 to someone who may not read the entry. */
+  constructor(status, code, message, current, isExpired = false) {
     super(message);
-    Object.assign(this, { status, code, current });
+    Object.assign(this, { status, code, current, isExpired });
   }
 }
 
@@ -38,7 +39,26 @@ const SERVER_ERRORS = new Map([
 /** Longer than the service itself takes to give up. */
 const TIMEOUT_MILLIS = 40_000;
 
-async function request(path, options = {}) {
+let onDenied = () => {};
+
+/** From now on, calls act(status) when a request is refused because of who has sent it (401, 403). */
+export function whenDenied(act) {
+  onDenied = act;
+}
+
+async function request(path, options) {
+  try {
+    const { response, body } = await exchange(path, options);
+    if (response.status === 204) throw new Foreign(response.status);
+    return { response, body };
+  } catch (error) {
+    if (error instanceof Refused && [401, 403].includes(error.status)) onDenied(error.status);
+    throw error;
+  }
+}
+
+/** Sends a request. Returns the response and its JSON object, undefined for 204 and 304. */
+export async function exchange(path, options = {}) {
   let response;
   let text;
   try {
@@ -58,14 +78,16 @@ async function request(path, options = {}) {
   } catch {
     body = undefined;
   }
-  if (response.status === 304 || (response.ok && body instanceof Map)) return { response, body };
+  const isEmpty = [204, 304].includes(response.status);
+  if (isEmpty || (response.ok && body instanceof Map)) return { response, body: isEmpty ? undefined : body };
   if (!isOwnError(response.status, body)) throw new Foreign(response.status);
   const current = body.get("current");
   throw new Refused(
     response.status,
     body.get("error"),
     body.get("message"),
-    current instanceof Map ? entryOf(current) : null,
+    current instanceof Map ? entryOf(current) : current,
+    response.headers.get("WWW-Authenticate")?.includes("expired"),
   );
 }
 

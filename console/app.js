@@ -1,13 +1,16 @@
 // The page as a whole: the open entry, the connection, the keyboard.
 
-import { put, Unreachable, whyInvalidKey } from "./api.js";
+import { Account } from "./account.js";
+import { put, Refused, Unreachable, whenDenied, whyInvalidKey } from "./api.js";
 import { DocumentView } from "./document.js";
 import { announce, h, refreshTimes } from "./dom.js";
 import { Drafts } from "./drafts.js";
+import { mayReadSome } from "./grants.js";
 import { formatted } from "./json.js";
 import { hashOf, ListView } from "./list.js";
 import { urlOf } from "./place.js";
 import { Session } from "./session.js";
+import { SignIn } from "./sign-in.js";
 import { whoSaved } from "./state.js";
 import { Toast } from "./toast.js";
 import { Watch } from "./watch.js";
@@ -19,6 +22,7 @@ const STATUS = {
   connected: "Live",
   reconnecting: "Reconnecting",
   offline: "Offline",
+  ended: "Not live",
 };
 
 const toast = new Toast(byId("toast"));
@@ -32,6 +36,71 @@ const leaving = new Set();
 const drafts = new Drafts((inTrouble) => {
   byId("storage-warning").hidden = !inTrouble;
 });
+
+const account = new Account({
+  changed() {
+    signIn.render();
+    renderGranted();
+  },
+  asked() {
+    isAsked = true;
+    const note = account.takeNote();
+    const kept = note?.hasText ? " What you typed is kept in this browser until you sign in again." : "";
+    signIn.ask(note?.kind === "out" ? `You have signed out.${kept}` : signIn.why());
+    list.wait("Sign in to see the entries.");
+  },
+  ended() {
+    watch.setCaller(undefined);
+    session?.ended();
+    signIn.ask(whyAgain());
+  },
+  resumed() {
+    watch.setCaller(account.name);
+    announce("Signed in again.");
+    if (list.state === "failed") list.load();
+    session?.back();
+  },
+  granted() {
+    list.load();
+    refreshSession();
+  },
+  async leaving(isOut) {
+    if (isOut) watch.setCaller(undefined);
+    view?.flush();
+    session?.keeper.keepNow();
+    await drafts.settled();
+    return { hasText: session?.edited === true, isKept: drafts.failed.size === 0 };
+  },
+});
+const signIn = new SignIn(account, { failed: (sentence) => toast.show(sentence) });
+// Who has lost a right, or the session, learns it from a request that is refused.
+whenDenied(async (status) => {
+  const wasEnded = account.hasEnded;
+  await account.check();
+  // Who has closed the dialog is asked again when they want something.
+  if (status === 401 && wasEnded && account.hasEnded) signIn.ask(whyAgain());
+});
+
+/** Why someone whose session has ended must sign in, and as whom. */
+function whyAgain() {
+  const { name } = account;
+  if (name === null) return signIn.why();
+  return session?.edited
+    ? `Your session has ended. What you typed is kept: sign in as ${name} to go on with it.`
+    : `Your session has ended. Sign in as ${name} to go on.`;
+}
+
+/** Shows what is not granted. */
+function renderGranted() {
+  const why = account.whyNot("create");
+  const link = byId("new");
+  link.setAttribute("aria-disabled", String(why !== undefined));
+  link.setAttribute("aria-description", why ?? "");
+  link.title = why ?? "";
+  byId("connection").hidden = !mayReadSome(account.grants, "");
+  list.allow({ create: why === undefined });
+  view?.render();
+}
 
 const watch = new Watch({
   event(kind, entry) {
@@ -47,17 +116,19 @@ const watch = new Watch({
     refreshSession();
   },
   back() {
+    if (account.isShown || account.caller.isGuess) account.check();
     if (list.state === "failed") list.load();
     session?.back();
   },
   status(status) {
     const element = byId("connection");
     if (element.dataset.status === status) return;
+    if (status === "ended") whenEnded();
     if (status === "reconnecting" || status === "offline") session?.lost();
     const before = element.dataset.status;
     element.dataset.status = status;
     byId("connection-words").textContent = STATUS[status];
-    if (status !== "connecting" && before !== "connecting")
+    if (!["connecting", "ended"].includes(status) && !["connecting", "ended"].includes(before))
       announce(
         status === "connected"
           ? "Connected again."
@@ -76,13 +147,19 @@ const list = new ListView({
   drafts,
   on: {
     reading: (prefix) => {
-      listed = prefix;
+      // Nobody may watch keys of which none may be read.
+      if (!mayReadSome(account.grants, "")) return;
+      listed = mayReadSome(account.grants, prefix) ? prefix : "";
       watch.reading(...watched());
     },
     loaded: (since) => watch.begin(since),
     failed: (error) => (error instanceof Unreachable || error.status >= 500) && watch.suspect(),
   },
 });
+
+// Whether it is known who uses the page, and whether someone had to sign in for that.
+let isStarted = false;
+let isAsked = false;
 
 // The prefix of the keys that the list shows, or is about to show.
 let listed = "";
@@ -96,9 +173,17 @@ async function refreshSession() {
   try {
     await session?.refresh();
   } catch (error) {
+    // Who may not read it any more is told when they save.
+    if (error instanceof Refused) return;
     if (!(error instanceof Unreachable)) throw error;
     watch.suspect();
   }
+}
+
+// The stream has ended because nobody is signed in, unless somebody has signed in since.
+async function whenEnded() {
+  await account.check();
+  if (account.caller !== undefined && !account.hasEnded) watch.setCaller(account.name);
 }
 
 function keyOfHash() {
@@ -114,6 +199,7 @@ function keyOfHash() {
 
 /** Opens what the address names, unless it is open. */
 async function navigate(isFirst) {
+  if (!isStarted) return;
   const target = keyOfHash();
   if (target !== undefined && session !== null && target.key === session.state.key) return;
   await switchTo(target, !isFirst);
@@ -137,9 +223,7 @@ async function switchTo(target, takeFocus, draftName) {
   page.classList.toggle("has-open", target !== undefined);
   list.show(target?.key ?? null);
   document.title = target === undefined ? "ifmatch" : `${target.key ?? "New entry"} · ifmatch`;
-  const why =
-    target?.wrong ??
-    (target?.key === undefined || target.key === null ? undefined : whyInvalidKey(target.key));
+  const why = target === undefined ? undefined : whyNotOpened(target);
   if (target === undefined || why !== undefined) {
     const hadFocus = byId("pane").contains(document.activeElement);
     showNothing(why);
@@ -147,6 +231,11 @@ async function switchTo(target, takeFocus, draftName) {
     return;
   }
   await open(target.key, takeFocus, draftName);
+}
+
+function whyNotOpened({ key, wrong }) {
+  if (wrong !== undefined) return wrong;
+  return key === null ? account.whyNot("create") : whyInvalidKey(key);
 }
 
 function showNothing(why) {
@@ -197,9 +286,10 @@ async function open(key, takeFocus, draftName) {
       history.replaceState(null, "", hashOf(named));
       document.title = `${named} · ifmatch`;
       list.show(named);
-      watch.widen(...watched());
+      if (mayReadSome(account.grants, "")) watch.widen(...watched());
     },
     unreachable: () => watch.suspect(),
+    whyNot: (action, key) => account.whyNot(action, key),
     focus: (what) => mine === session && shown.focus(what),
   });
   const shown = new DocumentView(mine, {
@@ -221,7 +311,7 @@ async function open(key, takeFocus, draftName) {
   session = mine;
   view = shown;
   byId("pane").replaceChildren(shown.element);
-  watch.widen(...watched());
+  if (mayReadSome(account.grants, "")) watch.widen(...watched());
   await mine.open(draftName);
   if (mine !== session) return;
   list.renderSoon();
@@ -331,14 +421,28 @@ function onKey(event) {
     byId("filter").select();
   } else if (event.key === "n") {
     event.preventDefault();
-    if (location.hash === "#/new") view?.focus();
-    location.hash = "#/new";
+    beginNew();
   } else if (event.key === "?") {
     byId("help-dialog").showModal();
   }
 }
 
+function beginNew() {
+  const why = account.whyNot("create");
+  if (why !== undefined) {
+    toast.show(why);
+    return;
+  }
+  if (location.hash === "#/new") view?.focus();
+  location.hash = "#/new";
+}
+
 document.addEventListener("keydown", onKey);
+byId("new").addEventListener("click", (event) => {
+  if (account.whyNot("create") === undefined) return;
+  event.preventDefault();
+  beginNew();
+});
 window.addEventListener("hashchange", () => navigate(false));
 window.addEventListener("storage", () => {
   session?.forgetGone();
@@ -363,6 +467,14 @@ byId("help").addEventListener("click", () => byId("help-dialog").showModal());
 byId("help-close").addEventListener("click", () => byId("help-dialog").close());
 setInterval(refreshTimes, 10_000);
 
-await drafts.begin();
+await account.begin();
+const note = account.takeNote();
+if (note?.kind === "other" && note.from !== null && note.hasText)
+  toast.show(`What ${note.from} typed is kept in this browser, and shown when ${note.from} signs in.`);
+watch.setCaller(account.name);
+await drafts.begin(account.name);
+isStarted = true;
 list.load();
-await navigate(true);
+// Who has just signed in goes on from here.
+if (isAsked && keyOfHash() === undefined) byId("filter").focus();
+await navigate(!isAsked);

@@ -46,7 +46,7 @@ export class DocumentView {
     this.formatButton = button("Format", () => this.format(), {
       title: "Format the JSON on several lines, indented by two spaces",
     });
-    this.deleteButton = button("Delete…", () => on.remove(), { className: "danger" });
+    this.deleteButton = button("Delete…", () => this.remove(), { className: "danger" });
     const actions = h(
       "div",
       { className: "actions", role: "group", "aria-label": "Entry" },
@@ -88,7 +88,9 @@ export class DocumentView {
     this.keyRow.hidden = !isNew;
     if (this.keyField.value !== typedKey) this.keyField.value = typedKey;
     const keyProblem = problem?.kind === "key" ? problem.message : "";
-    this.keyProblem.textContent = keyProblem || (warningAboutKey(typedKey) ?? "");
+    const isToBeNamed = isNew && typedKey !== "";
+    const notGranted = isToBeNamed ? session.on.whyNot("create", typedKey) : undefined;
+    this.keyProblem.textContent = keyProblem || (notGranted ?? warningAboutKey(typedKey) ?? "");
     this.keyProblem.classList.toggle("is-warning", keyProblem === "");
     this.keyField.setAttribute("aria-invalid", String(keyProblem !== ""));
     this.renderMeta();
@@ -127,19 +129,32 @@ export class DocumentView {
     const { session } = this;
     const { phase, base, conflict } = session.state;
     const isOpen = phase === "open" && conflict === null;
-    for (const one of [this.saveButton, this.formatButton]) one.hidden = !isOpen;
+    this.formatButton.hidden = !isOpen || session.whyNotSaved !== undefined;
     this.discardButton.hidden = phase !== "open" || !session.edited;
     this.deleteButton.hidden = !isOpen || base === null || session.deleted;
     this.saveButton.hidden = !isOpen || session.deleted;
     this.saveButton.textContent = session.sending ? "Saving…" : base === null ? "Create" : "Save";
-    this.saveButton.setAttribute("aria-disabled", String(session.sending || !session.edited));
+    const whyNotSaved = base === null && session.state.key === null ? undefined : session.whyNotSaved;
+    const isIdle = session.sending || !session.edited;
+    setGranted(this.saveButton, whyNotSaved, isIdle, "Ctrl+S");
+    setGranted(this.deleteButton, this.whyNotDeleted(), false, "");
     this.deleteButton.disabled = session.sending;
     this.discardButton.disabled = session.sending;
+  }
+
+  whyNotDeleted() {
+    const { key } = this.session.state;
+    return key === null ? undefined : this.session.on.whyNot("delete", key);
+  }
+
+  remove() {
+    if (this.whyNotDeleted() === undefined) this.on.remove();
   }
 
   renderBody() {
     const { session } = this;
     const { phase, problem, conflict } = session.state;
+    const whyNotCreated = phase === "missing" ? session.on.whyNot("create", session.state.key) : undefined;
     let content;
     if (phase === "loading") {
       content = h("p", { className: "placeholder", role: "status" }, "Loading…");
@@ -155,7 +170,9 @@ export class DocumentView {
         "div",
         { className: "placeholder" },
         h("p", null, "There is no entry under this key."),
-        button("Create it", () => this.create(), { className: "primary" }),
+        whyNotCreated === undefined
+          ? button("Create it", () => this.create(), { className: "primary" })
+          : h("p", null, whyNotCreated),
       );
     } else if (conflict !== null) {
       content = this.conflictElement();
@@ -163,7 +180,7 @@ export class DocumentView {
       content = this.editor.element;
       this.renderEditor();
     }
-    const signature = `${phase} ${problem?.message} ${conflict !== null}`;
+    const signature = `${phase} ${problem?.message} ${conflict !== null} ${whyNotCreated}`;
     if (content === this.body.firstChild || (phase !== "open" && signature === this.bodyShown)) return;
     this.bodyShown = signature;
     this.body.replaceChildren(content);
@@ -186,6 +203,8 @@ export class DocumentView {
 
   renderEditor() {
     const { session, editor } = this;
+    const whyNotSaved = session.state.key === null ? undefined : session.whyNotSaved;
+    editor.setReadOnly(whyNotSaved !== undefined && !session.deleted);
     if (session.hasUnreadText) {
       editor.showProblem(undefined, LARGE);
       return;
@@ -193,7 +212,7 @@ export class DocumentView {
     editor.show(session.text);
     const { syntax } = session;
     const status = syntax === undefined ? LARGE : session.text === "" ? "Type a JSON value." : "Valid JSON.";
-    editor.showProblem(syntax, `${status} Ctrl+S saves, Tab leaves the field.`);
+    editor.showProblem(syntax, whyNotSaved ?? `${status} Ctrl+S saves, Tab leaves the field.`);
     if (session.state.arrived !== this.highlighted) {
       this.highlighted = session.state.arrived;
       editor.highlight(session.state.arrived === null ? [] : placesOf(session));
@@ -225,6 +244,7 @@ export class DocumentView {
   }
 
   format() {
+    if (this.editor.area.readOnly) return;
     const tree = parseOrNothing(this.session.text);
     if (tree === undefined) {
       this.editor.showProblem(problemOf(this.session.text));
@@ -271,17 +291,22 @@ export class DocumentView {
     const { problem, conflict } = session.state;
     if (problem === null || problem.kind === "key") return null;
     if (problem.kind === "exists") return this.existsSlot(problem);
-    const retry = problem.kind !== "syntax" && !problem.noRetry && conflict === null && !session.deleted;
+    const retry =
+      !["syntax", "ended"].includes(problem.kind) &&
+      !problem.noRetry &&
+      conflict === null &&
+      !session.deleted;
     return banner("problem", problem.kind === "back" ? "info" : "bad", problem.message, {
-      details: ["network", "foreign"].includes(problem.kind) ? this.whereKept() : undefined,
+      details: ["network", "foreign", "ended"].includes(problem.kind) ? this.whereKept(problem) : undefined,
       actions: retry ? [[problem.kind === "back" ? "Save now" : "Try again", () => this.save()]] : [],
     });
   }
 
-  whereKept() {
+  whereKept({ kind }) {
+    const when = kind === "ended" ? "when you are signed in again" : "when the server can be reached again";
     if (this.session.keeper.drafts.failed.size > 0)
-      return "Keep this page open: your text is nowhere else. It can be saved when the server can be reached again.";
-    return "Your text is kept in this browser. It can be saved when the server can be reached again.";
+      return `Keep this page open: your text is nowhere else. It can be saved ${when}.`;
+    return `Your text is kept in this browser. It can be saved ${when}.`;
   }
 
   existsSlot({ key, entry, message }) {
@@ -301,7 +326,8 @@ export class DocumentView {
   deletedSlot() {
     const { session } = this;
     if (!session.deleted) return null;
-    const actions = [["Create it again with this text", () => session.recreate()]];
+    const mayCreate = session.on.whyNot("create", session.state.key) === undefined;
+    const actions = mayCreate ? [["Create it again with this text", () => session.recreate()]] : [];
     actions.push(
       session.edited ? ["Discard my text", () => this.discard()] : ["Close", () => this.on.close()],
     );
@@ -411,6 +437,13 @@ export class DocumentView {
     this.session.dismiss(what);
     this.editor.area.focus();
   }
+}
+
+// A button that is only marked as disabled can still be focused, and says why.
+function setGranted(element, whyNot, isIdle, title) {
+  element.setAttribute("aria-disabled", String(isIdle || whyNot !== undefined));
+  element.setAttribute("aria-description", whyNot ?? "");
+  element.title = whyNot ?? title;
 }
 
 // The lines of the members that others changed. A removed member has none.

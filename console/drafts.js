@@ -4,6 +4,9 @@
 // no tab overwrites the draft of another. A draft also contains the value that the text is based on: a three-way
 // merge needs it, and the service no longer has it once somebody else has saved.
 //
+// Someone who has signed in sees only drafts of their own, whose names contain theirs, and those without a name: the
+// service had no tokens when they were written, so everyone could read them. Signing out leaves the drafts where they are.
+//
 // A small draft is in localStorage, and a copy of it in IndexedDB. A large one is in IndexedDB only.
 
 import { PATH } from "./place.js";
@@ -11,9 +14,9 @@ import * as store from "./store.js";
 
 /** A host may have several services, each below its own path. */
 const SERVICE = PATH === "/" ? "" : `@${encodeURIComponent(PATH)}`;
-const PREFIX = `ifmatch:draft${SERVICE}:`;
+const DRAFT = "ifmatch:draft";
 /** localStorage has an item with this prefix for each dropped draft that may still be in IndexedDB. */
-const DROPPED = `ifmatch:dropped${SERVICE}:`;
+const DROPPED = "ifmatch:dropped";
 /** If IndexedDB never works, the oldest of them are removed. */
 const MOST_DROPPED = 200;
 /** A larger draft is not kept in localStorage. In UTF-16 units, text and value together. */
@@ -24,6 +27,8 @@ const NAME_ONLY = "{}";
 const COPY_MILLIS = 150;
 
 export class Drafts {
+  /** Who writes drafts here; null for everyone without a name. */
+  writer = null;
   /** Names of drafts that are being saved at the moment. */
   sending = new Set();
   /** By name, the drafts that are not stored yet, or cannot be. They are lost with the page. */
@@ -38,6 +43,8 @@ export class Drafts {
   #replaced = new Map();
   // Dropped drafts that may still be in IndexedDB.
   #dropped = new Set();
+  // Drafts on their way to IndexedDB.
+  #writing = new Set();
   // For each lookUp() under way, the names that were dropped since it began.
   #lookUps = new Set();
 
@@ -49,8 +56,8 @@ export class Drafts {
 
   // Another tab has changed localStorage.
   #changedElsewhere({ key, newValue }) {
-    if (key?.startsWith(DROPPED)) {
-      const name = PREFIX + key.slice(DROPPED.length);
+    if (isOfService(key, DROPPED)) {
+      const name = DRAFT + key.slice(DROPPED.length);
       if (newValue === null) this.#dropped.delete(name);
       else if (!this.unkept.has(name)) this.#forget(name);
     } else if (newValue === null && !this.unkept.has(key)) {
@@ -63,8 +70,15 @@ export class Drafts {
     for (const dropped of this.#lookUps) dropped.add(name);
   }
 
-  /** Finds out the name of this tab, and which drafts there are. */
-  async begin() {
+  /** Settles when no draft is on its way to the browser's storage. */
+  async settled() {
+    this.copyNow();
+    await Promise.allSettled([...this.#writing]);
+  }
+
+  /** Finds out the name of this tab, and which drafts there are, for a writer: null for one without a name. */
+  async begin(writer = null) {
+    this.writer = writer;
     const known = this.attempt(() => sessionStorage.getItem("ifmatch:tab"));
     this.tab = known ?? token();
     // A duplicated tab gets a copy of the storage, and so the name of a tab that is still open.
@@ -94,7 +108,7 @@ export class Drafts {
 
   /** Stores a draft {key, etag, …} and then drops the one that it replaces. Returns its name. */
   keep(draft, replaced) {
-    const mine = `${PREFIX}${this.tab}:`;
+    const mine = `${DRAFT}${SERVICE}${writerIn(this.writer)}:${this.tab}:`;
     const from = `:${draft.etag ?? "new"}:${draft.key}`;
     const canReuse = replaced?.startsWith(mine) && replaced.endsWith(from);
     const name = canReuse ? replaced : `${mine}${token()}${from}`;
@@ -134,7 +148,13 @@ export class Drafts {
     // If the write fails, an earlier copy is still there.
     const isFirst = !this.stored.has(name);
     this.stored.add(name);
-    store.put(name, kept).catch(() => isFirst && !this.unkept.has(name) && this.stored.delete(name));
+    this.#put(name, kept).catch(() => isFirst && !this.unkept.has(name) && this.stored.delete(name));
+  }
+
+  #put(name, kept) {
+    const writing = store.put(name, kept).finally(() => this.#writing.delete(writing));
+    this.#writing.add(writing);
+    return writing;
   }
 
   /** Writes the copies that are still to be written, because the page may be closed. */
@@ -149,7 +169,7 @@ export class Drafts {
     this.#copies.delete(name);
     this.attempt(() => localStorage.getItem(name) === null && localStorage.setItem(name, NAME_ONLY));
     try {
-      await store.put(name, kept);
+      await this.#put(name, kept);
     } catch {
       if (this.unkept.get(name) === kept) this.failed.add(name);
       this.reportTrouble();
@@ -220,7 +240,7 @@ export class Drafts {
     }
     const open = await openTabs();
     for (const draft of found) {
-      const tab = draft.name.slice(PREFIX.length).split(":", 1)[0];
+      const tab = draft.name.split(":", 3)[2];
       draft.owner = tab === this.tab ? "mine" : ownerAmong(open, tab);
     }
     return found.sort((one, other) => (one.at < other.at ? 1 : -1));
@@ -256,11 +276,11 @@ export class Drafts {
   // The dropped drafts that may still be in IndexedDB, the latest first.
   #allDropped() {
     const items = (this.attempt(() => Object.keys(localStorage)) ?? []).filter((item) =>
-      item.startsWith(DROPPED),
+      isOfService(item, DROPPED),
     );
     const at = new Map(items.map((item) => [item, localStorage.getItem(item) ?? ""]));
     items.sort((one, other) => (at.get(one) < at.get(other) ? 1 : -1));
-    const names = items.map((item) => PREFIX + item.slice(DROPPED.length));
+    const names = items.map((item) => DRAFT + item.slice(DROPPED.length));
     return [...new Set([...names, ...this.#dropped])];
   }
 
@@ -276,8 +296,9 @@ export class Drafts {
 
   names() {
     const kept = this.attempt(() => Object.keys(localStorage)) ?? [];
+    const begins = [null, this.writer].map((writer) => `${DRAFT}${SERVICE}${writerIn(writer)}:`);
     return [...new Set([...kept, ...this.stored, ...this.unkept.keys()])].filter((name) =>
-      name.startsWith(PREFIX),
+      begins.some((begin) => name.startsWith(begin)),
     );
   }
 
@@ -292,11 +313,21 @@ export class Drafts {
 }
 
 function droppedItem(name) {
-  return DROPPED + name.slice(PREFIX.length);
+  return DROPPED + name.slice(DRAFT.length);
 }
 
 function keyOf(name) {
-  return name.slice(PREFIX.length).split(":").slice(3).join(":");
+  return name.split(":").slice(5).join(":");
+}
+
+/** What the name of a draft says of its writer. */
+function writerIn(name) {
+  return name === null ? "" : `+${encodeURIComponent(name)}`;
+}
+
+/** Whether an item is of this service, whoever has written it. */
+function isOfService(item, begin) {
+  return [":", "+"].some((end) => item?.startsWith(`${begin}${SERVICE}${end}`));
 }
 
 function token() {

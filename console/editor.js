@@ -83,6 +83,11 @@ export class Editor {
     this.draw();
   }
 
+  /** Whether the text can only be read and copied. */
+  setReadOnly(isReadOnly) {
+    if (this.area.readOnly !== isReadOnly) this.area.readOnly = isReadOnly;
+  }
+
   /** Shows and marks a syntax problem. Shows `otherwise` if there is none (null) or that is not known (undefined). */
   showProblem(problem, otherwise) {
     const words = problem ? `Line ${problem.line}, column ${problem.column}: ${problem.reason}` : otherwise;
@@ -164,7 +169,8 @@ export class Editor {
       event.metaKey ||
       event.altKey ||
       event.isComposing ||
-      this.isLarge
+      this.isLarge ||
+      this.area.readOnly
     )
       return;
     const { value, selectionStart } = this.area;
@@ -180,7 +186,8 @@ export class Editor {
   paste(event) {
     const text = event.clipboardData?.getData("text/plain") ?? "";
     const { selectionStart, selectionEnd, textLength } = this.area;
-    if (text.length <= LARGE_CHARACTERS || selectionEnd - selectionStart < textLength) return;
+    if (this.area.readOnly || text.length <= LARGE_CHARACTERS || selectionEnd - selectionStart < textLength)
+      return;
     const tree = parseOrNothing(text);
     if (tree === undefined) return;
     event.preventDefault();

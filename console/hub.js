@@ -11,12 +11,14 @@
 //   {kind: "suspect"}                      a request of the tab got no response
 //   {kind: "online"}, {kind: "offline"}    what the browser says about its network
 //   {kind: "leave"}                        the tab is being closed
+//   {kind: "caller", name}                 who is signed in: null for everyone without a name, undefined for nobody
 //
 //   to a tab                      meaning
 //   {kind: "from", id, round}              the tab gets every change after this id
 //   {kind: "put" | "delete", id, data}     a change; data is the entry as JSON
 //   {kind: "reset"}                        changes may have been missed: read again
-//   {kind: "status", status}               "connecting", "connected", "reconnecting" or "offline"
+//   {kind: "status", status}               "connecting", "connected", "reconnecting", "offline",
+//                                          or "ended": someone must sign in
 //   {kind: "back"}                         the service responds again
 //   {kind: "pong"}                         the hub is still running
 
@@ -37,6 +39,8 @@ export class Hub {
   constructor() {
     Object.assign(this, { tabs: new Set(), prefix: "", id: undefined, source: null, status: "connecting" });
     Object.assign(this, { delay: FIRST_DELAY_MILLIS, retry: 0, ticking: 0, isLost: false });
+    // Undefined until a tab has told it.
+    this.caller = undefined;
   }
 
   /** Serves the tab at the other end of a port. */
@@ -67,6 +71,7 @@ export class Hub {
     if (message.kind === "ping") tab.port.postMessage({ kind: "pong" });
     else if (message.kind === "leave") this.leave(tab);
     else if (message.kind === "watch") this.watch(tab, message);
+    else if (message.kind === "caller") this.setCaller(message.name);
     else if (message.kind === "suspect") this.suspect(tab);
     else if (message.kind === "online") this.online();
     else if (message.kind === "offline" && this.source !== null) this.fail();
@@ -98,6 +103,31 @@ export class Hub {
       for (const other of this.tabs) this.acknowledge(other);
     }
     this.update();
+  }
+
+  // The stream goes on after the last change that was sent. To someone who may read other keys than the one before, the
+  // service sends a reset.
+  setCaller(name) {
+    if (name === undefined) {
+      this.end();
+      return;
+    }
+    const isSame = name === this.caller && this.status !== "ended";
+    const isFirst = this.caller === undefined && this.status !== "ended";
+    this.caller = name;
+    if (isSame || isFirst) return;
+    this.close();
+    this.isLost = true;
+    this.delay = FIRST_DELAY_MILLIS;
+    this.setStatus("connecting");
+    this.update();
+  }
+
+  // Nobody is signed in: a tab tells when that has changed.
+  end() {
+    this.close();
+    this.isLost = true;
+    this.setStatus("ended");
   }
 
   acknowledge(tab) {
@@ -167,6 +197,7 @@ export class Hub {
 
   open() {
     this.close();
+    if (this.status === "ended") return;
     const query = new URLSearchParams();
     const { id } = this;
     if (id !== undefined) query.set("since", id);
@@ -199,11 +230,20 @@ export class Hub {
   // here, with growing delays.
   fail() {
     this.close();
+    this.findCaller();
     this.isLost = true;
     this.setStatus(navigator.onLine ? "reconnecting" : "offline");
     const delay = this.delay * (0.75 + Math.random() / 2);
     this.delay = Math.min(2 * this.delay, LONGEST_DELAY_MILLIS);
     this.retry = setTimeout(() => this.open(), delay);
+  }
+
+  // A stream that is refused does not say why.
+  async findCaller() {
+    const { caller } = this;
+    const mustSignIn = await isUnauthorized();
+    // A tab may have told who is signed in meanwhile.
+    if (mustSignIn && this.isLost && this.source === null && caller === this.caller) this.end();
   }
 
   close() {
@@ -254,13 +294,22 @@ function keyOf(data) {
 }
 
 async function isReachable() {
+  return (await statusOf("health/live")) !== undefined;
+}
+
+async function isUnauthorized() {
+  return (await statusOf("whoami")) === 401;
+}
+
+/** The status of the response, undefined if there is none. */
+async function statusOf(path) {
   try {
-    await fetch(urlOf("health/live"), {
+    const { status } = await fetch(urlOf(path), {
       cache: "no-store",
       signal: AbortSignal.timeout(PULSE_TIMEOUT_MILLIS),
     });
-    return true;
+    return status;
   } catch {
-    return false;
+    return undefined;
   }
 }

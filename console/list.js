@@ -35,7 +35,9 @@ export class ListView {
       open: null,
     });
     Object.assign(this, { rows: new Map(), round: 0, received: null, wanted: PAGE, state: "loading" });
+    Object.assign(this, { mayCreate: true, mayRetry: true });
     filter.addEventListener("input", () => {
+      if (this.state === "waiting") return;
       clearTimeout(this.pause);
       this.pause = setTimeout(() => this.load(), PAUSE_MILLIS);
     });
@@ -45,13 +47,26 @@ export class ListView {
     place.after(this.more);
   }
 
+  /** Shows a sentence instead of the list, until it is loaded. */
+  wait(problem) {
+    this.round += 1;
+    Object.assign(this, { items: [], next: null, state: "waiting", problem });
+    this.render();
+  }
+
+  /** What the user may do. */
+  allow({ create }) {
+    this.mayCreate = create;
+    this.render();
+  }
+
   /** Loads the list again. */
   async load() {
     this.round += 1;
     const { round } = this;
     const prefix = this.filter.value;
     if (prefix !== this.prefix) this.wanted = PAGE;
-    if (this.items.length === 0 || prefix !== this.prefix) this.state = "loading";
+    if (this.items.length === 0 || prefix !== this.prefix || this.state === "waiting") this.state = "loading";
     this.render();
     this.received = [];
     this.on.reading(prefix);
@@ -63,8 +78,10 @@ export class ListView {
       this.on.loaded(page.since);
     } catch (error) {
       if (round !== this.round) return;
-      if (prefix !== this.prefix) this.items = [];
+      if (prefix !== this.prefix || error.status === 403) this.items = [];
       Object.assign(this, { prefix, state: "failed", problem: error.message, received: null });
+      // What may not be read may not be read a second later either.
+      this.mayRetry = error.status !== 403;
       this.on.failed(error);
     }
     this.render();
@@ -186,7 +203,7 @@ export class ListView {
 
   // Drafts of entries that are not in the list: new entries, deleted ones, or ones on a later page.
   renderUnsaved(draftKeys) {
-    if (this.state === "loading") return;
+    if (this.state === "loading" || this.state === "waiting") return;
     const keys = [...draftKeys].filter((key) => !this.rows.has(key)).sort(compareKeys);
     const signature = JSON.stringify([keys, this.open]);
     if (signature === this.unsavedShown) return;
@@ -242,23 +259,24 @@ export class ListView {
   renderStatus() {
     let words = "";
     if (this.state === "loading") words = "Loading…";
-    else if (this.state === "failed") words = this.problem;
+    else if (this.state === "failed" || this.state === "waiting") words = this.problem;
     else if (this.items.length === 0)
       words = this.prefix === "" ? "No entries yet." : `No key begins with “${this.prefix}”.`;
     else
       words = `${this.items.length}${this.next === null ? "" : "+"} ${this.items.length === 1 && this.next === null ? "entry" : "entries"}`;
-    const signature = `${this.state} ${words}`;
+    const signature = `${this.state} ${words} ${this.mayCreate}`;
     if (signature === this.statusShown) return;
     this.statusShown = signature;
     const parts = [h("span", null, words)];
-    if (this.state === "failed") parts.push(button("Try again", () => this.load()));
-    if (this.state === "loaded" && this.items.length === 0 && this.prefix === "")
+    if (this.state === "failed" && this.mayRetry) parts.push(button("Try again", () => this.load()));
+    if (this.state === "loaded" && this.items.length === 0 && this.prefix === "" && this.mayCreate)
       parts.push(h("a", { className: "button primary", href: "#/new" }, "Create the first"));
     this.status.replaceChildren(...parts);
     this.status.classList.toggle("is-empty", this.items.length === 0);
   }
 
   filterKey(event) {
+    if (this.state === "waiting") return;
     if (event.key === "ArrowDown") {
       event.preventDefault();
       this.place.querySelector("a")?.focus();

@@ -29,6 +29,7 @@ export class Saver {
     const { conflict, phase, key } = session.state;
     if (conflict !== null || phase !== "open") return;
     if (key === null && !this.#checkKey()) return;
+    if (!this.#checkGranted()) return;
     const tree = session.treeOrProblem();
     if (tree === undefined) return;
     await this.#sendDraft(tree);
@@ -39,11 +40,24 @@ export class Saver {
 
   #checkKey() {
     const { session } = this;
-    const message = whyInvalidKey(session.state.typedKey);
+    const { typedKey } = session.state;
+    const message = whyInvalidKey(typedKey) ?? session.on.whyNot("create", typedKey);
     if (message === undefined) return true;
     session.setState({ problem: { kind: "key", message } });
     session.on.changed();
     session.on.focus("key");
+    return false;
+  }
+
+  // Says why at once, without a request.
+  #checkGranted() {
+    const { session } = this;
+    const why = session.edited ? session.whyNotSaved : undefined;
+    if (why === undefined) return true;
+    const message = `Not saved: ${why[0].toLowerCase()}${why.slice(1)} Your text is kept.`;
+    session.setState({ problem: { kind: "refused", message, noRetry: true } });
+    session.on.say(message);
+    session.on.changed();
     return false;
   }
 
@@ -90,7 +104,8 @@ export class Saver {
       session.saved(entry, state.text);
       return undefined;
     } catch (error) {
-      if (!(error instanceof Refused) || error.status !== 412) throw error;
+      // Someone who may not read the current entry gets no `current`, and cannot merge.
+      if (!(error instanceof Refused) || error.status !== 412 || error.current === undefined) throw error;
       const { deletedBy } = session.state;
       const isDeleted = error.current === null;
       session.setState({ current: error.current, deletedBy: isDeleted ? deletedBy : undefined });
@@ -190,7 +205,7 @@ export class Saver {
 
   #failToRemove(error) {
     const { session } = this;
-    if (error instanceof Refused && error.status === 412) {
+    if (error instanceof Refused && error.status === 412 && error.current !== undefined) {
       this.isBusy = false;
       if (error.current !== null) session.setState({ revision: error.current.revision });
       session.update(error.current);
@@ -205,7 +220,7 @@ export class Saver {
     }
     this.#fail(error, undefined);
     const mayBeDeleted = error instanceof Unreachable || [500, 504].includes(error.status);
-    let message = `Not deleted: ${error.message}`;
+    let message = `Not deleted: ${error.status === 401 ? "your session has ended." : error.message}`;
     if (error instanceof Unreachable) message = `${error.message} ${DELETED_OR_NOT}`;
     // The message itself says whether it was applied.
     else if (mayBeDeleted) message = `The server says: ${error.message}`;

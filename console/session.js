@@ -24,7 +24,8 @@ export class Session {
   /**
    * A session for a key, or null for a new entry. Calls on.changed() when the view must be updated, on.say(sentence)
    * for screen readers, on.named(key) when a new entry has got its key, on.unreachable() when a request got no
-   * response, and on.focus(what) to move the focus.
+   * response, on.focus(what) to move the focus, and on.whyNot(action, key) to learn why something is not granted,
+   * undefined if it is.
    */
   constructor(key, drafts, on) {
     this.on = on;
@@ -76,6 +77,13 @@ export class Session {
   /** Whether the entry was deleted. */
   get deleted() {
     return states.isDeleted(this.state);
+  }
+
+  /** Why the text may not be saved, or undefined. */
+  get whyNotSaved() {
+    const { key, typedKey, base } = this.state;
+    if (key === null) return typedKey === "" ? undefined : this.on.whyNot("create", typedKey);
+    return this.on.whyNot(base === null || this.deleted ? "create" : "update", key);
   }
 
   /** Whether a request is waiting for its response. */
@@ -238,6 +246,8 @@ export class Session {
     if (deferred !== null) this.event(deferred.kind, deferred.entry);
     if (!this.#mayHaveMissed || this.state.phase === "failed") return;
     this.refresh().catch((error) => {
+      // Who may not read it any more is told when they save.
+      if (error instanceof Refused) return;
       if (!(error instanceof Unreachable)) throw error;
       this.on.unreachable();
     });
@@ -291,11 +301,18 @@ export class Session {
     this.on.changed();
   }
 
-  /** The connection is back: finds out whether a save without a response was applied. */
+  /** The user's own session has ended. */
+  ended() {
+    if (!this.edited || this.state.problem !== null) return;
+    this.setState({ problem: { kind: "ended", message: "Your session has ended." } });
+    this.on.changed();
+  }
+
+  /** The connection, or the user, is back: finds out whether a save without a response was applied. */
   async back() {
     const { phase, problem, unknown } = this.state;
     if (phase === "failed") return this.open();
-    if (problem?.kind !== "network" || this.sending) return undefined;
+    if (!["network", "ended"].includes(problem?.kind) || this.sending) return undefined;
     const { text } = this;
     const tree = parseOrNothing(text);
     try {
@@ -303,7 +320,8 @@ export class Session {
         this.on.changed();
         return undefined;
       }
-      const message = "Connected again. Your text is kept, and not saved yet.";
+      const again = problem.kind === "ended" ? "Signed in again" : "Connected again";
+      const message = `${again}. Your text is kept, and not saved yet.`;
       this.setState({ problem: this.edited ? { kind: "back", message } : null });
       await this.refresh();
     } catch (error) {
@@ -321,6 +339,7 @@ export class Session {
       return { kind: "network", message: error.message };
     }
     if (!(error instanceof Refused)) throw error;
+    if (error.status === 401) return { kind: "ended", message: "Not saved: your session has ended." };
     return { kind: "refused", status: error.status, message: `The server says: ${error.message}` };
   }
 

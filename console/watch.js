@@ -15,12 +15,12 @@ const START_PINGS = 25;
 const FIRST_DELAY_MILLIS = 500;
 const LONGEST_DELAY_MILLIS = 15_000;
 /** Increased when the messages of hub.js change, because tabs with an older page keep using the older worker. */
-const PROTOCOL = 1;
+const PROTOCOL = 2;
 
 /**
  * Watches the keys with a common prefix. Calls on.event(kind, entry) with "put" and "delete", on.reset() when changes
  * may have been missed, on.joined() when no change will be missed from now on, on.status(status) with
- * "connecting", "connected", "reconnecting", "offline", and on.back() when the service responds again.
+ * "connecting", "connected", "reconnecting", "offline", "ended", and on.back() when the service responds again.
  */
 export class Watch {
   constructor(on) {
@@ -38,6 +38,7 @@ export class Watch {
       delay: 0,
       suspectedAt: 0,
       suspecting: undefined,
+      caller: undefined,
     });
     this.connect();
     this.pinging = setInterval(() => this.ping(), PING_MILLIS);
@@ -79,6 +80,12 @@ export class Watch {
     this.send({ kind: "watch", prefix, since: this.since, round: this.round });
   }
 
+  /** Tells who is signed in: null for everyone without a name, undefined for nobody. */
+  setCaller(name) {
+    this.caller = { name };
+    this.send({ kind: "caller", name });
+  }
+
   /** A request got no response, or not from the service. on.back() is called when it can be repeated. */
   suspect() {
     if (this.suspecting !== undefined) return;
@@ -100,6 +107,7 @@ export class Watch {
     port.addEventListener("message", ({ data }) => this.port === port && this.receive(data));
     port.start();
     if (this.isHidden) this.send({ kind: "hide" });
+    if (this.caller !== undefined) this.send({ kind: "caller", ...this.caller });
     if (this.prefix !== undefined) this.subscribe(this.prefix);
   }
 

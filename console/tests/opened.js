@@ -1,6 +1,7 @@
 // Set-up for the tests of a session: a browser, a service, and an open entry.
 
 import { Drafts } from "../drafts.js";
+import { EVERYTHING, whyNot } from "../grants.js";
 import { Session } from "../session.js";
 import { FakeDatabase, newBrowser, newTab } from "./browser.js";
 import { FakeService } from "./service.js";
@@ -31,7 +32,7 @@ export async function openTab() {
 }
 
 /** Opens a key, or null for a new entry, with a given draft. `calls` collects what the session calls. */
-export async function open(key, drafts, draftName) {
+export async function open(key, drafts, draftName, grants = EVERYTHING) {
   const calls = { said: [], named: [], focus: [], unreachable: 0 };
   const session = new Session(key, drafts, {
     changed: () => {},
@@ -41,6 +42,7 @@ export async function open(key, drafts, draftName) {
       calls.unreachable += 1;
     },
     focus: (what) => calls.focus.push(what),
+    whyNot: (action, of) => whyNot(grants, action, of),
   });
   await session.open(draftName);
   return { session, calls };

@@ -52,6 +52,7 @@ const FILES: &[File] = &[
     file!("banners.css", CSS),
     file!("editor.css", CSS),
     file!("conflict.css", CSS),
+    file!("sign-in.css", CSS),
     file!("icon.svg", SVG),
     file!("app.js", SCRIPT),
     file!("json.js", SCRIPT),
@@ -76,6 +77,10 @@ const FILES: &[File] = &[
     file!("document.js", SCRIPT),
     file!("conflict.js", SCRIPT),
     file!("toast.js", SCRIPT),
+    file!("account.js", SCRIPT),
+    file!("caller.js", SCRIPT),
+    file!("grants.js", SCRIPT),
+    file!("sign-in.js", SCRIPT),
 ];
 
 /// One tag for all of them, so that a browser never runs one file of an old page with another of a

@@ -27,6 +27,26 @@ async function violations(page) {
   );
 }
 
+/** Shows a state in all sizes, and asks axe what it objects to. */
+async function lookAt(page, state, colorScheme) {
+  const found = await violations(page);
+  finding(`${state}, ${colorScheme}: nothing that axe objects to ${found}`, found.length === 0);
+  for (const [width, height] of [
+    [360, 740],
+    [768, 1024],
+    [1280, 800],
+    [1920, 1080],
+  ]) {
+    await page.setViewportSize({ width, height });
+    if (width === 360) {
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth);
+      finding(`${state}, ${colorScheme}: no scrolling sideways at 360 px, ${wide}`, wide <= 360);
+    }
+    await picture(page, `${state}-${colorScheme}-${width}`);
+  }
+  await page.setViewportSize({ width: 1280, height: 800 });
+}
+
 async function looks() {
   const server = await Server.start();
   for (let index = 0; index < 60; index += 1)
@@ -35,24 +55,7 @@ async function looks() {
   for (const colorScheme of ["light", "dark"]) {
     const me = await person({ colorScheme });
     const page = await open(me, server);
-    const look = async (state) => {
-      const found = await violations(page);
-      finding(`${state}, ${colorScheme}: nothing that axe objects to ${found}`, found.length === 0);
-      for (const [width, height] of [
-        [360, 740],
-        [768, 1024],
-        [1280, 800],
-        [1920, 1080],
-      ]) {
-        await page.setViewportSize({ width, height });
-        if (width === 360) {
-          const wide = await page.evaluate(() => document.documentElement.scrollWidth);
-          finding(`${state}, ${colorScheme}: no scrolling sideways at 360 px, ${wide}`, wide <= 360);
-        }
-        await picture(page, `${state}-${colorScheme}-${width}`);
-      }
-      await page.setViewportSize({ width: 1280, height: 800 });
-    };
+    const look = (state) => lookAt(page, state, colorScheme);
     await page.waitForSelector("#entries li");
     await look("list");
     await server.put("doc/plan", PLAN);
@@ -87,4 +90,4 @@ async function looks() {
   }
 }
 
-module.exports = { looks };
+module.exports = { looks, lookAt };

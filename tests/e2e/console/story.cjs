@@ -6,10 +6,11 @@ const stories = {
   ...require("./alone.cjs"),
   ...require("./together.cjs"),
   ...require("./failures.cjs"),
-  ...require("./looks.cjs"),
+  looks: require("./looks.cjs").looks,
   ...require("./large.cjs"),
   ...require("./careless.cjs"),
   ...require("./tabs.cjs"),
+  ...require("./signin.cjs"),
 };
 const only = process.env.STORY;
 

@@ -1,9 +1,13 @@
 // What the stories share: servers, browsers, and what people do in them.
 const { once } = require("node:events");
+const fs = require("node:fs");
 const path = require("node:path");
 const { finding, newDataFile, startService } = require("../../browser.cjs");
 
 const [ifmatch, work, pictures] = process.argv.slice(2);
+
+/** A path for a new file of a story. */
+const newFile = (name) => path.join(fs.mkdtempSync(path.join(work, "file-")), name);
 
 /** How long a story waits for anything: longer than it takes on a busy machine. */
 const PATIENCE = 20_000;
@@ -56,19 +60,25 @@ class Server {
     await this.run(new URL(this.url).host);
   }
 
-  async put(key, json, etag) {
+  /** Sends a request, with a token if the service needs one. */
+  ask(path, { headers, ...options } = {}, token = this.token) {
+    const authorization = token === undefined ? {} : { Authorization: `Bearer ${token}` };
+    return fetch(`${this.url}/${path}`, { ...options, headers: { ...authorization, ...headers } });
+  }
+
+  async put(key, json, etag, token) {
     const headers = { "Content-Type": "application/json", ...(etag ? { "If-Match": etag } : {}) };
-    const answer = await fetch(`${this.url}/kv/${key}`, { method: "PUT", headers, body: json });
+    const answer = await this.ask(`kv/${key}`, { method: "PUT", headers, body: json }, token);
     return answer.json();
   }
 
   async delete(key) {
-    await fetch(`${this.url}/kv/${key}`, { method: "DELETE" });
+    await this.ask(`kv/${key}`, { method: "DELETE" });
   }
 
   /** The entry as text, which has all digits of its numbers. */
   async text(key) {
-    return (await fetch(`${this.url}/kv/${key}`)).text();
+    return (await this.ask(`kv/${key}`)).text();
   }
 
   async value(key) {
@@ -76,7 +86,7 @@ class Server {
   }
 
   async status(key) {
-    return (await fetch(`${this.url}/kv/${key}`)).status;
+    return (await this.ask(`kv/${key}`)).status;
   }
 }
 
@@ -99,8 +109,11 @@ async function person(options = {}) {
   return context;
 }
 
-/** Opens the console in a page. With expectFailures, messages of the browser about failed requests are no complaint. */
-async function open(context, server, hash = "", { expectFailures = false, before } = {}) {
+/**
+ * Opens the console in a page. With expectFailures, messages of the browser about failed requests are no complaint.
+ * With isLive false, it is not waited for the stream.
+ */
+async function open(context, server, hash = "", { expectFailures = false, before, isLive = true } = {}) {
   const page = await context.newPage();
   page.on("request", (request) =>
     asked.add(new URL(request.url()).host === new URL(server.url).host ? "own" : request.url()),
@@ -114,7 +127,7 @@ async function open(context, server, hash = "", { expectFailures = false, before
   page.on("pageerror", (error) => complaints.push(`${hash}: ${error.stack}`));
   if (before) await before(page);
   await page.goto(`${server.url}/${hash}`);
-  await connected(page);
+  if (isLive) await connected(page);
   return page;
 }
 
@@ -249,6 +262,7 @@ module.exports = {
   isOpen,
   keepNoDrafts,
   loseAnswer,
+  newFile,
   open,
   openConsole,
   overlap,

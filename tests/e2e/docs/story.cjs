@@ -1,7 +1,31 @@
 // Opens /docs, lists what it asks for, and tries an operation as a reader would.
 const { finding, inBrowser } = require("../../browser.cjs");
 
-const [url, work] = process.argv.slice(2);
+const [url, work, securedUrl, token] = process.argv.slice(2);
+
+/** Tries an operation with a token. */
+async function authorizes(browser) {
+  const page = await browser.newPage();
+  const complaints = [];
+  page.on("console", (line) => line.type() === "error" && complaints.push(line.text()));
+  await page.goto(`${securedUrl}/docs`);
+  await page.locator(".btn.authorize").first().click();
+  const field = page.locator(".auth-container input").first();
+  await field.fill(token);
+  await page.locator(".auth-container .btn.authorize").first().click();
+  await page.locator(".auth-container .btn-done").first().click();
+  const operation = "#operations-access-getWhoami";
+  await page.click(`${operation} .opblock-summary-control`);
+  await page.click(`${operation} button.execute`);
+  const answer = page.locator(`${operation} .live-responses-table .microlight`).first();
+  await answer.waitFor();
+  finding("an operation can be tried with a token", (await answer.innerText()).includes('"ann"'));
+  const kept = await page.evaluate(() => JSON.stringify([localStorage, sessionStorage, document.cookie]));
+  finding(
+    `the browser keeps no token, and has no complaint ${complaints}`,
+    !kept.includes(token) && complaints.length === 0,
+  );
+}
 
 inBrowser([], async (browser) => {
   const page = await browser.newPage();
@@ -29,4 +53,5 @@ inBrowser([], async (browser) => {
     asked.length > 5 && others.length === 0,
   );
   finding(`the browser has no complaint ${complaints}`, complaints.length === 0);
+  await authorizes(browser);
 });
