@@ -30,6 +30,15 @@ serve() {
   URL=${line##* }
 }
 
+# serve_with_token [FLAG…]: the same, but every request needs the token in TOKEN, which may do everything.
+serve_with_token() {
+  local tokens
+  tokens=$(mktemp -d -p "$WORK")
+  "$IFMATCH" token new --name story --allow =read,create,update,delete --save-token "$tokens/token" >"$tokens/file"
+  TOKEN=$(cat "$tokens/token")
+  serve --tokens "$tokens/file" "$@"
+}
+
 # once NAME COMMAND…: runs an installation unless the very same one has been run before.
 once() {
   local name=$1 mark

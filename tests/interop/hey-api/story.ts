@@ -14,7 +14,16 @@ function step(what: string, holds: boolean): void {
 }
 
 async function main(): Promise<void> {
-  client.setConfig({ baseUrl: process.argv[2]! });
+  const [baseUrl, token] = process.argv.slice(2) as [string, string];
+  client.setConfig({ baseUrl });
+  const stranger = await getEntry({ path });
+  step(
+    "read without the token: 401, typed",
+    stranger.response?.status === 401 && stranger.error?.error === "unauthorized",
+  );
+
+  // Asked for each security scheme; one without a secret is not used.
+  client.setConfig({ auth: (scheme) => (scheme.scheme === "bearer" ? token : undefined) });
 
   const created = await putEntry({ path, body: plan });
   const first: Entry = created.data!;
@@ -82,7 +91,7 @@ async function main(): Promise<void> {
       ],
     },
   });
-  const shown: (Entry | null)[] | undefined = failed.error?.failed?.map((operation) => operation.current);
+  const shown: (Entry | null | undefined)[] | undefined = failed.error?.failed?.map((operation) => operation.current);
   step(
     "a transaction that does not hold: 412, both operations, an entry and null",
     failed.response?.status === 412 && isDeepStrictEqual(shown, [third, null]),

@@ -14,10 +14,18 @@ function step(what: string, holds: boolean): void {
   console.log(holds ? "ok" : "not ok", what);
 }
 
-const client = createClient<paths>({ baseUrl: process.argv[2]! });
+const [baseUrl, token] = process.argv.slice(2) as [string, string];
+// This client knows nothing of security schemes: the token is a header of every request.
+const client = createClient<paths>({ baseUrl, headers: { Authorization: `Bearer ${token}` } });
 const at = (key: string, ifMatch?: string) => ({
   params: { path: { key }, header: ifMatch === undefined ? {} : { "If-Match": ifMatch } },
 });
+
+const stranger = await createClient<paths>({ baseUrl }).GET("/kv/{key}", at(key));
+step(
+  "read without the token: 401, typed",
+  stranger.response.status === 401 && stranger.error?.error === "unauthorized",
+);
 
 const created = await client.PUT("/kv/{key}", { ...at(key), body: plan });
 const first: Entry = created.data!;

@@ -48,8 +48,11 @@ func main() {
 	configuration := ifmatch.NewConfiguration()
 	configuration.Servers = ifmatch.ServerConfigurations{{URL: os.Args[1]}}
 	api := ifmatch.NewAPIClient(configuration).EntriesAPI
-	all := context.Background()
+	all := context.WithValue(context.Background(), ifmatch.ContextAccessToken, os.Args[2])
 	plan := object{"title": "Plan", "budget": 100.0}
+
+	status, unauthorized := refused(api.GetEntry(context.Background(), key).Execute())
+	step("read without the token: 401, typed", status == 401 && unauthorized.Error == ifmatch.UNAUTHORIZED)
 
 	first, response, err := api.PutEntry(all, key).Body(plan).Execute()
 	done(first, response, err)

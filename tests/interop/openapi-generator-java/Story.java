@@ -66,6 +66,12 @@ class Story {
     client.setObjectMapper(client.getObjectMapper().setDefaultPropertyInclusion(
         JsonInclude.Value.construct(JsonInclude.Include.NON_NULL, JsonInclude.Include.ALWAYS)));
     EntriesApi api = new EntriesApi(client);
+    Refusal stranger = refused(() -> api.getEntry(KEY, null, null, null, null, null));
+    step("read without the token: 401, typed",
+        stranger.status() == 401 && stranger.error().getError() == ErrorCode.UNAUTHORIZED);
+    // With this HTTP client it has no setting for a token.
+    client.setRequestInterceptor(request -> request.header("Authorization", "Bearer " + arguments[1]));
+
     Map<String, Object> plan = object("title", "Plan", "budget", 100);
 
     var created = api.putEntryWithHttpInfo(KEY, plan, null, null, null, null);

@@ -34,8 +34,15 @@ def refused(call, *args, **kwargs):
     return None, None
 
 
-url = sys.argv[1]
-api = EntriesApi(ApiClient(Configuration(host=url)))
+url, token = sys.argv[1:]
+api = EntriesApi(ApiClient(Configuration(host=url, access_token=token)))
+
+stranger = EntriesApi(ApiClient(Configuration(host=url)))
+status, error = refused(stranger.get_entry, KEY)
+step(
+    "read without the token: 401, typed",
+    status == 401 and isinstance(error, Error) and error.error == "unauthorized",
+)
 
 created = api.put_entry_with_http_info(KEY, PLAN)
 first = created.data
@@ -99,9 +106,8 @@ for name, value in {
     step(f"a value of the kind {name}", written.value == value == api.get_entry("kinds/" + name).value)
 
 # This client takes None for a body that is not there: null is written by other means, and read by it.
-request = urllib.request.Request(
-    url + "/kv/kinds/null", b"null", {"Content-Type": "application/json"}, method="PUT"
-)
+headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+request = urllib.request.Request(url + "/kv/kinds/null", b"null", headers, method="PUT")
 urllib.request.urlopen(request).close()
 step("a value of the kind null", api.get_entry("kinds/null").value is None)
 

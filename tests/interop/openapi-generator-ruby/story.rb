@@ -27,6 +27,10 @@ configuration = Ifmatch::Configuration.new do |c|
 end
 api = Ifmatch::EntriesApi.new(Ifmatch::ApiClient.new(configuration))
 
+status, failure = refused { api.get_entry(KEY) }
+step 'read without the token: 401, typed', status == 401 && failure.error == Ifmatch::ErrorCode::UNAUTHORIZED
+configuration.access_token = ARGV[1]
+
 first, status = api.put_entry_with_http_info(KEY, PLAN)
 step 'create: 201, version 1', status == 201 && first.is_a?(Ifmatch::Entry) && first.version == 1 && first.key == KEY
 

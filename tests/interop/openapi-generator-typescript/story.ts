@@ -25,8 +25,15 @@ async function refused(call: Promise<unknown>): Promise<[number, ModelError]> {
   return [refusal.response.status, ModelErrorFromJSON(await refusal.response.json())];
 }
 
-const url = process.argv[2]!;
-const api = new EntriesApi(new Configuration({ basePath: url }));
+const [url, token] = process.argv.slice(2) as [string, string];
+const api = new EntriesApi(new Configuration({ basePath: url, accessToken: token }));
+
+const stranger = new EntriesApi(new Configuration({ basePath: url }));
+const [unknown, unauthorized] = await refused(stranger.getEntry({ key }));
+step(
+  "read without the token: 401, typed",
+  unknown === 401 && unauthorized.error === ErrorCode.Unauthorized,
+);
 
 const created = await api.putEntryRaw({ key, body: plan });
 const first = await created.value();
@@ -102,7 +109,7 @@ for (const [name, value] of Object.entries(kinds)) {
 // This client takes null for a body that is not there: null is written by other means, and read by it.
 await fetch(`${url}/kv/kinds/null`, {
   method: "PUT",
-  headers: { "Content-Type": "application/json" },
+  headers: { "Content-Type": "application/json", Authorization: `Bearer ${token}` },
   body: "null",
 });
 step("a value of the kind null", (await api.getEntry({ key: "kinds/null" })).value === null);

@@ -2,7 +2,7 @@
 
 import sys
 
-from ifmatch_client import Client
+from ifmatch_client import AuthenticatedClient, Client
 from ifmatch_client.api.entries import delete_entry, get_entry, list_entries, put_entry, transact
 from ifmatch_client.models import (
     CheckOperation,
@@ -25,7 +25,16 @@ def step(what, holds):
     print("ok" if holds else "not ok", what)
 
 
-client = Client(base_url=sys.argv[1], raise_on_unexpected_status=True)
+url, token = sys.argv[1:]
+client = AuthenticatedClient(base_url=url, token=token, raise_on_unexpected_status=True)
+
+stranger = get_entry.sync_detailed(KEY, client=Client(base_url=url))
+step(
+    "read without the token: 401, typed",
+    stranger.status_code == 401
+    and isinstance(stranger.parsed, Error)
+    and stranger.parsed.error == ErrorCode.UNAUTHORIZED,
+)
 
 created = put_entry.sync_detailed(KEY, client=client, body=PLAN)
 first = created.parsed

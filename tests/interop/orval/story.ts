@@ -14,6 +14,20 @@ function step(what: string, holds: boolean): void {
 }
 
 async function main(): Promise<void> {
+  const stranger = await getEntry(at);
+  step(
+    "read without the token: 401, typed",
+    stranger.status === 401 && stranger.data.error === "unauthorized",
+  );
+  // This client has no setting for a token, so `fetch` adds it.
+  const token = process.argv[2]!;
+  const plainFetch = globalThis.fetch;
+  globalThis.fetch = (input, init) => {
+    const headers = new Headers(init?.headers);
+    headers.set("Authorization", `Bearer ${token}`);
+    return plainFetch(input, { ...init, headers });
+  };
+
   const created = await putEntry(at, plan);
   if (created.status !== 201) throw new Error(`${created.status}`);
   const first: Entry = created.data;
@@ -78,7 +92,7 @@ async function main(): Promise<void> {
     ],
   });
   if (failed.status !== 412) throw new Error(`${failed.status}`);
-  const shown: (Entry | null)[] | undefined = failed.data.failed?.map((operation) => operation.current);
+  const shown: (Entry | null | undefined)[] | undefined = failed.data.failed?.map((operation) => operation.current);
   step(
     "a transaction that does not hold: 412, both operations, an entry and null",
     isDeepStrictEqual(shown, [third, null]),

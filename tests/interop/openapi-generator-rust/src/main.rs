@@ -53,6 +53,13 @@ fn check(key: &str, if_match: Option<&str>, if_none_match: Option<&str>) -> Tran
 async fn main() {
     let mut service = Configuration::new();
     service.base_path = std::env::args().nth(1).expect("the service's URL");
+    let stranger = get_entry(&service, KEY, None, None, None, None, None);
+    let (status, error) = refused!(GetEntryError, stranger);
+    step(
+        "read without the token: 401, typed",
+        status == 401 && error.error == ErrorCode::Unauthorized,
+    );
+    service.bearer_access_token = std::env::args().nth(2);
     let service = &service;
     let plan = json!({"title": "Plan", "budget": 100});
     let put = async |value: &Value, if_match: Option<&str>, if_none_match: Option<&str>| {
@@ -132,7 +139,7 @@ async fn main() {
     let shown: Vec<_> = shown.into_iter().map(|one| one.current).collect();
     step(
         "a transaction that does not hold: 412, both operations, an entry and null",
-        status == 412 && shown == [Some(Box::new(third.clone())), None],
+        status == 412 && shown == [Some(Some(Box::new(third.clone()))), Some(None)],
     );
 
     let delete = delete_entry(service, KEY, Some(&third.etag), None, None, None);

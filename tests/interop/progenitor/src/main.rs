@@ -2,7 +2,7 @@
 //! the description.
 
 use serde_json::{Value, json};
-use types::ErrorCode::{NotFound, PreconditionFailed};
+use types::ErrorCode::{NotFound, PreconditionFailed, Unauthorized};
 
 progenitor::generate_api!(spec = "openapi.json", interface = Builder);
 
@@ -38,7 +38,19 @@ async fn change(
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error<types::Error>> {
-    let client = Client::new(&std::env::args().nth(1).expect("the service's URL"));
+    let mut arguments = std::env::args().skip(1);
+    let url = arguments.next().expect("the service's URL");
+    let (status, error) = refused(Client::new(&url).get_entry().key(KEY).send().await);
+    step(
+        "read without the token: 401, typed",
+        status == 401 && error.error == Unauthorized,
+    );
+    // This client knows nothing of security schemes: the token is a header of its HTTP client.
+    let token = arguments.next().expect("the token");
+    let token = format!("Bearer {token}").parse().expect("a header");
+    let headers = [(reqwest::header::AUTHORIZATION, token)];
+    let http = reqwest::Client::builder().default_headers(headers.into_iter().collect());
+    let client = Client::new_with_client(&url, http.build().expect("an HTTP client"));
     let plan = json!({"title": "Plan", "budget": 100});
 
     let created = client
