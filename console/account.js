@@ -95,8 +95,7 @@ export class Account {
     if (found === undefined) {
       if (caller === undefined) this.#start(UNKNOWN);
     } else if (found === null) {
-      if (caller === undefined || caller.isGuess) {
-        this.caller = undefined;
+      if (caller === undefined) {
         this.on.changed();
         this.on.asked();
       } else if (!hasEnded) {

@@ -107,9 +107,11 @@ export class SignIn {
 
   #signedOut() {
     const { account } = this;
-    const words = account.hasEnded ? "Session ended" : "Not signed in";
+    // The service may need tokens since a moment ago.
+    const hadSession = account.hasEnded && account.name !== null;
+    const words = hadSession ? "Session ended" : "Not signed in";
     return [
-      h("span", { className: `account-name ${account.hasEnded ? "is-ended" : "is-nobody"}` }, words),
+      h("span", { className: `account-name ${hadSession ? "is-ended" : "is-nobody"}` }, words),
       button("Sign in", () => this.ask(this.why())),
     ];
   }
@@ -117,8 +119,8 @@ export class SignIn {
   /** Why one is asked to sign in. */
   why() {
     const { account } = this;
-    if (account.hasEnded) return "Your session has ended.";
-    if (account.caller === undefined) return "This service wants to know who you are.";
+    if (account.hasEnded && account.name !== null) return "Your session has ended.";
+    if (account.hasEnded || account.caller === undefined) return "This service wants to know who you are.";
     return "You see what everyone may see. With a token you may see and do more.";
   }
 

@@ -481,6 +481,31 @@ async function anonymous() {
   );
 }
 
+/** A service gets tokens while someone types. */
+async function tokensAreIntroduced() {
+  const server = await Server.start();
+  await server.put("doc/plan", PLAN);
+  const page = await open(await person(), server, "#/kv/doc/plan", { expectFailures: true });
+  await area(page).waitFor();
+  await retype(page, '"Plan"', '"Plan of Ann"');
+  const file = newFile("tokens.toml");
+  write(file, { ann: EVERYWHERE });
+  server.flags = ["--tokens", file];
+  server.token = tokenOf("ann");
+  await server.kill("SIGTERM");
+  await server.restart();
+  await shown("who was there before there were tokens is asked for one", dialog(page));
+  finding("in the words for that", (await dialog(page).innerText()).includes("wants to know who you are"));
+  await signIn(page, tokenOf("ann"));
+  await shown("is signed in", nameIs(page, "ann"));
+  await shown("finds the own text", banner(page, "Your unsaved text was restored"));
+  await save(page);
+  await becomes("and saves it", async () => {
+    const entry = JSON.parse(await server.text("doc/plan"));
+    return (entry.modified_by === "ann" && entry.value.title === "Plan of Ann") || JSON.stringify(entry);
+  });
+}
+
 /** What a page of another origin does with the session of the one that opens it; it returns what has succeeded. */
 const attack = async (target) => {
   const done = [];
@@ -638,6 +663,7 @@ module.exports = {
   granted,
   names,
   anonymous,
+  tokensAreIntroduced,
   otherOrigins,
   looksSignedIn,
 };
