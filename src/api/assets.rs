@@ -1,12 +1,9 @@
 //! Files that are built into the binary, sent with an entity tag so that browsers can cache them.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum_extra::headers::{ETag, HeaderMapExt as _, IfNoneMatch};
 use sha2::{Digest as _, Sha256};
-
-/// Which windows may reach that of a page (HTML §7.1.3).
-const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 
 /// The tag of these texts together: the first 64 bits of a SHA-256 over them.
 ///
@@ -22,7 +19,7 @@ pub fn tag_of<'a>(texts: impl IntoIterator<Item = &'a [u8]>) -> ETag {
 }
 
 /// What a browser must not do with a page: run or load what `policy` does not name, tell other sites where it was,
-/// show it in a frame, or let a window of another origin reach it.
+/// or show it in a frame.
 pub fn protect(headers: &mut HeaderMap, policy: HeaderValue) {
     headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     headers.insert(
@@ -30,7 +27,6 @@ pub fn protect(headers: &mut HeaderMap, policy: HeaderValue) {
         HeaderValue::from_static("no-referrer"),
     );
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
 }
 
 /// 200 with `content`, which sets its own type and maybe policy, or 304 for a client that has this tag.

@@ -23,10 +23,6 @@ fn names() -> BTreeSet<String> {
 fn assert_guarded(answer: &Answer) {
     assert_eq!(answer.header("referrer-policy"), Some("no-referrer"));
     assert_eq!(answer.header("x-frame-options"), Some("DENY"));
-    assert_eq!(
-        answer.header("cross-origin-opener-policy"),
-        Some("same-origin")
-    );
     let policy = answer.header("content-security-policy").unwrap();
     let directives: BTreeSet<&str> = policy.split(';').map(str::trim).collect();
     let expected = [

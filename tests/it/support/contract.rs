@@ -126,13 +126,12 @@ pub fn check(method: &Method, path: &str, status: StatusCode, headers: &HeaderMa
 }
 
 /// Headers that say nothing of one operation.
-const OF_ANY_ANSWER: [&str; 8] = [
+const OF_ANY_ANSWER: [&str; 7] = [
     "content-type",
     "content-length",
     "x-request-id",
     "x-content-type-options",
     "content-security-policy",
-    "cross-origin-opener-policy",
     "referrer-policy",
     "x-frame-options",
 ];
