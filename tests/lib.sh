@@ -39,6 +39,12 @@ serve_with_token() {
   serve --tokens "$tokens/file" "$@"
 }
 
+# certificate: makes $WORK/cert.pem, which vouches for itself at 127.0.0.1 and localhost, and $WORK/key.pem.
+certificate() {
+  openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30 -subj /CN=localhost \
+    -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout "$WORK/key.pem" -out "$WORK/cert.pem" >"$WORK/openssl.log" 2>&1
+}
+
 # once NAME COMMAND…: runs an installation unless the very same one has been run before.
 once() {
   local name=$1 mark

@@ -91,7 +91,9 @@ async function main(): Promise<void> {
       ],
     },
   });
-  const shown: (Entry | null | undefined)[] | undefined = failed.error?.failed?.map((operation) => operation.current);
+  const shown: (Entry | null | undefined)[] | undefined = failed.error?.failed?.map(
+    (operation) => operation.current,
+  );
   step(
     "a transaction that does not hold: 412, both operations, an entry and null",
     failed.response?.status === 412 && isDeepStrictEqual(shown, [third, null]),

@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 from hpack import Encoder
 from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, PingFrame, RstStreamFrame, SettingsFrame
 
-NO_ERROR, PROTOCOL, INTERNAL, FLOW_CONTROL, SETTINGS_TIMEOUT, STREAM_CLOSED, FRAME_SIZE = range(7)
-REFUSED, CANCEL, COMPRESSION = 7, 8, 9
+PROTOCOL, FLOW_CONTROL, STREAM_CLOSED, FRAME_SIZE, REFUSED, CANCEL, COMPRESSION = 1, 3, 5, 6, 7, 8, 9
 DATA, HEADERS, PRIORITY, RST, SETTINGS, PUSH, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
-END_STREAM, ACK, END_HEADERS, PADDED, PRIORITIZED = 1, 1, 4, 8, 32
+# The flags, which also occur as sums: 5 is a header block that is complete, of a stream that ends.
+END_STREAM, ACK, END_HEADERS = 1, 1, 4
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 ACCEPTED = {
@@ -91,9 +91,7 @@ class Connection:
             while len(self.buffer) < 9 or len(self.buffer) < 9 + int.from_bytes(self.buffer[:3], "big"):
                 try:
                     more = self.socket.recv(65536)
-                except TimeoutError:
-                    raise
-                except OSError:
+                except ConnectionError:
                     more = b""
                 if not more:
                     return

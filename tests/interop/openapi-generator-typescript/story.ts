@@ -30,10 +30,7 @@ const api = new EntriesApi(new Configuration({ basePath: url, accessToken: token
 
 const stranger = new EntriesApi(new Configuration({ basePath: url }));
 const [unknown, unauthorized] = await refused(stranger.getEntry({ key }));
-step(
-  "read without the token: 401, typed",
-  unknown === 401 && unauthorized.error === ErrorCode.Unauthorized,
-);
+step("read without the token: 401, typed", unknown === 401 && unauthorized.error === ErrorCode.Unauthorized);
 
 const created = await api.putEntryRaw({ key, body: plan });
 const first = await created.value();

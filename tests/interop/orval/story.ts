@@ -92,7 +92,9 @@ async function main(): Promise<void> {
     ],
   });
   if (failed.status !== 412) throw new Error(`${failed.status}`);
-  const shown: (Entry | null | undefined)[] | undefined = failed.data.failed?.map((operation) => operation.current);
+  const shown: (Entry | null | undefined)[] | undefined = failed.data.failed?.map(
+    (operation) => operation.current,
+  );
   step(
     "a transaction that does not hold: 412, both operations, an entry and null",
     isDeepStrictEqual(shown, [third, null]),
