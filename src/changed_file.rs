@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::fs;
+use tokio::io::AsyncReadExt as _;
 
 /// How often to look whether a file has changed.
 pub const CHECK_EVERY: Duration = Duration::from_secs(1);
@@ -77,11 +78,15 @@ impl ChangedFile {
     /// # Errors
     /// If it cannot be read, or is longer than `max_bytes`.
     pub async fn read(&self, max_bytes: u64) -> io::Result<Vec<u8>> {
-        if fs::metadata(&self.path).await?.len() > max_bytes {
+        // Not every file has a length, and one that is written may have another by now.
+        let file = fs::File::open(&self.path).await?;
+        let mut bytes = Vec::new();
+        file.take(max_bytes + 1).read_to_end(&mut bytes).await?;
+        if bytes.len() as u64 > max_bytes {
             let reason = format!("it is larger than {max_bytes} bytes");
             return Err(io::Error::other(reason));
         }
-        fs::read(&self.path).await
+        Ok(bytes)
     }
 }
 
@@ -146,6 +151,13 @@ mod tests {
         assert_changed(&mut file).await;
         assert_eq!(file.read(2).await.unwrap(), b"44");
         assert!(file.read(1).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn no_more_is_read_of_a_file_without_a_length() {
+        let endless = ChangedFile::open("/dev/zero".into()).await.unwrap();
+        let read = tokio::time::timeout(Duration::from_secs(60), endless.read(1000));
+        assert!(read.await.expect("it ends").is_err());
     }
 
     #[tokio::test]

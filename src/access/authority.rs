@@ -1,10 +1,11 @@
 //! From the token of a request to who asks.
 
+use std::mem;
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockUpgradableReadGuard};
 use thiserror::Error;
 
 use super::attempts::Attempts;
@@ -110,9 +111,13 @@ impl Authority {
 
     /// Replaces the tokens. Who has the same rights in both goes on; streams of every other one end.
     pub fn replace(&self, mut tokens: Tokens) {
-        let mut current = self.0.tokens.write();
+        // While ten thousand tokens are compared, and freed, requests go on; another replacement waits.
+        let current = self.0.tokens.upgradable_read();
         tokens.take_over(&current);
-        *current = Arc::new(tokens);
+        let mut current = RwLockUpgradableReadGuard::upgrade(current);
+        let before = mem::replace(&mut *current, Arc::new(tokens));
+        drop(current);
+        drop(before);
     }
 
     /// Ends the streams of those whose time is over.

@@ -7,9 +7,9 @@ mod caller;
 mod client;
 mod conditional;
 mod connections;
-mod cors;
 #[cfg(feature = "console")]
 mod console;
+mod cors;
 mod deadline;
 #[cfg(feature = "docs")]
 mod docs;
@@ -27,8 +27,8 @@ mod listener;
 mod listing;
 mod observe;
 mod prefer;
-mod proxies;
 mod protocols;
+mod proxies;
 mod reply;
 mod router;
 mod server;
