@@ -116,6 +116,11 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
         version = env!("CARGO_PKG_VERSION"),
         "started"
     );
+    if config.tokens.is_some() && tls.is_none() && !address.ip().to_canonical().is_loopback() {
+        tracing::warn!(
+            "tokens cross the network unencrypted: use --tls-cert, or a proxy in front that speaks https"
+        );
+    }
     let hosts = AllowedHosts::listening_on(address, &config.listen, &config.allowed_host);
     let guard = Guard::new(hosts)
         .with_origins(AllowedOrigins::new(&config.cors_origin))

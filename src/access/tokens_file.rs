@@ -87,7 +87,7 @@ impl WatchedTokens {
         tracing::error!(
             tokens = %self.0.path().display(),
             %error,
-            "the file of tokens cannot be read; the tokens of before stay valid"
+            "nothing of the file of tokens is in effect; the tokens of before stay valid, also those that it removes"
         );
     }
 }

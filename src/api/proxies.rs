@@ -83,7 +83,7 @@ impl TrustedProxies {
     /// Whom the proxy at `peer` has signed in, if anybody.
     ///
     /// # Errors
-    /// [`UnclearUser`].
+    /// `UnclearUser`.
     pub fn user<'a>(
         &self,
         peer: IpAddr,

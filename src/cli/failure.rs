@@ -145,6 +145,10 @@ impl Failure {
         if error.is_connect() {
             reason.push_str(if reason.contains(UNKNOWN_ISSUER) {
                 "\nIf the service has a certificate of your own authority, name that authority's file: --ca FILE"
+            } else if reason.contains(CERTIFICATE) {
+                "\nThe service answers, but its certificate is not valid for this URL, or not signed by an authority \
+                 that this command trusts. Check the name in --server; if the certificate was renewed, name its \
+                 authority's file: --ca FILE"
             } else {
                 "\nCheck that the service is running, and the URL in --server"
             });
@@ -265,6 +269,9 @@ fn import_stopped(key: Option<&Key>, failure: &Failure, done: u64, all: u64) -> 
 
 /// Within the error about a certificate that nobody known has signed (`rustls::CertificateError`).
 const UNKNOWN_ISSUER: &str = "UnknownIssuer";
+
+/// Within every error about a certificate (`rustls::Error`).
+const CERTIFICATE: &str = "invalid peer certificate";
 
 /// The innermost cause: the outer ones only repeat the request.
 fn cause(error: &reqwest::Error) -> String {

@@ -21,7 +21,7 @@ const MESSAGE_MAX_CHARS: usize = 2000;
 /// How long a client that is told 503 should wait, in seconds.
 const RETRY_AFTER_SECONDS: u64 = 1;
 /// How long a client should wait whose address has failed too often, in seconds.
-const ATTEMPTS_RETRY_SECONDS: u64 = 60;
+const ATTEMPTS_RETRY_SECONDS: u64 = 30;
 /// RFC 5789 §3.1.
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 /// Why nothing came of a request whose time was over.
@@ -138,7 +138,7 @@ impl From<&ApiError> for Failure {
             }
             E::CrossSite => {
                 let message = "a page of another site may not write here, and nothing was written: Origin \
-                               must be that of the Host field, also behind a proxy";
+                               must be that of the Host field, also behind a proxy, or be allowed with --cors-origin";
                 Self::new(StatusCode::FORBIDDEN, "forbidden", message)
             }
             E::Unauthorized(error) => error.into(),
@@ -213,16 +213,24 @@ impl From<&Unauthorized> for Failure {
             ),
             Unauthorized::TooManyAttempts => {
                 let message = "too many tokens from this address were not valid, and nothing was done: try again \
-                               in a minute";
+                               in half a minute";
                 let answer = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_attempts", message);
                 let wait = HeaderValue::from(ATTEMPTS_RETRY_SECONDS);
-                return answer.with(header::RETRY_AFTER, wait);
+                return Self {
+                    logged: Some(Logged::Refused("too many wrong tokens from one address")),
+                    ..answer.with(header::RETRY_AFTER, wait)
+                };
             }
         };
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message).with(
+        let answer = Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message).with(
             header::WWW_AUTHENTICATE,
             HeaderValue::from_static(challenge),
-        )
+        );
+        Self {
+            // So that somebody who guesses is seen in the log.
+            logged: (*error == Unauthorized::Unknown).then_some(Logged::Refused("a wrong token")),
+            ..answer
+        }
     }
 }
 
