@@ -4,16 +4,16 @@ const {
   banner,
   becomes,
   complaints,
-  end,
   finding,
-  launch,
   open,
   overlap,
   person,
   retype,
   save,
+  setBrowser,
   shown,
 } = require("../../e2e/console/support.cjs");
+const { inBrowser } = require("../../browser.cjs");
 
 const [, , , , , proxy, name] = process.argv;
 const service = process.env.PROXIED;
@@ -90,13 +90,7 @@ async function story() {
   finding(`${name}: the browser has no complaint ${complaints}`, complaints.length === 0);
 }
 
-(async () => {
-  await launch();
+inBrowser([], async (browser) => {
+  setBrowser(browser);
   await story();
-  await end();
-})().catch(async (error) => {
-  console.error(error);
-  finding(`${name}: ${String(error).split("\n")[0]}`, false);
-  await end();
-  process.exit(1);
 });
