@@ -53,7 +53,7 @@ export class Account {
     return started;
   }
 
-  /** The name of who uses the page, null if there is none. */
+  /** The name of the person who is signed in; null for an anonymous one. */
   get name() {
     return this.caller?.name ?? null;
   }

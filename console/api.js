@@ -161,7 +161,7 @@ export async function list(prefix, after, limit) {
   };
 }
 
-/** The current entry, or null if there is none; undefined if it still has this ETag. */
+/** The current entry; null if the key does not exist, undefined if the entry still has this ETag. */
 export async function read(key, etag) {
   const headers = etag === undefined ? {} : { "If-None-Match": etag };
   try {

@@ -88,7 +88,7 @@ export class Editor {
     if (this.area.readOnly !== isReadOnly) this.area.readOnly = isReadOnly;
   }
 
-  /** Shows and marks a syntax problem. Shows `otherwise` if there is none (null) or that is not known (undefined). */
+  /** Shows and marks a syntax problem. Shows `otherwise` if the text has none (null) or was not checked (undefined). */
   showProblem(problem, otherwise) {
     const words = problem ? `Line ${problem.line}, column ${problem.column}: ${problem.reason}` : otherwise;
     if (this.status.textContent !== words) this.status.textContent = words;

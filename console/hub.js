@@ -301,7 +301,7 @@ async function isUnauthorized() {
   return (await statusOf("whoami")) === 401;
 }
 
-/** The status of the response, undefined if there is none. */
+/** The status of the response; undefined without a response. */
 async function statusOf(path) {
   try {
     const { status } = await fetch(urlOf(path), {

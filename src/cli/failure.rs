@@ -364,7 +364,7 @@ impl Refusal {
 
     /// Whether a precondition did not hold, and the caller may not know the current entry.
     pub fn hides_current(&self) -> bool {
-        // It is null if there is none.
+        // Null says that the key does not exist.
         let has_current = || {
             let body: Option<serde_json::Value> = serde_json::from_str(&self.text).ok();
             body.is_some_and(|body| body.get("current").is_some())
