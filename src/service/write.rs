@@ -59,8 +59,8 @@ impl Operations<'_> {
     }
 
     /// Changes a part of a key's value, and returns the new entry if the caller may read it. A JSON Patch can
-    /// ask what the value is, so it needs the right to read it. Without a precondition it applies to the current value, and
-    /// again, until `deadline`, if that was replaced meanwhile.
+    /// ask what the value is, so it needs the right to read it. Without a precondition it applies to the current
+    /// value, and again, until `deadline`, if that was replaced meanwhile.
     ///
     /// # Errors
     /// [`Error::Forbidden`], [`Error::NotFound`], [`Error::Patch`], [`Error::PreconditionFailed`],
