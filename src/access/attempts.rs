@@ -21,7 +21,7 @@ const GENERATION_ADDRESSES: usize = 5_000;
 #[derive(Debug, Default)]
 pub struct Attempts {
     remembered: Mutex<Remembered>,
-    /// Whether any address is remembered, so that nobody else waits for the lock.
+    /// Whether any failure is remembered, so that nobody waits for the lock otherwise.
     has_any: AtomicBool,
 }
 
@@ -31,6 +31,15 @@ pub struct Attempts {
 struct Remembered {
     recent: HashMap<IpAddr, Failures>,
     older: HashMap<IpAddr, Failures>,
+    /// When the last attempt failed.
+    last: Option<Instant>,
+}
+
+impl Remembered {
+    /// Whether every failure is forgotten.
+    fn is_over(&self, now: Instant) -> bool {
+        self.last.is_none_or(|last| now >= last + REFILL * BURST)
+    }
 }
 
 /// The failures that are not forgotten yet, at a moment.
@@ -57,12 +66,18 @@ impl Attempts {
         if !self.has_any.load(Ordering::Relaxed) {
             return false;
         }
+        let now = Instant::now();
         let network = network_of(address);
-        let remembered = self.remembered.lock();
+        let mut remembered = self.remembered.lock();
+        if remembered.is_over(now) {
+            *remembered = Remembered::default();
+            self.has_any.store(false, Ordering::Relaxed);
+            return false;
+        }
         let failures = remembered.recent.get(&network);
         failures
             .or_else(|| remembered.older.get(&network))
-            .is_some_and(|failures| failures.now(Instant::now()).count >= BURST)
+            .is_some_and(|failures| failures.now(now).count >= BURST)
     }
 
     /// Counts a failure. Returns whether the address had to wait already.
@@ -70,7 +85,12 @@ impl Attempts {
         let now = Instant::now();
         let network = network_of(address);
         let mut remembered = self.remembered.lock();
-        let Remembered { recent, older } = &mut *remembered;
+        let Remembered {
+            recent,
+            older,
+            last,
+        } = &mut *remembered;
+        *last = Some(now);
         let before = recent.remove(&network).or_else(|| older.remove(&network));
         let before = before.map(|failures| failures.now(now));
         let failures = match before {
@@ -121,6 +141,23 @@ mod tests {
             assert!(!attempts.fail(one));
         }
         assert!(attempts.fail(one));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_every_failure_is_forgotten_nobody_waits_for_the_lock() {
+        let attempts = Attempts::default();
+        let [one, other] = ["10.0.0.1", "10.0.0.2"].map(|of| of.parse().unwrap());
+        for _ in 0..BURST {
+            attempts.fail(one);
+        }
+        tokio::time::advance(REFILL * (BURST - 1)).await;
+        assert!(!attempts.are_exhausted(other));
+        assert!(attempts.has_any.load(Ordering::Relaxed));
+        tokio::time::advance(REFILL).await;
+        assert!(!attempts.are_exhausted(other));
+        assert!(!attempts.has_any.load(Ordering::Relaxed));
+        let remembered = attempts.remembered.lock();
+        assert!(remembered.recent.is_empty() && remembered.older.is_empty());
     }
 
     #[tokio::test(start_paused = true)]

@@ -31,7 +31,7 @@ struct Known {
 
 /// Who asks.
 #[derive(Debug, Clone)]
-pub enum Caller {
+pub(crate) enum Caller {
     /// Somebody who may do everything, because the service asks nobody for a token. It is not counted who
     /// holds it: all processors would count together.
     Anyone,
@@ -52,7 +52,7 @@ impl Deref for Caller {
 
 /// Why it is not known who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unauthorized {
+pub(crate) enum Unauthorized {
     /// There is no token, and nobody may ask without one.
     Missing,
     /// No such token is known.
@@ -69,7 +69,7 @@ pub enum Unauthorized {
 
 /// Why somebody could not sign in.
 #[derive(Debug, Error)]
-pub enum SignInError {
+pub(crate) enum SignInError {
     /// The token is not valid.
     #[error("the token is not valid")]
     Unauthorized(Unauthorized),
@@ -85,10 +85,13 @@ impl Authority {
         Self::of(Some(Caller::Anyone), Tokens::default())
     }
 
-    /// Who has one of `tokens` may do what it grants; who has none, what `anonymous` grants. Without that,
-    /// a token is needed.
+    /// Who has one of `tokens` may do what it grants, and everybody may do what `anonymous` grants, with a token or
+    /// without. Without `anonymous`, a token is needed.
     #[must_use]
-    pub fn new(tokens: Tokens, anonymous: Option<Grants>) -> Self {
+    pub fn new(mut tokens: Tokens, anonymous: Option<Grants>) -> Self {
+        if let Some(everyone) = &anonymous {
+            tokens.add_grants(everyone);
+        }
         let anonymous =
             anonymous.map(|grants| Caller::Known(Arc::new(Principal::anonymous(grants))));
         Self::of(anonymous, tokens)
@@ -104,13 +107,15 @@ impl Authority {
     }
 
     /// Whether everybody may do everything.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         matches!(self.0.anonymous, Some(Caller::Anyone))
     }
 
     /// Replaces the tokens. Who has the same rights in both goes on; streams of every other one end.
     pub fn replace(&self, mut tokens: Tokens) {
+        if let Some(everyone) = &self.0.anonymous {
+            tokens.add_grants(everyone.grants());
+        }
         // While ten thousand tokens are compared, and freed, requests go on; another replacement waits.
         let current = self.0.tokens.upgradable_read();
         tokens.take_over(&current);
@@ -121,7 +126,7 @@ impl Authority {
     }
 
     /// Ends the streams of those whose time is over.
-    pub fn revoke_expired(&self, now: Timestamp) {
+    pub(crate) fn revoke_expired(&self, now: Timestamp) {
         let tokens = Arc::clone(&self.0.tokens.read());
         for principal in tokens.principals() {
             if principal.has_expired(now) {
@@ -134,7 +139,7 @@ impl Authority {
     ///
     /// # Errors
     /// [`Unauthorized::Missing`].
-    pub fn anonymous(&self) -> Result<Caller, Unauthorized> {
+    pub(crate) fn anonymous(&self) -> Result<Caller, Unauthorized> {
         self.0.anonymous.clone().ok_or(Unauthorized::Missing)
     }
 
@@ -145,7 +150,7 @@ impl Authority {
     ///
     /// # Errors
     /// [`Unauthorized::Unknown`], [`Unauthorized::Expired`], [`Unauthorized::TooManyAttempts`].
-    pub fn caller_of(
+    pub(crate) fn caller_of(
         &self,
         token: &[u8],
         address: Option<IpAddr>,
@@ -189,7 +194,7 @@ impl Authority {
     ///
     /// # Errors
     /// [`Unauthorized::UnknownIdentity`], [`Unauthorized::Expired`].
-    pub fn caller_identified(
+    pub(crate) fn caller_identified(
         &self,
         identities: &[Identity],
         user: Option<&str>,
@@ -225,7 +230,7 @@ impl Authority {
     ///
     /// # Errors
     /// [`SignInError`].
-    pub fn sign_in(
+    pub(crate) fn sign_in(
         &self,
         token: &[u8],
         address: Option<IpAddr>,
@@ -241,16 +246,20 @@ impl Authority {
     ///
     /// # Errors
     /// [`Unauthorized::SessionEnded`].
-    pub fn caller_in_session(&self, id: &[u8], now: Timestamp) -> Result<Caller, Unauthorized> {
+    pub(crate) fn caller_in_session(
+        &self,
+        id: &[u8],
+        now: Timestamp,
+    ) -> Result<Caller, Unauthorized> {
         let token = self.0.sessions.token_of(id, now);
-        let token = token.ok_or(Unauthorized::SessionEnded)?;
-        with_hash(&self.0.tokens.read(), &token, now)
-            .map(Caller::Known)
-            .map_err(|_| Unauthorized::SessionEnded)
+        let (token, ended) = token.ok_or(Unauthorized::SessionEnded)?;
+        let found = with_hash(&self.0.tokens.read(), &token, now);
+        let principal = found.map_err(|_| Unauthorized::SessionEnded)?;
+        Ok(Caller::Known(Arc::new(principal.in_session(ended))))
     }
 
-    /// Ends a session.
-    pub fn sign_out(&self, id: &[u8]) {
+    /// Ends a session, and every stream that it reads.
+    pub(crate) fn sign_out(&self, id: &[u8]) {
         self.0.sessions.end(id);
     }
 }

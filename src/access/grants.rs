@@ -52,6 +52,13 @@ pub struct Grant {
     pub actions: Vec<Action>,
 }
 
+impl Grant {
+    fn covers(&self, other: &Self) -> bool {
+        let has = |action| self.actions.contains(action);
+        other.prefix.starts_with(&self.prefix) && other.actions.iter().all(has)
+    }
+}
+
 /// What a caller may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grants {
@@ -104,6 +111,14 @@ impl Grants {
             prefix: String::new(),
             actions: actions.to_vec(),
         }])
+    }
+
+    /// Everything that these allow, or `others`. What one of these covers already is not added.
+    #[must_use]
+    pub fn with(&self, others: &Self) -> Self {
+        let is_covered = |other: &&Grant| self.grants.iter().any(|grant| grant.covers(other));
+        let added = others.grants.iter().filter(|other| !is_covered(other));
+        Self::new(self.grants.iter().chain(added).cloned().collect())
     }
 
     /// What they were made of.
@@ -229,6 +244,19 @@ mod tests {
         assert_eq!(grants(&[]).readable_with_prefix(""), Readable::Nothing);
     }
 
+    #[test]
+    fn a_union_does_not_repeat_what_it_covers() {
+        use Action::{Create, Read};
+        let everyone = grants(&[("", &[Read])]);
+        let ann = grants(&[("doc/", &[Create])]);
+        let both = grants(&[("doc/", &[Create]), ("", &[Read])]);
+        assert_eq!(ann.with(&everyone), both);
+        assert_eq!(both.with(&everyone), both);
+        assert_eq!(both.with(&grants(&[("doc/a", &[Read])])), both);
+        assert_eq!(grants(&[]).with(&everyone), everyone);
+        assert_eq!(ann.with(&grants(&[])), ann);
+    }
+
     fn some_grants() -> impl Strategy<Value = Vec<Grant>> {
         let actions = prop::sample::subsequence(Action::ALL.to_vec(), 0..=4);
         let grant = ("[ab/]{0,3}", actions).prop_map(|(prefix, actions)| Grant { prefix, actions });
@@ -236,6 +264,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_union_allows_what_one_of_both_does(
+            one in some_grants(),
+            other in some_grants(),
+            key in "[ab/]{1,5}",
+        ) {
+            let (one, other) = (Grants::new(one), Grants::new(other));
+            let key: Key = key.parse().unwrap();
+            for action in Action::ALL {
+                let allowed = one.allow(action, &key) || other.allow(action, &key);
+                prop_assert_eq!(one.with(&other).allow(action, &key), allowed);
+            }
+        }
+
         /// Whatever the grants are: a key is in the readable part of a prefix exactly if it has the prefix
         /// and may be read, and the parts are ascending and apart.
         #[test]

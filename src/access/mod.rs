@@ -25,12 +25,16 @@ mod tokens;
 mod tokens_file;
 
 #[cfg(feature = "server")]
-pub use self::authority::{Authority, Caller, SignInError, Unauthorized};
+pub use self::authority::Authority;
+#[cfg(feature = "server")]
+pub(crate) use self::authority::{Caller, SignInError, Unauthorized};
 pub use self::grants::{Action, Grant, Grants, Readable};
 pub use self::principal::Principal;
 #[cfg(feature = "server")]
 pub use self::secret::{TokenHash, hash_of, is_well_formed, new_token};
 #[cfg(feature = "server")]
-pub use self::tokens::{Identity, Tokens, TokensError};
+pub(crate) use self::tokens::Identity;
+#[cfg(feature = "server")]
+pub use self::tokens::{Tokens, TokensError};
 #[cfg(feature = "server")]
 pub use self::tokens_file::{TokensFileError, WatchedTokens};

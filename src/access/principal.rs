@@ -1,7 +1,8 @@
 //! Who asks.
 
 use std::fmt;
-use std::sync::LazyLock;
+use std::future;
+use std::sync::{Arc, LazyLock};
 
 use tokio::sync::watch;
 
@@ -12,10 +13,12 @@ use crate::model::{Name, Timestamp};
 #[derive(Debug)]
 pub struct Principal {
     name: Option<Name>,
-    grants: Grants,
+    grants: Arc<Grants>,
     expires_at: Option<Timestamp>,
     /// Nothing for one whose rights never change.
-    revoked: Option<watch::Sender<bool>>,
+    revoked: Option<Arc<watch::Sender<bool>>>,
+    /// Its sender is dropped when the session ends in which it asks, if it is in one.
+    session: Option<watch::Receiver<()>>,
 }
 
 static UNRESTRICTED: LazyLock<Principal> =
@@ -27,9 +30,10 @@ impl Principal {
     pub fn new(name: Name, grants: Grants, expires_at: Option<Timestamp>) -> Self {
         Self {
             name: Some(name),
-            grants,
+            grants: Arc::new(grants),
             expires_at,
-            revoked: Some(watch::Sender::new(false)),
+            revoked: Some(Arc::new(watch::Sender::new(false))),
+            session: None,
         }
     }
 
@@ -38,9 +42,10 @@ impl Principal {
     pub fn anonymous(grants: Grants) -> Self {
         Self {
             name: None,
-            grants,
+            grants: Arc::new(grants),
             expires_at: None,
             revoked: None,
+            session: None,
         }
     }
 
@@ -50,6 +55,30 @@ impl Principal {
         Self {
             name: Some(name),
             ..self
+        }
+    }
+
+    /// One with the same name, for as long, who may do what `more` allows too.
+    #[cfg(feature = "server")]
+    pub(super) fn with_grants(&self, more: &Grants) -> Self {
+        Self {
+            name: self.name.clone(),
+            grants: Arc::new(self.grants.with(more)),
+            expires_at: self.expires_at,
+            revoked: Some(Arc::new(watch::Sender::new(false))),
+            session: None,
+        }
+    }
+
+    /// The same, who is revoked with this one or when the sender of `session` is dropped.
+    #[cfg(feature = "server")]
+    pub(super) fn in_session(&self, session: watch::Receiver<()>) -> Self {
+        Self {
+            name: self.name.clone(),
+            grants: Arc::clone(&self.grants),
+            expires_at: self.expires_at,
+            revoked: self.revoked.clone(),
+            session: Some(session),
         }
     }
 
@@ -98,13 +127,24 @@ impl Principal {
         }
     }
 
-    /// Ready as soon as it has been revoked; nothing for one that cannot be.
+    /// Ready as soon as it has been revoked, or its session has ended; nothing for one that cannot be revoked.
     #[must_use]
     pub fn revoked(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
         let mut revoked = self.revoked.as_ref()?.subscribe();
+        let session = self.session.clone();
+        let ended = async {
+            match session {
+                // Nothing is ever sent.
+                Some(mut session) => drop(session.changed().await),
+                None => future::pending().await,
+            }
+        };
         Some(async move {
-            // One that nobody has kept is gone.
-            let _ = revoked.wait_for(|revoked| *revoked).await;
+            tokio::select! {
+                // One that nobody has kept is gone.
+                _ = revoked.wait_for(|revoked| *revoked) => {}
+                () = ended => {}
+            }
         })
     }
 }

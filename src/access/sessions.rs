@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::secret::{TokenHash, hash_of, new_token};
 use crate::model::Timestamp;
@@ -22,7 +23,12 @@ pub struct Sessions(Mutex<HashMap<TokenHash, Session>>);
 struct Session {
     token: TokenHash,
     used: Timestamp,
+    /// Dropped with the session, which its streams notice.
+    alive: watch::Sender<()>,
 }
+
+/// Tells when a session has ended.
+pub type SessionEnd = watch::Receiver<()>;
 
 impl Session {
     fn has_ended(&self, now: Timestamp) -> bool {
@@ -47,12 +53,17 @@ impl Sessions {
         } else if sessions.len() >= MAX_SESSIONS {
             remove_oldest(&mut sessions, |_| true);
         }
-        sessions.insert(hash_of(id.as_bytes()), Session { token, used: now });
+        let session = Session {
+            token,
+            used: now,
+            alive: watch::Sender::new(()),
+        };
+        sessions.insert(hash_of(id.as_bytes()), session);
         Ok(id)
     }
 
-    /// The token of a session, which is used by that.
-    pub fn token_of(&self, id: &[u8], now: Timestamp) -> Option<TokenHash> {
+    /// The token of a session, which is used by that, and what tells when the session has ended.
+    pub fn token_of(&self, id: &[u8], now: Timestamp) -> Option<(TokenHash, SessionEnd)> {
         let mut sessions = self.0.lock();
         let id = hash_of(id);
         let session = sessions.get_mut(&id)?;
@@ -61,7 +72,7 @@ impl Sessions {
             return None;
         }
         session.used = now;
-        Some(session.token)
+        Some((session.token, session.alive.subscribe()))
     }
 
     /// Ends a session.
@@ -94,12 +105,13 @@ mod tests {
         let id = sessions.begin(token, hours(0)).unwrap();
         let other = sessions.begin(token, hours(0)).unwrap();
         assert_ne!(id, other);
-        assert_eq!(sessions.token_of(id.as_bytes(), hours(11)), Some(token));
-        assert_eq!(sessions.token_of(id.as_bytes(), hours(22)), Some(token));
-        assert_eq!(sessions.token_of(other.as_bytes(), hours(22)), None);
-        assert_eq!(sessions.token_of(b"", hours(22)), None);
+        let token_of = |id: &str, now| Some(sessions.token_of(id.as_bytes(), now)?.0);
+        assert_eq!(token_of(&id, hours(11)), Some(token));
+        assert_eq!(token_of(&id, hours(22)), Some(token));
+        assert_eq!(token_of(&other, hours(22)), None);
+        assert_eq!(token_of("", hours(22)), None);
         sessions.end(id.as_bytes());
-        assert_eq!(sessions.token_of(id.as_bytes(), hours(22)), None);
+        assert_eq!(token_of(&id, hours(22)), None);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub struct Tokens {
 
 /// What identifies a caller who has no token.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Identity {
+pub(crate) enum Identity {
     /// A client certificate with this SHA-256.
     Certificate([u8; 32]),
     /// A client certificate with this name among its alternative names (RFC 5280 §4.2.1.6).
@@ -120,9 +120,23 @@ impl Tokens {
         Ok(())
     }
 
-    /// Who has the token with this hash.
+    /// Everybody may do what `more` allows, too. To be called before anybody is given a principal of these.
+    pub(crate) fn add_grants(&mut self, more: &Grants) {
+        let tokens = self.by_hash.values_mut().flatten();
+        let tokens = tokens.map(|token| &mut token.principal);
+        for principal in tokens.chain(self.by_identity.values_mut()) {
+            *principal = Arc::new(principal.with_grants(more));
+        }
+    }
+
+    /// How many tokens, certificates and users are known.
     #[must_use]
-    pub fn find(&self, hash: &TokenHash) -> Option<&Arc<Principal>> {
+    pub fn count(&self) -> usize {
+        self.principals().count()
+    }
+
+    /// Who has the token with this hash.
+    pub(crate) fn find(&self, hash: &TokenHash) -> Option<&Arc<Principal>> {
         let candidates = self.by_hash.get(&index_of(hash))?;
         let token = candidates
             .iter()
@@ -131,13 +145,12 @@ impl Tokens {
     }
 
     /// Who is identified so.
-    #[must_use]
-    pub fn identified(&self, identity: &Identity) -> Option<&Arc<Principal>> {
+    pub(crate) fn identified(&self, identity: &Identity) -> Option<&Arc<Principal>> {
         self.by_identity.get(identity)
     }
 
     /// Everybody who is known, in no order, once for each thing by which they are known.
-    pub fn principals(&self) -> impl Iterator<Item = &Arc<Principal>> {
+    pub(crate) fn principals(&self) -> impl Iterator<Item = &Arc<Principal>> {
         let tokens = self
             .by_hash
             .values()
@@ -148,7 +161,7 @@ impl Tokens {
 
     /// Takes the place of `before`: who has the same rights in both goes on, and every other one of `before` is
     /// revoked.
-    pub fn take_over(&mut self, before: &Self) {
+    pub(crate) fn take_over(&mut self, before: &Self) {
         for token in self.by_hash.values_mut().flatten() {
             carry_over(before.find(&token.hash), &mut token.principal);
         }

@@ -35,13 +35,16 @@ pub struct Call {
     service: Arc<Service>,
     caller: Caller,
     request_id: Option<HeaderValue>,
+    /// If writes are audited.
+    address: Option<IpAddr>,
 }
 
 impl Call {
     /// The operations, as the caller may do them.
     pub fn operations(&self) -> Operations<'_> {
         let id = self.request_id.as_ref().and_then(|id| id.to_str().ok());
-        self.service.acting_as(&self.caller).in_request(id)
+        let operations = self.service.acting_as(&self.caller);
+        operations.in_request(id).from_address(self.address)
     }
 
     /// The service.
@@ -59,16 +62,22 @@ impl FromRequestParts<Shared> for Call {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, shared: &Shared) -> Result<Self, ApiError> {
-        let caller = shared.access.caller_of(&parts.headers, &parts.extensions);
+        let access = &shared.access;
+        let caller = access.caller_of(&parts.headers, &parts.extensions);
         let caller = match caller {
             Ok(caller) => caller,
             Err(error) => return Err(refusal(error).await),
         };
         let request_id = parts.extensions.get::<RequestId>();
+        let address = match access.authority.is_open() {
+            true => None,
+            false => access.client_address(&parts.headers, &parts.extensions),
+        };
         Ok(Self {
             service: Arc::clone(&shared.service),
             caller,
             request_id: request_id.map(|id| id.header_value().clone()),
+            address: address.map(|address| address.to_canonical()),
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Proxies in front of the service that are trusted to say who asks, and from where.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -69,7 +69,7 @@ impl TrustedProxies {
         let hops = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
         let mut nearest = peer;
         for hop in hops {
-            let Ok(address) = hop.trim().parse() else {
+            let Some(address) = address_in(hop.trim()) else {
                 break;
             };
             nearest = address;
@@ -103,6 +103,12 @@ impl TrustedProxies {
     }
 }
 
+/// Some proxies write the port as well: `192.0.2.1:4711`, `[2001:db8::1]:4711`.
+fn address_in(hop: &str) -> Option<IpAddr> {
+    let with_port = || hop.parse::<SocketAddr>().map(|address| address.ip());
+    hop.parse().or_else(|_| with_port()).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +140,18 @@ mod tests {
             ),
             ("10.1.1.1", vec!["10.3.3.3"], "10.3.3.3"),
             ("10.1.1.1", vec!["6.6.6.6, unknown"], "10.1.1.1"),
+            (
+                "10.1.1.1",
+                vec!["6.6.6.6, 203.0.113.9:4711, 10.2.2.2:80"],
+                "203.0.113.9",
+            ),
+            (
+                "10.1.1.1",
+                vec!["[2001:db8::9]:4711, [::1]:80"],
+                "2001:db8::9",
+            ),
+            ("10.1.1.1", vec!["2001:db8::9"], "2001:db8::9"),
+            ("10.1.1.1", vec!["203.0.113.9:99999"], "10.1.1.1"),
             ("10.1.1.1", vec![], "10.1.1.1"),
         ] {
             let lines: Vec<_> = forwarded

@@ -56,6 +56,7 @@ impl<'a> Operations<'a> {
             to,
             revision,
             request_id = self.request_id,
+            address = self.address.map(tracing::field::display),
             "written"
         );
     }
@@ -67,6 +68,7 @@ impl<'a> Operations<'a> {
             action = or(needed),
             key = key.as_str(),
             request_id = self.request_id,
+            address = self.address.map(tracing::field::display),
             "refused"
         );
     }
@@ -100,6 +102,7 @@ impl Drop for Begun<'_> {
                 action = or(actions),
                 key = key.as_str(),
                 request_id = self.operations.request_id,
+                address = self.operations.address.map(tracing::field::display),
                 "begun; it is not known whether it was written"
             );
         }

@@ -1,5 +1,7 @@
 //! The operations as one caller may do them.
 
+use std::net::IpAddr;
+
 use super::Service;
 use super::error::{Current, Error, Forbidden, Place};
 use super::scope::Scope;
@@ -16,6 +18,7 @@ pub struct Operations<'a> {
     pub(super) service: &'a Service,
     pub(super) principal: &'a Principal,
     pub(super) request_id: Option<&'a str>,
+    pub(super) address: Option<IpAddr>,
 }
 
 impl Service {
@@ -26,6 +29,7 @@ impl Service {
             service: self,
             principal,
             request_id: None,
+            address: None,
         }
     }
 }
@@ -38,6 +42,12 @@ impl<'a> Operations<'a> {
             request_id: id,
             ..self
         }
+    }
+
+    /// The same for a client at this address, which audit lines show.
+    #[must_use]
+    pub fn from_address(self, address: Option<IpAddr>) -> Self {
+        Self { address, ..self }
     }
 
     pub(super) fn store(&self) -> &'a dyn Store {

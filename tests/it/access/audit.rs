@@ -1,13 +1,11 @@
 //! The lines of the log that say who wrote what.
 
 use std::fs;
-use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use ifmatch::Store;
 use ifmatch::access::{Authority, Tokens};
-use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tempfile::tempdir;
 use tokio::process::Command;
@@ -17,6 +15,7 @@ use crate::races::Gated;
 use crate::support::api::Api;
 use crate::support::binary::{Process, command};
 use crate::support::http;
+use crate::support::log::Log;
 
 const AUDIT: &str = "ifmatch::audit";
 
@@ -120,9 +119,15 @@ async fn each_write_that_is_done_or_refused_has_a_line() {
         }
         line["revision"] = json!(revision);
         line["request_id"] = json!(id);
+        line["address"] = json!("127.0.0.1");
         line
     };
-    let refused = |who, id, action, key| json!({"message": "refused", "who": who, "action": action, "key": key, "request_id": id});
+    let refused = |who, id, action, key| {
+        let mut line = json!({"message": "refused", "who": who, "action": action, "key": key});
+        line["request_id"] = json!(id);
+        line["address"] = json!("127.0.0.1");
+        line
+    };
     assert_eq!(
         audited(&log),
         [
@@ -154,6 +159,31 @@ async fn a_json_patch_that_is_refused_has_a_line_too() {
     let lines = audited(&process.stop().await.log);
     assert_eq!(lines.len(), 1, "{lines:?}");
     assert_eq!(lines[0]["action"], "update");
+}
+
+#[tokio::test]
+async fn behind_a_trusted_proxy_a_line_has_the_address_of_its_client() {
+    let folder = tempdir().unwrap();
+    let log = ["--log-format", "json"];
+    let trusted = ["--trusted-proxy", "127.0.0.1"];
+    for (flags, addresses) in [
+        (&log[..], ["127.0.0.1"; 3]),
+        (
+            &[log, trusted].concat(),
+            ["203.0.113.9", "203.0.113.9", "2001:db8::9"],
+        ),
+    ] {
+        let process = Process::spawn(guarded(folder.path(), flags)).await;
+        for forwarded in ["203.0.113.9", "203.0.113.9:4711", "[2001:db8::9]:4711"] {
+            let put = http::client().put(process.url("/kv/doc/a"));
+            let put = put.header("content-type", "application/json").body("1");
+            let put = put.header("x-forwarded-for", forwarded).bearer_auth("ann");
+            assert!(put.send().await.unwrap().status().is_success());
+        }
+        let lines = audited(&process.stop().await.log);
+        let found: Vec<_> = lines.iter().map(|line| &line["address"]).collect();
+        assert_eq!(found, addresses);
+    }
 }
 
 async fn written_with(mut command: Command, by: &str, level: Option<&str>) -> String {
@@ -240,30 +270,11 @@ async fn no_key_and_no_id_forges_a_line() {
     }
 }
 
-/// What is logged on this thread.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        self.0.lock().extend_from_slice(text);
-        Ok(text.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Who hangs up does not undo a write that was begun, and must not keep it out of the log either.
 #[tokio::test]
 async fn a_write_whose_sender_is_gone_has_a_line() {
     let log = Log::default();
-    let writer = log.clone();
-    let lines = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(move || writer.clone());
-    let _logging = tracing::subscriber::set_default(lines.finish());
+    let _logging = log.of_this_thread();
     let store = Arc::new(Gated::default());
     let tokens = Tokens::parse(&file(&[("ann", &[("", "rcud")])])).unwrap();
     let authority = Authority::new(tokens, None);
@@ -291,7 +302,7 @@ async fn a_write_whose_sender_is_gone_has_a_line() {
             tokio::task::yield_now().await;
         }
     }
-    let log = String::from_utf8(log.0.lock().clone()).unwrap();
+    let log = log.text();
     let lines: Vec<_> = log.lines().filter(|line| line.contains(AUDIT)).collect();
     assert_eq!(lines.len(), 3, "{log}");
     for (line, (action, key, id)) in lines.iter().zip([

@@ -1,7 +1,10 @@
 //! Who asks: with a token, with one that is not valid, without one.
 
+use std::sync::Arc;
+
 use axum::http::Method;
-use ifmatch::access::hash_of;
+use ifmatch::access::{Authority, Tokens, hash_of};
+use ifmatch::storage::memory::MemoryStore;
 use serde_json::json;
 
 use super::{ADMIN, file, grants, put, token};
@@ -149,9 +152,56 @@ async fn who_has_no_token_may_do_what_anonymous_grants() {
     }
     let everything = Api::guarded(&tokens, Some(grants(&[("", "rcud")])));
     assert_eq!(everything.put("/kv/a", "2").send().await.status, 201);
-    // A token narrows it.
-    let narrowed = everything.put("/kv/a", "2").by("ann").send().await;
-    narrowed.assert_error(403, "forbidden");
+}
+
+#[tokio::test]
+async fn who_sends_a_token_may_do_what_anonymous_grants_as_well() {
+    let tokens = file(&[("writer", &[("doc/", "cu")]), ("none", &[])]);
+    let authority = Authority::new(Tokens::parse(&tokens).unwrap(), Some(grants(&[("", "r")])));
+    let api = Api::guarded_by(Arc::new(MemoryStore::new()), authority.clone());
+    put(&api, "a", "1").await;
+    let assert_both = async || {
+        for by in ["", "writer", "none"] {
+            assert_eq!(api.get("/kv/a").by(by).send().await.status, 200, "{by}");
+            let list = api.get("/kv").by(by).send().await.json();
+            assert_eq!(list["items"][0]["key"], "a", "{by}");
+            let health = api.get("/health").by(by).send().await.json();
+            assert!(health["store"]["keys"].is_u64(), "{by}: {health}");
+            let refused = api.put("/kv/a", "2").by(by).send().await;
+            refused.assert_error(403, "forbidden");
+        }
+        let written = api.put("/kv/doc/a", "1").by("writer").send().await;
+        assert!(written.status.is_success(), "{written:?}");
+        let sign_in = json!({"token": "writer"}).to_string();
+        let sign_in = api.call(Method::POST, "/session").json(&sign_in);
+        let signed_in = sign_in.send().await;
+        let cookie = signed_in.header("set-cookie").unwrap();
+        let cookie = cookie.split(';').next().unwrap();
+        let of_session = api.get("/whoami").header("cookie", cookie).send().await;
+        let of_token = api.get("/whoami").by("writer").send().await.json();
+        assert_eq!(of_session.json(), of_token);
+        assert_eq!(
+            of_token["grants"],
+            json!([
+                {"prefix": "doc/", "actions": ["create", "update"]},
+                {"prefix": "", "actions": ["read"]},
+            ])
+        );
+    };
+    assert_both().await;
+    let changed = file(&[("writer", &[("doc/", "cu")]), ("none", &[]), ("new", &[])]);
+    authority.replace(Tokens::parse(&changed).unwrap());
+    assert_both().await;
+    assert_eq!(api.get("/kv/a").by("new").send().await.status, 200);
+
+    let everything = Api::guarded(&tokens, Some(grants(&[("", "rcud")])));
+    for by in ["", "writer", "none"] {
+        let path = format!("/kv/of-{by}");
+        let written = everything.put(&path, "1").by(by).send().await;
+        assert_eq!(written.status, 201, "{by}");
+        let name = written.json()["modified_by"].clone();
+        assert_eq!(name.as_str(), (!by.is_empty()).then_some(by));
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{ADMIN, file, grants, put};
+use super::{ADMIN, Granted, file, grants, put};
 use crate::support::api::{Answer, Api};
 
 const KEYS: [&str; 9] = [
@@ -10,15 +10,20 @@ const KEYS: [&str; 9] = [
 ];
 
 async fn service() -> Api {
+    service_with(None).await
+}
+
+async fn service_with(anonymous: Option<Granted<'_>>) -> Api {
     let api = Api::guarded(
         &file(&[
             ("doc", &[("doc/", "r")]),
             ("both", &[("doc/", "r"), ("cfg/", "r"), ("doc/a", "r")]),
             ("one", &[("doc/a", "r")]),
             ("writer", &[("doc/", "cud")]),
+            ("apart", &[("doc/b", "r"), ("cfg/", "r")]),
             ("nobody", &[]),
         ]),
-        Some(grants(&[("doc/b", "r"), ("cfg/", "r")])),
+        anonymous.map(grants),
     );
     for key in KEYS {
         put(&api, key, &format!("\"of {key}\"")).await;
@@ -62,7 +67,7 @@ async fn a_list_shows_what_may_be_read_and_nothing_else() {
         ("both", "?prefix=c&after=doc", nothing),
         ("one", "", &["doc/a", "doc/a/1"]),
         ("one", "?prefix=doc/", &["doc/a", "doc/a/1"]),
-        ("", "", &["cfg/a", "cfg/b", "doc/b"]),
+        ("apart", "", &["cfg/a", "cfg/b", "doc/b"]),
         (ADMIN, "", &KEYS),
     ] {
         let answer = api.get(&format!("/kv{query}")).by(by).send().await;
@@ -80,7 +85,7 @@ async fn a_list_shows_what_may_be_read_and_nothing_else() {
         ("writer", "doc/"),
         ("nobody", ""),
         ("one", "doc/b"),
-        ("", "doc/a"),
+        ("apart", "doc/a"),
     ] {
         let answer = api.get(&format!("/kv?prefix={prefix}")).by(by).send().await;
         answer.assert_error(403, "forbidden");
@@ -95,12 +100,30 @@ async fn a_list_shows_what_may_be_read_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_list_shows_what_anybody_may_read_and_what_a_token_adds() {
+    let api = service_with(Some(&[("doc/b", "r"), ("cfg/", "r")])).await;
+    for (by, shown) in [
+        ("", &["cfg/a", "cfg/b", "doc/b"] as &[_]),
+        ("nobody", &["cfg/a", "cfg/b", "doc/b"]),
+        ("writer", &["cfg/a", "cfg/b", "doc/b"]),
+        ("one", &["cfg/a", "cfg/b", "doc/a", "doc/a/1", "doc/b"]),
+        ("doc", &["cfg/a", "cfg/b", "doc/a", "doc/a/1", "doc/b"]),
+        (ADMIN, &KEYS),
+    ] {
+        let answer = api.get("/kv").by(by).send().await;
+        assert_eq!(keys(&answer), shown, "{by}");
+    }
+    let refused = api.get("/kv?prefix=secret/").by("doc").send().await;
+    refused.assert_error(403, "forbidden");
+}
+
+#[tokio::test]
 async fn pages_of_every_size_put_together_are_the_list() {
     let api = service().await;
     for (by, query) in [
         ("both", ""),
         ("doc", "prefix=do&"),
-        ("", ""),
+        ("apart", ""),
         ("one", "prefix=doc/&"),
     ] {
         let whole = api.get(&format!("/kv?{query}")).by(by).send().await;
@@ -130,7 +153,7 @@ async fn pages_of_every_size_put_together_are_the_list() {
 #[tokio::test]
 async fn the_tag_of_one_part_is_not_that_of_another() {
     let api = service().await;
-    let callers = ["doc", "both", "one", "", ADMIN];
+    let callers = ["doc", "both", "one", "apart", ADMIN];
     for (index, by) in callers.iter().enumerate() {
         let own = api.get("/kv").by(by).send().await.etag();
         let again = api.get("/kv").by(by).if_none_match(&own).send().await;

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::http::Method;
+use axum::body::Body;
+use axum::http::{Method, Request};
 use ifmatch::access::{Authority, Tokens};
 use ifmatch::storage::memory::MemoryStore;
 use serde_json::json;
 
 use super::{ADMIN, Granted, file, put};
 use crate::support::api::{Answer, Api};
+use crate::support::binary::soon;
+use crate::support::events::Events;
 
 const READ: Granted<'_> = &[("", "r")];
 
@@ -148,6 +151,58 @@ async fn who_signs_out_is_out() {
         assert_eq!(status(&api, "/kv/a", &cookie).await, 401);
     }
     assert_eq!(api.delete("/session").send().await.status, 204);
+}
+
+async fn watch(api: &Api, name: &str, value: &str) -> Events {
+    let request = Request::get("/watch").header(name, value);
+    let response = api.begin(request.body(Body::empty()).unwrap()).await;
+    assert_eq!(response.status(), 200);
+    let mut events = Events::of(response.into_body());
+    events.block().await.unwrap();
+    events
+}
+
+#[tokio::test]
+async fn who_signs_out_loses_the_streams_of_the_session_and_no_others() {
+    let (api, authority) = service();
+    let tag = put(&api, "a", "1").await.etag();
+    let (first, _) = cookie(&sign_in(&api, "ann", &[]).await);
+    let (other, _) = cookie(&sign_in(&api, "ann", &[]).await);
+    let mut ending = watch(&api, "cookie", &first).await;
+    let mut staying = [
+        watch(&api, "cookie", &other).await,
+        watch(&api, "authorization", "Bearer ann").await,
+    ];
+    let mut waits = Vec::new();
+    for (path, tag) in [
+        ("/kv/a", tag),
+        ("/kv", api.get("/kv").by("ann").send().await.etag()),
+    ] {
+        let (api, cookie) = (api.clone(), first.clone());
+        waits.push(tokio::spawn(async move {
+            let ask = api.get(path).header("cookie", &cookie).if_none_match(&tag);
+            ask.header("prefer", "wait=60").send().await
+        }));
+    }
+    // They wait by now, or find no session.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let out = api.delete("/session").header("cookie", &first).send().await;
+    assert_eq!(out.status, 204);
+    assert_eq!(soon(ending.block()).await, None);
+    for wait in waits {
+        assert_eq!(soon(wait).await.unwrap().status, 304);
+    }
+    put(&api, "b", "1").await;
+    for events in &mut staying {
+        assert_eq!(events.next().await.unwrap().told().1, "b");
+    }
+    // What ends a token ends its sessions.
+    authority.replace(Tokens::parse(&file(&[])).unwrap());
+    for events in &mut staying {
+        assert_eq!(soon(events.block()).await, None);
+    }
 }
 
 #[tokio::test]

@@ -5,17 +5,20 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
-use ifmatch::access::{Authority, WatchedTokens};
+use ifmatch::access::{Authority, Tokens, WatchedTokens};
 use ifmatch::model::Timestamp;
+use ifmatch::storage::memory::MemoryStore;
 use reqwest::{Client, RequestBuilder, Response};
 use tempfile::{TempDir, tempdir};
 
 use super::{ADMIN, Granted, file, token};
+use crate::support::api::Api;
 use crate::support::binary::{Process, command, run, soon};
 use crate::support::events::Events;
 use crate::support::http;
+use crate::support::log::Log;
 
 const READ: Granted<'_> = &[("", "r")];
 const NARROW: Granted<'_> = &[("doc/", "r")];
@@ -278,12 +281,9 @@ async fn a_file_that_is_being_written_is_not_read() {
     fs::write(&path, file(&[("ann", READ)])).unwrap();
     let (watched, tokens) = WatchedTokens::open(&path).await.unwrap();
     let authority = Authority::new(tokens, None);
-    tokio::spawn(watched.keep_current(authority.clone()));
-    let knows = |by: &str| {
-        authority
-            .caller_of(by.as_bytes(), None, SystemTime::now().into())
-            .is_ok()
-    };
+    let api = Api::guarded_by(Arc::new(MemoryStore::new()), authority.clone());
+    tokio::spawn(watched.keep_current(authority));
+    let knows = async |by: &str| api.get("/whoami").by(by).send().await.status == 200;
     // Between two looks.
     tokio::time::sleep(Duration::from_millis(500)).await;
     let whole = file(&[("ann", READ), ("ben", READ)]);
@@ -291,12 +291,78 @@ async fn a_file_that_is_being_written_is_not_read() {
     let parts: Vec<&str> = whole.split_inclusive("\n\n").collect();
     for end in 0..=parts.len() {
         fs::write(&path, parts[..end].concat()).unwrap();
-        assert!(knows("ann"), "{end}");
+        assert!(knows("ann").await, "{end}");
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert!(knows("ann"), "{end}");
+        assert!(knows("ann").await, "{end}");
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert!(knows("ann") && knows("ben"));
+    assert!(knows("ann").await && knows("ben").await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_file_is_logged_again_every_ten_minutes_while_it_stays_broken() {
+    let log = Log::default();
+    let _logging = log.of_this_thread();
+    let errors = || log.text().matches("ERROR").count();
+    let minutes = |minutes: u64| tokio::time::sleep(Duration::from_secs(60 * minutes));
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("tokens.toml");
+    fs::write(&path, file(&[])).unwrap();
+    let (watched, tokens) = WatchedTokens::open(&path).await.unwrap();
+    tokio::spawn(watched.keep_current(Authority::new(tokens, None)));
+    minutes(1).await;
+    assert_eq!(errors(), 0);
+    // The same mistake each time.
+    for _ in 0..5 {
+        fs::write(&path, "[[token]").unwrap();
+        minutes(1).await;
+        assert_eq!(errors(), 1);
+    }
+    minutes(6).await;
+    assert_eq!(errors(), 2);
+    minutes(8).await;
+    assert_eq!(errors(), 2);
+    // Another mistake.
+    fs::write(&path, "x = 1").unwrap();
+    minutes(1).await;
+    assert_eq!(errors(), 3);
+    minutes(10).await;
+    assert_eq!(errors(), 4);
+    fs::write(&path, file(&[])).unwrap();
+    minutes(30).await;
+    assert_eq!(errors(), 4);
+    fs::write(&path, "x = 1").unwrap();
+    minutes(1).await;
+    assert_eq!(errors(), 5);
+    assert_eq!(log.text().matches("was read again").count(), 1);
+}
+
+/// A long file takes long, and requests must not wait for that.
+#[tokio::test]
+async fn reading_a_long_file_keeps_no_worker_busy() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("tokens.toml");
+    let names: Vec<_> = (0..5000).map(|number| format!("name {number}")).collect();
+    let of: Vec<(&str, Granted<'_>)> = names.iter().map(|name| (&**name, READ)).collect();
+    let text = file(&of);
+    fs::write(&path, &text).unwrap();
+    let begun = Instant::now();
+    Tokens::parse(&text).unwrap();
+    let parsing = begun.elapsed();
+    // All on this thread.
+    let mut longest = Duration::ZERO;
+    let others_wait = async {
+        loop {
+            let begun = Instant::now();
+            tokio::task::yield_now().await;
+            longest = longest.max(begun.elapsed());
+        }
+    };
+    tokio::select! {
+        opened = WatchedTokens::open(&path) => drop(opened.unwrap()),
+        () = others_wait => {}
+    }
+    assert!(longest < parsing / 2, "{longest:?} of {parsing:?}");
 }
 
 #[tokio::test]

@@ -18,8 +18,13 @@ const DOC: Granted<'_> = &[("doc/", "r")];
 const BOTH: Granted<'_> = &[("doc/", "r"), ("cfg/", "r")];
 
 fn service(of: &[(&str, Granted<'_>)]) -> (Api, Authority) {
-    let anonymous = Some(grants(&[("doc/", "r"), ("cfg/", "r")]));
-    let authority = Authority::new(Tokens::parse(&file(of)).unwrap(), anonymous);
+    service_with(of, None)
+}
+
+/// The same, where anybody may read what these grants allow.
+fn service_with(of: &[(&str, Granted<'_>)], anonymous: Option<Granted<'_>>) -> (Api, Authority) {
+    let tokens = Tokens::parse(&file(of)).unwrap();
+    let authority = Authority::new(tokens, anonymous.map(grants));
     let api = Api::guarded_by(Arc::new(MemoryStore::new()), authority.clone());
     (api, authority)
 }
@@ -84,8 +89,6 @@ async fn a_stream_has_the_changes_that_may_be_read_and_no_others() {
         ("doc", "?prefix=doc/", doc),
         ("both", "", both),
         ("both", "?prefix=d", doc),
-        ("", "", both),
-        ("", "?prefix=doc/", doc),
     ] {
         let name = format!("{by:?} {query}");
         streams.push((name, watch(&api, by, query, "").await, shown));
@@ -106,8 +109,26 @@ async fn a_stream_has_the_changes_that_may_be_read_and_no_others() {
 }
 
 #[tokio::test]
+async fn a_stream_has_what_anybody_may_read_and_what_a_token_adds() {
+    let of: &[(&str, Granted<'_>)] = &[("cfg", &[("cfg/", "r")]), ("none", &[])];
+    let (api, authority) = service_with(of, Some(DOC));
+    let doc = &["doc/a", "doc/b", "doc/a", "doc/z"] as &[_];
+    let both = &["cfg/a", "doc/a", "cfg/b", "doc/b", "doc/a", "doc/z"];
+    let mut streams = Vec::new();
+    for (by, shown) in [("", doc), ("none", doc), ("cfg", both)] {
+        streams.push((by, watch(&api, by, "", "").await, shown));
+    }
+    // Nobody has other rights than before.
+    replace(&authority, of);
+    some_changes(&api).await;
+    for (by, events, shown) in &mut streams {
+        assert_eq!(keys_until(events, "doc/z").await, *shown, "{by:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_stream_goes_on_after_each_of_its_ids() {
-    let (api, _) = service(&[("both", BOTH)]);
+    let (api, _) = service_with(&[("both", BOTH)], Some(BOTH));
     for by in ["both", ""] {
         let mut events = watch(&api, by, "", "").await;
         let first = events.block().await.unwrap().id.unwrap();
@@ -140,7 +161,7 @@ async fn a_stream_goes_on_after_each_of_its_ids() {
 
 #[tokio::test]
 async fn a_list_and_then_a_watch_lose_nothing() {
-    let (api, _) = service(&[("both", BOTH)]);
+    let (api, _) = service_with(&[("both", BOTH)], Some(BOTH));
     for by in ["both", ""] {
         put(&api, "doc/a", "1").await;
         let list = api.get("/kv").by(by).send().await;
@@ -247,7 +268,7 @@ async fn ask_newer(api: &Api, by: &str, path: &str, tag: &str) -> Option<Answer>
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_waits_for_what_may_be_read() {
-    let (api, _) = service(&[("both", BOTH)]);
+    let (api, _) = service_with(&[("both", BOTH)], Some(BOTH));
     for by in ["both", ""] {
         let mut tag = api.get("/kv").by(by).send().await.etag();
         for key in ["a", "docs", "secret/a"] {

@@ -11,6 +11,7 @@ pub mod http;
 pub mod http2;
 pub mod linear;
 pub mod load;
+pub mod log;
 pub mod mounts;
 pub mod prober;
 pub mod proc;

@@ -94,9 +94,16 @@ impl Run {
 
     fn grants_of(&self, by: usize) -> Option<Grants> {
         match self.grants.get(by) {
-            Some(grants) => Some(Grants::new(grants.clone())),
+            Some(grants) => Some(self.grants_with(grants)),
             None => self.anonymous.clone(),
         }
+    }
+
+    /// What a token grants, and what anybody may do.
+    fn grants_with(&self, of_token: &[Grant]) -> Grants {
+        let own = Grants::new(of_token.to_vec());
+        let everyone = self.anonymous.as_ref();
+        everyone.map_or_else(|| own.clone(), |everyone| own.with(everyone))
     }
 
     /// Asks, and looks at all that comes back.
@@ -423,10 +430,11 @@ impl Run {
                 assert_eq!(shown, grants.read_everything());
             }
             Step::Regrant(to) if by < ANONYMOUS && self.grants[by] != *to => {
+                let is_same = self.grants_with(to) == self.grants_with(&self.grants[by]);
                 self.grants[by].clone_from(to);
                 self.authority.replace(Self::tokens(&self.grants));
                 let own = self.streams.iter_mut().filter(|stream| stream.by == by);
-                own.for_each(|stream| stream.is_revoked = true);
+                own.for_each(|stream| stream.is_revoked |= !is_same);
             }
             Step::Regrant(_) => {}
         }
