@@ -38,6 +38,7 @@ mod state;
 mod tls;
 mod transaction;
 mod unread;
+mod validity;
 mod watch;
 
 pub use self::cors::{AllowedOrigins, Origin, OriginError};

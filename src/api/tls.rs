@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::vec;
 
 use parking_lot::RwLock;
 use rustls::crypto::ring;
@@ -17,6 +18,7 @@ use thiserror::Error;
 use tokio::time::{MissedTickBehavior, interval};
 use webpki::EndEntityCert;
 
+use super::validity::ValidityWarning;
 use crate::changed_file::{CHECK_EVERY, ChangedFile};
 
 /// The longest file, in bytes: room for some hundreds of certificates.
@@ -31,6 +33,7 @@ pub const HTTP2: &[u8] = b"h2";
 pub struct Tls {
     files: Files,
     current: CurrentTls,
+    warning: ValidityWarning,
 }
 
 impl fmt::Debug for Tls {
@@ -43,6 +46,8 @@ impl Tls {
     /// With the chain of certificates in the file `certificate`, the service's own first, and the private key
     /// in `key`. With `client_ca`, a client may show a certificate that one of the authorities in this file has
     /// issued; a client with another one is refused, and one without is served.
+    ///
+    /// A certificate that is not valid at the moment is used and logged.
     ///
     /// # Errors
     /// [`TlsError`].
@@ -59,10 +64,12 @@ impl Tls {
                 None => None,
             },
         };
-        let config = files.load().await?;
+        let (config, mut warning) = files.load().await?;
+        warning.log_if_due(certificate);
         Ok(Self {
             files,
             current: CurrentTls(Arc::new(RwLock::new(config))),
+            warning,
         })
     }
 
@@ -77,16 +84,23 @@ impl Tls {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
+            let certificate = self.files.certificate.path();
+            self.warning.log_if_due(certificate);
             let loaded = match self.files.have_changed().await {
                 Ok(false) => continue,
                 Ok(true) => self.files.load().await,
                 Err(error) => Err(error),
             };
             match loaded {
-                Ok(config) => {
+                Ok((config, warning)) => {
                     *self.current.0.write() = config;
-                    let certificate = self.files.certificate.path().display();
-                    tracing::info!(%certificate, "the files of TLS were read again");
+                    self.warning = warning;
+                    let certificate = self.files.certificate.path();
+                    tracing::info!(
+                        certificate = %certificate.display(),
+                        "the files of TLS were read again"
+                    );
+                    self.warning.log_if_due(certificate);
                 }
                 Err(error) => tracing::error!(
                     %error,
@@ -178,9 +192,11 @@ impl Files {
         missing.map_or(Ok(has_one), Err)
     }
 
-    async fn load(&self) -> Result<Arc<ServerConfig>, TlsError> {
+    async fn load(&self) -> Result<(Arc<ServerConfig>, ValidityWarning), TlsError> {
         let provider = Arc::new(ring::default_provider());
-        let chain = certificates(&self.certificate).await?;
+        let (certificate, chain) = certificates(&self.certificate).await?;
+        let warning = ValidityWarning::new(certificate.clone());
+        let chain = [certificate].into_iter().chain(chain).collect();
         let key = self.load_key(chain, &provider).await?;
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -189,7 +205,8 @@ impl Files {
             None => builder.with_no_client_auth(),
             Some(file) => {
                 let mut authorities = RootCertStore::empty();
-                for certificate in certificates(file).await? {
+                let (first, others) = certificates(file).await?;
+                for certificate in [first].into_iter().chain(others) {
                     let added = authorities.add(certificate);
                     added.map_err(|error| invalid(file, &error))?;
                 }
@@ -209,7 +226,7 @@ impl Files {
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
-        Ok(Arc::new(config))
+        Ok((Arc::new(config), warning))
     }
 
     async fn load_key(
@@ -237,18 +254,26 @@ impl Files {
     }
 }
 
-/// All certificates in a file; at least one.
-async fn certificates(file: &ChangedFile) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+/// The first certificate in a file, and all others.
+async fn certificates(
+    file: &ChangedFile,
+) -> Result<
+    (
+        CertificateDer<'static>,
+        vec::IntoIter<CertificateDer<'static>>,
+    ),
+    TlsError,
+> {
     let pem = read(file).await?;
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let certificates = certificates.map_err(|error| invalid(file, &error))?;
-    if certificates.is_empty() {
-        return Err(TlsError::Missing {
-            path: file.path().to_owned(),
-            what: "certificate",
-        });
-    }
-    Ok(certificates)
+    let mut certificates = certificates
+        .map_err(|error| invalid(file, &error))?
+        .into_iter();
+    let first = certificates.next().ok_or_else(|| TlsError::Missing {
+        path: file.path().to_owned(),
+        what: "certificate",
+    })?;
+    Ok((first, certificates))
 }
 
 async fn open(path: &Path) -> Result<ChangedFile, TlsError> {

@@ -69,9 +69,14 @@ impl Authority {
 
     /// One that was valid long ago.
     pub fn issue_expired(&self) -> Pair {
-        let mut params = CertificateParams::new(vec!["ann.example".to_owned()]).unwrap();
-        params.not_before = date_time_ymd(2001, 1, 1);
-        params.not_after = date_time_ymd(2002, 1, 1);
+        self.issue_dated("ann.example", 2001, 2002)
+    }
+
+    /// One for this name that is valid from the first day of a year to that of another.
+    pub fn issue_dated(&self, name: &str, from: i32, until: i32) -> Pair {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_before = date_time_ymd(from, 1, 1);
+        params.not_after = date_time_ymd(until, 1, 1);
         self.sign(&params)
     }
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use tempfile::tempdir;
 
-use crate::support::binary::{command, run};
+use crate::support::binary::{Process, command, run};
 use crate::support::tls::{Authority, flags};
 
 #[tokio::test]
@@ -81,5 +81,42 @@ async fn a_certificate_needs_its_key() {
         assert_eq!(output.status.code(), Some(2));
         let message = String::from_utf8(output.stderr).unwrap();
         assert!(message.contains("required"), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_clients_refuse_is_a_warning_with_what_to_do() {
+    let authority = Authority::new("ours");
+    for (from, until, said) in [
+        (2001, 2002, "has expired"),
+        (4000, 4001, "is not valid yet"),
+    ] {
+        let folder = tempdir().unwrap();
+        let bad = authority.issue_dated("localhost", from, until);
+        bad.write(folder.path());
+        let flags = flags(folder.path());
+        let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+        let process = Process::start(folder.path(), &flags).await;
+        authority.issue().replace(folder.path());
+        process.until_logged("were read again", 1).await;
+        bad.replace(folder.path());
+        process.until_logged("were read again", 2).await;
+        process.until_logged(said, 2).await;
+        let log = process.stop().await.log;
+        let warnings: Vec<_> = log.lines().filter(|line| line.contains(said)).collect();
+        // At the start, and when it was put in place again.
+        assert_eq!(warnings.len(), 2, "{log}");
+        for line in warnings {
+            assert!(line.contains("WARN") && line.contains("tls.crt"), "{line}");
+            let year = if until == 2002 {
+                "2002-01-01"
+            } else {
+                "4000-01-01"
+            };
+            let advice = ["put a new one", "check the clock"];
+            assert!(line.contains(year), "{line}");
+            assert!(advice.iter().any(|advice| line.contains(advice)), "{line}");
+        }
+        assert_eq!(log.matches("WARN").count(), 2, "{log}");
     }
 }
