@@ -4,10 +4,9 @@ use std::fs::{File, Metadata, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 
-/// The mode of a new file that replaces none, before the process' umask.
-const NEW_FILE_MODE: u32 = 0o666;
-/// The mode until the new file has the owner of the replaced one: until then nobody else may read it.
-const PRIVATE_MODE: u32 = 0o600;
+/// The mode of a new file, which its owner alone may read: it may hold what a service shows to nobody without a
+/// token, and one that replaces another must not be readable by more users before it has its mode and owner.
+pub const NEW_FILE_MODE: u32 = 0o600;
 
 const GROUP: u32 = 0o070;
 const OTHERS: u32 = 0o007;
@@ -29,11 +28,6 @@ impl Access {
             user: metadata.uid(),
             group: metadata.gid(),
         }
-    }
-
-    /// The mode with which to create a file that will be given this access, if any.
-    pub fn first_mode(access: Option<Self>) -> u32 {
-        access.map_or(NEW_FILE_MODE, |_| PRIVATE_MODE)
     }
 
     /// Applies it to a new file, the owner as far as the process may. If the group cannot be kept, the new

@@ -10,7 +10,7 @@ mod folder;
 mod expected_file;
 mod replaced;
 
-pub use self::access::Access;
+pub use self::access::{Access, NEW_FILE_MODE};
 pub use self::expected_file::PathState;
 pub use self::folder::FolderSync;
 pub use self::replaced::{ReplaceError, ReplacedFile, Written};

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
-use super::access::Access;
+use super::access::{Access, NEW_FILE_MODE};
 use super::expected_file::{ExpectedFile, FileIdentity, PathState};
 use super::folder::{Folder, FolderSync};
 
@@ -224,12 +224,11 @@ impl ReplacedFile {
         &self,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> io::Result<NamedTempFile> {
-        let first_mode = Access::first_mode(self.access()?);
         let temporary = tempfile::Builder::new()
             .prefix(&self.temporary_prefix())
             .rand_bytes(TEMPORARY_RANDOM_CHARS)
             .suffix(TEMPORARY_SUFFIX)
-            .permissions(Permissions::from_mode(first_mode))
+            .permissions(Permissions::from_mode(NEW_FILE_MODE))
             .tempfile_in(self.folder.path())?;
         let steady = SteadyWriter {
             file: temporary.as_file(),

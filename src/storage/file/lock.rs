@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::suitable;
-use crate::atomic_file::Access;
+use crate::atomic_file::{Access, NEW_FILE_MODE};
 
 /// A lock that is held as long as this exists.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ fn create(path: &Path, access: Option<Access>) -> io::Result<()> {
     let created = OpenOptions::new()
         .write(true)
         .create_new(true)
-        .mode(Access::first_mode(access))
+        .mode(NEW_FILE_MODE)
         .open(path);
     match (created, access) {
         (Ok(file), Some(access)) => access.give_to(&file),

@@ -76,6 +76,12 @@ pub fn open(path: &Path, journaling: Journaling) -> Result<(Disk, Table), OpenEr
     if let (Some(id), None) = (&named, &journal) {
         return Err(journal_is_missing(&file, &journal_file, id, &table));
     }
+    if !file.is_placed() && journal.is_none() {
+        tracing::info!(
+            data = %file.path().display(),
+            "there is no data file yet; the first write creates it"
+        );
+    }
     for file in [&file, &journal_file] {
         file.remove_leftovers()
             .map_err(failed(file.path(), "cleaned up after"))?;
