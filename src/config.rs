@@ -74,9 +74,10 @@ pub struct Config {
     )]
     pub trusted_user_header: Option<HeaderName>,
 
-    /// What a client without a token may do
+    /// What anybody may do, also without a token. A token adds to it
     #[arg(long, env = "IFMATCH_ANONYMOUS", value_name = "RIGHTS")]
     pub anonymous: Option<Anonymous>,
+
     /// A file with the service's certificate in PEM format, and after it those that lead to its authority. The
     /// service then speaks HTTPS only. The file is read again when it changes, and so are the next two
     #[arg(
@@ -186,6 +187,13 @@ pub enum Anonymous {
 }
 
 impl Anonymous {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+        }
+    }
+
     fn grants(self) -> Grants {
         match self {
             Self::Read => Grants::everywhere(&[Action::Read]),
@@ -223,6 +231,16 @@ impl Config {
             (tokens, anonymous) => {
                 Authority::new(tokens.unwrap_or_default(), anonymous.map(Anonymous::grants))
             }
+        }
+    }
+
+    /// What a client without a token may do, in a word.
+    #[must_use]
+    pub fn rights_of_anonymous(&self) -> &'static str {
+        match (&self.tokens, self.anonymous) {
+            (_, Some(anonymous)) => anonymous.as_str(),
+            (Some(_), None) => "nothing",
+            (None, None) => Anonymous::Write.as_str(),
         }
     }
 

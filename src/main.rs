@@ -33,7 +33,7 @@ const EXIT_GRACE_OVER: i32 = 1;
 /// How long the end of the process waits for its last log line.
 const LAST_LOG_WAIT: Duration = Duration::from_millis(100);
 /// How many threads may block at once, beside those that answer requests. The service uses four at the most;
-/// the others are for name lookups and the files of client commands.
+/// the others are for name lookups and for files.
 const BLOCKING_THREADS: usize = 8;
 
 fn main() -> ExitCode {
@@ -83,13 +83,14 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
         );
         return Err(reason.into());
     }
-    let authority = match &config.tokens {
-        None => config.authority(None),
+    let (authority, token_count) = match &config.tokens {
+        None => (config.authority(None), 0),
         Some(path) => {
             let (file, tokens) = WatchedTokens::open(path).await?;
+            let count = tokens.count();
             let authority = config.authority(Some(tokens));
             tokio::spawn(file.keep_current(authority.clone()));
-            authority
+            (authority, count)
         }
     };
     let tls = match (&config.tls_cert, &config.tls_key) {
@@ -113,6 +114,9 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
         data = %config.data.display(),
         keys = health.keys,
         revision = health.position.revision,
+        tls = tls.is_some(),
+        tokens = token_count,
+        anonymous = config.rights_of_anonymous(),
         version = env!("CARGO_PKG_VERSION"),
         "started"
     );

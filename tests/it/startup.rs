@@ -10,10 +10,12 @@ use clap::CommandFactory as _;
 use ifmatch::config::Config;
 use serde_json::Value;
 
-use crate::support::binary::{BINARY, Process, bare_command, command, run, soon};
+use crate::support::access::lines;
+use crate::support::binary::{BINARY, MODES, Process, bare_command, command, run, soon};
 use crate::support::http;
 use crate::support::mounts::BoundFile;
 use crate::support::strace::Strace;
+use crate::support::tls::Authority;
 
 /// Everything that the store has a name for beside its temporary files.
 const NAMES: [&str; 3] = ["data.json", "data.json.journal", "data.json.lock"];
@@ -125,27 +127,26 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[tokio::test]
-async fn a_new_file_follows_the_umask_and_an_old_one_keeps_its_mode() {
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path().join("data.json");
-    let mut command = bare_command("sh");
-    command
-        .args([
-            "-c",
-            "umask 027; exec \"$0\" \"$@\"",
-            BINARY,
-            "--listen",
-            "127.0.0.1:0",
-            "--data",
-        ])
-        .arg(&data);
-    let process = Process::spawn(command).await;
-    put(&process, "a", 1).await;
-    assert_eq!(mode(&data), 0o640);
-    for chosen in [0o600, 0o664, 0o644] {
-        fs::set_permissions(&data, Permissions::from_mode(chosen)).unwrap();
-        put(&process, "a", chosen).await;
-        assert_eq!(mode(&data), chosen);
+async fn a_new_file_is_for_its_owner_alone_and_an_old_one_keeps_its_mode() {
+    let without_journal = &["data.json", "data.json.lock"][..];
+    for (flags, names) in MODES.iter().zip([without_journal, &NAMES]) {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data.json");
+        let mut command = bare_command("sh");
+        let started = "umask 000; exec \"$0\" \"$@\"";
+        command.args(["-c", started, BINARY, "--listen", "127.0.0.1:0", "--data"]);
+        command.arg(&data).args(*flags);
+        let process = Process::spawn(command).await;
+        put(&process, "a", 1).await;
+        put(&process, "a", 2).await;
+        for name in names {
+            assert_eq!(mode(&folder.path().join(name)), 0o600, "{name}");
+        }
+        for chosen in [0o640, 0o664, 0o644] {
+            fs::set_permissions(&data, Permissions::from_mode(chosen)).unwrap();
+            put(&process, "a", chosen).await;
+            assert_eq!(mode(&data), chosen);
+        }
     }
 }
 
@@ -424,7 +425,12 @@ async fn the_first_line_names_the_address_and_logs_go_elsewhere() {
         .collect();
     assert_eq!(
         messages,
-        ["started", "draining", "stopped"],
+        [
+            "there is no data file yet; the first write creates it",
+            "started",
+            "draining",
+            "stopped",
+        ],
         "requests are not logged"
     );
 }
@@ -480,4 +486,42 @@ async fn a_failure_of_the_service_is_logged_once_with_its_cause() {
     assert_eq!(failures[0]["path"], "/kv/a");
     let cause = failures[0]["cause"].as_str().unwrap();
     assert!(cause.contains("No such file"), "{cause}");
+}
+
+#[tokio::test]
+async fn the_first_lines_say_where_a_new_file_will_be_and_who_may_ask() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    fs::create_dir(root.join("of data")).unwrap();
+    let token = |name: &str| lines(name, name, "allow = []");
+    fs::write(root.join("tokens.toml"), token("ann") + &token("ben")).unwrap();
+    let authority = Authority::new("ours");
+    authority.issue().write(&root);
+    let tls = ["--tls-cert", "tls.crt", "--tls-key", "tls.key"];
+    for (flags, said) in [
+        (&[][..], "tls=false tokens=0 anonymous=\"write\""),
+        (
+            &["--anonymous", "read"],
+            "tls=false tokens=0 anonymous=\"read\"",
+        ),
+        (
+            &["--tokens", "tokens.toml"],
+            "tls=false tokens=2 anonymous=\"nothing\"",
+        ),
+        (&tls, "tls=true tokens=0 anonymous=\"write\""),
+    ] {
+        let data = root.join("of data/data.json");
+        let mut command = bare_command(BINARY);
+        command.current_dir(&root).args(flags);
+        command.args(["--listen", "127.0.0.1:0", "--data", "of data/data.json"]);
+        let log = Process::spawn(command).await.stop().await.log;
+        let started = log.lines().find(|line| line.contains("started")).unwrap();
+        assert!(started.contains(said), "{said}: {started}");
+        let new = log.lines().find(|line| line.contains("no data file yet"));
+        let path = data.to_str().unwrap();
+        assert!(new.is_some_and(|line| line.contains(path)), "{log}");
+    }
+    fs::write(root.join("data.json"), EMPTY).unwrap();
+    let log = Process::start(&root, &[]).await.stop().await.log;
+    assert!(!log.contains("no data file yet"), "{log}");
 }
