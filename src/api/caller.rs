@@ -69,9 +69,10 @@ impl FromRequestParts<Shared> for Call {
             Err(error) => return Err(refusal(error).await),
         };
         let request_id = parts.extensions.get::<RequestId>();
-        let address = match access.authority.is_open() {
-            true => None,
-            false => access.client_address(&parts.headers, &parts.extensions),
+        let address = if access.authority.is_open() {
+            None
+        } else {
+            access.client_address(&parts.headers, &parts.extensions)
         };
         Ok(Self {
             service: Arc::clone(&shared.service),

@@ -143,10 +143,10 @@ mod tests {
         let path = Path::new("tls.crt");
         warning.log_if_due(path);
         let first = warning.logged.unwrap();
-        tokio::time::advance(WARN_EVERY - Duration::from_secs(1)).await;
+        tokio::time::advance(WARN_EVERY / 2).await;
         warning.log_if_due(path);
         assert_eq!(warning.logged, Some(first));
-        tokio::time::advance(Duration::from_secs(1)).await;
+        tokio::time::advance(WARN_EVERY / 2).await;
         warning.log_if_due(path);
         assert!(warning.logged > Some(first));
     }

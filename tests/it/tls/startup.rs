@@ -1,6 +1,7 @@
 //! Why a service with TLS does not start.
 
 use std::fs;
+use std::time::Duration;
 
 use tempfile::tempdir;
 
@@ -118,5 +119,22 @@ async fn a_certificate_that_clients_refuse_is_a_warning_with_what_to_do() {
             assert!(advice.iter().any(|advice| line.contains(advice)), "{line}");
         }
         assert_eq!(log.matches("WARN").count(), 2, "{log}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_expires_within_two_weeks_is_a_warning() {
+    let authority = Authority::new("ours");
+    for (days, warnings) in [(13, 1), (15, 0)] {
+        let folder = tempdir().unwrap();
+        let time = Duration::from_secs(days * 24 * 60 * 60);
+        authority.issue_lasting(time).write(folder.path());
+        let flags = flags(folder.path());
+        let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+        let process = Process::start(folder.path(), &flags).await;
+        let log = process.stop().await.log;
+        let found = log.lines().filter(|line| line.contains("WARN")).count();
+        assert_eq!(found, warnings, "{log}");
+        assert_eq!(log.matches("expires soon").count(), warnings, "{log}");
     }
 }
