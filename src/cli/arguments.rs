@@ -2,7 +2,7 @@
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{ArgMatches, Args as _, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use super::connection::{Connection, ConnectionArgs};
 use super::edit::Edit;
@@ -103,7 +103,7 @@ impl Arguments {
     pub fn parse_task() -> Task {
         // The environment variables of the service do not concern its clients: one with an invalid value
         // must not stop them. So the arguments are first parsed without them.
-        let no_environment = Self::command().mut_args(|arg| {
+        let no_environment = command_line().mut_args(|arg| {
             if ConnectionArgs::has(arg.get_id().as_str()) {
                 arg
             } else {
@@ -118,9 +118,9 @@ impl Arguments {
             {
                 matches
             }
-            _ => Self::command().get_matches(),
+            _ => command_line().get_matches(),
         };
-        Self::task(&matches).unwrap_or_else(|error| error.format(&mut Self::command()).exit())
+        Self::task(&matches).unwrap_or_else(|error| error.format(&mut command_line()).exit())
     }
 
     fn task(matches: &ArgMatches) -> Result<Task, clap::Error> {
@@ -162,7 +162,7 @@ impl Arguments {
                     );
                 }
                 let name = if url.is_some() { "the URL" } else { "--server" };
-                let connection = Connection::new(connection, url).map_err(|why| {
+                let connection = Connection::new(connection, url, is_typed).map_err(|why| {
                     // Not the text itself, which may have a password.
                     let what = format!("{name} is not valid: {why}");
                     clap::Error::raw(ErrorKind::ValueValidation, what)
@@ -188,4 +188,17 @@ impl Arguments {
             }
         }
     }
+}
+
+/// The command line. The help of `serve` and `token`, which ask no service, does not list the flags of those that
+/// do.
+fn command_line() -> clap::Command {
+    let hidden = |command: clap::Command| {
+        let flags = ConnectionArgs::augment_args(clap::Command::new("flags"));
+        let flags = flags.get_arguments().cloned();
+        command.args(flags.map(|flag| flag.hide(true)))
+    };
+    Arguments::command()
+        .mut_subcommand("serve", hidden)
+        .mut_subcommand("token", hidden)
 }

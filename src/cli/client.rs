@@ -1,18 +1,23 @@
 //! The service from a client's side.
 
 use std::fmt::Display;
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 
+use super::ca_file::CaFile;
 use super::entry::Entry;
 use super::failure::{Failure, Refusal};
 use super::precondition::Precondition;
+use super::scheme::{may_come_of_scheme, speaks_other_scheme};
 use super::server::Server;
-use super::text::{printable, shell_quoted};
+use super::text::{get_command, printable, shell_quoted};
 use super::token_text::{TokenSource, TokenText};
+use super::typed_flags::TypedFlags;
+use crate::access::Action;
 use crate::model::Key;
 use crate::url::encoded;
 
@@ -23,36 +28,35 @@ const READ_TIMEOUT: Duration = Duration::from_secs(45);
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// How to reach a service.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Route {
     pub server: Server,
     /// What requests are signed with, and where it comes from.
     pub token: Option<(TokenText, TokenSource)>,
     /// Whose certificates are accepted besides those that the system trusts.
-    pub roots: Vec<Certificate>,
+    pub ca: Option<CaFile>,
     /// The flags that this route needs besides `--server`, each after a space.
     pub flags: String,
+    /// Those that were typed.
+    pub typed: TypedFlags,
 }
 
 /// A connection to one service.
 #[derive(Debug)]
 pub struct Client {
     http: reqwest::Client,
-    server: Server,
-    token_source: Option<TokenSource>,
-    flags: String,
+    route: Route,
 }
 
 impl Client {
     pub fn new(route: Route) -> Result<Self, Failure> {
         // ring is built in a fraction of the time of aws-lc. A program that has chosen another keeps it.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let Route {
-            server,
-            token,
-            roots,
-            flags,
-        } = route;
+        let roots = match &route.ca {
+            Some(ca) => ca.read()?,
+            None => Vec::new(),
+        };
+        let server = &route.server;
         let mut http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
@@ -60,10 +64,8 @@ impl Client {
             .redirect(Policy::none())
             .tls_certs_merge(roots)
             .user_agent(concat!("ifmatch/", env!("CARGO_PKG_VERSION")));
-        let mut token_source = None;
-        if let Some((token, source)) = token {
+        if let Some((token, _)) = &route.token {
             http = http.default_headers(HeaderMap::from_iter([(AUTHORIZATION, token.bearer())]));
-            token_source = Some(source);
             if server.is_loopback() && !server.is_https() {
                 // A proxy of the environment would get the token unencrypted.
                 http = http.no_proxy();
@@ -71,24 +73,29 @@ impl Client {
         }
         let http = http
             .build()
-            .map_err(|error| Failure::unreachable(server.name(), &error))?;
-        Ok(Self {
-            http,
-            server,
-            token_source,
-            flags,
-        })
+            .map_err(|error| Failure::unreachable(server.name(), &error, None))?;
+        Ok(Self { http, route })
+    }
+
+    /// The same with the file of `--ca` as it is now.
+    pub fn with_ca_read_again(&self) -> Result<Self, Failure> {
+        Self::new(self.route.clone())
     }
 
     /// The flags with which another command reaches the same service in the same way.
     pub fn flags(&self) -> String {
         let server = shell_quoted(&self.server_name());
-        format!("--server {server}{}", self.flags)
+        format!("--server {server}{}", self.route.flags)
+    }
+
+    /// The command that shows a key.
+    pub fn get_command(&self, key: &Key) -> String {
+        get_command(&self.route.typed.all, key.as_str())
     }
 
     /// The URL of the service for messages.
     pub fn server_name(&self) -> String {
-        self.server.name()
+        self.route.server.name()
     }
 
     /// A request about an entry.
@@ -99,7 +106,7 @@ impl Client {
             name = name.replace('/', "%2F");
         }
         self.http
-            .request(method, self.server.url(&format!("/kv/{name}")))
+            .request(method, self.route.server.url(&format!("/kv/{name}")))
     }
 
     /// A request for `path` with a query, whose values are encoded here.
@@ -112,7 +119,7 @@ impl Client {
             [] => path.to_owned(),
             query => format!("{path}?{}", query.join("&")),
         };
-        self.http.get(self.server.url(&url))
+        self.http.get(self.route.server.url(&url))
     }
 
     /// Writes an entry.
@@ -154,12 +161,15 @@ impl Client {
         let is_write = request.method() != Method::GET;
         let lost = |error: reqwest::Error| {
             if is_write {
-                Failure::unanswered(self.server.name(), &error)
+                Failure::unanswered(self.server_name(), &error, self.ca_path())
             } else {
                 self.unreachable(&error)
             }
         };
-        let response = self.http.execute(request).await.map_err(lost)?;
+        let response = match self.http.execute(request).await {
+            Ok(response) => response,
+            Err(error) => return Err(self.other_scheme(lost(error)).await),
+        };
         if response.status().is_success() {
             return Ok(response);
         }
@@ -170,27 +180,70 @@ impl Client {
             .map(str::to_owned);
         let text = response.text().await.map_err(lost)?;
         let mut refusal = Refusal::new(status, text, location, is_write);
+        refusal.flags.clone_from(&self.route.typed.all);
         if refusal.is_not_allowed() {
             refusal.advice = Some(self.advice(status));
         }
-        Err(Failure::Refused(Box::new(refusal)))
+        let failure = Failure::Refused(Box::new(refusal));
+        Err(self.other_scheme(failure).await)
+    }
+
+    /// Says so if the port of the service speaks https and was asked over http, or the reverse.
+    async fn other_scheme(&self, failure: Failure) -> Failure {
+        let server = &self.route.server;
+        let may_be = match &failure {
+            Failure::Unreachable { reason, .. } | Failure::OutcomeUnknown { reason, .. } => {
+                may_come_of_scheme(reason)
+            }
+            // Servers that speak TLS refuse a request without it so.
+            Failure::Refused(refusal) => refusal.status == 400 && refusal.body.is_none(),
+            _ => false,
+        };
+        if may_be && let Some(other) = speaks_other_scheme(server).await {
+            return Failure::OtherScheme {
+                server: server.name(),
+                other,
+            };
+        }
+        failure
     }
 
     /// What to do about a 401 or a 403.
     fn advice(&self, status: u16) -> String {
-        let server = self.server_name();
-        let login = format!("ifmatch login {}", shell_quoted(&server));
+        let TypedFlags { all, of_login } = &self.route.typed;
+        let server = shell_quoted(&self.server_name());
+        let login = format!("ifmatch login{of_login} {server}");
+        let whoami = format!("`ifmatch whoami{all}` shows what you may do");
         let others = "--token-file FILE or IFMATCH_TOKEN";
-        match (&self.token_source, status) {
+        let source = self.route.token.as_ref().map(|(_, source)| source);
+        match (source, status) {
             (None, 403) => format!(
-                "No token was sent. To sign in: {login}; or pass one with {others}. `ifmatch whoami` shows what you \
-                 may do without one"
+                "No token was sent. To sign in: {login}; or pass one with {others}. {whoami} without one"
             ),
-            (Some(_), 403) => "`ifmatch whoami` shows what you may do".to_owned(),
+            (Some(_), 403) => whoami,
             (None, _) => format!("To sign in: {login}; or pass a token with {others}"),
+            // A login would change nothing: these come before what it stores.
+            (Some(TokenSource::Environment), _) => {
+                "The token came from IFMATCH_TOKEN: correct that variable, or unset \
+                                                    it; or pass a token with --token-file FILE"
+                    .to_owned()
+            }
+            (Some(TokenSource::File(path)), _) => format!(
+                "The token came from {}: write a valid one to that file. Or leave out --token-file and sign in: {login}",
+                path.display()
+            ),
             (Some(source), _) => format!(
                 "The token came from {source}. To sign in with another: {login}; or pass one with {others}"
             ),
+        }
+    }
+
+    /// What the service says that the caller may not do to a key.
+    pub fn not_granted(&self, action: Action, key: &Key) -> Failure {
+        Failure::NotGranted {
+            action,
+            key: key.clone(),
+            advice: self.advice(403),
         }
     }
 
@@ -198,7 +251,7 @@ impl Client {
     pub fn with_unknown_outcome(&self, failure: Failure) -> Failure {
         match failure {
             Failure::Refused(refusal) if refusal.may_be_applied() => Failure::OutcomeUnknown {
-                server: self.server.name(),
+                server: self.server_name(),
                 reason: refusal.sentence(),
             },
             failure => failure,
@@ -250,19 +303,23 @@ impl Client {
     pub fn not_the_service(&self, what: &str) -> Failure {
         Failure::Input(format!(
             "{}: {what}\n--server must be the URL of the service, without /kv",
-            self.server.name()
+            self.server_name()
         ))
     }
 
     /// A response that was cut off or did not come.
     pub fn unreachable(&self, error: &reqwest::Error) -> Failure {
-        Failure::unreachable(self.server.name(), error)
+        Failure::unreachable(self.server_name(), error, self.ca_path())
+    }
+
+    fn ca_path(&self) -> Option<&Path> {
+        self.route.ca.as_ref().map(|ca| ca.path.as_path())
     }
 
     /// A response that ifmatch does not send.
     pub fn not_ifmatch(&self, error: &dyn Display) -> Failure {
         Failure::Unreachable {
-            server: self.server.name(),
+            server: self.server_name(),
             reason: format!("the response is not from ifmatch: {error}"),
         }
     }

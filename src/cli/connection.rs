@@ -4,23 +4,21 @@
 //! | --- | --- | --- | --- | --- |
 //! | service | `--server` | `IFMATCH_SERVER` | the last login | [`DEFAULT_SERVER`] |
 //! | token | `--token-file` | `IFMATCH_TOKEN` | the login to that service | none |
+//! | authorities | `--ca` | `IFMATCH_CA` | the login to that service | none but those of the system |
 
-use std::fs;
 use std::path::PathBuf;
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
-use reqwest::Certificate;
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 
+use super::ca_file::CaFile;
 use super::client::{Client, Route};
 use super::failure::Failure;
 use super::profiles::Profiles;
 use super::server::{DEFAULT_SERVER, Server};
 use super::text::shell_quoted;
 use super::token_text::{TokenSource, TokenText};
+use super::typed_flags::TypedFlags;
 
 /// The flags of all client commands.
 #[derive(Debug, Args)]
@@ -40,7 +38,8 @@ pub struct ConnectionArgs {
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
 
-    /// Certificates (PEM) of an authority that may vouch for an https service, besides those of the system
+    /// Certificates (PEM) of an authority that may vouch for an https service, besides those of the system;
+    /// `ifmatch login` stores the file's name for later commands
     #[arg(long, global = true, env = "IFMATCH_CA", value_name = "FILE")]
     ca: Option<PathBuf>,
 
@@ -71,35 +70,48 @@ pub struct Connection {
     token_file: Option<PathBuf>,
     ca: Option<PathBuf>,
     allow_plain_http: bool,
+    typed: TypedFlags,
 }
 
 impl Connection {
-    /// With `url`, it is for this service, whatever `--server` and the environment say.
+    /// With `url`, it is for this service, whatever `--server` and the environment say. `is_typed` says of the id
+    /// of a flag whether it stands on the command line.
     ///
     /// # Errors
     /// Why the URL is not valid.
-    pub fn new(args: ConnectionArgs, url: Option<String>) -> Result<Self, String> {
+    pub fn new(
+        args: ConnectionArgs,
+        url: Option<String>,
+        is_typed: impl Fn(&str) -> bool,
+    ) -> Result<Self, String> {
         let named = args.server.filter(|url| !url.is_empty());
         let (server, other) = match url {
             Some(url) => (Some(url), named),
             None => (named, None),
         };
-        Ok(Self {
+        let mut connection = Self {
             server: server.map(|url| url.parse()).transpose()?,
             other_server: other.and_then(|url| url.parse().ok()),
             token_file: args.token_file,
             ca: args.ca.filter(|path| !path.as_os_str().is_empty()),
             allow_plain_http: args.allow_plain_http,
-        })
+            typed: TypedFlags::default(),
+        };
+        let of_login = connection.flags_if(|id| is_typed(id) && id != "token_file");
+        let named = connection.server.as_ref().filter(|_| is_typed("server"));
+        let named = named.map(|server| format!(" --server {}", shell_quoted(&server.name())));
+        let all = named.unwrap_or_default() + &connection.flags_if(is_typed);
+        connection.typed = TypedFlags { all, of_login };
+        Ok(connection)
     }
 
     /// A client of the service, with the token for it.
     pub fn client(&self) -> Result<Client, Failure> {
         let given = self.given_token()?;
-        let profiles = if self.server.is_some() && given.is_some() {
-            Profiles::default()
-        } else {
-            Profiles::load()?
+        let profiles = match Profiles::load() {
+            // The command can do without.
+            Err(_) if self.server.is_some() && given.is_some() => Profiles::default(),
+            loaded => loaded?,
         };
         let server = self.server_or_default(&profiles)?;
         let token = match given {
@@ -107,11 +119,28 @@ impl Connection {
             // Then the service, or a proxy before it, has another way to know who asks.
             None if server.has_credentials() => None,
             None => profiles
-                .tokens
+                .services
                 .get(&server)
-                .map(|token| (token.clone(), TokenSource::Stored(profiles.path()))),
+                .map(|login| (login.token.clone(), TokenSource::Stored(profiles.path()))),
         };
-        self.client_of(server, token)
+        let ca = self.ca_file(&server, &profiles);
+        self.client_of(server, token, ca)
+    }
+
+    /// The authorities that may vouch for this service.
+    #[must_use]
+    pub fn ca_file(&self, server: &Server, profiles: &Profiles) -> Option<CaFile> {
+        if let Some(path) = &self.ca {
+            return Some(CaFile {
+                path: path.clone(),
+                stored_in: None,
+            });
+        }
+        let path = profiles.services.get(server)?.ca.as_ref()?;
+        Some(CaFile {
+            path: path.into(),
+            stored_in: Some(profiles.path()),
+        })
     }
 
     /// A client of this service with this token, if it may be sent there.
@@ -119,6 +148,7 @@ impl Connection {
         &self,
         server: Server,
         token: Option<(TokenText, TokenSource)>,
+        ca: Option<CaFile>,
     ) -> Result<Client, Failure> {
         if token.is_some() {
             self.check_token_may_go_to(&server)?;
@@ -126,8 +156,9 @@ impl Connection {
         Client::new(Route {
             server,
             token,
-            roots: self.roots()?,
-            flags: self.flags(),
+            ca,
+            flags: self.flags_if(|_| true),
+            typed: self.typed.clone(),
         })
     }
 
@@ -137,6 +168,12 @@ impl Connection {
             Some(server) => Ok(server.clone()),
             None => DEFAULT_SERVER.parse().map_err(Failure::Input),
         }
+    }
+
+    /// Whether the command or the environment names a service.
+    #[must_use]
+    pub fn names_server(&self) -> bool {
+        self.server.is_some()
     }
 
     /// The service that the environment names, although this command is for another one.
@@ -184,42 +221,18 @@ impl Connection {
         )))
     }
 
-    fn roots(&self) -> Result<Vec<Certificate>, Failure> {
-        let Some(path) = &self.ca else {
-            return Ok(Vec::new());
-        };
-        let invalid = |reason: &str| {
-            Failure::Input(format!(
-                "{}: {reason}; --ca needs certificates in PEM, which begin with -----BEGIN CERTIFICATE-----",
-                path.display()
-            ))
-        };
-        let pem = fs::read(path).map_err(|error| Failure::file(path, error))?;
-        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-        let found = found.map_err(|error| invalid(&error.to_string()))?;
-        if found.is_empty() {
-            return Err(invalid("there is no certificate in it"));
-        }
-        let root = |certificate: CertificateDer| {
-            let root = Certificate::from_der(&certificate);
-            // reqwest would look at it only later, and then does not say which file it is in.
-            let added = RootCertStore::empty().add(certificate);
-            added
-                .map_err(|error| invalid(&format!("a certificate in it is not valid: {error}")))?;
-            root.map_err(|error| invalid(&error.to_string()))
-        };
-        found.into_iter().map(root).collect()
-    }
-
-    fn flags(&self) -> String {
-        let files = [("--token-file", &self.token_file), ("--ca", &self.ca)];
-        let files = files.iter().filter_map(|(flag, path)| {
-            let path = path.as_ref()?.to_string_lossy();
-            Some(format!(" {flag} {}", shell_quoted(&path)))
+    /// The flags but `--server`, each after a space.
+    fn flags_if(&self, is_wanted: impl Fn(&str) -> bool) -> String {
+        let files = [
+            ("token_file", "--token-file", &self.token_file),
+            ("ca", "--ca", &self.ca),
+        ];
+        let files = files.iter().filter_map(|(id, flag, path)| {
+            let path = path.as_ref().filter(|_| is_wanted(id))?;
+            Some(format!(" {flag} {}", shell_quoted(&path.to_string_lossy())))
         });
-        let plain = self
-            .allow_plain_http
-            .then(|| " --allow-plain-http".to_owned());
+        let plain = self.allow_plain_http && is_wanted("allow_plain_http");
+        let plain = plain.then(|| " --allow-plain-http".to_owned());
         files.chain(plain).collect()
     }
 }

@@ -20,6 +20,7 @@ use futures_util::FutureExt as _;
 use serde_json::{Value as Tree, json};
 use tokio::process::Command;
 
+use super::caller::Caller;
 use super::client::Client;
 use super::draft::{self, Draft, DraftError};
 use super::draft_file::DraftFile;
@@ -29,6 +30,7 @@ use super::interrupt::{Interrupt, Interrupts};
 use super::output::{Output, note, warn_of_odd_key};
 use super::precondition::Precondition;
 use super::text::{ago, printable, shell_quoted};
+use crate::access::{Action, Grants};
 use crate::merge::{merge, merge_with};
 use crate::model::Key;
 
@@ -52,6 +54,14 @@ pub struct Edit {
 pub async fn run(client: &Client, edit: &Edit, output: &Output) -> Result<(), Failure> {
     let (kept, draft, base) = if let Some(path) = &edit.resume {
         let (kept, text, base) = DraftFile::reopen(path, &edit.key)?;
+        // Which of them it will be depends on what others have done since.
+        let either = [Action::Update, Action::Create];
+        let granted = check_granted(client, &either, &edit.key).await;
+        granted.map_err(|failure| Failure::TextKept {
+            failure: failure.into(),
+            path: path.clone(),
+            resume: resume_command(client, &edit.key, path),
+        })?;
         (kept, resumed_draft(&edit.key, base.as_ref(), &text), base)
     } else {
         let base = match client.entry(&edit.key).await {
@@ -59,6 +69,11 @@ pub async fn run(client: &Client, edit: &Edit, output: &Output) -> Result<(), Fa
             Err(Failure::Refused(refusal)) if refusal.is_not_found() && edit.create => None,
             Err(failure) => return Err(failure),
         };
+        let action = match &base {
+            Some(_) => Action::Update,
+            None => Action::Create,
+        };
+        check_granted(client, &[action], &edit.key).await?;
         note_other_drafts(&edit.key);
         let draft = first_draft(&edit.key, base.as_ref());
         (DraftFile::new(&edit.key)?, draft, base)
@@ -89,11 +104,38 @@ pub async fn run(client: &Client, edit: &Edit, output: &Output) -> Result<(), Fa
         return Err(Failure::TextKept {
             failure: failure.into(),
             path: session.kept.path().to_owned(),
-            resume: session.resume(session.kept.path()),
+            resume: resume_command(client, &edit.key, session.kept.path()),
         });
     }
     session.kept.remove();
     Err(failure)
+}
+
+/// Fails if the service says that the caller may do none of `actions`. One that cannot say it, as older ones cannot,
+/// refuses the write itself.
+async fn check_granted(client: &Client, actions: &[Action], key: &Key) -> Result<(), Failure> {
+    let Ok(caller) = Caller::ask(client).await else {
+        return Ok(());
+    };
+    let grants = Grants::new(caller.grants);
+    match actions {
+        [first, ..] if !actions.iter().any(|action| grants.allow(*action, key)) => {
+            Err(client.not_granted(*first, key))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The command that continues with a text.
+fn resume_command(client: &Client, key: &Key, path: &Path) -> String {
+    let key = key.as_str();
+    format!(
+        "ifmatch edit --resume {} {} {}{}",
+        shell_quoted(&path.to_string_lossy()),
+        client.flags(),
+        if key.starts_with('-') { "-- " } else { "" },
+        shell_quoted(key),
+    )
 }
 
 /// Names the texts that earlier edits kept: their messages may have been lost with a terminal.
@@ -313,18 +355,6 @@ impl Session<'_> {
         // If this fails, the file still has the text as it was typed.
         let _ = self.keep(&draft::to_text(mine));
         failure
-    }
-
-    /// The command that continues with the text.
-    fn resume(&self, path: &Path) -> String {
-        let key = self.key.as_str();
-        format!(
-            "ifmatch edit --resume {} {} {}{}",
-            shell_quoted(&path.to_string_lossy()),
-            self.client.flags(),
-            if key.starts_with('-') { "-- " } else { "" },
-            shell_quoted(key),
-        )
     }
 
     async fn open_editor(&mut self) -> Result<(), Failure> {

@@ -9,12 +9,14 @@ use clap::Args;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
+use super::caller::Caller;
 use super::client::Client;
 use super::export_format::{About, End, FORMAT, Head, Tail};
 use super::failure::Failure;
 use super::listing::Listing;
 use super::output::{Output, note, progress_style, warn};
-use super::text::{entry_count, printable};
+use super::text::{entry_count, printable, shell_quoted};
+use crate::access::{Grants, Readable};
 use crate::atomic_file::{FolderSync, ReplacedFile};
 
 /// How long the first line of an export can be, in bytes. It contains a prefix, which is hardly longer
@@ -44,15 +46,19 @@ pub struct Export {
 /// `ifmatch export`
 pub async fn run(client: &Client, export: Export, output: &Output) -> Result<(), Failure> {
     let listing = Listing::of(client, &export.prefix).await?;
+    // It is asked only now: what fails the list fails this, too.
+    let limits = limits_of(client, &export.prefix).await;
     let Some(path) = export.file.filter(|path| path != Path::new("-")) else {
         let end = write(listing, export.prefix, &mut io::stdout().lock(), |error| {
             incomplete(&error)
         })
         .await?;
         note(&format!("{} exported.", entry_count(end.entries)));
+        warn_of_limits(limits.as_deref());
         return Ok(());
     };
     let end = write_file(listing, export.prefix, &path, export.force).await?;
+    warn_of_limits(limits.as_deref());
     if output.is_terminal() {
         output.line(&format!(
             "{} at revision {} exported to {}",
@@ -63,6 +69,29 @@ pub async fn run(client: &Client, export: Export, output: &Output) -> Result<(),
     } else {
         output.json(&end)
     }
+}
+
+/// The prefixes that the caller may read, if there are keys with `prefix` that may not be read. `None` also if the
+/// service cannot say it, as older ones cannot.
+async fn limits_of(client: &Client, prefix: &str) -> Option<Vec<String>> {
+    let caller = Caller::ask(client).await.ok()?;
+    match Grants::new(caller.grants).readable_with_prefix(prefix) {
+        Readable::Prefixes(prefixes) => Some(prefixes),
+        Readable::Everything | Readable::Nothing => None,
+    }
+}
+
+fn warn_of_limits(prefixes: Option<&[String]>) {
+    let Some(prefixes) = prefixes else {
+        return;
+    };
+    let prefixes = prefixes
+        .iter()
+        .map(|prefix| shell_quoted(&printable(prefix)));
+    warn(&format!(
+        "the export holds only what you may read, not every key: keys that begin with {}",
+        prefixes.collect::<Vec<_>>().join(" or ")
+    ));
 }
 
 /// An incomplete export is useless. So it is an error even if the reader has closed the output.

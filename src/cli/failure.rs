@@ -1,6 +1,5 @@
 //! Why a command failed: the messages to its user, and the exit codes.
 
-use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,9 +7,11 @@ use std::process::ExitCode;
 use serde::Deserialize;
 use thiserror::Error;
 
+use super::cause::{CERTIFICATE, cause, untrusted};
 use super::entry::Entry;
 use super::interrupt::{Interrupt, SignalError};
-use super::text::{printable, shell_quoted};
+use super::text::{get_command, printable};
+use crate::access::Action;
 use crate::atomic_file::ReplaceError;
 use crate::model::Key;
 
@@ -24,6 +25,22 @@ pub enum Failure {
         server: String,
         /// The innermost cause.
         reason: String,
+    },
+    /// The certificate of the service is not trusted.
+    #[error("{server}: {reason}")]
+    Untrusted {
+        /// The URL of the service.
+        server: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// The port of the service speaks http in place of https, or the reverse.
+    #[error("{}", speaks_other_scheme(server, other))]
+    OtherScheme {
+        /// The URL of the service.
+        server: String,
+        /// The same with the scheme that the port speaks.
+        other: String,
     },
     /// The response to a write was lost, is incomplete, or is a proxy's.
     #[error(
@@ -78,6 +95,22 @@ pub enum Failure {
     /// The input cannot be used. The text says why.
     #[error("{0}")]
     Input(String),
+    /// The command makes no sense for this service. The text says why.
+    #[error("{0}")]
+    Usage(String),
+    /// The caller may not write a key, as the service says before the editor is opened.
+    #[error(
+        "you may not {action} the key {:?}, so the editor was not opened: ask for a token that may\n{advice}",
+        printable(key.as_str())
+    )]
+    NotGranted {
+        /// What is not granted.
+        action: Action,
+        /// The key.
+        key: Key,
+        /// What the user can do about it.
+        advice: String,
+    },
     /// Some keys of an import exist with another value.
     #[error("{}", already_exist(*count))]
     AlreadyExists {
@@ -104,15 +137,15 @@ pub enum Failure {
         /// How many entries the export has.
         all: u64,
     },
-    /// A watch ended that had shown events.
-    #[error(
-        "{failure}\nThe watch has ended. To continue it after the last event that it showed: --since {last_id}"
-    )]
+    /// A watch ended that knows where it was.
+    #[error("{}", watch_ended(failure, last_id, *has_shown))]
     WatchEnded {
         /// Why.
         failure: Box<Failure>,
-        /// The last event.
+        /// The last event, or the one after which it began.
         last_id: String,
+        /// Whether it has shown an event.
+        has_shown: bool,
     },
     /// The service did not accept a token.
     #[error("{0}\nThe token was not stored")]
@@ -139,27 +172,25 @@ impl From<SignalError> for Failure {
 }
 
 impl Failure {
-    /// A request that got no response.
-    pub fn unreachable(server: String, error: &reqwest::Error) -> Self {
+    /// A request that got no response, although the authorities in the file `ca` are trusted.
+    pub fn unreachable(server: String, error: &reqwest::Error, ca: Option<&Path>) -> Self {
         let mut reason = cause(error);
-        if error.is_connect() {
-            reason.push_str(if reason.contains(UNKNOWN_ISSUER) {
-                "\nIf the service has a certificate of your own authority, name that authority's file: --ca FILE"
-            } else if reason.contains(CERTIFICATE) {
-                "\nThe service answers, but its certificate is not valid for this URL, or not signed by an authority \
-                 that this command trusts. Check the name in --server; if the certificate was renewed, name its \
-                 authority's file: --ca FILE"
-            } else {
-                "\nCheck that the service is running, and the URL in --server"
-            });
+        if !error.is_connect() {
+            return Self::Unreachable { server, reason };
         }
+        if reason.contains(CERTIFICATE) {
+            let advice = untrusted(&reason, ca);
+            reason.push_str(&advice);
+            return Self::Untrusted { server, reason };
+        }
+        reason.push_str("\nCheck that the service is running, and the URL in --server");
         Self::Unreachable { server, reason }
     }
 
     /// A write that got no response.
-    pub fn unanswered(server: String, error: &reqwest::Error) -> Self {
+    pub fn unanswered(server: String, error: &reqwest::Error, ca: Option<&Path>) -> Self {
         if error.is_connect() || error.is_builder() {
-            return Self::unreachable(server, error);
+            return Self::unreachable(server, error, ca);
         }
         let reason = cause(error);
         Self::OutcomeUnknown { server, reason }
@@ -197,6 +228,8 @@ impl Failure {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::Refused(refusal) => refusal.exit_code(),
+            Self::Usage(_) => ExitCode::from(USAGE),
+            Self::NotGranted { .. } => ExitCode::from(NOT_ALLOWED),
             Self::Unseen { .. }
             | Self::AlreadyExists { .. }
             | Self::Changed { .. }
@@ -213,6 +246,8 @@ impl Failure {
             Self::OutputAfterWrite(_)
             | Self::OutcomeUnknown { .. }
             | Self::Unreachable { .. }
+            | Self::Untrusted { .. }
+            | Self::OtherScheme { .. }
             | Self::File { .. }
             | Self::NotDurable { .. }
             | Self::Output(_)
@@ -221,16 +256,33 @@ impl Failure {
     }
 }
 
+fn speaks_other_scheme(server: &str, other: &str) -> String {
+    let (scheme, _) = other.split_once(':').unwrap_or_default();
+    format!("{server}: this port speaks {scheme}; try {other}")
+}
+
+fn watch_ended(failure: &Failure, last_id: &str, has_shown: bool) -> String {
+    if has_shown {
+        format!(
+            "{failure}\nThe watch has ended. To continue it after the last event that it showed: --since {last_id}"
+        )
+    } else {
+        format!(
+            "{failure}\nThe watch has ended, and has shown no event. To miss none: --since {last_id}"
+        )
+    }
+}
+
 fn exists_unseen(key: &Key, refusal: &Refusal) -> String {
+    let get = get_command(&refusal.flags, key.as_str());
     let key = printable(key.as_str());
     let current = refusal.body.as_ref().and_then(|body| body.current.as_ref());
     let version = current.map_or_else(String::new, |entry| {
         format!(" ({})", entry.version_in_words())
     });
     format!(
-        "{key} already exists{version}; nothing was written\nTo replace it, pass the tag that `ifmatch get \
-         {}` shows: --if-match TAG. To replace it whatever its value is: --force",
-        shell_quoted(&key)
+        "{key} already exists{version}; nothing was written\nTo replace it, pass the tag that `{get}` shows: \
+         --if-match TAG. To replace it whatever its value is: --force"
     )
 }
 
@@ -267,21 +319,8 @@ fn import_stopped(key: Option<&Key>, failure: &Failure, done: u64, all: u64) -> 
     }
 }
 
-/// Within the error about a certificate that nobody known has signed (`rustls::CertificateError`).
-const UNKNOWN_ISSUER: &str = "UnknownIssuer";
-
-/// Within every error about a certificate (`rustls::Error`).
-const CERTIFICATE: &str = "invalid peer certificate";
-
-/// The innermost cause: the outer ones only repeat the request.
-fn cause(error: &reqwest::Error) -> String {
-    let mut innermost: &dyn Error = error;
-    while let Some(cause) = innermost.source() {
-        innermost = cause;
-    }
-    innermost.to_string()
-}
-
+/// The exit code after wrong usage, also that of the parser of the arguments.
+const USAGE: u8 = 2;
 /// The exit code if the key does not exist.
 const NOT_FOUND: u8 = 3;
 /// The exit code after a conflict.
@@ -292,6 +331,14 @@ const NOT_ALLOWED: u8 = 5;
 /// The service's own server errors, by status and code (`ErrorCode` in `openapi.yaml`).
 const SERVER_ERRORS: [(u16, &str); 3] =
     [(500, "io"), (503, "unavailable"), (504, "outcome_unknown")];
+
+/// What messages of the service say of a write that was not begun, the longest text first.
+const NOTHING_DONE: [&str; 4] = [
+    "; nothing was done, and nothing will be",
+    ", and nothing was done",
+    ", so nothing was done",
+    "; nothing was done",
+];
 
 /// An error response.
 #[derive(Debug)]
@@ -308,6 +355,8 @@ pub struct Refusal {
     pub location: Option<String>,
     /// What the user can do about it.
     pub advice: Option<String>,
+    /// The flags of the command, for another one that the message suggests.
+    pub flags: String,
 }
 
 /// The body of an error.
@@ -335,6 +384,7 @@ impl Refusal {
             text,
             location,
             advice: None,
+            flags: String::new(),
         }
     }
 
@@ -425,11 +475,10 @@ impl Refusal {
         };
         match (self.status, current) {
             (412, Some(current)) => format!(
-                "conflict: {} is current, etag {}; nothing was changed\nTo see the current value: ifmatch \
-                 get {}",
+                "conflict: {} is current, etag {}; nothing was changed\nTo see the current value: {}",
                 current.version_in_words(),
                 current.etag,
-                shell_quoted(&printable(current.key.as_str()))
+                get_command(&self.flags, current.key.as_str())
             ),
             (412, None) if self.hides_current() => {
                 format!("conflict: {message}; nothing was changed")
@@ -437,7 +486,7 @@ impl Refusal {
             (412, None) => "conflict: the key does not exist; nothing was changed".to_owned(),
             // What follows the colon is for who writes HTTP.
             (401, _) if self.is_not_allowed() => {
-                message.split(':').next().unwrap_or(message).to_owned()
+                self.in_words(message.split(':').next().unwrap_or(message))
             }
             (428, _) => "nothing was changed, because this service requires the entry's tag: pass \
                          --if-match TAG with the tag that `ifmatch get KEY` shows"
@@ -446,7 +495,17 @@ impl Refusal {
                          even after a read that does not show it: read the entry, and repeat the write with \
                          --if-match TAG"
                 .to_owned(),
-            _ => message.clone(),
+            _ => self.in_words(message),
         }
+    }
+
+    /// The message, but for a read without what it says of a write: a read does nothing in any case.
+    fn in_words(&self, message: &str) -> String {
+        if self.is_of_write {
+            return message.to_owned();
+        }
+        NOTHING_DONE
+            .iter()
+            .fold(message.to_owned(), |text, part| text.replace(part, ""))
     }
 }

@@ -2,24 +2,28 @@
 
 use std::env;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::path;
 
 use clap::Args;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::task;
 
+use super::ca_file::CaFile;
 use super::caller::Caller;
 use super::connection::Connection;
 use super::failure::Failure;
 use super::interrupt::{Interrupt, Interrupts};
 use super::output::{Output, note, warn};
-use super::profiles::Profiles;
+use super::profiles::{self, Profiles};
 use super::server::Server;
+use super::text::{printable, shell_quoted};
 use super::token_text::{TokenSource, TokenText, VARIABLE};
 
 /// Store the token for a service, and use that service by default.
 ///
 /// The token is read from the terminal, where it is not shown, or from standard input. It is stored in
-/// `ifmatch/config.toml` below `$XDG_CONFIG_HOME` or `~/.config`, which only you may read.
+/// `ifmatch/config.toml` below `$XDG_CONFIG_HOME` or `~/.config`, which only you may read. The path of the file
+/// of --ca is stored with it.
 #[derive(Debug, Args)]
 pub struct Login {
     /// The URL of the service; without it, the one that other commands use
@@ -37,20 +41,41 @@ pub async fn run(connection: &Connection, output: &Output) -> Result<(), Failure
         None if io::stdin().is_terminal() => (ask(&server).await?, TokenSource::Input),
         None => (TokenText::from_stdin()?, TokenSource::Input),
     };
-    let client = connection.client_of(server.clone(), Some((token.clone(), source)))?;
+    let ca = connection.ca_file(&server, &profiles);
+    let stored_ca = match &ca {
+        Some(ca) if server.is_https() => Some(absolute(ca)?),
+        _ => None,
+    };
+    let client = connection.client_of(server.clone(), Some((token.clone(), source)), ca)?;
     let caller = Caller::ask(&client)
         .await
         .map_err(|failure| Failure::NotSignedIn(failure.into()))?;
+    let name = server.name();
+    if caller.name.is_none() {
+        // Every token has a name, so nobody has looked at this one.
+        return Err(Failure::Usage(format!(
+            "{name}: this service asks for no token, so it could not check this one, and nothing was stored\n\
+             Commands need no login there. To use it without --server: export IFMATCH_SERVER={}",
+            shell_quoted(&name)
+        )));
+    }
     let (path, ()) = Profiles::update(|profiles| {
-        profiles.tokens.insert(server.clone(), token);
+        let ca = stored_ca.clone();
+        let login = profiles::Login { token, ca };
+        profiles.services.insert(server.clone(), login);
         profiles.default = Some(server.clone());
         Ok(())
     })?;
-    let name = server.name();
     note(&format!(
         "The token is stored in {}. Commands without --server now use {name}.",
         path.display()
     ));
+    if let Some(ca) = stored_ca {
+        note(&format!(
+            "For this service they trust the certificates in {}.",
+            printable(&ca)
+        ));
+    }
     if env::var_os(VARIABLE).is_some_and(|text| !text.is_empty()) {
         warn(&format!(
             "{VARIABLE} is set, and commands use it instead of the stored token"
@@ -65,6 +90,17 @@ pub async fn run(connection: &Connection, output: &Output) -> Result<(), Failure
         ));
     }
     caller.print(&name, output)
+}
+
+/// The path of a file, as it can be stored.
+fn absolute(ca: &CaFile) -> Result<String, Failure> {
+    let path = path::absolute(&ca.path).map_err(|error| Failure::file(&ca.path, error))?;
+    path.into_os_string().into_string().map_err(|path| {
+        Failure::Input(format!(
+            "{}: the path is not UTF-8, so it cannot be stored: give the file of --ca another name",
+            path.display()
+        ))
+    })
 }
 
 /// Reads the token from the terminal, which does not show it.

@@ -19,8 +19,8 @@ pub struct Logout {
 pub fn run(connection: &Connection) -> Result<(), Failure> {
     let (_, server) = Profiles::update(|profiles| {
         let server = connection.server_or_default(profiles)?;
-        if profiles.tokens.remove(&server).is_none() {
-            return Err(not_stored(&server, profiles));
+        if profiles.services.remove(&server).is_none() {
+            return Err(not_stored(connection, &server, profiles));
         }
         profiles.default.take_if(|default| *default == server);
         Ok(server)
@@ -33,14 +33,20 @@ pub fn run(connection: &Connection) -> Result<(), Failure> {
     Ok(())
 }
 
-fn not_stored(server: &Server, profiles: &Profiles) -> Failure {
-    let others: Vec<_> = profiles.tokens.keys().map(Server::name).collect();
-    let others = match others.as_slice() {
-        [] => "no token is stored at all".to_owned(),
-        others => format!("tokens are stored for {}", others.join(", ")),
-    };
-    Failure::Input(format!(
-        "no token is stored for {}: {others}",
-        server.name()
-    ))
+fn not_stored(connection: &Connection, server: &Server, profiles: &Profiles) -> Failure {
+    let others: Vec<_> = profiles.services.keys().map(Server::name).collect();
+    let is_named = connection.names_server() || profiles.default.is_some();
+    Failure::Input(match others.as_slice() {
+        [] => "there was no login stored, so there is nothing to remove".to_owned(),
+        others if is_named => format!(
+            "there was no login stored for {}; there are logins for {}",
+            server.name(),
+            others.join(", ")
+        ),
+        others => format!(
+            "no service is the default, so name the one whose login you want to remove: ifmatch logout URL\nThere \
+             are logins for {}",
+            others.join(", ")
+        ),
+    })
 }

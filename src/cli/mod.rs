@@ -15,7 +15,9 @@
 //! responses.
 
 mod arguments;
+mod ca_file;
 mod caller;
+mod cause;
 mod client;
 mod connection;
 mod draft;
@@ -40,10 +42,12 @@ mod precondition;
 mod profiles;
 mod put;
 mod rm;
+mod scheme;
 mod server;
 mod text;
 mod token;
 mod token_text;
+mod typed_flags;
 mod watch;
 mod whoami;
 

@@ -136,10 +136,15 @@ pub fn note(text: &str) {
     }
 }
 
+/// Prints a line to standard error, also if that is not a terminal.
+pub fn say(text: &str) {
+    // As above.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// Prints a warning to standard error: the command succeeded, but may be a mistake.
 pub fn warn(text: &str) {
-    // As above.
-    let _ = writeln!(io::stderr(), "ifmatch: warning: {text}");
+    say(&format!("ifmatch: warning: {text}"));
 }
 
 /// Warns of a new key that is probably a mistake, which most output would not show.

@@ -11,7 +11,7 @@ use super::input::{self, Input};
 use super::output::Output;
 use super::overwrite;
 use super::precondition::{Precondition, Tag};
-use super::text::{printable, shell_quoted};
+use super::text::printable;
 use crate::model::{Key, Value};
 
 const MERGE_PATCH: HeaderValue = HeaderValue::from_static("application/merge-patch+json");
@@ -52,7 +52,7 @@ pub async fn run(client: &Client, patch: Patch, output: &Output) -> Result<(), F
         Some(tag) => client.send(request(&Precondition::Match(tag.0))).await?,
         None => match &tree {
             Tree::Array(operations) => {
-                refuse_replacing(key, operations)?;
+                refuse_replacing(client, key, operations)?;
                 overwrite::whatever_is_current(client, key, request).await?
             }
             _ => merged(client, key, &tree, request).await?,
@@ -65,7 +65,7 @@ pub async fn run(client: &Client, patch: Patch, output: &Output) -> Result<(), F
 }
 
 /// Refuses a JSON Patch that would replace a whole value, unless it first tests that value.
-fn refuse_replacing(key: &Key, operations: &[Tree]) -> Result<(), Failure> {
+fn refuse_replacing(client: &Client, key: &Key, operations: &[Tree]) -> Result<(), Failure> {
     for (index, operation) in operations.iter().enumerate() {
         if operation["path"] != "" {
             continue;
@@ -75,9 +75,9 @@ fn refuse_replacing(key: &Key, operations: &[Tree]) -> Result<(), Failure> {
             Some("add" | "replace" | "move" | "copy") => {
                 return Err(Failure::Input(format!(
                     "operation {index} writes at path \"\", so this patch would replace the whole value; \
-                     nothing was written\nTo replace the value, pass --if-match TAG (`ifmatch get {}` shows \
-                     the tag), or begin the patch with a `test` of path \"\"",
-                    shell_quoted(&printable(key.as_str()))
+                     nothing was written\nTo replace the value, pass --if-match TAG (`{}` shows the tag), or \
+                     begin the patch with a `test` of path \"\"",
+                    client.get_command(key)
                 )));
             }
             _ => {}
@@ -97,9 +97,9 @@ async fn merged(
     let replaces = |what: &str| {
         Failure::Input(format!(
             "{what} is not an object, so this merge patch would replace the whole value; nothing was \
-             written\nTo replace the value, pass --if-match TAG (`ifmatch get {}` shows the tag). To \
-             change part of an array, use a JSON Patch",
-            shell_quoted(&printable(key.as_str()))
+             written\nTo replace the value, pass --if-match TAG (`{}` shows the tag). To change part of an \
+             array, use a JSON Patch",
+            client.get_command(key)
         ))
     };
     if !patch.is_object() {

@@ -30,7 +30,16 @@ pub struct Profiles {
     path: Option<PathBuf>,
     /// What commands without `--server` use.
     pub default: Option<Server>,
-    pub tokens: BTreeMap<Server, TokenText>,
+    /// The logins.
+    pub services: BTreeMap<Server, Login>,
+}
+
+/// What a login has stored.
+#[derive(Debug)]
+pub struct Login {
+    pub token: TokenText,
+    /// The path of the file with the certificates of those who may vouch for the service.
+    pub ca: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -45,6 +54,7 @@ struct Written {
 #[serde(deny_unknown_fields)]
 struct WrittenProfile {
     token: String,
+    ca: Option<String>,
 }
 
 impl Profiles {
@@ -110,17 +120,18 @@ impl Profiles {
                 .map_err(|reason| invalid(&path, &format!("a server's URL is not valid: {reason}")))
         };
         let default = written.default.as_deref().map(server_of).transpose()?;
-        let mut tokens = BTreeMap::new();
-        for (url, profile) in &written.server {
-            let server = server_of(url)?;
+        let mut services = BTreeMap::new();
+        for (url, profile) in written.server {
+            let server = server_of(&url)?;
             let source = format!("{}: the token for {}", path.display(), server.name());
             let token = TokenText::parse(profile.token.as_bytes(), &source)?;
-            tokens.insert(server, token);
+            let ca = profile.ca;
+            services.insert(server, Login { token, ca });
         }
         Ok(Self {
             path: Some(path),
             default,
-            tokens,
+            services,
         })
     }
 
@@ -130,9 +141,12 @@ impl Profiles {
         if let Some(server) = &self.default {
             let _ = writeln!(text, "default = {}", toml_string(&server.name()));
         }
-        for (server, token) in &self.tokens {
+        for (server, Login { token, ca }) in &self.services {
             let (server, token) = (toml_string(&server.name()), toml_string(token.reveal()));
             let _ = writeln!(text, "\n[server.{server}]\ntoken = {token}");
+            if let Some(ca) = ca {
+                let _ = writeln!(text, "ca = {}", toml_string(ca));
+            }
         }
         text
     }

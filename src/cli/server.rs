@@ -36,6 +36,17 @@ impl Server {
         !self.0.username().is_empty() || self.0.password().is_some()
     }
 
+    /// The same host and port with http in place of https, or the reverse, without a password.
+    #[must_use]
+    pub fn with_other_scheme(&self) -> Option<Self> {
+        let other = if self.is_https() { "http" } else { "https" };
+        let name = self.name();
+        let (_, rest) = name.split_once("://")?;
+        let mut url: Url = format!("{other}://{rest}").parse().ok()?;
+        url.set_port(self.0.port_or_known_default()).ok()?;
+        Some(Self(url))
+    }
+
     /// Whether requests are encrypted.
     #[must_use]
     pub fn is_https(&self) -> bool {

@@ -23,6 +23,15 @@ pub fn shell_quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
+/// The command that shows a key, with these flags.
+pub fn get_command(flags: &str, key: &str) -> String {
+    let end_of_flags = if key.starts_with('-') { "-- " } else { "" };
+    format!(
+        "ifmatch get{flags} {end_of_flags}{}",
+        shell_quoted(&printable(key))
+    )
+}
+
 /// A text as a TOML basic string. TOML has the escapes of JSON, and also escapes DEL.
 pub fn toml_string(text: &str) -> String {
     let json = serde_json::Value::from(text).to_string();

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use super::client::Client;
 use super::entry::Entry;
 use super::failure::Failure;
-use super::output::{Output, note};
+use super::output::{Output, note, say};
 use super::text::{TIMESTAMP_COLUMNS, padded, printable, timestamp};
 use crate::model::{Key, ResumeToken, ResumeTokenError};
 
@@ -52,12 +52,14 @@ struct EventLine<'a> {
     entry: Option<&'a Entry>,
 }
 
-/// `ifmatch watch`. Ends only with an error, or if nobody reads the output.
+/// `ifmatch watch`. Ends only if nobody reads the output, or with an error that does not pass by itself.
 pub async fn run(client: &Client, watch: &Watch, output: &Output) -> Result<(), Failure> {
     let mut follower = Watcher {
         client,
+        with_new_ca: None,
         watch,
         output,
+        has_shown: false,
         last_id: watch.since.as_ref().map(ToString::to_string),
         retry: RETRY,
     };
@@ -66,42 +68,63 @@ pub async fn run(client: &Client, watch: &Watch, output: &Output) -> Result<(), 
     note("Watching; press Ctrl-C to stop.");
     loop {
         follower.follow(events).await?;
-        note("Connection lost; reconnecting.");
-        events = loop {
-            sleep(follower.retry).await;
-            match follower.connect().await {
-                Ok(events) => break events,
-                Err(Failure::Unreachable { .. }) => {}
-                // The service, or a proxy in front of it, may be restarting.
-                Err(Failure::Refused(refusal)) if refusal.status >= 500 => {}
-                Err(failure) => return Err(follower.ended(failure)),
-            }
+        say("Connection lost; reconnecting.");
+        events = match follower.reconnect().await {
+            Ok(events) => events,
+            Err(failure) => return Err(follower.ended(failure)),
         };
-        note("Reconnected.");
+        say("Reconnected.");
     }
 }
 
 struct Watcher<'a> {
     client: &'a Client,
+    /// The same after the file of `--ca` was read again.
+    with_new_ca: Option<Client>,
     watch: &'a Watch,
     output: &'a Output,
-    /// The last event that was printed.
+    /// Whether an event was printed.
+    has_shown: bool,
+    /// The last event that was printed, or the one after which the watch began.
     last_id: Option<String>,
     retry: Duration,
 }
 
 impl Watcher<'_> {
+    fn client(&self) -> &Client {
+        self.with_new_ca.as_ref().unwrap_or(self.client)
+    }
+
+    /// Connects again and again, until a failure does not pass by itself.
+    async fn reconnect(&mut self) -> Result<reqwest::Response, Failure> {
+        let mut has_read_ca = false;
+        loop {
+            sleep(self.retry).await;
+            match self.connect().await {
+                Err(Failure::Unreachable { .. }) => {}
+                // The service, or a proxy in front of it, may be restarting.
+                Err(Failure::Refused(refusal)) if refusal.status >= 500 => {}
+                // The service may have a certificate of another authority, which the file already has.
+                Err(Failure::Untrusted { .. }) if !has_read_ca => {
+                    self.with_new_ca = Some(self.client.with_ca_read_again()?);
+                    has_read_ca = true;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
     async fn connect(&self) -> Result<reqwest::Response, Failure> {
         let filter = match &self.watch.key {
             Some(key) => ("key", key.as_str()),
             None => ("prefix", self.watch.prefix.as_str()),
         };
-        let mut request = self.client.get("/watch", &[filter]);
+        let mut request = self.client().get("/watch", &[filter]);
         // An id that is not printable ASCII is not from ifmatch; then the watch starts with the present.
         if let Some(Ok(id)) = self.last_id.as_deref().map(HeaderValue::from_str) {
             request = request.header("Last-Event-ID", id);
         }
-        let response = self.client.send(request).await?;
+        let response = self.client().send(request).await?;
         let kind = response.headers().get(CONTENT_TYPE);
         if kind.is_none_or(|kind| !kind.as_bytes().starts_with(EVENT_STREAM)) {
             return Err(self.client.not_ifmatch(&"it is not an event stream"));
@@ -115,6 +138,7 @@ impl Watcher<'_> {
             Some(last_id) => Failure::WatchEnded {
                 failure: failure.into(),
                 last_id: printable(&last_id).into_owned(),
+                has_shown: self.has_shown,
             },
             None => failure,
         }
@@ -134,7 +158,7 @@ impl Watcher<'_> {
         Ok(())
     }
 
-    fn print(&self, sse: &Sse) -> Result<(), Failure> {
+    fn print(&mut self, sse: &Sse) -> Result<(), Failure> {
         let Some(event) = sse.event.as_deref() else {
             return Ok(());
         };
@@ -148,6 +172,7 @@ impl Watcher<'_> {
             // From a newer service.
             _ => return Ok(()),
         };
+        self.has_shown = true;
         if !self.output.is_terminal() {
             let (id, entry) = (sse.id.as_deref(), entry.as_ref());
             return self.output.json(&EventLine { event, id, entry });

@@ -35,6 +35,29 @@ async fn a_server_is_named_in_any_of_the_usual_ways() {
 }
 
 #[tokio::test]
+async fn the_help_of_a_command_lists_its_own_flags() {
+    let clients = ["--server", "--token-file", "--ca ", "--allow-plain-http"];
+    for (arguments, lists_them) in [
+        (&["serve", "--help"][..], false),
+        (&["serve", "-h"], false),
+        (&["help", "serve"], false),
+        (&["token", "--help"], false),
+        (&["token", "new", "--help"], false),
+        (&["token", "check", "-h"], false),
+        (&["get", "--help"], true),
+        (&["--help"], true),
+    ] {
+        let mut command = bare_command(BINARY);
+        command.args(arguments);
+        let help = finish(command).await;
+        for flag in clients {
+            let lists_it = help.assert_code(0).stdout.contains(flag);
+            assert_eq!(lists_it, lists_them, "{arguments:?} {flag}: {help:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn flags_and_variables_of_the_service_are_none_of_its_clients() {
     let cli = Cli::start().await;
     cli.run(&["put", "a", "1"]).await.assert_code(0);

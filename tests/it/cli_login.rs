@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 
 use crate::support::access::{ANN, BOB, Guarded, LATE, ROOT, mode_of};
 use crate::support::binary::{BINARY, bare_command, pid_of, soon};
-use crate::support::cli::{Ran, finish, finish_with_input, other_server, ran};
+use crate::support::cli::{Cli, Ran, finish, finish_with_input, other_server, ran};
 use crate::support::tls::{Authority, flags};
 
 const WHO: &str = r#"{"name":"ann","grants":[],"expires_at":null}"#;
@@ -114,13 +114,25 @@ async fn each_service_keeps_its_token_and_the_last_login_is_the_default() {
     let others = localhost.to_lowercase();
     again
         .assert_code(1)
-        .assert_says(&["no token is stored for", &url, &others]);
+        .assert_says(&["there was no login stored for", &url, &others]);
+    let unnamed = guarded.run_unnamed(&["logout"]).await;
+    unnamed.assert_code(1).assert_says(&[
+        "no service is the default",
+        "ifmatch logout URL",
+        &others,
+    ]);
     guarded
         .run_unnamed(&["logout", &localhost])
         .await
         .assert_code(0);
     let stored = std::fs::read_to_string(guarded.config()).unwrap();
     assert!(!stored.contains("token ="), "{stored}");
+    for arguments in [&["logout"][..], &["logout", &localhost]] {
+        let twice = guarded.run_unnamed(arguments).await;
+        twice
+            .assert_code(1)
+            .assert_says(&["there was no login stored, so there is nothing to remove"]);
+    }
 }
 
 #[tokio::test]
@@ -160,6 +172,21 @@ async fn a_token_that_the_service_does_not_accept_is_not_stored() {
         .run_unnamed(&["login", &url, "--server", &url])
         .await;
     twice.assert_code(2).assert_says(&["--server"]);
+}
+
+#[tokio::test]
+async fn a_service_that_asks_for_no_token_is_no_place_for_a_login() {
+    let cli = Cli::start().await;
+    for token in [ANN, &ifmatch::access::new_token().unwrap()] {
+        let login = cli.run_with_input(&["login"], token).await;
+        login.assert_code(2).assert_says(&[
+            &cli.server.url(""),
+            "this service asks for no token",
+            "nothing was stored",
+        ]);
+        assert!(!login.stderr.contains(token), "{login:?}");
+    }
+    assert!(!cli.folder.path().join("config").exists());
 }
 
 #[tokio::test]
@@ -309,6 +336,11 @@ async fn an_https_service_of_an_authority_of_ones_own() {
     let mut put = command(&config, &["put", "doc/a", "1"]);
     put.env("IFMATCH_CA", ca);
     finish(put).await.assert_code(0);
+    let other = Authority::new("other");
+    let other = guarded.file("other.pem", &other.pem, 0o600);
+    let ran = guarded.run_unnamed(&["whoami", "--ca", &other]).await;
+    ran.assert_code(1)
+        .assert_says(&[&format!("no authority in {other}"), "--ca FILE"]);
 
     let key = folder.join("tls.key");
     let broken = guarded.file(

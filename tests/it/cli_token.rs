@@ -97,7 +97,11 @@ async fn a_new_token_can_be_saved_in_a_file_of_its_own() {
 
     // It would take away somebody's token.
     let again = run(&new).await;
-    again.assert_code(1).assert_says(&["ann.token"]);
+    again.assert_code(1).assert_says(&[
+        "ann.token: this file exists",
+        "it was left unchanged and no token was made",
+        "Give --save-token another name",
+    ]);
     assert_eq!(again.stdout, "");
     assert_eq!(std::fs::read_to_string(&saved).unwrap(), text);
 
@@ -152,6 +156,14 @@ async fn a_token_that_no_service_would_accept_is_not_made() {
             "control character",
         ),
         (&["--name", "ann", "--allow", &long], "longer than a key"),
+        (
+            &["--name", "ann", "--allow", "doc/*=read"],
+            "not a pattern, so doc/* covers only keys that have the * in them: give doc/, which",
+        ),
+        (
+            &["--name", "ann", "--allow", "*=read"],
+            "give the empty prefix",
+        ),
         (
             &["--name", "ann", "--allow", "=read", "--expires", "90"],
             "90d",
@@ -241,6 +253,22 @@ async fn a_check_lists_whose_tokens_a_file_has() {
     run(&["check", file_with("").to_str().unwrap()])
         .await
         .assert_code(0);
+}
+
+#[tokio::test]
+async fn a_check_warns_of_a_prefix_that_looks_like_a_pattern() {
+    let allow = r#"allow = [{ prefix = "doc/*", actions = ["read"] }, { prefix = "cfg/", actions = ["read"] }]
+user = "ann""#;
+    let file = file_with(&lines("ann", "ann-token", allow));
+    let path = file.to_str().unwrap();
+    let checked = run(&["check", path]).await;
+    checked
+        .assert_code(0)
+        .assert_says(&["covers only keys that have the * in them"]);
+    let warning = format!("ifmatch: warning: {path}: ann: ");
+    assert_eq!(checked.stderr.matches(&warning).count(), 1, "{checked:?}");
+    assert_eq!(checked.stderr.lines().count(), 1, "{checked:?}");
+    assert_eq!(checked.stdout.lines().count(), 2, "{checked:?}");
 }
 
 #[tokio::test]

@@ -13,7 +13,8 @@ use crate::support::http;
 /// A watch, and the lines that it prints.
 fn watch(cli: &Cli, arguments: &[&str]) -> (Child, Lines<BufReader<ChildStdout>>) {
     let mut command = cli.command(&[&["watch"], arguments].concat());
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
     let stdout = child.stdout.take().unwrap();
     (child, BufReader::new(stdout).lines())
 }
@@ -76,7 +77,7 @@ async fn a_watch_tells_each_change_once_and_in_order() {
 async fn a_watch_outlives_the_server_and_is_told_to_list_again() {
     let cli = Cli::start().await;
     let since = now(&cli).await;
-    let (_child, mut lines) = watch(&cli, &["--since", &since]);
+    let (mut child, mut lines) = watch(&cli, &["--since", &since]);
     cli.run(&["put", "a", "1"]).await.assert_code(0);
     assert_eq!(next(&mut lines).await["entry"]["value"], 1);
     let Cli { server, folder } = cli;
@@ -87,6 +88,13 @@ async fn a_watch_outlives_the_server_and_is_told_to_list_again() {
     let put = ["put", "a", "2", "--force"];
     cli.run(&put).await.assert_code(0);
     assert_eq!(next(&mut lines).await["entry"]["value"], 2);
+    // In a pipe, too, each loss is reported once.
+    child.start_kill().unwrap();
+    let output = soon(child.wait_with_output()).await.unwrap();
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "Connection lost; reconnecting.\nReconnected.\n"
+    );
 }
 
 /// A proxy that breaks each connection after so many bytes of the answer; its address.

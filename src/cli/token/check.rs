@@ -4,12 +4,14 @@ use std::path::PathBuf;
 use std::time::SystemTime;
 
 use clap::Args;
+use itertools::Itertools as _;
 use serde::Serialize;
 
+use super::pattern::pattern_in_words;
 use crate::access::{Grant, Principal, WatchedTokens};
 use crate::cli::caller::grant_in_words;
 use crate::cli::failure::Failure;
-use crate::cli::output::{Output, note};
+use crate::cli::output::{Output, note, warn};
 use crate::cli::text::{printable, timestamp};
 use crate::model::{Name, Timestamp};
 
@@ -48,10 +50,25 @@ pub async fn run(check: &Check, output: &Output) -> Result<(), Failure> {
             })?;
         }
     }
+    for warning in principals.iter().flat_map(|who| patterns(who)).unique() {
+        warn(&format!("{}: {warning}", check.file.display()));
+    }
     if principals.is_empty() {
         note("The file is valid, and has no token.");
     }
     Ok(())
+}
+
+/// What is wrong with the prefixes of a principal that were probably meant as patterns.
+fn patterns(principal: &Principal) -> impl Iterator<Item = String> {
+    let prefixes = principal.grants().as_slice().iter();
+    let prefixes = prefixes.map(|grant| &grant.prefix);
+    let patterns = prefixes.filter(|prefix| prefix.contains('*'));
+    patterns.map(move |prefix| {
+        let name = principal.to_string();
+        let what = pattern_in_words(prefix, "perhaps it should be ");
+        format!("{}: {what}", printable(&name))
+    })
 }
 
 fn in_words(principal: &Principal, now: Timestamp) -> String {

@@ -2,6 +2,7 @@
 
 mod check;
 mod new;
+mod pattern;
 
 use clap::Subcommand;
 

@@ -15,6 +15,7 @@ use clap::Args;
 use itertools::Itertools as _;
 use toml::value::Datetime;
 
+use super::pattern::pattern_in_words;
 use crate::access::{Action, Grant, Tokens, TokensError, hash_of, new_token};
 use crate::cli::failure::Failure;
 use crate::cli::output::Output;
@@ -55,6 +56,12 @@ impl FromStr for Allowed {
         const FORM: &str = "give PREFIX=ACTION,…, such as doc/=read,update, or =read for all keys";
         // A prefix can have the character, too.
         let (prefix, actions) = text.rsplit_once('=').ok_or(FORM)?;
+        if prefix.contains('*') {
+            return Err(format!(
+                "{}; no token was made",
+                pattern_in_words(prefix, "give ")
+            ));
+        }
         let action = |name: &str| {
             let known = Action::ALL
                 .into_iter()
@@ -182,7 +189,14 @@ fn save(path: &Path, token: &str) -> Result<(), Failure> {
     let mut new = File::options();
     new.write(true).create_new(true).mode(0o600);
     let failed = |error| Failure::file(path, error);
-    let mut file = new.open(path).map_err(failed)?;
+    let mut file = new.open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Failure::Input(format!(
+            "{}: this file exists and may hold somebody's token, so it was left unchanged and no token was made\n\
+             Give --save-token another name, or remove the file if nobody uses its token any more",
+            path.display()
+        )),
+        _ => failed(error),
+    })?;
     file.write_all(format!("{token}\n").as_bytes())
         .map_err(failed)?;
     file.sync_all().map_err(failed)
