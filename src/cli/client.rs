@@ -222,14 +222,15 @@ impl Client {
             ),
             (Some(_), 403) => whoami,
             (None, _) => format!("To sign in: {login}; or pass a token with {others}"),
-            // A login would change nothing: these come before what it stores.
+            // A login would change nothing: the variable comes before what it stores.
             (Some(TokenSource::Environment), _) => {
-                "The token came from IFMATCH_TOKEN: correct that variable, or unset \
-                                                    it; or pass a token with --token-file FILE"
+                "The token came from IFMATCH_TOKEN: correct that variable, or \
+                unset it; or pass a token with --token-file FILE"
                     .to_owned()
             }
             (Some(TokenSource::File(path)), _) => format!(
-                "The token came from {}: write a valid one to that file. Or leave out --token-file and sign in: {login}",
+                "The token came from {}: write a valid one to that file. Or leave out --token-file and sign in: \
+                 {login}",
                 path.display()
             ),
             (Some(source), _) => format!(

@@ -1,36 +1,22 @@
 //! What messages say about rights, and the commands that they suggest.
 
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse as _;
 use axum::routing::{any, get};
-use tokio::process::Command;
 
 use crate::support::access::{ANN, BOB, Guarded, ROOT};
-use crate::support::binary::BINARY;
+use crate::support::binary::{BINARY, bare_command};
 use crate::support::cli::{Cli, Ran, Script, ask, finish, other_server};
 use crate::support::tls::Authority;
 
-/// Runs a command that a message suggests, as one pastes it.
-async fn paste(guarded: &Guarded, suggested: &str) -> Ran {
-    let suggested = suggested.strip_prefix("ifmatch ").expect(suggested);
-    let mut shell: Command = guarded.cli.command(&[]);
-    let config = shell.as_std().get_envs();
-    let config: Vec<_> = config
-        .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
-        .filter(|(name, _)| name != "IFMATCH_SERVER")
-        .collect();
-    shell = Command::new("sh");
-    shell
-        .args(["-c", &format!("'{BINARY}' {suggested}")])
-        .stdin(Stdio::null())
-        .env_remove("IFMATCH_SERVER")
-        .env_remove("IFMATCH_TOKEN")
-        .env_remove("IFMATCH_CA")
-        .envs(config);
+/// Runs a command that a message suggests, as one pastes it, with nothing in the environment that helps.
+async fn paste(suggested: &str) -> Ran {
+    let arguments = suggested.strip_prefix("ifmatch ").expect(suggested);
+    let mut shell = bare_command("sh");
+    shell.args(["-c", &format!("'{BINARY}' {arguments}")]);
     finish(shell).await
 }
 
@@ -54,7 +40,7 @@ async fn a_suggested_command_has_the_flags_of_the_one_that_failed() {
     forbidden
         .assert_code(5)
         .assert_says(&[&format!("`{whoami}` shows what you may do")]);
-    let who = paste(&guarded, &whoami).await;
+    let who = paste(&whoami).await;
     assert_eq!(who.assert_code(0).json()["name"], "bob");
 
     let login = format!("ifmatch login --ca {ca} {url}");
@@ -66,9 +52,7 @@ async fn a_suggested_command_has_the_flags_of_the_one_that_failed() {
         &format!("leave out --token-file and sign in: {login}"),
     ]);
     // Nobody types the token here.
-    paste(&guarded, &login)
-        .await
-        .assert_says(&["no token in it"]);
+    paste(&login).await.assert_says(&["no token in it"]);
 
     guarded.file("bob token", ROOT, 0o600);
     let get = format!("ifmatch get {typed} doc/a");
@@ -78,7 +62,7 @@ async fn a_suggested_command_has_the_flags_of_the_one_that_failed() {
     conflict
         .assert_code(4)
         .assert_says(&[&format!("To see the current value: {get}\n")]);
-    let shown = paste(&guarded, &get).await;
+    let shown = paste(&get).await;
     assert_eq!(shown.assert_code(0).json()["value"], 1);
 }
 
@@ -228,7 +212,8 @@ async fn who_may_read_without_a_token_is_told_to_sign_in_before_the_editor_opens
 
 #[tokio::test]
 async fn a_service_that_does_not_say_what_may_be_done_does_not_stop_an_edit() {
-    let entry = r#"{"key":"a","value":1,"version":1,"revision":1,"etag":"\"1-a\"","modified_at":"2026-01-01T00:00:00.000Z"}"#;
+    let entry = r#"{"key":"a","value":1,"version":1,"revision":1,"etag":"\"1-a\"",
+        "modified_at":"2026-01-01T00:00:00.000Z"}"#;
     let missing = r#"{"error":"not_found","message":"there is no such path"}"#;
     let router = axum::Router::new()
         .route("/kv/a", get(async move || entry))
