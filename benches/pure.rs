@@ -5,11 +5,12 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use ifmatch::json;
 use ifmatch::model::{
-    Change, EntityTag, Expected, Key, Operation, Position, Record, Stamp, Timestamp, Value,
+    Change, EntityTag, Expected, Key, Operation, Position, Record, Stamp, StateDigest, Timestamp,
+    Value,
 };
 use ifmatch::patch::Patch;
 use ifmatch::precondition::{ListedTag, Preconditions, Purpose, Tags, decide};
-use ifmatch::storage::internals::{JournalId, Staged, Table, format, journal};
+use ifmatch::storage::internals::{Staged, Table, format, log};
 
 /// How many entries a data file of the benchmark has.
 const ENTRIES: usize = 1000;
@@ -202,10 +203,10 @@ fn tag(c: &mut Criterion) {
     });
     let position = Position {
         revision: 42,
-        epoch: "0123456789abcdef".into(),
+        state: StateDigest::from_bits(0x0123_4567_89ab_cdef),
     };
     c.bench_function("tag/text of a list's", |b| {
-        b.iter(|| EntityTag::of_list(black_box(&position)));
+        b.iter(|| EntityTag::of_list(black_box(position)));
     });
 }
 
@@ -230,7 +231,7 @@ fn decide_on(c: &mut Criterion) {
 
 fn data_file(c: &mut Criterion) {
     let table = table();
-    let snapshot = table.snapshot(&"".into());
+    let snapshot = table.snapshot();
     let mut text = Vec::new();
     let encode = |text: &mut Vec<u8>| {
         text.clear();
@@ -254,24 +255,26 @@ fn data_file(c: &mut Criterion) {
     });
 }
 
-fn journal_frames(c: &mut Criterion) {
+fn log_frames(c: &mut Criterion) {
     let mut table = table();
     let mut staged = Staged::on(&table);
     for number in 0..COMMITS {
         stage(&table, &mut staged, number);
     }
-    let id = JournalId::random();
-    let first = journal::first_frame(table.revision(), &id);
-    let frame = journal::frame(&staged).expect("memory");
-    let mut group = c.benchmark_group("journal");
+    let after = table.revision();
+    let encode = |staged: &Staged| {
+        let commits = staged.commits().iter().map(|commit| &**commit);
+        log::group_frame(after, after, commits).expect("memory")
+    };
+    let frame = encode(&staged);
+    let text = log::text_of_frame(&frame);
+    let mut group = c.benchmark_group("log");
     group.throughput(Throughput::Elements(COMMITS as u64));
     group.bench_function("encode a frame of 64 commits", |b| {
-        b.iter(|| journal::frame(black_box(&staged)));
+        b.iter(|| encode(black_box(&staged)));
     });
-    let text = [first, frame].concat();
-    group.bench_function("check and skip a frame of 64 commits", |b| {
-        table.skip_to(staged.revision());
-        b.iter(|| journal::replay(black_box(&text[..]), &mut table, Some(&id)));
+    group.bench_function("read a frame of 64 commits without its values", |b| {
+        b.iter(|| log::Group::read(black_box(text)));
     });
     group.bench_function("stage and apply 64 commits", |b| {
         b.iter(|| {
@@ -284,13 +287,5 @@ fn journal_frames(c: &mut Criterion) {
     });
 }
 
-criterion_group!(
-    benches,
-    parse,
-    patch,
-    tag,
-    decide_on,
-    data_file,
-    journal_frames
-);
+criterion_group!(benches, parse, patch, tag, decide_on, data_file, log_frames);
 criterion_main!(benches);

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use ifmatch::model::{ChangeSet, Filter, Record, ResumeToken};
 use ifmatch::storage::{
-    CommitError, Committed, Lease, Snapshot, Status, Subscription, conformance,
+    CommitError, Committed, Lease, Past, Snapshot, Status, Subscription, conformance,
 };
 use ifmatch::{Entry, Key, MemoryStore, Store, StoreError};
 use tokio::time::Instant;
@@ -53,9 +53,13 @@ impl<S: Store> Store for Counted<S> {
     async fn watch(
         &self,
         filter: Filter,
-        since: Option<&ResumeToken>,
+        since: Option<ResumeToken>,
     ) -> Result<Subscription, StoreError> {
         self.inner.watch(filter, since).await
+    }
+
+    fn past(&self) -> &dyn Past {
+        self.inner.past()
     }
 
     async fn status(&self) -> Status {

@@ -10,7 +10,7 @@ use crate::api::{HeaderName, HostName, Limits, Network, Origin};
 use crate::model::DEFAULT_MAX_VALUE_BYTES;
 use crate::service::{self, DEFAULT_MAX_IN_FLIGHT_BYTES, Policy};
 use crate::storage::DEFAULT_WATCH_BUFFER_BYTES;
-use crate::storage::file::{Journaling, Settings};
+use crate::storage::file::{DEFAULT_HISTORY_MAX_BYTES, History, Journaling, Settings};
 
 /// An HTTP key-value service in which nobody's update gets lost.
 ///
@@ -121,6 +121,21 @@ pub struct Config {
     #[arg(long, env = "IFMATCH_JOURNAL_ABOVE", value_name = "BYTES",
           default_value = "1048576", value_parser = journal_above)]
     pub journal_above: Journaling,
+
+    /// For how long the past can be read, such as `12h` or `30d`; or `never`
+    #[arg(long, env = "IFMATCH_HISTORY", value_name = "TIME",
+          default_value = "30d", value_parser = history)]
+    pub history: HistoryTime,
+
+    /// How much of the past is kept at the most, in bytes; the oldest is dropped first
+    #[arg(long, env = "IFMATCH_HISTORY_MAX_BYTES", value_name = "BYTES",
+          default_value_t = DEFAULT_HISTORY_MAX_BYTES)]
+    pub history_max_bytes: u64,
+
+    /// For how long a request with an Idempotency-Key is remembered
+    #[arg(long, env = "IFMATCH_IDEMPOTENCY_WINDOW", value_name = "TIME",
+          default_value = "24h", value_parser = duration)]
+    pub idempotency_window: Duration,
 
     /// Memory for recent changes, in bytes, shared by all watchers
     #[arg(long, env = "IFMATCH_WATCH_BUFFER", value_name = "BYTES",
@@ -255,6 +270,14 @@ impl Config {
     pub fn store_settings(&self) -> Settings {
         Settings {
             journaling: self.journal_above,
+            history: match self.history.0 {
+                None => History::Never,
+                Some(time) => History::For {
+                    time,
+                    max_bytes: self.history_max_bytes,
+                },
+            },
+            idempotency_window: self.idempotency_window,
             watch_buffer_bytes: self.watch_buffer,
         }
     }
@@ -283,6 +306,19 @@ fn journal_above(text: &str) -> Result<Journaling, String> {
         Ok(bytes) => Ok(Journaling::Above { bytes }),
         Err(error) => Err(format!("{error}; give a number of bytes, or never")),
     }
+}
+
+/// A time, or `never`, which is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HistoryTime(Option<Duration>);
+
+fn history(text: &str) -> Result<HistoryTime, String> {
+    if text == "never" {
+        return Ok(HistoryTime(None));
+    }
+    duration(text)
+        .map(|time| HistoryTime(Some(time)))
+        .map_err(|error| format!("{error}; or never"))
 }
 
 /// `30s`, `1m 30s`, `500ms`; never nothing, which would refuse everything.

@@ -108,7 +108,7 @@ pub async fn watch(
     client: Client,
 ) -> Result<Response, Refused> {
     let operations = call.operations();
-    let watching = operations.watch(filter, since.as_ref()).await;
+    let watching = operations.watch(filter, since).await;
     let watching = or_refused(&call, watching)?;
     client.watches();
     Ok(watch::stream(watching, call.service().drained()))

@@ -26,7 +26,7 @@ pub async fn listing(
 ) -> Result<Response, ApiError> {
     let snapshot = match reading {
         Reading::Found(snapshot) => snapshot,
-        Reading::NotModified(position) => return Ok(reply::list_not_modified(&position)),
+        Reading::NotModified(position) => return Ok(reply::list_not_modified(position)),
     };
     let etag = EntityTag::of_list(snapshot.position());
     let mut text = ListText::of(snapshot, range);

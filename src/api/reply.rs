@@ -88,7 +88,7 @@ fn results(service: &Service, transaction: &Transacted) -> Response {
 }
 
 /// 304 for a reader whose list is current.
-pub fn list_not_modified(position: &Position) -> Response {
+pub fn list_not_modified(position: Position) -> Response {
     let mut response = StatusCode::NOT_MODIFIED.into_response();
     add_validators(response.headers_mut(), EntityTag::of_list(position));
     response

@@ -21,7 +21,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::json_text::{PIECE_BYTES, append_part};
 use crate::model::{Event, EventKind, ResumeToken};
-use crate::service::Watching;
+use crate::service::{Points, Watching};
 use crate::storage::{ChangeStream, SharedEvent, Start, StoreError, Subscription};
 
 /// How often a watcher is sent something even if nothing happens.
@@ -40,15 +40,14 @@ const UNBUFFERED: (HeaderName, HeaderValue) = (
 pub fn stream(watching: Watching, drained: impl Future<Output = ()> + Send + 'static) -> Response {
     let Watching {
         subscription,
-        has_points_of_store,
+        points,
     } = watching;
     let first = beginning(&subscription);
     let mut heartbeat = interval_at(Instant::now() + HEARTBEAT, HEARTBEAT);
     heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let events = EventStream {
-        epoch: subscription.position.epoch,
         changes: subscription.changes,
-        shares_texts: has_points_of_store,
+        points,
         long: None,
         heartbeat,
         drained: Box::pin(drained),
@@ -73,10 +72,8 @@ pub fn stream(watching: Watching, drained: impl Future<Output = ()> + Send + 'st
 
 /// What a watcher is sent. While a client does not read, it holds no event and no text.
 struct EventStream<D> {
-    epoch: Arc<str>,
     changes: Box<dyn ChangeStream>,
-    /// Whether its events have the ids that those of others have.
-    shares_texts: bool,
+    points: Points,
     /// A long event that was sent in part.
     long: Option<LongEvent>,
     heartbeat: Interval,
@@ -111,17 +108,16 @@ impl<D: Future<Output = ()>> EventStream<D> {
             }
         };
         Ok(event.map(|event| {
-            if event.is_long() || !self.shares_texts {
+            if event.is_long() || !self.points.are_of_store() {
                 return self.next_piece(&event, 0);
             }
-            let epoch = Arc::clone(&self.epoch);
-            event.rendering(|event| event_text(event, epoch))
+            event.rendering(event_text)
         }))
     }
 
     fn next_piece(&mut self, event: &Arc<SharedEvent>, sent: usize) -> Bytes {
         let (mut head, mut tail) = (Vec::new(), Vec::new());
-        write_head(event, Arc::clone(&self.epoch), &mut head);
+        write_head(event, self.points.shown(event.cursor), &mut head);
         write_tail(event, &mut tail);
         let value = event.entry.record.value.as_json().as_bytes();
         let segments = [&head[..], value, &tail];
@@ -142,16 +138,16 @@ fn beginning(subscription: &Subscription) -> String {
     let reset = match subscription.start {
         Start::Now | Start::Resumed => String::new(),
         Start::Reset => {
-            let revision = position.cursor.revision();
+            let revision = position.revision();
             format!("event: reset\ndata: {{\"revision\":{revision}}}\n")
         }
     };
     format!("retry: {RETRY_MILLIS}\nid: {position}\n{reset}\n")
 }
 
-fn event_text(event: &SharedEvent, epoch: Arc<str>) -> Vec<u8> {
+fn event_text(event: &SharedEvent) -> Vec<u8> {
     let mut text = Vec::with_capacity(event.rendering_bytes());
-    write_head(event, epoch, &mut text);
+    write_head(event, event.cursor, &mut text);
     text.extend_from_slice(event.entry.record.value.as_json().as_bytes());
     write_tail(event, &mut text);
     text
@@ -159,13 +155,11 @@ fn event_text(event: &SharedEvent, epoch: Arc<str>) -> Vec<u8> {
 
 /// What comes before the value. An entry is one line: line breaks in JSON strings are escaped, and
 /// others were taken out.
-fn write_head(event: &Event, epoch: Arc<str>, text: &mut Vec<u8>) {
+fn write_head(event: &Event, id: ResumeToken, text: &mut Vec<u8>) {
     let name = match event.kind {
         EventKind::Put => "put",
         EventKind::Delete => "delete",
     };
-    let cursor = event.cursor;
-    let id = ResumeToken { cursor, epoch };
     text.extend_from_slice(format!("id: {id}\nevent: {name}\ndata: ").as_bytes());
     event.entry.write_json_head(text);
 }

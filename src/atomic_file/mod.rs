@@ -13,4 +13,4 @@ mod replaced;
 pub use self::access::{Access, NEW_FILE_MODE};
 pub use self::expected_file::PathState;
 pub use self::folder::FolderSync;
-pub use self::replaced::{ReplaceError, ReplacedFile, Written};
+pub use self::replaced::{ReplaceError, ReplacedFile};

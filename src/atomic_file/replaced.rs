@@ -185,8 +185,20 @@ impl ReplacedFile {
         &self,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
     ) -> Result<Written, ReplaceError> {
+        self.replace_when(write, || Ok(()))
+    }
+
+    /// The same, if `ready`, which is called before the rename, says so.
+    ///
+    /// # Errors
+    /// As [`replace`](Self::replace); [`ReplaceError::Before`] with the error of `ready`.
+    pub fn replace_when(
+        &self,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+        ready: impl FnOnce() -> io::Result<()>,
+    ) -> Result<Written, ReplaceError> {
         let temporary = self.prepare(write).map_err(ReplaceError::Before)?;
-        self.install(temporary)
+        self.install_when(temporary, ready)
     }
 
     /// The second half of [`replace`](Self::replace), for a temporary file to which more may have
@@ -195,8 +207,19 @@ impl ReplacedFile {
     /// # Errors
     /// As [`replace`](Self::replace).
     pub fn install(&self, temporary: NamedTempFile) -> Result<Written, ReplaceError> {
+        self.install_when(temporary, || Ok(()))
+    }
+
+    fn install_when(
+        &self,
+        temporary: NamedTempFile,
+        ready: impl FnOnce() -> io::Result<()>,
+    ) -> Result<Written, ReplaceError> {
         let file = temporary.as_file();
-        let prepared = file.sync_all().and_then(|()| file.metadata());
+        let prepared = file
+            .sync_all()
+            .and_then(|()| ready())
+            .and_then(|()| file.metadata());
         let seen = prepared.map_err(ReplaceError::Before)?;
         self.expected_file.lock().expect(FileIdentity::of(&seen));
         let file = match temporary.persist(&self.path) {

@@ -1,193 +1,95 @@
-//! What one commit does, and what it requires.
+//! What one commit did: the unit of the log, of the feed and of the history.
 
-use std::collections::HashSet;
+use std::sync::Arc;
 
-use thiserror::Error;
-
-use super::entry::Record;
+use super::entry::{Entry, Record};
+use super::event::{Event, EventKind};
 use super::key::Key;
 use super::name::Name;
-use super::position::Revision;
-use super::value::Value;
+use super::position::{Position, ResumeToken, Revision};
+use super::request::Request;
+use super::timestamp::Timestamp;
 
-/// The most operations that a transaction may have.
-pub const TRANSACTION_MAX_OPERATIONS: usize = 128;
-/// How much memory a change takes besides its key and value, roughly, in bytes.
-const CHANGE_REST_BYTES: usize = 256;
+/// A commit that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// Its revision, and the state after it.
+    pub position: Position,
+    /// When it was made; never before the commit before it.
+    pub at: Timestamp,
+    /// Who made it, unless the writer is anonymous.
+    pub by: Option<Name>,
+    /// The request that can be repeated without being done again, if it was one.
+    pub request: Option<Request>,
+    /// Where its values come from, if not from the request alone.
+    pub origin: Option<Origin>,
+    /// What it did to each key, in its order.
+    pub changes: Vec<Done>,
+}
 
-/// What a commit requires of a key before it may change it. Any engine can compare each of these
-/// in one step.
+/// Where the values of a commit come from, if not from its request alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expected {
-    /// Nothing: any record, or none.
-    Any,
-    /// A record, whichever it is.
-    Present,
-    /// No record.
-    Absent,
-    /// The record that the commit of this revision wrote.
-    At(Revision),
+pub enum Origin {
+    /// A value of the past was written again.
+    Revert {
+        /// The revision at which the key had that value.
+        revision: Revision,
+    },
+    /// The request was merged with the changes of others.
+    Merge {
+        /// The revision of the state from which the request began.
+        base: Revision,
+        /// The revision of the state with which it was merged.
+        theirs: Revision,
+    },
 }
 
-impl Expected {
-    /// Whether `current` is as required.
-    #[must_use]
-    pub fn is_met_by(self, current: Option<&Record>) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Present => current.is_some(),
-            Self::Absent => current.is_none(),
-            Self::At(revision) => current.is_some_and(|record| record.revision == revision),
-        }
-    }
-}
-
-/// What a change does to its key.
+/// What a commit did to a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Operation {
-    /// Creates or replaces the record.
-    Put(Value),
-    /// Removes the record. There must be one.
-    Delete,
-    /// Changes nothing; only the condition is checked.
-    Check,
-}
-
-/// One key's part of a commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct Done {
     /// Which key.
     pub key: Key,
-    /// What is required of it at the moment of the commit.
-    pub expected: Expected,
-    /// What is done to it.
-    pub operation: Operation,
+    /// Its record before, if it had one.
+    pub before: Option<Arc<Record>>,
+    /// Its record after, unless it was deleted.
+    pub after: Option<Arc<Record>>,
 }
 
-/// The changes of one commit, and who makes them. Each key is in them at most once, so that a commit cannot
-/// overwrite what it has itself written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChangeSet {
-    changes: Vec<Change>,
-    writer: Option<Name>,
-}
-
-/// A key is in more than one change of a commit.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("the key {:?} appears twice", .0.as_str())]
-pub struct RepeatedKey(pub Key);
-
-impl ChangeSet {
-    /// The changes of a commit in this order. Its writer is anonymous until [`by`](Self::by) names one.
-    ///
-    /// # Errors
-    /// [`RepeatedKey`] with the first key that is repeated.
-    pub fn new(changes: Vec<Change>) -> Result<Self, RepeatedKey> {
-        let mut keys = HashSet::with_capacity(changes.len());
-        match changes.iter().find(|change| !keys.insert(&change.key)) {
-            None => Ok(Self::anonymous(changes)),
-            Some(repeated) => Err(RepeatedKey(repeated.key.clone())),
+impl Done {
+    /// What that was.
+    #[must_use]
+    pub fn kind(&self) -> EventKind {
+        match self.after {
+            Some(_) => EventKind::Put,
+            None => EventKind::Delete,
         }
     }
-
-    /// The same changes, made by this writer; `None` is an anonymous one.
-    #[must_use]
-    pub fn by(self, name: Option<Name>) -> Self {
-        Self {
-            writer: name,
-            ..self
-        }
-    }
-
-    /// Who makes them, unless the writer is anonymous.
-    #[must_use]
-    pub fn writer(&self) -> Option<&Name> {
-        self.writer.as_ref()
-    }
-
-    /// The changes in their order.
-    #[must_use]
-    pub fn as_slice(&self) -> &[Change] {
-        &self.changes
-    }
-
-    fn anonymous(changes: Vec<Change>) -> Self {
-        Self {
-            changes,
-            writer: None,
-        }
-    }
-
-    /// About how much memory they take, in bytes.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        let value_bytes = |operation: &Operation| match operation {
-            Operation::Put(value) => value.as_json().len(),
-            Operation::Delete | Operation::Check => 0,
-        };
-        let bytes_of = |change: &Change| {
-            CHANGE_REST_BYTES + change.key.as_str().len() + value_bytes(&change.operation)
-        };
-        self.changes.iter().map(bytes_of).sum()
-    }
 }
 
-impl From<Change> for ChangeSet {
-    fn from(change: Change) -> Self {
-        Self::anonymous(vec![change])
-    }
-}
-
-impl IntoIterator for ChangeSet {
-    type Item = Change;
-    type IntoIter = std::vec::IntoIter<Change>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.changes.into_iter()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{Stamp, Timestamp};
-
-    #[test]
-    fn a_repeated_key_is_refused_by_name() {
-        let change = |key: &str| Change {
-            key: key.parse().unwrap(),
-            expected: Expected::Any,
-            operation: Operation::Delete,
+impl Commit {
+    /// The event of the change with this index, if it has so many.
+    #[must_use]
+    pub fn event(&self, index: usize) -> Option<Event> {
+        let done = self.changes.get(index)?;
+        let record = match (&done.after, &done.before) {
+            (Some(after), _) => Arc::clone(after),
+            (None, before) => {
+                let deleted = before.as_ref()?;
+                Arc::new(deleted.deleted_at(self.position.revision, self.by.clone()))
+            }
         };
-        assert!(ChangeSet::new(vec![change("a"), change("b")]).is_ok());
-        let repeated = ChangeSet::new(vec![change("a"), change("b"), change("a")]).unwrap_err();
-        assert_eq!(repeated.to_string(), "the key \"a\" appears twice");
+        Some(Event {
+            cursor: ResumeToken::after_change(self.position, index, self.changes.len()),
+            kind: done.kind(),
+            entry: Entry {
+                key: done.key.clone(),
+                record,
+            },
+        })
     }
 
-    #[test]
-    fn an_expectation_is_met_or_not() {
-        let key = "a".parse().unwrap();
-        let value = Value::from_json(b"1").unwrap();
-        let stamp = Stamp {
-            version: 3,
-            revision: 7,
-            modified_at: Timestamp::from_millis(0),
-            modified_by: None,
-        };
-        let current = Record::new(&key, value, stamp);
-        for (expected, met_by_current, met_by_none) in [
-            (Expected::Any, true, true),
-            (Expected::Present, true, false),
-            (Expected::Absent, false, true),
-            (Expected::At(7), true, false),
-            (Expected::At(6), false, false),
-        ] {
-            assert_eq!(
-                expected.is_met_by(Some(&current)),
-                met_by_current,
-                "{expected:?}"
-            );
-            assert_eq!(expected.is_met_by(None), met_by_none, "{expected:?}");
-        }
+    /// The events of all changes, in their order.
+    pub fn events(&self) -> impl Iterator<Item = Event> {
+        (0..self.changes.len()).filter_map(|index| self.event(index))
     }
 }

@@ -59,15 +59,13 @@ impl Record {
         hash.update(key.as_str());
         hash.update(revision.to_le_bytes());
         hash.update(value.as_json());
-        let mut digest = [0; size_of::<u64>()];
-        digest.copy_from_slice(&hash.finalize()[..size_of::<u64>()]);
         Self {
             value,
             version,
             revision,
             modified_at,
             modified_by,
-            digest: u64::from_be_bytes(digest),
+            digest: first_bits(hash),
         }
     }
 
@@ -75,6 +73,20 @@ impl Record {
     #[must_use]
     pub fn etag(&self) -> EntityTag {
         EntityTag::of_record(self.version, self.digest)
+    }
+
+    /// The part that it has in the digest of a whole state, unlike that of any other record.
+    #[must_use]
+    pub fn state_hash(&self) -> u64 {
+        let mut hash = Sha256::new();
+        // The digest covers key, revision and value.
+        hash.update(self.digest.to_le_bytes());
+        hash.update(self.version.to_le_bytes());
+        hash.update(self.modified_at.millis().to_le_bytes());
+        if let Some(name) = &self.modified_by {
+            hash.update(name.as_str());
+        }
+        first_bits(hash)
     }
 
     /// The same state as in the event of its deletion: with the deleting revision and who deleted it.
@@ -120,6 +132,12 @@ impl Record {
             text.extend_from_slice(br#""}"#);
         }
     }
+}
+
+fn first_bits(hash: Sha256) -> u64 {
+    let mut bits = [0; size_of::<u64>()];
+    bits.copy_from_slice(&hash.finalize()[..size_of::<u64>()]);
+    u64::from_be_bytes(bits)
 }
 
 /// A key with its record: the one shape in which an entry is ever shown.

@@ -18,10 +18,10 @@ impl EntityTag {
         Self(["\"", &version.to_string(), "-", digits, "\""].concat())
     }
 
-    /// The tag of a list at a revision, in one epoch.
+    /// The tag of a list at a revision.
     #[must_use]
-    pub fn of_list(position: &Position) -> Self {
-        Self(format!("\"{}-{}\"", position.revision, position.epoch))
+    pub fn of_list(position: Position) -> Self {
+        Self(format!("\"{position}\""))
     }
 
     /// As the `ETag` header shows it, quotes included.

@@ -2,7 +2,7 @@
 
 use super::entry::Entry;
 use super::key::Key;
-use super::position::Cursor;
+use super::position::ResumeToken;
 
 /// What was done to a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum EventKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// The point right after it.
-    pub cursor: Cursor,
+    pub cursor: ResumeToken,
     /// What was done.
     pub kind: EventKind,
     /// The entry as it was written; for a deletion the last one, but with the deleting revision and

@@ -14,7 +14,7 @@ const LAST_TIMESTAMP_MILLIS: u64 = 253_402_300_799_999;
 const AHEAD_MILLISECOND: u64 = 999;
 
 /// A moment in UTC, in whole milliseconds since 1970, shown as RFC 3339.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Timestamp(u64);
 
 impl Timestamp {

@@ -44,6 +44,10 @@ impl Operations<'_> {
                 begun.were_not_done();
                 Ok(Err(conflicts))
             }
+            Err(CommitError::Repeated(_) | CommitError::RequestMismatch) => {
+                begun.were_not_done();
+                Err(no_records().into())
+            }
             Err(CommitError::Store(error)) => {
                 let is_known =
                     !matches!(error, StoreError::Unknown(_) | StoreError::OutcomeUnknown);

@@ -37,6 +37,7 @@ pub use self::error::{Current, Error, FailedOperation, Forbidden, Place, Unserve
 pub use self::lifecycle::Health;
 pub use self::operations::Operations;
 pub use self::read::Reading;
+pub use self::scope::Points;
 pub use self::transaction::{InvalidTransaction, Transacted, Transaction, TransactionOperation};
 pub use self::watch::Watching;
 pub use self::workers::{Stop, Workers};

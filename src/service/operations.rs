@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::Service;
 use super::error::{Current, Error, Forbidden, Place};
-use super::scope::Scope;
+use super::scope::{Points, Scope};
 use crate::access::{Action, Principal, Readable};
 use crate::model::{Entry, Key};
 use crate::storage::Store;
@@ -103,6 +103,11 @@ impl<'a> Operations<'a> {
                 place: Place::Prefix(prefix.to_owned()),
             })),
         }
+    }
+
+    /// How the points of the store are shown to a caller who sees `scope`.
+    pub(super) fn points_of(&self, scope: &Scope) -> Points {
+        Points::of(scope, || self.store().past().secret())
     }
 
     /// An entry as far as the caller may know it.

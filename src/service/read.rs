@@ -59,9 +59,10 @@ impl Operations<'_> {
         scope: &Scope,
         conditions: &Preconditions,
     ) -> Result<Reading<Box<dyn Snapshot>, Position>, Error> {
-        let snapshot = scope.part_of(self.store().snapshot().await?);
+        let points = self.points_of(scope);
+        let snapshot = scope.part_of(self.store().snapshot().await?, &points);
         if is_unmodified(snapshot.position(), conditions)? {
-            return Ok(Reading::NotModified(snapshot.position().clone()));
+            return Ok(Reading::NotModified(snapshot.position()));
         }
         Ok(Reading::Found(snapshot))
     }
@@ -71,7 +72,7 @@ impl Operations<'_> {
 ///
 /// # Errors
 /// [`Error::PreconditionFailed`] if it wants another.
-fn is_unmodified(position: &Position, conditions: &Preconditions) -> Result<bool, Error> {
+fn is_unmodified(position: Position, conditions: &Preconditions) -> Result<bool, Error> {
     let etag = EntityTag::of_list(position);
     let wants_another = |tags: &Tags| !tags.match_strongly(&etag);
     if conditions.if_match.as_ref().is_some_and(wants_another) {

@@ -13,11 +13,8 @@ use async_trait::async_trait;
 use futures_util::{Stream, StreamExt as _};
 use sha2::{Digest as _, Sha256};
 
-use crate::model::{Entry, Filter, Key, Page, Position, Range, ResumeToken};
+use crate::model::{Entry, Filter, Key, Page, Position, Range, ResumeToken, StateDigest};
 use crate::storage::{ChangeStream, SharedEvent, Snapshot, StoreError};
-
-/// How many bytes of a hash stand for a part.
-const DIGEST_BYTES: usize = 8;
 
 /// What a caller sees of the keys with a prefix.
 #[derive(Debug, Clone)]
@@ -28,14 +25,51 @@ pub(super) enum Scope {
     Prefixes(Arc<[String]>),
 }
 
-impl Scope {
-    /// What stands for `epoch` in the tags and ids of this part.
-    pub(super) fn epoch(&self, epoch: &Arc<str>) -> Arc<str> {
-        let Self::Prefixes(prefixes) = self else {
-            return Arc::clone(epoch);
+/// How the points of a store are shown to a caller: as they are, or with other digits if the caller may read a
+/// part of it. The digits of the store would say of what is not read whether a guess of it is right.
+#[derive(Debug, Clone)]
+pub struct Points {
+    /// What the other digits depend on besides those of the store.
+    part: Option<(Scope, Arc<str>)>,
+}
+
+impl Points {
+    /// Those of a caller who sees `scope`; `secret` is the store's.
+    pub(super) fn of(scope: &Scope, secret: impl FnOnce() -> Arc<str>) -> Self {
+        let part = match scope {
+            Scope::Everything => None,
+            Scope::Prefixes(_) => Some((scope.clone(), secret())),
+        };
+        Self { part }
+    }
+
+    /// Whether they are the store's own.
+    #[must_use]
+    pub fn are_of_store(&self) -> bool {
+        self.part.is_none()
+    }
+
+    /// A point of the store, as the caller is shown it.
+    #[must_use]
+    pub fn shown(&self, point: ResumeToken) -> ResumeToken {
+        point.in_state(self.digits(point.position()))
+    }
+
+    /// A state of the store, as the caller is shown it.
+    pub(super) fn shown_position(&self, position: Position) -> Position {
+        Position {
+            state: self.digits(position),
+            ..position
+        }
+    }
+
+    fn digits(&self, position: Position) -> StateDigest {
+        let Some((Scope::Prefixes(prefixes), secret)) = &self.part else {
+            return position.state;
         };
         let mut hash = Sha256::new();
-        for text in [&**epoch]
+        hash.update(position.state.to_bits().to_le_bytes());
+        for text in [&**secret]
             .into_iter()
             .chain(prefixes.iter().map(|prefix| &**prefix))
         {
@@ -43,20 +77,13 @@ impl Scope {
             hash.update((text.len() as u64).to_le_bytes());
             hash.update(text);
         }
-        hex::encode(&hash.finalize()[..DIGEST_BYTES]).into()
+        let mut bits = [0; size_of::<u64>()];
+        bits.copy_from_slice(&hash.finalize()[..size_of::<u64>()]);
+        StateDigest::from_bits(u64::from_be_bytes(bits))
     }
+}
 
-    /// A point of this part as one of the store, which is at `epoch`. One of another part is not known there.
-    pub(super) fn token_of_store(&self, token: &ResumeToken, epoch: &Arc<str>) -> ResumeToken {
-        if token.epoch != self.epoch(epoch) {
-            return ResumeToken::unknown();
-        }
-        ResumeToken {
-            cursor: token.cursor,
-            epoch: Arc::clone(epoch),
-        }
-    }
-
+impl Scope {
     /// The events of the store in which those of this part are, of all that match `filter`.
     pub(super) fn filter_of_store(&self, filter: Filter) -> Filter {
         match self {
@@ -78,16 +105,16 @@ impl Scope {
     }
 
     /// The part of a snapshot.
-    pub(super) fn part_of(&self, snapshot: Box<dyn Snapshot>) -> Box<dyn Snapshot> {
+    pub(super) fn part_of(
+        &self,
+        snapshot: Box<dyn Snapshot>,
+        points: &Points,
+    ) -> Box<dyn Snapshot> {
         let Self::Prefixes(prefixes) = self else {
             return snapshot;
         };
-        let position = snapshot.position();
         Box::new(SnapshotPart {
-            position: Position {
-                revision: position.revision,
-                epoch: self.epoch(&position.epoch),
-            },
+            position: points.shown_position(snapshot.position()),
             prefixes: Arc::clone(prefixes),
             snapshot,
         })
@@ -103,8 +130,8 @@ struct SnapshotPart {
 
 #[async_trait]
 impl Snapshot for SnapshotPart {
-    fn position(&self) -> &Position {
-        &self.position
+    fn position(&self) -> Position {
+        self.position
     }
 
     async fn page(&self, range: &Range) -> Result<Page, StoreError> {
@@ -163,6 +190,7 @@ fn both<'a>(one: &'a str, other: &'a str) -> Option<&'a str> {
 pub(super) struct ChangesPart<R> {
     pub(super) changes: Box<dyn ChangeStream>,
     pub(super) scope: Scope,
+    pub(super) points: Points,
     /// Ready when the reader has other rights, or none; nothing for one whose rights never change.
     pub(super) revoked: Option<Pin<Box<R>>>,
 }
@@ -191,10 +219,6 @@ impl<R: Future<Output = ()>> Stream for ChangesPart<R> {
 
 impl<R: Future<Output = ()> + Send> ChangeStream for ChangesPart<R> {
     fn position(&self) -> ResumeToken {
-        let ResumeToken { cursor, epoch } = self.changes.position();
-        ResumeToken {
-            cursor,
-            epoch: self.scope.epoch(&epoch),
-        }
+        self.points.shown(self.changes.position())
     }
 }

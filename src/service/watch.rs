@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use super::error::Error;
 use super::operations::Operations;
 use super::read::Reading;
-use super::scope::{ChangesPart, Scope};
+use super::scope::{ChangesPart, Points, Scope};
 use crate::access::Action;
 use crate::model::{Entry, Filter, Key, Position, Range, ResumeToken};
 use crate::precondition::{Preconditions, Tags};
@@ -19,9 +19,8 @@ use crate::storage::{ChangeStream, SharedEvent, Snapshot, Start, StoreError, Sub
 pub struct Watching {
     /// The changes, and where they begin. They end when the rights of the caller do.
     pub subscription: Subscription,
-    /// Whether the points of the stream are the store's own, as those of everybody are who may read all that the
-    /// stream is about.
-    pub has_points_of_store: bool,
+    /// How the points of the stream are shown.
+    pub points: Points,
 }
 
 impl Operations<'_> {
@@ -34,7 +33,7 @@ impl Operations<'_> {
     pub async fn watch(
         &self,
         filter: Filter,
-        since: Option<&ResumeToken>,
+        since: Option<ResumeToken>,
     ) -> Result<Watching, Error> {
         let scope = match &filter {
             Filter::Key(key) => {
@@ -46,28 +45,34 @@ impl Operations<'_> {
         if self.service.is_draining() {
             return Err(StoreError::Closed.into());
         }
-        let has_points_of_store = matches!(scope, Scope::Everything);
+        let points = self.points_of(&scope);
         let since = match since {
-            Some(since) if !has_points_of_store => {
-                let epoch = self.store().status().await.position.epoch;
-                Some(scope.token_of_store(since, &epoch))
+            Some(since) if !points.are_of_store() => {
+                let state = self.store().past().state_at(since.revision()).await?;
+                let own = since.in_state(state.unwrap_or_default());
+                // A point of another part is not one of this.
+                let is_shown_so = points.shown(own) == since;
+                Some(own)
+                    .filter(|_| is_shown_so)
+                    .or(Some(ResumeToken::unknown()))
             }
-            since => since.cloned(),
+            since => since,
         };
         let filter = scope.filter_of_store(filter);
-        let mut subscription = self.store().watch(filter, since.as_ref()).await?;
-        subscription.position.epoch = scope.epoch(&subscription.position.epoch);
+        let mut subscription = self.store().watch(filter, since).await?;
+        subscription.position = points.shown(subscription.position);
         let revoked = self.principal.revoked();
-        if revoked.is_some() || !has_points_of_store {
+        if revoked.is_some() || !points.are_of_store() {
             subscription.changes = Box::new(ChangesPart {
                 changes: subscription.changes,
                 scope,
+                points: points.clone(),
                 revoked: revoked.map(Box::pin),
             });
         }
         Ok(Watching {
             subscription,
-            has_points_of_store,
+            points,
         })
     }
 
@@ -119,7 +124,7 @@ impl Operations<'_> {
         let scope = self.scope_of(&range.prefix)?;
         let first = self.list_in(&scope, conditions).await?;
         let since = match &first {
-            Reading::NotModified(position) => Some(ResumeToken::from(position)),
+            Reading::NotModified(position) => Some(ResumeToken::after(*position)),
             Reading::Found(_) => listed_in(conditions),
         };
         let Some(since) = since.filter(|_| !self.service.is_draining()) else {
@@ -127,7 +132,7 @@ impl Operations<'_> {
         };
         let mut end = pin!(wait);
         let filter = Filter::Prefix(range.prefix.clone());
-        let mut subscription = self.watch(filter, Some(&since)).await?.subscription;
+        let mut subscription = self.watch(filter, Some(since)).await?.subscription;
         if subscription.start == Start::Reset {
             return self.list_in(&scope, conditions).await;
         }
@@ -142,10 +147,7 @@ impl Operations<'_> {
                 return self.list_in(&scope, &Preconditions::default()).await;
             }
         }
-        Ok(Reading::NotModified(Position {
-            revision: since.cursor.revision(),
-            epoch: since.epoch,
-        }))
+        Ok(Reading::NotModified(since.position()))
     }
 
     /// The next change, unless `end` comes first, or the end of the service or of the changes.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::model::Record;
+use crate::model::{Record, Revision};
 
 /// How a store can fail.
 #[derive(Debug, Error)]
@@ -27,6 +27,9 @@ pub enum StoreError {
     /// The store is shutting down and accepts no more commits.
     #[error("the store is closed")]
     Closed,
+    /// What was written cannot be read.
+    #[error("what was written cannot be read")]
+    Unreadable(#[source] io::Error),
     /// A reader was so slow that what it reads has been dropped.
     #[error("what is read was replaced, and has been dropped")]
     Revoked,
@@ -43,6 +46,7 @@ impl StoreError {
             Self::Expired => Self::Expired,
             Self::OutcomeUnknown => Self::OutcomeUnknown,
             Self::Closed => Self::Closed,
+            Self::Unreadable(error) => Self::Unreadable(same(error)),
             Self::Revoked => Self::Revoked,
         }
     }
@@ -55,6 +59,12 @@ pub enum CommitError {
     /// Not every key was as expected; nothing was changed.
     #[error("{} keys are not as expected", .0.len())]
     Conflict(Vec<Conflict>),
+    /// The request was done already, by this commit. Nothing was changed.
+    #[error("the request was done already, by revision {0}")]
+    Repeated(Revision),
+    /// The writer used the idempotency key for another request. Nothing was changed.
+    #[error("the idempotency key was used for another request")]
+    RequestMismatch,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

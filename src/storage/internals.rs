@@ -1,6 +1,5 @@
 //! What the benchmarks measure besides the public interface.
 
-pub use super::file::identity::JournalId;
 pub use super::staged::Staged;
 pub use super::table::Table;
 
@@ -9,7 +8,8 @@ pub mod format {
     pub use crate::storage::file::format::{decode, decode_part, encode};
 }
 
-/// `data.json.journal`.
-pub mod journal {
-    pub use crate::storage::file::journal::{first_frame, frame, replay};
+/// The commit log.
+pub mod log {
+    pub use crate::storage::file::frame::text_of_frame;
+    pub use crate::storage::file::log::{Group, group_frame};
 }

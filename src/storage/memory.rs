@@ -5,15 +5,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
 use super::feed::{DEFAULT_WATCH_BUFFER_BYTES, Feed};
 use super::lease::{Lease, Leases};
+use super::past::{Past, PastError};
+use super::recent_commits::{RECENT_COMMITS_MAX_BYTES, RecentCommits};
+use super::requests::Known;
 use super::staged::Staged;
 use super::table::Table;
 use super::{Committed, Snapshot, Status, Store, Subscription};
-use crate::model::{ChangeSet, Entry, Filter, Key, Record, ResumeToken};
+use crate::model::{
+    ChangeSet, Commit, Entry, Filter, HistoryPage, HistoryQuery, Key, Name, Position, Record,
+    Request, ResumeToken, Revision, StateDigest, Timestamp,
+};
 use crate::storage::{CommitError, StoreError};
 use crate::token::random_token;
 
@@ -21,7 +27,9 @@ use crate::token::random_token;
 #[derive(Debug)]
 pub struct MemoryStore {
     table: RwLock<Table>,
-    epoch: Arc<str>,
+    /// Changed while the table is locked for writing.
+    past: Mutex<RecentCommits>,
+    secret: Arc<str>,
     feed: Feed,
     closed: AtomicBool,
 }
@@ -36,11 +44,14 @@ impl MemoryStore {
     /// An empty store that keeps so much of its changes for watchers.
     #[must_use]
     pub fn with_watch_buffer(bytes: usize) -> Self {
-        let epoch = random_token();
         Self {
             table: RwLock::default(),
-            feed: Feed::new(Arc::clone(&epoch), 0, bytes),
-            epoch,
+            past: Mutex::new(RecentCommits::since(
+                Position::default(),
+                RECENT_COMMITS_MAX_BYTES,
+            )),
+            secret: random_token(),
+            feed: Feed::new(Position::default(), bytes),
             closed: AtomicBool::new(false),
         }
     }
@@ -52,12 +63,29 @@ impl MemoryStore {
         let table = RwLock::new(Table::with_leases(Leases::of_at_most(bytes)));
         Self { table, ..self }
     }
+
+    /// The same, with a history of so many bytes.
+    #[must_use]
+    pub fn with_history_limit(self, bytes: usize) -> Self {
+        let past = Mutex::new(RecentCommits::since(Position::default(), bytes));
+        Self { past, ..self }
+    }
 }
 
 impl Default for MemoryStore {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// # Errors
+/// [`PastError::Future`].
+fn check_is_past(table: &Table, revision: Revision) -> Result<(), PastError> {
+    let newest = table.revision();
+    if revision > newest {
+        return Err(PastError::Future { newest });
+    }
+    Ok(())
 }
 
 #[async_trait]
@@ -67,7 +95,7 @@ impl Store for MemoryStore {
     }
 
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
-        Ok(Box::new(self.table.read().lend(&self.epoch)))
+        Ok(Box::new(self.table.read().lend()))
     }
 
     fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {
@@ -88,18 +116,23 @@ impl Store for MemoryStore {
         let mut table = self.table.write();
         let mut staged = Staged::on(&table);
         let committed = staged.stage(&table, changes, SystemTime::now().into())?;
-        let revision = staged.revision();
-        let events = staged.apply_to(&mut table);
-        self.feed.publish(events, revision);
+        let commits = staged.apply_to(&mut table);
+        let oldest = self.past.lock().add(&commits);
+        table.requests_mut().forget_to(oldest);
+        self.feed.publish(&commits, table.position());
         Ok(committed)
     }
 
     async fn watch(
         &self,
         filter: Filter,
-        since: Option<&ResumeToken>,
+        since: Option<ResumeToken>,
     ) -> Result<Subscription, StoreError> {
         Ok(self.feed.watch(filter, since))
+    }
+
+    fn past(&self) -> &dyn Past {
+        self
     }
 
     async fn status(&self) -> Status {
@@ -107,7 +140,7 @@ impl Store for MemoryStore {
         Status {
             engine: "memory",
             keys: table.count(),
-            position: table.position(&self.epoch),
+            position: table.position(),
             writable: !self.closed.load(Ordering::Acquire),
         }
     }
@@ -116,5 +149,61 @@ impl Store for MemoryStore {
         self.closed.store(true, Ordering::Release);
         self.feed.close();
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Past for MemoryStore {
+    async fn committed_for(
+        &self,
+        writer: Option<&Name>,
+        request: &Request,
+    ) -> Result<Option<Arc<Commit>>, CommitError> {
+        let table = self.table.read();
+        let now = SystemTime::now().into();
+        match table.requests().known(writer, request, now) {
+            None => Ok(None),
+            Some(Known::Done(position)) => Ok(self.past.lock().get(position.revision).cloned()),
+            Some(Known::Mismatch) => Err(CommitError::RequestMismatch),
+        }
+    }
+
+    async fn revision_at(&self, at: Timestamp) -> Result<Revision, PastError> {
+        self.past.lock().revision_at(at)
+    }
+
+    async fn record_at(
+        &self,
+        key: &Key,
+        revision: Revision,
+    ) -> Result<Option<Arc<Record>>, PastError> {
+        let table = self.table.read();
+        check_is_past(&table, revision)?;
+        Ok(match self.past.lock().before_change(key, revision)? {
+            Some(done) => done.before.clone(),
+            None => table.get(key).cloned(),
+        })
+    }
+
+    async fn snapshot_at(&self, revision: Revision) -> Result<Box<dyn Snapshot>, PastError> {
+        let table = self.table.read();
+        check_is_past(&table, revision)?;
+        let past = self.past.lock();
+        let changed = past.changed_since(revision)?;
+        let state = past.state_at(revision).unwrap_or_default();
+        let position = Position { revision, state };
+        Ok(Box::new(table.lend_past(changed, position)))
+    }
+
+    async fn history(&self, query: HistoryQuery) -> Result<HistoryPage, StoreError> {
+        Ok(self.past.lock().history(&query))
+    }
+
+    async fn state_at(&self, revision: Revision) -> Result<Option<StateDigest>, StoreError> {
+        Ok(self.past.lock().state_at(revision))
+    }
+
+    fn secret(&self) -> Arc<str> {
+        Arc::clone(&self.secret)
     }
 }

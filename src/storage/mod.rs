@@ -13,6 +13,9 @@ pub mod file;
 pub mod internals;
 mod lease;
 pub mod memory;
+mod past;
+mod recent_commits;
+mod requests;
 mod shared_event;
 mod snapshot;
 mod staged;
@@ -29,6 +32,8 @@ use tokio::time::Instant;
 pub use self::error::{CommitError, Conflict, StoreError};
 pub use self::feed::{DEFAULT_WATCH_BUFFER_BYTES, Feed};
 pub use self::lease::{HELD_MAX_BYTES, Lease, Leases};
+pub use self::past::{Past, PastError};
+pub use self::requests::{DEFAULT_IDEMPOTENCY_WINDOW, REQUESTS_MAX};
 pub use self::shared_event::SharedEvent;
 use crate::model::{
     ChangeSet, Entry, Filter, Key, Page, Position, Range, Record, ResumeToken, Revision,
@@ -85,8 +90,11 @@ pub trait Store: Send + Sync {
     async fn watch(
         &self,
         filter: Filter,
-        since: Option<&ResumeToken>,
+        since: Option<ResumeToken>,
     ) -> Result<Subscription, StoreError>;
+
+    /// What the engine knows of its past.
+    fn past(&self) -> &dyn Past;
 
     /// The status of the engine.
     async fn status(&self) -> Status;
@@ -103,7 +111,7 @@ pub trait Store: Send + Sync {
 #[async_trait]
 pub trait Snapshot: Send + Sync {
     /// When that was.
-    fn position(&self) -> &Position;
+    fn position(&self) -> Position;
 
     /// The entries of a range, ascending by the bytes of the key.
     ///

@@ -26,6 +26,12 @@ impl TableSnapshot {
         Self { ordered, position }
     }
 
+    /// The newest commit that it has, and the state.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
     /// The newest commit that it has.
     #[must_use]
     pub fn revision(&self) -> Revision {
@@ -72,8 +78,8 @@ impl LentSnapshot {
 
 #[async_trait]
 impl Snapshot for LentSnapshot {
-    fn position(&self) -> &Position {
-        &self.position
+    fn position(&self) -> Position {
+        self.position
     }
 
     async fn page(&self, range: &Range) -> Result<Page, StoreError> {

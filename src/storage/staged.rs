@@ -6,43 +6,56 @@ use std::sync::Arc;
 
 use super::Committed;
 use super::error::{CommitError, Conflict, StoreError};
+use super::requests::Known;
 use super::table::Table;
 use crate::model::{
-    Change, ChangeSet, Cursor, Entry, Event, EventKind, Key, LAST_NUMBER, Operation, Record,
+    Change, ChangeSet, Commit, Done, Key, LAST_NUMBER, Name, Operation, Position, Record, Request,
     Revision, Stamp, Timestamp,
 };
 
 /// Commits that were decided but are not yet in a [`Table`].
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Staged {
     changes: BTreeMap<Key, Option<Arc<Record>>>,
-    events: Vec<Event>,
-    after: Revision,
-    revision: Revision,
+    commits: Vec<Arc<Commit>>,
+    after: Position,
+    position: Position,
+    /// When the last commit was made.
+    at: Timestamp,
 }
 
 impl Staged {
     /// No commits yet, on top of `table`.
     #[must_use]
     pub fn on(table: &Table) -> Self {
-        Self::on_revision(table.revision())
+        Self::on_position(table.position(), table.last_commit_at())
     }
 
-    /// No commits yet, on top of a table of this revision.
+    /// No commits yet, on top of a table at this position, whose last commit was made at `at`.
     #[must_use]
-    pub fn on_revision(revision: Revision) -> Self {
+    pub fn on_position(position: Position, at: Timestamp) -> Self {
         Self {
             changes: BTreeMap::new(),
-            events: Vec::new(),
-            after: revision,
-            revision,
+            commits: Vec::new(),
+            after: position,
+            position,
+            at,
         }
     }
 
-    /// Applies it to the table on which it was staged, and returns the events in the order of the commits.
-    pub fn apply_to(self, table: &mut Table) -> Vec<Event> {
-        table.update(self.changes, self.revision);
-        self.events
+    /// Applies it to the table on which it was staged, and returns the commits in their order.
+    pub fn apply_to(self, table: &mut Table) -> Vec<Arc<Commit>> {
+        table.update(self.changes, self.position.revision, self.at);
+        for commit in &self.commits {
+            table.requests_mut().note(commit);
+        }
+        self.commits
+    }
+
+    /// The commits in their order.
+    #[must_use]
+    pub fn commits(&self) -> &[Arc<Commit>] {
+        &self.commits
     }
 
     /// Whether no commit changes anything.
@@ -51,16 +64,16 @@ impl Staged {
         self.changes.is_empty()
     }
 
-    /// The revision that the table has.
+    /// The position of the table.
     #[must_use]
-    pub fn after(&self) -> Revision {
+    pub fn after(&self) -> Position {
         self.after
     }
 
     /// The revision that the table will have.
     #[must_use]
     pub fn revision(&self) -> Revision {
-        self.revision
+        self.position.revision
     }
 
     /// Every key that is changed, ascending, with the record that it will have.
@@ -80,76 +93,123 @@ impl Staged {
     /// Adds a commit, checked against `table` and the commits before it.
     ///
     /// # Errors
-    /// [`CommitError`] with every change whose key is not as expected, or if no revision or version
-    /// is left; nothing was added then.
+    /// [`CommitError`] with every change whose key is not as expected, if its request was done already, or if
+    /// no revision or version is left; nothing was added then.
     pub fn stage(
         &mut self,
         table: &Table,
         changes: ChangeSet,
         now: Timestamp,
     ) -> Result<Committed, CommitError> {
+        if let Some(request) = changes.request() {
+            self.check_is_new(table, changes.writer(), request, now)?;
+        }
         let current = |key: &Key| match self.changes.get(key) {
             Some(staged) => staged.as_ref(),
             None => table.get(key),
         };
-        let revision = self.revision + 1;
+        let revision = self.position.revision + 1;
         let mut conflicts = Vec::new();
         let count = changes.as_slice().len();
-        let by = changes.writer().cloned();
+        let (by, origin) = (changes.writer().cloned(), changes.origin());
+        let request = changes.request().cloned();
         let mut records = Vec::with_capacity(count);
-        let mut writes = Vec::with_capacity(count);
-        let mut events = Vec::with_capacity(count);
+        let mut done = Vec::with_capacity(count);
         for (index, change) in changes.into_iter().enumerate() {
-            let before = current(&change.key);
+            let before = current(&change.key).cloned();
             let deletes_nothing = change.operation == Operation::Delete && before.is_none();
-            if deletes_nothing || !change.expected.is_met_by(before.map(|record| &**record)) {
-                let current = before.cloned();
+            if deletes_nothing || !change.expected.is_met_by(before.as_deref()) {
+                let current = before;
                 conflicts.push(Conflict { index, current });
                 continue;
             }
-            match change.operation {
+            let after = match change.operation {
                 Operation::Put(value) => {
-                    let version = next_number(before.map_or(0, |record| record.version))?;
-                    let before = before.map(|record| record.modified_at);
+                    let version = next_number(before.as_ref().map_or(0, |record| record.version))?;
+                    let dated = before.as_ref().map(|record| record.modified_at);
                     let stamp = Stamp {
                         version,
                         revision,
-                        modified_at: Timestamp::of_write(now, before),
+                        modified_at: Timestamp::of_write(now, dated),
                         modified_by: by.clone(),
                     };
-                    let record = Arc::new(Record::new(&change.key, value, stamp));
-                    records.push(Some(Arc::clone(&record)));
-                    events.push((EventKind::Put, change.key.clone(), Arc::clone(&record)));
-                    writes.push((change.key, Some(record)));
+                    Some(Arc::new(Record::new(&change.key, value, stamp)))
                 }
-                Operation::Delete => {
-                    if let Some(before) = before {
-                        let deleted = before.deleted_at(revision, by.clone()).into();
-                        events.push((EventKind::Delete, change.key.clone(), deleted));
-                    }
-                    records.push(before.cloned());
-                    writes.push((change.key, None));
+                Operation::Delete => None,
+                Operation::Check => {
+                    records.push(before);
+                    continue;
                 }
-                Operation::Check => records.push(before.cloned()),
-            }
+            };
+            records.push(after.clone().or_else(|| before.clone()));
+            done.push(Done {
+                key: change.key,
+                before,
+                after,
+            });
         }
         if !conflicts.is_empty() {
             return Err(CommitError::Conflict(conflicts));
         }
-        if !writes.is_empty() {
-            self.revision = next_number(self.revision)?;
-            self.changes.extend(writes);
-            let count = events.len();
-            let events = events.into_iter().enumerate();
-            self.events
-                .extend(events.map(|(index, (kind, key, record))| Event {
-                    cursor: Cursor::after_change(revision, index, count),
-                    kind,
-                    entry: Entry { key, record },
-                }));
+        if !done.is_empty() {
+            next_number(self.position.revision)?;
+            self.at = self.at.max(Timestamp::of_write(now, None));
+            let state = done.iter().fold(self.position.state, |state, done| {
+                let state = match &done.before {
+                    Some(before) => state.without(before.state_hash()),
+                    None => state,
+                };
+                match &done.after {
+                    Some(after) => state.with(after.state_hash()),
+                    None => state,
+                }
+            });
+            self.position = Position { revision, state };
+            let writes = done.iter();
+            self.changes
+                .extend(writes.map(|done| (done.key.clone(), done.after.clone())));
+            self.commits.push(Arc::new(Commit {
+                position: self.position,
+                at: self.at,
+                by,
+                request,
+                origin,
+                changes: done,
+            }));
         }
-        let revision = self.revision;
-        Ok(Committed { revision, records })
+        Ok(Committed {
+            revision: self.position.revision,
+            records,
+        })
+    }
+}
+
+impl Staged {
+    /// # Errors
+    /// [`CommitError::Repeated`], [`CommitError::RequestMismatch`].
+    fn check_is_new(
+        &self,
+        table: &Table,
+        writer: Option<&Name>,
+        request: &Request,
+        now: Timestamp,
+    ) -> Result<(), CommitError> {
+        let staged = self.commits.iter().find(|commit| {
+            let known = commit.request.as_ref();
+            commit.by.as_ref() == writer && known.is_some_and(|known| known.key == request.key)
+        });
+        let known = match staged {
+            Some(commit) if commit.request.as_ref() == Some(request) => {
+                Some(Known::Done(commit.position))
+            }
+            Some(_) => Some(Known::Mismatch),
+            None => table.requests().known(writer, request, now),
+        };
+        match known {
+            None => Ok(()),
+            Some(Known::Done(position)) => Err(CommitError::Repeated(position.revision)),
+            Some(Known::Mismatch) => Err(CommitError::RequestMismatch),
+        }
     }
 }
 
@@ -217,7 +277,7 @@ mod tests {
             .stage(&table, delete.into(), Timestamp::from_millis(2))
             .unwrap();
         assert_eq!((table.count(), table.revision()), (1, 1));
-        let snapshot = table.snapshot(&"".into());
+        let snapshot = table.snapshot();
         assert_eq!(snapshot.with(staged.changes()).count(), 0);
         staged.apply_to(&mut table);
         assert_eq!((table.count(), table.revision()), (0, 2));

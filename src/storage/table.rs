@@ -6,8 +6,9 @@ use std::sync::Arc;
 use imbl::OrdMap;
 
 use super::lease::{Lease, Leases, entry_bytes};
+use super::requests::Requests;
 use super::snapshot::{LentSnapshot, TableSnapshot};
-use crate::model::{Entry, Key, Position, Record, Revision};
+use crate::model::{Entry, Key, Position, Record, Revision, StateDigest, Timestamp};
 
 /// All records at one revision.
 #[derive(Debug, Default)]
@@ -17,6 +18,10 @@ pub struct Table {
     /// copies: a copy costs nothing, and a writer then copies only the path to what it changes.
     ordered: OrdMap<Key, Arc<Record>>,
     revision: Revision,
+    state: StateDigest,
+    /// When the newest commit was made, if that is known.
+    last_commit_at: Timestamp,
+    requests: Requests,
     live_bytes: u64,
     /// How many places `records` has had; a map in which much was removed does not say.
     places: usize,
@@ -56,6 +61,28 @@ impl Table {
         self.revision
     }
 
+    /// When the newest commit was made; the beginning of time if that is not known.
+    #[must_use]
+    pub fn last_commit_at(&self) -> Timestamp {
+        self.last_commit_at
+    }
+
+    /// The newest commit was made at `at`, or later.
+    pub fn note_commit_at(&mut self, at: Timestamp) {
+        self.last_commit_at = self.last_commit_at.max(at);
+    }
+
+    /// The requests that were done.
+    #[must_use]
+    pub fn requests(&self) -> &Requests {
+        &self.requests
+    }
+
+    /// The same, to note or forget some.
+    pub fn requests_mut(&mut self) -> &mut Requests {
+        &mut self.requests
+    }
+
     /// How many records there are.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -83,14 +110,30 @@ impl Table {
         newer.map(|(key, record)| (key, &**record))
     }
 
-    /// The table as it is now, for a reader, in the engine's run of revisions that `epoch` names. Takes
-    /// constant time.
+    /// The table as it is now, for a reader. Takes constant time.
     #[must_use]
-    pub fn lend(&self, epoch: &Arc<str>) -> LentSnapshot {
+    pub fn lend(&self) -> LentSnapshot {
         let ordered = self
             .leases
             .lend_tree(self.ordered.clone(), self.ordered.len());
-        LentSnapshot::new(ordered, self.position(epoch))
+        LentSnapshot::new(ordered, self.position())
+    }
+
+    /// The table as it was at `position`, for a reader: `changed` has what was changed since, as it was then.
+    #[must_use]
+    pub fn lend_past(
+        &self,
+        changed: BTreeMap<Key, Option<Arc<Record>>>,
+        position: Position,
+    ) -> LentSnapshot {
+        let mut ordered = self.ordered.clone();
+        for (key, record) in changed {
+            match record {
+                Some(record) => ordered.insert(key, record),
+                None => ordered.remove(&key),
+            };
+        }
+        LentSnapshot::new(self.leases.lend_tree(ordered, self.ordered.len()), position)
     }
 
     /// Keeps the entries of an answer for its reader.
@@ -102,31 +145,32 @@ impl Table {
         })
     }
 
-    /// The table as it is now, for the engine itself: it is never revoked. In the engine's run of revisions
-    /// that `epoch` names. Takes constant time.
+    /// The table as it is now, for the engine itself: it is never revoked. Takes constant time.
     #[must_use]
-    pub fn snapshot(&self, epoch: &Arc<str>) -> TableSnapshot {
-        TableSnapshot::new(self.ordered.clone(), self.position(epoch))
+    pub fn snapshot(&self) -> TableSnapshot {
+        TableSnapshot::new(self.ordered.clone(), self.position())
     }
 
-    /// Its current position, in the engine's run of revisions that `epoch` names.
+    /// Its current position.
     #[must_use]
-    pub fn position(&self, epoch: &Arc<str>) -> Position {
+    pub fn position(&self) -> Position {
         Position {
             revision: self.revision,
-            epoch: Arc::clone(epoch),
+            state: self.state,
         }
     }
 
     /// Sets a record as it was stored, and returns the one that it replaces.
     pub fn insert(&mut self, key: Key, record: Arc<Record>) -> Option<Arc<Record>> {
         self.live_bytes += line_bytes(&key, &record);
+        self.state = self.state.with(record.state_hash());
         self.ordered.insert(key.clone(), Arc::clone(&record));
         let key_bytes = key.as_str().len();
         let replaced = self.records.insert(key, record);
         self.places = self.places.max(self.records.capacity());
         if let Some(replaced) = &replaced {
             self.live_bytes -= record_bytes(key_bytes, replaced);
+            self.state = self.state.without(replaced.state_hash());
         }
         replaced
     }
@@ -140,6 +184,7 @@ impl Table {
         self.ordered.remove(key);
         let removed = self.records.remove(key)?;
         self.live_bytes -= line_bytes(key, &removed);
+        self.state = self.state.without(removed.state_hash());
         self.give_back_places();
         Some(removed)
     }
@@ -157,9 +202,15 @@ impl Table {
         self.revision = self.revision.max(revision);
     }
 
-    /// Sets or removes records by the commits up to `revision`.
-    pub fn update(&mut self, changes: BTreeMap<Key, Option<Arc<Record>>>, revision: Revision) {
+    /// Sets or removes records by the commits up to `revision`, the last of which was made at `at`.
+    pub fn update(
+        &mut self,
+        changes: BTreeMap<Key, Option<Arc<Record>>>,
+        revision: Revision,
+        at: Timestamp,
+    ) {
         self.revision = revision;
+        self.note_commit_at(at);
         let count = changes.len() as u64;
         let mut replaced_bytes = 0;
         for (key, record) in changes {
@@ -194,7 +245,7 @@ fn record_bytes(key_bytes: usize, record: &Record) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Stamp, Timestamp, Value};
+    use crate::model::{Stamp, Value};
 
     #[test]
     fn live_bytes_are_the_length_of_the_written_entries() {
@@ -213,7 +264,7 @@ mod tests {
             table.insert(key, Arc::new(record));
         }
         let mut text = Vec::new();
-        let snapshot = table.snapshot(&"".into());
+        let snapshot = table.snapshot();
         crate::storage::file::format::encode(&mut text, 100, None, snapshot.entries()).unwrap();
         let lines: usize = text
             .split_inclusive(|byte| *byte == b'\n')

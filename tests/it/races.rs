@@ -9,7 +9,7 @@ use ifmatch::model::{ChangeSet, Entry, Filter, Key, Record, ResumeToken};
 use ifmatch::service::Policy;
 use ifmatch::storage::memory::MemoryStore;
 use ifmatch::storage::{
-    CommitError, Committed, Lease, Snapshot, Status, Store, StoreError, Subscription,
+    CommitError, Committed, Lease, Past, Snapshot, Status, Store, StoreError, Subscription,
 };
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -207,9 +207,13 @@ impl Store for Gated {
     async fn watch(
         &self,
         filter: Filter,
-        since: Option<&ResumeToken>,
+        since: Option<ResumeToken>,
     ) -> Result<Subscription, StoreError> {
         self.store.watch(filter, since).await
+    }
+
+    fn past(&self) -> &dyn Past {
+        self.store.past()
     }
 
     async fn status(&self) -> Status {

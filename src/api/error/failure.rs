@@ -380,6 +380,7 @@ impl From<&StoreError> for Failure {
                 let status = StatusCode::GATEWAY_TIMEOUT;
                 Self::new(status, "outcome_unknown", message).caused_by(error)
             }
+            StoreError::Unreadable(_) => Self::failed("what was written cannot be read", error),
             StoreError::Expired => Self::too_slow(),
             StoreError::Closed => Self::refused(
                 "the service is shutting down; nothing was done: try again soon",

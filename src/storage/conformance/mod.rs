@@ -6,6 +6,7 @@
 #![allow(clippy::missing_panics_doc)]
 
 mod helpers;
+mod past;
 mod watch;
 
 use std::slice;
@@ -16,6 +17,8 @@ use tokio::time::Instant;
 use self::helpers::{
     committed, conflicts, deadline, delete, everything, got, key, listed, put, set,
 };
+#[allow(clippy::wildcard_imports, reason = "all of its tests are named below")]
+use self::past::*;
 #[allow(clippy::wildcard_imports, reason = "all of its tests are named below")]
 use self::watch::*;
 use super::Store;
@@ -40,6 +43,12 @@ macro_rules! with_tests {
             readers_lose_replaced_records_when_all_hold_too_much,
             one_of_many_commits_on_the_same_state_wins,
             a_closed_store_takes_no_commit_but_answers_reads,
+            every_state_of_the_past_can_be_read,
+            the_history_has_each_change_once_and_the_newest_first,
+            a_moment_is_the_state_after_the_commits_up_to_it,
+            the_future_is_not_the_past,
+            a_request_is_committed_once,
+            a_state_that_comes_back_has_the_same_digest,
             watchers_get_every_change_in_order,
             a_watcher_resumes_after_any_event,
             a_backlog_larger_than_one_round_is_delivered_in_order,

@@ -1,7 +1,7 @@
 //! The task that routes events to their subscribers and delivers them in rounds.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::event_log::EventLog;
 use super::subscribers::Subscribers;
-use crate::model::{Cursor, Event, Filter, ResumeToken, Revision};
+use crate::model::{Event, Filter, Position, ResumeToken};
 
 /// How long the feed rests for each watcher that it has woken. Waking one and writing to its
 /// connection takes about a tenth of this.
@@ -28,39 +28,26 @@ pub const REST_MAX: Duration = Duration::from_millis(500);
 /// are: subscribers, a queue, the log.
 #[derive(Debug)]
 pub struct Shared {
-    epoch: Arc<str>,
     pub subscribers: Mutex<Subscribers>,
     pub log: Mutex<EventLog>,
     /// The newest commit, for the task that dispatches.
-    pub newest: watch::Sender<Revision>,
+    pub newest: watch::Sender<Position>,
 }
 
 impl Shared {
-    /// What is shared by a feed of a store at `revision`.
-    pub fn new(epoch: Arc<str>, revision: Revision, limit_bytes: usize) -> Self {
+    /// What is shared by a feed of a store at `position`.
+    pub fn new(position: Position, limit_bytes: usize) -> Self {
         Self {
-            epoch,
             subscribers: Mutex::default(),
-            log: Mutex::new(EventLog::new(Cursor::after(revision), limit_bytes)),
-            newest: watch::channel(revision).0,
+            log: Mutex::new(EventLog::new(ResumeToken::after(position), limit_bytes)),
+            newest: watch::channel(position).0,
         }
     }
 
-    /// Adds the events of the commits up to `revision`.
-    pub fn publish(&self, events: Vec<Event>, revision: Revision) {
-        self.log.lock().add(events, Cursor::after(revision));
-        self.newest.send_replace(revision);
-    }
-
-    /// Whether `since` is of this feed's epoch.
-    pub fn is_of(&self, since: &ResumeToken) -> bool {
-        since.epoch == self.epoch
-    }
-
-    /// The point to resume from after `cursor`.
-    pub fn resume_token(&self, cursor: Cursor) -> ResumeToken {
-        let epoch = Arc::clone(&self.epoch);
-        ResumeToken { cursor, epoch }
+    /// Adds the events of the commits up to `position`.
+    pub fn publish(&self, events: impl Iterator<Item = Event>, position: Position) {
+        self.log.lock().add(events, ResumeToken::after(position));
+        self.newest.send_replace(position);
     }
 
     /// Routes the new events to their subscribers, and adds those who had nothing waiting to `due`.
@@ -101,7 +88,7 @@ impl Shared {
 }
 
 /// Dispatches whatever is published, until the feed is gone.
-pub async fn dispatch(shared: Weak<Shared>, mut newest: watch::Receiver<Revision>) {
+pub async fn dispatch(shared: Weak<Shared>, mut newest: watch::Receiver<Position>) {
     let mut due = VecDeque::new();
     let mut rested = Instant::now();
     loop {

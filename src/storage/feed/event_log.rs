@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::ranges::{Number, Ranges};
-use crate::model::{Cursor, Event, Filter};
+use crate::model::{Event, Filter, ResumeToken, Revision, StateDigest};
 use crate::storage::shared_event::SharedEvent;
 
 /// How many events are looked at under one lock, so that the writer does not wait for the log for
@@ -26,17 +26,17 @@ pub struct EventLog {
     bytes: usize,
     limit_bytes: usize,
     /// Every event after it is kept.
-    forgotten: Cursor,
+    forgotten: ResumeToken,
     dispatched: Option<Dispatched>,
     /// The newest commit.
-    published: Cursor,
+    published: ResumeToken,
 }
 
 /// How far events were dispatched to subscribers, if there has ever been one.
 #[derive(Debug, Clone, Copy)]
 pub struct Dispatched {
     /// The last commit.
-    pub cursor: Cursor,
+    pub cursor: ResumeToken,
     /// The number of the next event.
     pub next: Number,
 }
@@ -49,14 +49,14 @@ pub enum Found {
     /// There is none.
     Nothing,
     /// None so far, up to this point; there is more to look at.
-    NotYet(Cursor),
+    NotYet(ResumeToken),
     /// It may be among those that were dropped.
     Forgotten,
 }
 
 impl EventLog {
     /// A log that begins at `now`.
-    pub fn new(now: Cursor, limit_bytes: usize) -> Self {
+    pub fn new(now: ResumeToken, limit_bytes: usize) -> Self {
         Self {
             events: VecDeque::new(),
             first: 0,
@@ -69,7 +69,7 @@ impl EventLog {
     }
 
     /// The newest commit.
-    pub fn published(&self) -> Cursor {
+    pub fn published(&self) -> ResumeToken {
         self.published
     }
 
@@ -85,7 +85,7 @@ impl EventLog {
     }
 
     /// Adds the events of a group of commits, and forgets the oldest if there are too many.
-    pub fn add(&mut self, events: Vec<Event>, published: Cursor) {
+    pub fn add(&mut self, events: impl Iterator<Item = Event>, published: ResumeToken) {
         let mut added_bytes = 0;
         for event in events {
             let event = SharedEvent::from(event);
@@ -115,13 +115,27 @@ impl EventLog {
             .is_none_or(|dispatched| self.first < dispatched.next)
     }
 
-    /// Whether every event after `cursor` is kept.
-    pub fn has_all_after(&self, cursor: Cursor) -> bool {
+    /// Whether `cursor` is a point of this past, and every event after it is kept.
+    pub fn has_all_after(&self, cursor: ResumeToken) -> bool {
         (self.forgotten..=self.published).contains(&cursor)
+            && self.state_at(cursor.revision()) == Some(cursor.position().state)
+    }
+
+    /// The digest of the state at a revision, if it is known.
+    pub fn state_at(&self, revision: Revision) -> Option<StateDigest> {
+        let index = self
+            .events
+            .partition_point(|event| event.cursor.revision() < revision);
+        let event = self.events.get(index).map(|event| event.cursor);
+        let known = [self.forgotten, self.published];
+        let points = event.into_iter().chain(known);
+        let mut positions = points.map(ResumeToken::position);
+        let found = positions.find(|position| position.revision == revision);
+        found.map(|position| position.state)
     }
 
     /// The number of the first event after `cursor`.
-    pub fn next_after(&self, cursor: Cursor) -> Number {
+    pub fn next_after(&self, cursor: ResumeToken) -> Number {
         let index = self.events.partition_point(|event| event.cursor <= cursor);
         self.first + index as Number
     }
@@ -196,7 +210,14 @@ fn index_of(offset: Number) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Entry, EventKind, Key, Record, Stamp, Timestamp, Value};
+    use crate::model::{Entry, EventKind, Key, Position, Record, Stamp, Timestamp, Value};
+
+    fn after(revision: Revision) -> ResumeToken {
+        ResumeToken::after(Position {
+            revision,
+            state: StateDigest::from_bits(revision),
+        })
+    }
 
     fn event(revision: u64, key: &str, bytes: usize) -> Event {
         let key: Key = key.parse().unwrap();
@@ -209,7 +230,7 @@ mod tests {
             modified_by: None,
         };
         let record = Record::new(&key, value, stamp).into();
-        let cursor = Cursor::after(revision);
+        let cursor = after(revision);
         Event {
             cursor,
             kind: EventKind::Put,
@@ -218,12 +239,12 @@ mod tests {
     }
 
     fn add(log: &mut EventLog, revision: u64, key: &str, bytes: usize) {
-        log.add(vec![event(revision, key, bytes)], Cursor::after(revision));
+        log.add([event(revision, key, bytes)].into_iter(), after(revision));
     }
 
     #[test]
     fn a_scan_skips_what_does_not_match_in_bounded_time() {
-        let mut log = EventLog::new(Cursor::after(0), usize::MAX);
+        let mut log = EventLog::new(after(0), usize::MAX);
         let others = 2 * SCAN_EVENTS as u64;
         for revision in 1..=others {
             add(&mut log, revision, "other", 0);
@@ -240,7 +261,7 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         };
-        assert_eq!((found.cursor, scans), (Cursor::after(others + 1), 2));
+        assert_eq!((found.cursor, scans), (after(others + 1), 2));
         assert!(matches!(
             log.take_next(&mut ranges, &filter),
             Found::Nothing
@@ -250,7 +271,7 @@ mod tests {
     #[test]
     fn undispatched_events_are_kept_up_to_a_limit_of_their_own() {
         const MIB: usize = 1024 * 1024;
-        let mut log = EventLog::new(Cursor::after(0), 1);
+        let mut log = EventLog::new(after(0), 1);
         // Without subscribers.
         add(&mut log, 1, "a", MIB);
         assert_eq!((log.bytes, log.first), (0, 1));
@@ -267,7 +288,7 @@ mod tests {
         assert_eq!(log.take_undispatched().1.len(), 0);
         // The newest group is kept however large it is, so subscribers do not miss it.
         let large = (100..120).map(|revision| event(revision, "a", MIB));
-        log.add(large.collect(), Cursor::after(119));
+        log.add(large, after(119));
         assert_eq!(log.events.len(), 20);
     }
 }

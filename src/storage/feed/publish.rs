@@ -7,7 +7,7 @@ use super::dispatch::{Shared, dispatch};
 use super::queue::Queue;
 use super::ranges::Ranges;
 use super::watcher::Watcher;
-use crate::model::{Event, Filter, ResumeToken, Revision};
+use crate::model::{Commit, Filter, Position, ResumeToken, Revision, StateDigest};
 use crate::storage::{Start, Subscription};
 
 /// How much of the recent changes is kept unless a flag says otherwise, in bytes.
@@ -18,29 +18,34 @@ pub const DEFAULT_WATCH_BUFFER_BYTES: usize = 32 * 1024 * 1024;
 pub struct Feed(Arc<Shared>);
 
 impl Feed {
-    /// A feed of a store at `revision`. It keeps about `limit_bytes` of changes.
+    /// A feed of a store at `position`. It keeps about `limit_bytes` of changes.
     #[must_use]
-    pub fn new(epoch: Arc<str>, revision: Revision, limit_bytes: usize) -> Self {
-        Self(Arc::new(Shared::new(epoch, revision, limit_bytes)))
+    pub fn new(position: Position, limit_bytes: usize) -> Self {
+        Self(Arc::new(Shared::new(position, limit_bytes)))
     }
 
-    /// Adds the events of the commits up to `revision`. Call it in their order, before the table is visible
-    /// at that revision.
-    pub fn publish(&self, events: Vec<Event>, revision: Revision) {
-        self.0.publish(events, revision);
+    /// Adds the events of the commits up to `position`. Call it in their order, before the table is visible
+    /// there.
+    pub fn publish(&self, commits: &[Arc<Commit>], position: Position) {
+        let events = commits.iter().flat_map(|commit| commit.events());
+        self.0.publish(events, position);
+    }
+
+    /// The digest of the state at a revision, as far back as it is known here.
+    #[must_use]
+    pub fn state_at(&self, revision: Revision) -> Option<StateDigest> {
+        self.0.log.lock().state_at(revision)
     }
 
     /// Subscribes to the events that match `filter`, after `since` or from now on. To be called within the
     /// runtime.
     #[must_use]
-    pub fn watch(&self, filter: Filter, since: Option<&ResumeToken>) -> Subscription {
+    pub fn watch(&self, filter: Filter, since: Option<ResumeToken>) -> Subscription {
         let mut subscribers = self.0.subscribers.lock();
         let mut log = self.0.log.lock();
         let (start, after) = match since {
             None => (Start::Now, log.published()),
-            Some(since) if self.0.is_of(since) && log.has_all_after(since.cursor) => {
-                (Start::Resumed, since.cursor)
-            }
+            Some(since) if log.has_all_after(since) => (Start::Resumed, since),
             Some(_) => (Start::Reset, log.published()),
         };
         if log.dispatched().is_none() {
@@ -58,7 +63,7 @@ impl Feed {
         let watcher = Watcher::new(Arc::clone(&self.0), filter, queue);
         Subscription {
             start,
-            position: self.0.resume_token(after),
+            position: after,
             changes: Box::new(watcher),
         }
     }
@@ -83,13 +88,20 @@ mod tests {
     use futures_util::{FutureExt as _, StreamExt as _};
 
     use super::*;
-    use crate::model::{Cursor, Entry, EventKind, Key, Record, Stamp, Timestamp, Value};
+    use crate::model::{Done, Key, Record, Stamp, Timestamp, Value};
     use crate::storage::feed::dispatch::REST_MAX;
 
     const LARGE_BYTES: usize = 64 * 1024;
 
+    fn at(revision: Revision) -> Position {
+        Position {
+            revision,
+            state: StateDigest::from_bits(revision),
+        }
+    }
+
     fn feed(limit_bytes: usize) -> Feed {
-        Feed::new("epoch".into(), 0, limit_bytes)
+        Feed::new(Position::default(), limit_bytes)
     }
 
     /// Publishes a commit, and returns its record without keeping it.
@@ -105,12 +117,19 @@ mod tests {
         };
         let record = Arc::new(Record::new(&key, value, stamp));
         let kept = Arc::downgrade(&record);
-        let event = Event {
-            cursor: Cursor::after(revision),
-            kind: EventKind::Put,
-            entry: Entry { key, record },
+        let commit = Commit {
+            position: at(revision),
+            at: now,
+            by: None,
+            request: None,
+            origin: None,
+            changes: vec![Done {
+                key,
+                before: None,
+                after: Some(record),
+            }],
         };
-        feed.publish(vec![event], revision);
+        feed.publish(&[Arc::new(commit)], at(revision));
         kept
     }
 
@@ -145,7 +164,7 @@ mod tests {
                 settle().await;
             }
             if number == 0 {
-                watchers.push(feed.watch(prefix(""), Some(&watchers[0].position.clone())));
+                watchers.push(feed.watch(prefix(""), Some(watchers[0].position)));
             }
         }
         settle().await;
@@ -181,11 +200,8 @@ mod tests {
             }
         }
         // One more watcher resumes in the middle of what is being dispatched.
-        let since = ResumeToken {
-            cursor: Cursor::after(ROUNDS / 2),
-            epoch: "epoch".into(),
-        };
-        let mut resumed = feed.watch(Filter::Key("1".parse().unwrap()), Some(&since));
+        let since = ResumeToken::after(at(ROUNDS / 2));
+        let mut resumed = feed.watch(Filter::Key("1".parse().unwrap()), Some(since));
         for (subscription, expected) in [
             (&mut all, (1..=ROUNDS).collect::<Vec<_>>()),
             (&mut stalled, expected.clone()),
@@ -209,7 +225,7 @@ mod tests {
     async fn the_point_to_resume_from_never_goes_back() {
         let feed = feed(usize::MAX);
         let mut subscription = feed.watch(prefix("a"), None);
-        let mut last = subscription.changes.position().cursor;
+        let mut last = subscription.changes.position();
         let mut revision = 0;
         let mut published = |key: &str| {
             revision += 1;
@@ -220,7 +236,7 @@ mod tests {
             // Routed, but not delivered before the rest is over.
             for _ in 0..=round % 5 {
                 tokio::task::yield_now().await;
-                let position = subscription.changes.position().cursor;
+                let position = subscription.changes.position();
                 assert!(position >= last, "{position:?} after {last:?}");
                 last = position;
             }

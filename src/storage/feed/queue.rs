@@ -5,7 +5,7 @@ use std::task::Waker;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::ranges::{Number, Ranges};
-use crate::model::Cursor;
+use crate::model::ResumeToken;
 
 /// What one subscriber still has to see. It holds no event: a subscriber that does not read costs the same
 /// whatever its events are.
@@ -20,7 +20,7 @@ pub struct Waiting {
     /// Numbers before this one are in `ranges`, or no longer needed.
     next: Number,
     /// What the subscriber has seen, or does not subscribe to.
-    pub after: Cursor,
+    pub after: ResumeToken,
     /// Whether nothing more is added.
     pub ended: bool,
     waker: Option<Waker>,
@@ -42,7 +42,7 @@ impl Waiting {
 impl Queue {
     /// The queue of a subscriber that has seen everything up to `after`, and is to see `ranges`. Deliveries
     /// before the number `next` are ignored, because it has seen them.
-    pub fn new(after: Cursor, ranges: Ranges, next: Number, ended: bool) -> Self {
+    pub fn new(after: ResumeToken, ranges: Ranges, next: Number, ended: bool) -> Self {
         Self(Mutex::new(Waiting {
             ranges,
             next,

@@ -79,7 +79,7 @@ impl ChangeStream for Watcher {
             // routed by then, but not seen.
             waiting.after = waiting.after.max(dispatched.cursor);
         }
-        self.shared.resume_token(waiting.after)
+        waiting.after
     }
 }
 

@@ -1,68 +1,41 @@
-//! A checkpoint in the background: a snapshot of the table becomes the new `data.json`, and a new journal
-//! begins with the frames appended meanwhile, while commits still go to the old one.
+//! A checkpoint in the background: a snapshot of the table becomes the new `data.json`, while commits go to a
+//! segment of the log that begins after it.
 
-use std::fs::File;
-use std::io::{self, Write};
-use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use tempfile::NamedTempFile;
 use tokio::sync::oneshot;
 
-use super::identity::JournalId;
+use super::format;
+use super::identity::LogId;
 use super::lock::Lock;
-use super::{format, journal};
 use crate::atomic_file::{ReplaceError, ReplacedFile};
 use crate::storage::snapshot::TableSnapshot;
-
-/// How much of a journal is copied at a time, in bytes. What is shorter is left to the writer.
-const COPY_BYTES: u64 = 64 * 1024;
 
 /// What a checkpoint is made of.
 pub struct Plan {
     /// The data file.
     pub file: ReplacedFile,
-    /// Its journal.
-    pub journal_file: ReplacedFile,
     /// The lock on both.
     pub lock: Arc<Lock>,
     /// What becomes the data file.
     pub table: TableSnapshot,
-    /// The current journal.
-    pub journal: File,
-    /// Its id, which stays.
-    pub id: JournalId,
-    /// Where its frames are newer than `table`, in bytes from the start.
-    pub from: u64,
-    /// How far its frames are durable, in bytes from the start.
-    pub durable: Arc<AtomicU64>,
-}
-
-/// A data file that is in place, and a journal that is not yet.
-#[derive(Debug)]
-pub struct Checkpoint {
-    /// The size of the data file.
-    pub bytes: u64,
-    /// The journal that begins after it.
-    pub journal: NamedTempFile,
-    /// How far it has the frames of the old one, in bytes from the start of that.
-    pub copied_to: u64,
+    /// The id of the log, which has the commits since.
+    pub id: LogId,
 }
 
 /// The result of making a checkpoint.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The checkpoint, or why there is none.
-    pub made: io::Result<Checkpoint>,
+    /// The size of the data file, in bytes, or why it is not in place.
+    pub made: io::Result<u64>,
     cancelled: Arc<AtomicBool>,
 }
 
 impl Outcome {
-    /// Whether it was cancelled, maybe after it was made: its journal may have nothing to do with the current
-    /// one.
+    /// Whether it was cancelled, maybe after it was made: what the log has may have nothing to do with it.
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Acquire)
     }
@@ -111,7 +84,7 @@ impl Checkpointing {
 }
 
 impl Plan {
-    fn carry_out(&self, cancelled: &AtomicBool) -> io::Result<Checkpoint> {
+    fn carry_out(&self, cancelled: &AtomicBool) -> io::Result<u64> {
         let revision = self.table.revision();
         // A text that ends early because of this is thrown away below.
         let checked = self.table.entries().map_while(|entry| {
@@ -125,46 +98,7 @@ impl Plan {
             return Err(io::Error::other("the checkpoint was cancelled"));
         }
         self.lock.check()?;
-        let bytes = self
-            .file
-            .install(data)
-            .map_err(ReplaceError::into_inner)?
-            .bytes;
-        let mut journal = self
-            .journal_file
-            .prepare(|writer| writer.write_all(&journal::first_frame(revision, &self.id)))?;
-        let mut copied_to = self.from;
-        loop {
-            let durable = self.durable.load(Ordering::Acquire);
-            copy(&self.journal, copied_to..durable, journal.as_file_mut())?;
-            // What is left to the writer is little, and so is what its fsync has to write.
-            journal.as_file().sync_data()?;
-            let copied = durable - copied_to;
-            copied_to = durable;
-            if copied <= COPY_BYTES || cancelled.load(Ordering::Acquire) {
-                return Ok(Checkpoint {
-                    bytes,
-                    journal,
-                    copied_to,
-                });
-            }
-        }
+        let installed = self.file.install(data);
+        Ok(installed.map_err(ReplaceError::into_inner)?.bytes)
     }
-}
-
-/// Appends a part of one file to another.
-///
-/// # Errors
-/// Those of reading and writing.
-pub fn copy(from: &File, part: Range<u64>, to: &mut File) -> io::Result<()> {
-    let mut buffer = Vec::new();
-    let mut at = part.start;
-    while at < part.end {
-        let length = (part.end - at).min(COPY_BYTES);
-        buffer.resize(usize::try_from(length).map_err(io::Error::other)?, 0);
-        from.read_exact_at(&mut buffer, at)?;
-        to.write_all(&buffer)?;
-        at += length;
-    }
-    Ok(())
 }

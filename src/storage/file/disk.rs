@@ -1,95 +1,119 @@
-//! The files: which one a commit goes to, and in what order each step becomes durable.
+//! The files: which ones a commit goes to, and in what order each step becomes durable.
 //!
 //! | state | a commit | what a power cut leaves |
 //! | --- | --- | --- |
-//! | no journal | replaces `data.json` | `data.json`, before or after |
-//! | none, but one is wanted | makes a journal without a commit, then a `data.json` that names it | as above; a journal that is not named is ignored |
-//! | journal | appends a frame and syncs it | `data.json` and the frames that are newer |
-//! | poisoned journal | replaces `data.json` by one that names no journal, then removes the journal | as above; frames that are not newer are ignored |
+//! | no journal | appends a frame to the log and replaces `data.json` | `data.json`, before or after; a frame that is newer is void |
+//! | none, but one is wanted | a segment that is a journal, then a `data.json` that names the log, and then as below | `data.json`, before |
+//! | journal | appends a frame to the log and syncs it | `data.json` and the frames that are newer |
+//! | poisoned journal | replaces `data.json` by one that names no log, with a frame in a new segment | `data.json`, before with the log, or after |
 //!
-//! So a `data.json` alone says whether it is everything.
+//! So a `data.json` alone says whether it is everything. Without a history only a journal is logged.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
+use std::time::SystemTime;
 
 use super::checkpoint::{Checkpointing, Outcome, Plan};
-use super::identity::JournalId;
+use super::format;
+use super::identity::LogId;
 use super::lock::Lock;
-use super::open_journal::OpenJournal;
+use super::log::{Appended, CommitLog, Segments};
 use super::policy::Policy;
-use super::{format, journal};
-use crate::atomic_file::{PathState, ReplaceError, ReplacedFile, Written};
+use crate::atomic_file::{PathState, ReplaceError, ReplacedFile};
+use crate::model::{Revision, Timestamp};
 use crate::storage::StoreError;
 use crate::storage::snapshot::TableSnapshot;
 use crate::storage::staged::Staged;
 
-/// The data file, its journal, and the lock that keeps others out of both.
+/// The data file, the log, and the lock that keeps others out of both.
 pub struct Disk {
     file: ReplacedFile,
-    journal_file: ReplacedFile,
     lock: Arc<Lock>,
     policy: Policy,
+    log: CommitLog,
     journal: Journal,
-    checkpointing: Option<Checkpointing>,
+    /// How much of the log is newer than the data file, in bytes, while there is a journal.
+    journal_bytes: u64,
+    /// The revision of the data file, as far as it is known to be durable.
+    data_revision: Revision,
+    checkpointing: Option<Begun>,
     /// Whether an unexpected data file was found and is still there.
     is_replaced: bool,
 }
 
-/// What commits are appended to.
+/// Whether the data file needs the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Journal {
     None,
-    Open(OpenJournal),
-    /// Its content after the acknowledged frames is unknown, or the data file may not name it.
+    Open,
+    /// What follows the acknowledged frames is not known, or the data file may not name the log.
     Poisoned,
 }
 
+/// A checkpoint that is being made.
+struct Begun {
+    checkpointing: Checkpointing,
+    revision: Revision,
+    /// How much of the log was newer than the data file when it began.
+    journal_bytes: u64,
+}
+
 impl Disk {
-    /// The files as they are, without a journal.
-    pub fn new(file: ReplacedFile, journal_file: ReplacedFile, lock: Lock, policy: Policy) -> Self {
+    /// The files as they are, with a data file of this revision that is everything.
+    pub fn new(
+        file: ReplacedFile,
+        log: CommitLog,
+        lock: Lock,
+        policy: Policy,
+        data_revision: Revision,
+    ) -> Self {
         Self {
             file,
-            journal_file,
             lock: Arc::new(lock),
             policy,
+            log,
             journal: Journal::None,
+            journal_bytes: 0,
+            data_revision,
             checkpointing: None,
             is_replaced: false,
         }
     }
 
-    /// Resumes a journal that the data file names, unless it is no longer wanted.
+    /// What the past is read from.
+    pub fn segments(&self) -> &Arc<Segments> {
+        self.log.segments()
+    }
+
+    /// The id of the log.
+    pub fn log_id(&self) -> &LogId {
+        self.log.id()
+    }
+
+    /// Resumes a journal that the data file names and that leads to `table`, unless it is no longer wanted. So much
+    /// of it is newer than the data file.
     ///
     /// # Errors
     /// If a system call fails; nothing was changed.
-    pub fn resume(
-        &mut self,
-        written: Written,
-        id: JournalId,
-        table: &TableSnapshot,
-    ) -> Result<(), StoreError> {
-        if !self.policy.keeps_journal() {
-            return self.take_up_journal(table);
+    pub fn resume(&mut self, journal_bytes: u64, table: &TableSnapshot) -> Result<(), StoreError> {
+        self.journal_bytes = journal_bytes;
+        if self.policy.keeps_journal() && self.log.file().is_ok() {
+            self.journal = Journal::Open;
+            return Ok(());
         }
-        self.journal = Journal::Open(OpenJournal::new(written, id));
-        Ok(())
+        self.take_up_journal(table)
     }
 
-    /// Ends a journal that was replayed into `table`.
+    /// Ends a journal that was applied to `table`.
     ///
     /// # Errors
     /// If a system call fails; nothing was changed.
     pub fn take_up_journal(&mut self, table: &TableSnapshot) -> Result<(), StoreError> {
         self.journal = Journal::Poisoned;
         self.rewrite(table, &nothing_on(table))
-    }
-
-    /// Removes a journal that adds nothing to the data file.
-    ///
-    /// # Errors
-    /// If a system call fails.
-    pub fn remove_journal(&mut self) -> io::Result<()> {
-        self.journal_file.remove()
     }
 
     /// Makes what is staged on a table durable. With nothing staged it finds out whether a commit
@@ -104,24 +128,56 @@ impl Disk {
     ) -> Result<(), StoreError> {
         self.lock.check().map_err(StoreError::NotApplied)?;
         self.notice_changes().map_err(StoreError::NotApplied)?;
-        let done = match &self.journal {
-            Journal::Open(_) if staged.is_empty() => return Ok(()),
-            Journal::Open(journal) => {
-                let appended = journal.append(staged);
+        if self.journal == Journal::None && self.policy.begins_journal() && !staged.is_empty() {
+            self.begin_journal(&table())?;
+        }
+        let done = match self.journal {
+            Journal::Open if staged.is_empty() => return Ok(()),
+            Journal::Open => {
+                let appended = self.append(staged);
                 if let Err(error) = &appended {
                     tracing::warn!(%error, "the journal is no longer trusted");
                     self.journal = Journal::Poisoned;
                 }
                 appended
             }
-            Journal::None if self.policy.begins_journal() => self.begin_journal(&table(), staged),
             Journal::None | Journal::Poisoned => self.rewrite(&table(), staged),
         };
         if let Err(StoreError::Unknown(_)) = done {
             // Only a new data file is known to be newer than whatever was left behind.
             self.journal = Journal::Poisoned;
+            self.log.distrust();
         }
         done
+    }
+
+    /// Appends a frame to the journal and makes it durable, or else cuts it off again.
+    fn append(&mut self, staged: &Staged) -> Result<(), StoreError> {
+        self.log.ensure_open(staged.after(), now(), true)?;
+        let appended = self.log.append(staged).and_then(|appended| {
+            self.log.file()?.sync_data()?;
+            Ok(appended)
+        });
+        match appended {
+            Ok(appended) => {
+                self.journal_bytes += appended.bytes();
+                self.log.publish(appended, staged);
+                Ok(())
+            }
+            Err(error) => Err(self.cut_off(error, true)),
+        }
+    }
+
+    /// Undoes what was appended because of an error. After one of the log itself its segment is not trusted.
+    fn cut_off(&mut self, error: io::Error, is_of_log: bool) -> StoreError {
+        let cut_off = self.log.cut_off();
+        if is_of_log {
+            self.log.distrust();
+        }
+        match cut_off {
+            Ok(()) => StoreError::NotApplied(error),
+            Err(_) => StoreError::Unknown(error),
+        }
     }
 
     /// Notices between two commits that a file was moved away or replaced, and writes what it held. A data
@@ -135,11 +191,21 @@ impl Disk {
             return Ok(());
         }
         self.lock.check().map_err(StoreError::NotApplied)?;
-        let had_journal = matches!(self.journal, Journal::Open(_));
+        let had_journal = self.journal == Journal::Open;
         let state = self.notice_changes().map_err(StoreError::NotApplied)?;
-        let is_missed = match &self.journal {
+        if self.journal == Journal::Open {
+            let misses_any = self.log.misses_any_after(self.data_revision);
+            if misses_any.map_err(StoreError::NotApplied)? {
+                tracing::warn!(
+                    "a segment of the log that the data file needs was moved away or changed; all is \
+                     written anew"
+                );
+                self.journal = Journal::Poisoned;
+            }
+        }
+        let is_missed = match self.journal {
             Journal::None => state == PathState::Missing,
-            Journal::Open(_) => false,
+            Journal::Open => false,
             // One that was not trusted before is tried again after a while.
             Journal::Poisoned => had_journal,
         };
@@ -150,13 +216,25 @@ impl Disk {
         self.rewrite(&table, &nothing_on(&table))
     }
 
+    /// Drops what is no longer kept of the past. Returns the revision of the oldest state that is still known, if
+    /// there is a history.
+    pub fn drop_old(&mut self) -> Option<Revision> {
+        let now = now();
+        if self.log.is_due(now) {
+            self.log.distrust();
+        }
+        let needed_after = (self.journal != Journal::None).then_some(self.data_revision);
+        let oldest = self.log.drop_old(now, needed_after);
+        oldest.map(|position| position.revision)
+    }
+
     /// Makes the data file alone hold everything, because the store is about to be closed.
     ///
     /// # Errors
     /// [`StoreError`]; whatever was acknowledged is still in the data file and its journal.
     pub fn close(&mut self, table: impl Fn() -> TableSnapshot) -> Result<(), StoreError> {
         self.cancel_checkpoint();
-        if let Journal::None = self.journal {
+        if self.journal == Journal::None {
             return match self.lock.check() {
                 // The folder was moved away as a whole, and all is in it.
                 Err(_) if self.file.is_in_its_folder() => Ok(()),
@@ -169,146 +247,172 @@ impl Disk {
         self.rewrite(&table, &nothing_on(&table))
     }
 
-    /// Checks whether the files are the expected ones, and logs if not. If the journal or its data file is
-    /// not, nothing more is appended: the next start would miss it. Returns the state of the data file.
+    /// Checks whether the files are the expected ones, and logs if not. If the log or its data file is not, nothing
+    /// more is appended: the next start would miss it. Returns the state of the data file.
     fn notice_changes(&mut self) -> io::Result<PathState> {
         let data = self.file.state(None)?;
         if data != PathState::Unchanged && !self.is_replaced {
             warn_of(self.file.path(), data);
         }
         self.is_replaced = data == PathState::Replaced;
-        if let Journal::Open(journal) = &self.journal {
-            let state = journal.state(&self.journal_file)?;
-            if state != PathState::Unchanged {
-                warn_of(self.journal_file.path(), state);
+        let log = self.log.state()?;
+        if log != PathState::Unchanged {
+            if let Some(path) = self.log.active_path() {
+                warn_of(path.path(), log);
             }
-            if (data, state) != (PathState::Unchanged, PathState::Unchanged) {
-                self.journal = Journal::Poisoned;
-            }
+            self.log.distrust();
+        }
+        let is_as_expected = (data, log) == (PathState::Unchanged, PathState::Unchanged);
+        if self.journal == Journal::Open && !is_as_expected {
+            self.journal = Journal::Poisoned;
         }
         Ok(data)
     }
 
-    /// Replaces the data file by one that names no journal; a journal then has nothing to add and is removed.
-    /// If the new file is in place but not known to be durable, the old state is written back.
+    /// Replaces the data file by one that names no log, and logs what is staged. If the new file is in place but not
+    /// known to be durable, the old state is written back.
     fn rewrite(&mut self, table: &TableSnapshot, staged: &Staged) -> Result<(), StoreError> {
         // It would replace this state by an older one.
         self.cancel_checkpoint();
-        self.write_data(table, staged, None)?;
-        if let Journal::None = self.journal {
-            return Ok(());
+        let logged = self.log_beside(staged)?;
+        self.write_data(table, staged, None, logged)?;
+        if let Some(appended) = logged {
+            self.log.publish(appended, staged);
         }
-        self.journal = match self.journal_file.remove() {
-            Ok(()) => Journal::None,
-            Err(error) => {
-                tracing::warn!(%error, "the journal cannot be removed");
-                Journal::Poisoned
-            }
-        };
+        self.journal = Journal::None;
+        self.journal_bytes = 0;
+        if !self.log.keeps_history() {
+            self.log.drop_old(now(), None);
+        }
         Ok(())
+    }
+
+    /// Writes a frame of the history, which is to be synced before the data file is renamed.
+    fn log_beside(&mut self, staged: &Staged) -> Result<Option<Appended>, StoreError> {
+        if !self.log.keeps_history() || staged.is_empty() {
+            return Ok(None);
+        }
+        self.log.ensure_open(staged.after(), now(), false)?;
+        match self.log.append(staged) {
+            Ok(appended) => Ok(Some(appended)),
+            Err(error) => Err(self.cut_off(error, true)),
+        }
     }
 
     fn write_data(
         &mut self,
         table: &TableSnapshot,
         staged: &Staged,
-        names: Option<&JournalId>,
+        names: Option<&LogId>,
+        logged: Option<Appended>,
     ) -> Result<(), StoreError> {
-        let write = |staged: &Staged, names| {
-            let entries = table.with(staged.changes());
-            self.file
-                .replace(|writer| format::encode(writer, staged.revision(), names, entries))
+        let beside = match logged {
+            Some(_) => Some(self.log.file().map_err(StoreError::NotApplied)?),
+            None => None,
         };
-        match write(staged, names) {
+        let entries = table.with(staged.changes());
+        let mut is_of_log = false;
+        let written = synced_beside(beside, |synced| {
+            self.file.replace_when(
+                |writer| format::encode(writer, staged.revision(), names, entries),
+                || synced().inspect_err(|_| is_of_log = true),
+            )
+        });
+        match written {
             Ok(written) => {
                 self.policy.note_checkpoint(written.bytes, 0);
                 self.is_replaced = false;
+                self.data_revision = staged.revision();
                 Ok(())
             }
-            Err(ReplaceError::Before(error)) => Err(StoreError::NotApplied(error)),
+            Err(ReplaceError::Before(error)) => match logged {
+                Some(_) => Err(self.cut_off(error, is_of_log)),
+                None => Err(StoreError::NotApplied(error)),
+            },
             Err(ReplaceError::After(error)) => {
-                if let Journal::Open(_) = self.journal {
+                if self.journal == Journal::Open {
                     // What is in place does not name it.
                     self.journal = Journal::Poisoned;
                 }
-                Err(match write(&nothing_on(table), None) {
-                    Ok(_) => StoreError::NotApplied(error),
-                    Err(ReplaceError::Before(_) | ReplaceError::After(_)) => {
-                        StoreError::Unknown(error)
-                    }
+                let cut_off = match logged {
+                    Some(_) => self.log.cut_off(),
+                    None => Ok(()),
+                };
+                let nothing = nothing_on(table);
+                let restored = self.file.replace(|writer| {
+                    format::encode(writer, nothing.revision(), None, table.entries())
+                });
+                Err(match (cut_off, restored) {
+                    (Ok(()), Ok(_)) => StoreError::NotApplied(error),
+                    _ => StoreError::Unknown(error),
                 })
             }
         }
     }
 
-    /// Makes a journal that begins after what is staged, and then a data file that names it: the
-    /// other way round a crash in between would leave one that misses its journal.
-    fn begin_journal(&mut self, table: &TableSnapshot, staged: &Staged) -> Result<(), StoreError> {
-        let id = JournalId::random();
-        let first = journal::first_frame(staged.revision(), &id);
-        let begun = self.journal_file.replace(|writer| writer.write_all(&first));
-        let done = match begun {
-            Ok(written) => {
-                let named = self.write_data(table, staged, Some(&id));
-                named.map(|()| self.journal = Journal::Open(OpenJournal::new(written, id)))
-            }
-            Err(ReplaceError::Before(error) | ReplaceError::After(error)) => {
-                Err(StoreError::NotApplied(error))
-            }
-        };
-        // The data file names none, so this one is ignored; but it is in the way.
-        if let Err(StoreError::NotApplied(_)) = done
-            && let Err(error) = self.journal_file.remove()
-        {
-            tracing::debug!(%error, "a journal that was not begun cannot be removed");
+    /// Begins a segment that is a journal, and then writes a data file that names the log: the other way round a
+    /// crash in between would leave one that misses its journal.
+    fn begin_journal(&mut self, table: &TableSnapshot) -> Result<(), StoreError> {
+        self.log.begin(table.position(), now(), true)?;
+        let id = self.log.id().clone();
+        let named = self.write_data(table, &nothing_on(table), Some(&id), None);
+        if let Err(StoreError::Unknown(_)) = named {
+            self.journal = Journal::Poisoned;
         }
-        done
+        named?;
+        self.journal = Journal::Open;
+        self.journal_bytes = 0;
+        Ok(())
     }
 
     /// Whether a checkpoint is worth what it costs, now that so much is alive.
     pub fn is_checkpoint_due(&mut self, live_bytes: u64) -> bool {
         self.policy.set_live(live_bytes);
-        let Journal::Open(journal) = &self.journal else {
-            return false;
-        };
-        self.checkpointing.is_none() && self.policy.is_checkpoint_due(journal.bytes())
+        self.journal == Journal::Open
+            && self.checkpointing.is_none()
+            && self.policy.is_checkpoint_due(self.journal_bytes)
     }
 
-    /// Begins to write `table`, which holds all that the journal does, as the new data file. What
-    /// this yields goes to [`finish_checkpoint`](Self::finish_checkpoint).
+    /// Begins to write `table`, which holds all that the log does, as the new data file. What this yields goes to
+    /// [`finish_checkpoint`](Self::finish_checkpoint).
     pub fn begin_checkpoint(
         &mut self,
         table: TableSnapshot,
     ) -> Option<impl Future<Output = Outcome> + use<>> {
-        let Journal::Open(journal) = &self.journal else {
+        if self.journal != Journal::Open {
             return None;
-        };
-        let from = journal.bytes();
-        let begun = journal.try_clone().and_then(|journal_before| {
-            Checkpointing::begin(Plan {
+        }
+        let revision = table.revision();
+        let begun = match self.log.begin(table.position(), now(), true) {
+            Ok(()) => Checkpointing::begin(Plan {
                 file: self.file.clone(),
-                journal_file: self.journal_file.clone(),
                 lock: Arc::clone(&self.lock),
                 table,
-                journal: journal_before,
-                id: journal.id().clone(),
-                from,
-                durable: journal.bytes_as_they_grow(),
-            })
-        });
+                id: self.log.id().clone(),
+            }),
+            Err(error) => Err(io::Error::other(error)),
+        };
+        if self.log.file().is_err() {
+            // The new segment may be there after a power cut, without what would be appended to the old one.
+            self.journal = Journal::Poisoned;
+        }
         match begun {
             Ok((checkpointing, outcome)) => {
-                self.checkpointing = Some(checkpointing);
+                self.checkpointing = Some(Begun {
+                    checkpointing,
+                    revision,
+                    journal_bytes: self.journal_bytes,
+                });
                 Some(outcome)
             }
             Err(error) => {
-                self.put_off_checkpoint(from, &error);
+                self.put_off_checkpoint(&error);
                 None
             }
         }
     }
 
-    /// Puts the new journal in the place of the old.
+    /// Notes that the data file is new, and drops what is no longer needed.
     ///
     /// # Errors
     /// [`StoreError`] if commits must wait until the disk has been tried again.
@@ -320,56 +424,70 @@ impl Disk {
         if outcome.is_cancelled() {
             return Ok(());
         }
-        self.checkpointing = None;
-        let Journal::Open(journal) = &self.journal else {
+        let begun = self.checkpointing.take();
+        let Some(begun) = begun.filter(|_| self.journal == Journal::Open) else {
             return Ok(());
         };
-        let bytes = journal.bytes();
-        let checkpoint = match outcome.made {
-            Ok(checkpoint) => checkpoint,
+        let data_bytes = match outcome.made {
+            Ok(bytes) => bytes,
             Err(error) => {
-                self.put_off_checkpoint(bytes, &error);
+                self.put_off_checkpoint(&error);
                 return Ok(());
             }
         };
-        let data_bytes = checkpoint.bytes;
         if !self.policy.keeps_journal() {
             let table = table();
             return self.rewrite(&table, &nothing_on(&table));
         }
-        match journal.switch_to(checkpoint, &self.journal_file) {
-            Ok(journal) => {
-                self.policy.note_checkpoint(data_bytes, journal.bytes());
-                self.journal = Journal::Open(journal);
-                Ok(())
-            }
-            Err(ReplaceError::Before(error)) => {
-                self.policy.note_checkpoint(data_bytes, bytes);
-                self.put_off_checkpoint(bytes, &error);
-                Ok(())
-            }
-            Err(ReplaceError::After(error)) => {
-                // A power cut may bring the old one back, without what would be appended here.
-                self.journal = Journal::Poisoned;
-                Err(StoreError::NotApplied(error))
-            }
+        self.data_revision = begun.revision;
+        self.journal_bytes = self.journal_bytes.saturating_sub(begun.journal_bytes);
+        self.policy.note_checkpoint(data_bytes, self.journal_bytes);
+        if !self.log.keeps_history() {
+            self.log.drop_old(now(), Some(self.data_revision));
         }
+        Ok(())
     }
 
-    fn put_off_checkpoint(&mut self, journal_bytes: u64, error: &io::Error) {
+    fn put_off_checkpoint(&mut self, error: &io::Error) {
         tracing::warn!(%error, "no checkpoint could be made; the journal is kept");
-        self.policy.put_off(journal_bytes);
+        self.policy.put_off(self.journal_bytes);
     }
 
     fn cancel_checkpoint(&mut self) {
-        if let Some(checkpointing) = self.checkpointing.take() {
-            checkpointing.cancel();
+        if let Some(begun) = self.checkpointing.take() {
+            begun.checkpointing.cancel();
         }
     }
 }
 
+/// Does `work`, which is given the result of syncing a file at the same time: both wait for the same disk.
+fn synced_beside<T>(
+    file: Option<&File>,
+    work: impl FnOnce(&mut dyn FnMut() -> io::Result<()>) -> T,
+) -> T {
+    let Some(file) = file else {
+        return work(&mut || Ok(()));
+    };
+    thread::scope(|scope| {
+        let syncing = thread::Builder::new()
+            .name("log".to_owned())
+            .spawn_scoped(scope, || file.sync_data());
+        let mut syncing = syncing.ok();
+        work(&mut || match syncing.take() {
+            Some(syncing) => syncing
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("the thread panicked"))),
+            None => file.sync_data(),
+        })
+    })
+}
+
+fn now() -> Timestamp {
+    SystemTime::now().into()
+}
+
 fn nothing_on(table: &TableSnapshot) -> Staged {
-    Staged::on_revision(table.revision())
+    Staged::on_position(table.position(), Timestamp::default())
 }
 
 fn warn_of(path: &Path, state: PathState) {
@@ -394,9 +512,9 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::model::{Change, Expected, Operation, Timestamp, Value};
-    use crate::storage::file::Journaling;
-    use crate::storage::file::open::open;
+    use crate::model::{Change, Expected, Operation, Value};
+    use crate::storage::file::open::{Opened, open};
+    use crate::storage::file::{Journaling, Settings};
     use crate::storage::table::Table;
 
     const ALWAYS: Journaling = Journaling::Above { bytes: 0 };
@@ -406,12 +524,13 @@ mod tests {
 
     impl Store {
         fn open(folder: &Path) -> Self {
-            let (disk, table) = open(&folder.join("data.json"), ALWAYS).unwrap();
+            let settings = Settings::from(ALWAYS);
+            let Opened { disk, table } = open(&folder.join("data.json"), &settings).unwrap();
             Self(disk, table)
         }
 
         fn snapshot(&self) -> TableSnapshot {
-            self.1.snapshot(&Arc::default())
+            self.1.snapshot()
         }
 
         fn put(&mut self, key: &str) {

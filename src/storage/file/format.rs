@@ -21,7 +21,7 @@ use serde::Deserialize as DeserializeDerive;
 use serde::de::{Deserialize, Deserializer, Error as DeserializeError, MapAccess, Visitor};
 use thiserror::Error;
 
-use super::identity::JournalId;
+use super::identity::LogId;
 use crate::model::{Key, LAST_NUMBER, Name, Record, Revision, Stamp, Timestamp, Value, Version};
 use crate::storage::table::Table;
 
@@ -49,7 +49,7 @@ pub struct Loaded {
     /// Its entries, at its revision.
     pub table: Table,
     /// The journal that has the commits since.
-    pub journal: Option<JournalId>,
+    pub journal: Option<LogId>,
 }
 
 /// What its first line says.
@@ -58,7 +58,7 @@ pub struct FirstLine {
     /// The revision of the whole.
     pub revision: Revision,
     /// The journal that has the commits since.
-    pub journal: Option<JournalId>,
+    pub journal: Option<LogId>,
 }
 
 /// Writes a whole `data.json`, with the id of the journal that begins after it, if there is one.
@@ -68,7 +68,7 @@ pub struct FirstLine {
 pub fn encode<'a>(
     mut writer: impl Write,
     revision: Revision,
-    journal: Option<&JournalId>,
+    journal: Option<&LogId>,
     entries: impl Iterator<Item = (&'a Key, &'a Record)>,
 ) -> io::Result<()> {
     writer.write_all(&start(revision, journal))?;
@@ -87,7 +87,7 @@ pub fn encode<'a>(
 }
 
 /// The first line, without its end.
-fn start(revision: Revision, journal: Option<&JournalId>) -> Vec<u8> {
+fn start(revision: Revision, journal: Option<&LogId>) -> Vec<u8> {
     let journal = journal.map_or_else(String::new, |id| format!("{JOURNAL}{id}\","));
     format!("{{\"format\":{FORMAT},\"revision\":{revision},{journal}\"entries\":{{").into_bytes()
 }
@@ -179,7 +179,7 @@ pub fn first_line(line: &[u8]) -> Option<FirstLine> {
         .ok()
         .filter(|revision| *revision <= LAST_NUMBER)?;
     let journal = match rest.strip_prefix(JOURNAL) {
-        Some(rest) => Some(JournalId::parse(rest.split_once('"')?.0)?),
+        Some(rest) => Some(LogId::parse(rest.split_once('"')?.0)?),
         None => None,
     };
     // Only what would be written so, not `+1` or `01`.
@@ -208,7 +208,7 @@ struct Document {
     #[serde(deserialize_with = "store_revision")]
     revision: Revision,
     #[serde(default)]
-    journal: Option<JournalId>,
+    journal: Option<LogId>,
     entries: Entries,
 }
 
@@ -300,6 +300,7 @@ fn within<E: DeserializeError>(name: &str, first: u64, number: u64) -> Result<u6
 }
 
 /// An object's members in the order of the text.
+#[derive(Debug)]
 pub struct Members<T>(pub Vec<(Key, T)>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Members<T> {
@@ -371,7 +372,7 @@ mod tests {
     fn saved(table: &Table) -> String {
         let nothing = Staged::on(table);
         let mut text = Vec::new();
-        let snapshot = table.snapshot(&"".into());
+        let snapshot = table.snapshot();
         let entries = snapshot.with(nothing.changes());
         encode(&mut text, table.revision(), None, entries).unwrap();
         String::from_utf8(text).unwrap()
@@ -454,7 +455,7 @@ mod tests {
 
     #[test]
     fn the_first_line_says_which_journal_leads_on_and_both_readers_know_it() {
-        let id = JournalId::parse("9c56cc51b374c3ba").unwrap();
+        let id = LogId::parse("9c56cc51b374c3ba").unwrap();
         let line = "{\"format\":1,\"revision\":42,\"journal\":\"9c56cc51b374c3ba\",\"entries\":{\n";
         let mut text = Vec::new();
         encode(&mut text, 42, Some(&id), std::iter::empty()).unwrap();

@@ -1,4 +1,4 @@
-//! Which journal belongs to which data file: both name the same id.
+//! Which log belongs to which data file: both name the same id.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,16 +10,21 @@ use crate::token::random_token;
 /// How many hexadecimal digits an id has.
 const DIGITS: usize = 16;
 
-/// The name that a journal and its data file have for each other. It stays the same from the
-/// journal's beginning to its end, over the checkpoints in between.
+/// The name that a log and its data file have for each other, for as long as there is a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JournalId(Arc<str>);
+pub struct LogId(Arc<str>);
 
-impl JournalId {
-    /// An id that no other journal has.
+impl LogId {
+    /// An id that no other log has.
     #[must_use]
     pub fn random() -> Self {
         Self(random_token())
+    }
+
+    /// Its digits.
+    #[must_use]
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
     }
 
     /// The id that is written so.
@@ -30,18 +35,18 @@ impl JournalId {
     }
 }
 
-impl fmt::Display for JournalId {
+impl fmt::Display for LogId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl<'de> Deserialize<'de> for JournalId {
+impl<'de> Deserialize<'de> for LogId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| {
             D::Error::custom(format_args!(
-                "the id of a journal has {DIGITS} digits from 0 to f"
+                "the id of a log has {DIGITS} digits from 0 to f"
             ))
         })
     }
@@ -53,9 +58,9 @@ mod tests {
 
     #[test]
     fn an_id_is_read_as_it_is_written_and_nothing_else_is_accepted() {
-        let id = JournalId::random();
-        assert_eq!(JournalId::parse(&id.to_string()), Some(id.clone()));
-        assert_ne!(JournalId::random(), id);
+        let id = LogId::random();
+        assert_eq!(LogId::parse(&id.to_string()), Some(id.clone()));
+        assert_ne!(LogId::random(), id);
         for other in [
             "",
             "9c56cc51b374c3b",
@@ -63,7 +68,7 @@ mod tests {
             "9c56cc51b374c3ba0",
             "é56cc51b374c3ba",
         ] {
-            assert_eq!(JournalId::parse(other), None, "{other}");
+            assert_eq!(LogId::parse(other), None, "{other}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The engine on one `data.json`: one writer thread, group commit, and a journal where the file is
-//! large.
+//! The engine on one `data.json`: one writer thread, group commit, and a log of the commits, which is the
+//! journal where the file is large.
 //!
 //! Readers share the table behind a lock that nobody holds across an await. All commits go over a
 //! bounded channel to one thread, which takes every commit that is waiting, checks each one against
@@ -10,12 +10,13 @@ mod checkpoint;
 mod commit;
 mod disk;
 pub(super) mod format;
-pub(super) mod identity;
-pub(super) mod journal;
+pub(super) mod frame;
+mod identity;
+mod journal;
 mod load;
 mod lock;
+pub(super) mod log;
 mod open;
-mod open_journal;
 mod policy;
 mod settings;
 mod store;
@@ -23,5 +24,8 @@ mod suitable;
 mod writer;
 
 pub use self::open::OpenError;
-pub use self::settings::{DEFAULT_JOURNAL_ABOVE_BYTES, Journaling, Settings};
+pub use self::settings::{
+    DEFAULT_HISTORY, DEFAULT_HISTORY_MAX_BYTES, DEFAULT_JOURNAL_ABOVE_BYTES, History, Journaling,
+    Settings,
+};
 pub use self::store::FileStore;

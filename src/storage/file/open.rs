@@ -3,25 +3,27 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Seek as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use thiserror::Error;
 
 use super::disk::Disk;
 use super::format::{self, Loaded};
-use super::identity::JournalId;
+use super::identity::LogId;
 use super::journal::{self, ReplayError, Replayed};
 use super::load;
 use super::lock::{Lock, LockError};
+use super::log::{self, CommitLog, ScanError};
 use super::policy::Policy;
-use super::settings::Journaling;
+use super::settings::Settings;
 use super::suitable::{self, open_regular};
-use crate::atomic_file::{FolderSync, ReplacedFile, Written};
+use crate::atomic_file::{FolderSync, ReplacedFile};
+use crate::storage::StoreError;
+use crate::storage::requests::Requests;
 use crate::storage::table::Table;
 
 /// The suffix of the data file's name for the file that keeps a second process out.
 const LOCK_SUFFIX: &str = ".lock";
-/// The same for the journal.
+/// The same for the journal of an earlier version.
 const JOURNAL_SUFFIX: &str = ".journal";
 
 /// Why a `data.json` cannot be opened.
@@ -60,40 +62,85 @@ pub enum OpenError {
     },
 }
 
-/// Loads the data file at `path` and replays its journal.
+/// What was found.
+pub struct Opened {
+    /// The files, ready for commits.
+    pub disk: Disk,
+    /// What they hold.
+    pub table: Table,
+}
+
+/// Loads the data file at `path` and what the log has beyond it.
 ///
 /// # Errors
 /// [`OpenError`]; the data is unchanged.
-pub fn open(path: &Path, journaling: Journaling) -> Result<(Disk, Table), OpenError> {
+pub fn open(path: &Path, settings: &Settings) -> Result<Opened, OpenError> {
     let file = ReplacedFile::new(path, FolderSync::Required).map_err(failed(path, "opened"))?;
     let journal_file = file.companion(JOURNAL_SUFFIX);
     check_suitable(&file, &journal_file)?;
     let lock = lock(&file)?;
     let (data_bytes, loaded) = load_data(&file)?;
     let (mut table, named) = (loaded.table, loaded.journal);
+    let data_revision = table.revision();
+    let mut scanned = log::scan(&file).map_err(scan_failed)?;
     let journal = replay(&journal_file, &mut table, named.as_ref())
         .map_err(|error| mention_missing_data(error, &file))?;
-    if let (Some(id), None) = (&named, &journal) {
-        return Err(journal_is_missing(&file, &journal_file, id, &table));
+    let is_named_log = |id: &LogId| {
+        let mut segments = scanned.segments.iter();
+        segments.any(|segment| segment.start.id == *id)
+    };
+    let journal_bytes = match &named {
+        Some(id) if journal.is_none() && is_named_log(id) => {
+            Some(log::replay(&scanned, &mut table).map_err(scan_failed)?)
+        }
+        Some(id) if journal.is_none() => {
+            return Err(log_is_missing(&file, id, &table));
+        }
+        _ => None,
+    };
+    if journal_bytes.is_none() {
+        log::check_not_needed(&scanned, &table).map_err(scan_failed)?;
     }
     if !file.is_placed() && journal.is_none() {
+        log::check_is_new(&scanned, file.path()).map_err(scan_failed)?;
         tracing::info!(
             data = %file.path().display(),
             "there is no data file yet; the first write creates it"
         );
     }
-    for file in [&file, &journal_file] {
-        file.remove_leftovers()
-            .map_err(failed(file.path(), "cleaned up after"))?;
+    log::cut_to(&mut scanned, &table).map_err(scan_failed)?;
+    let next_segment = log::segment_path(&file, scanned.last_number + 1);
+    for leftover in [&file, &journal_file, &next_segment] {
+        leftover
+            .remove_leftovers()
+            .map_err(failed(leftover.path(), "cleaned up after"))?;
+    }
+    let last_segment = scanned.segments.last().map(|last| last.path.clone());
+    for file in [Some(&file), Some(&journal_file), last_segment.as_ref()] {
+        let Some(file) = file else { continue };
         file.sync().map_err(failed(file.path(), "made durable"))?;
     }
-    let policy = Policy::new(journaling, data_bytes, table.live_bytes());
-    let mut disk = Disk::new(file, journal_file, lock, policy);
-    if let Some((journal, replayed)) = journal {
-        resume_or_end(&mut disk, journal, replayed, named, &table)
-            .map_err(|error| failed(path, "written")(error))?;
+    table.note_commit_at(scanned.newest_at());
+    let mut requests = Requests::within(settings.idempotency_window);
+    for request in scanned.requests.drain(..) {
+        requests.note_done(request.by, &request.request, request.position, request.at);
     }
-    Ok((disk, table))
+    *table.requests_mut() = requests;
+    let policy = Policy::new(settings.journaling, data_bytes, table.live_bytes());
+    let log = CommitLog::new(file.clone(), scanned, settings.history, table.position());
+    let mut disk = Disk::new(file, log, lock, policy, data_revision);
+    let failed_write = |error| failed(path, "written")(io::Error::other(error));
+    if let Some(journal_bytes) = journal_bytes {
+        disk.resume(journal_bytes, &table.snapshot())
+            .map_err(failed_write)?;
+    } else if let Some(journal) = journal {
+        end_journal(&mut disk, &journal, named.as_ref(), &table).map_err(failed_write)?;
+        journal_file
+            .remove()
+            .map_err(failed(journal_file.path(), "removed"))?;
+    }
+    disk.drop_old();
+    Ok(Opened { disk, table })
 }
 
 /// The files must be the store's alone, or not exist.
@@ -109,59 +156,55 @@ fn check_suitable(file: &ReplacedFile, journal_file: &ReplacedFile) -> Result<()
     Ok(())
 }
 
-/// Resumes a journal that was replayed, or ends it.
-fn resume_or_end(
+/// Ends a journal of an earlier version that was replayed.
+fn end_journal(
     disk: &mut Disk,
-    journal: Written,
-    replayed: Replayed,
-    named: Option<JournalId>,
+    replayed: &Replayed,
+    named: Option<&LogId>,
     table: &Table,
-) -> io::Result<()> {
+) -> Result<(), StoreError> {
     let (last, revision) = (replayed.revision, table.revision());
-    let snapshot = || table.snapshot(&Arc::default());
-    let written = match (named, replayed.id) {
-        (Some(id), _) if last >= revision => disk.resume(journal, id, &snapshot()),
-        (None, Some(_)) => {
-            tracing::warn!(
-                journal = last,
-                data = revision,
-                "the data file names no journal, and the one beside it has no later commit; it \
-                 is not needed and is removed"
-            );
-            return disk.remove_journal();
-        }
-        (_, _) => {
-            if last < revision {
-                tracing::warn!(
-                    journal = last,
-                    data = revision,
-                    "the data file is of a later revision than its journal leads to; the journal \
-                     is not needed and is removed"
-                );
-            }
-            disk.take_up_journal(&snapshot())
-        }
-    };
-    written.map_err(io::Error::other)
+    if named.is_none() && replayed.id.is_some() {
+        tracing::warn!(
+            journal = last,
+            data = revision,
+            "the data file names no journal, and the one beside it has no later commit; it \
+             is not needed and is removed"
+        );
+        return Ok(());
+    }
+    if last < revision {
+        tracing::warn!(
+            journal = last,
+            data = revision,
+            "the data file is of a later revision than its journal leads to; the journal \
+             is not needed and is removed"
+        );
+    }
+    disk.take_up_journal(&table.snapshot())
 }
 
-fn journal_is_missing(
-    file: &ReplacedFile,
-    journal_file: &ReplacedFile,
-    id: &JournalId,
-    table: &Table,
-) -> OpenError {
-    let name = |file: &ReplacedFile| {
-        let name = file.path().file_name().unwrap_or_default();
-        name.to_string_lossy().into_owned()
-    };
-    let (data, journal, revision) = (name(file), name(journal_file), table.revision());
+fn scan_failed(error: ScanError) -> OpenError {
+    match error {
+        ScanError::Damaged { path, reason } => OpenError::Damaged { path, reason },
+        ScanError::Io { path, source } => OpenError::Io {
+            path,
+            action: "read",
+            source,
+        },
+    }
+}
+
+fn log_is_missing(file: &ReplacedFile, id: &LogId, table: &Table) -> OpenError {
+    let name = file.path().file_name().unwrap_or_default();
+    let (data, revision) = (name.to_string_lossy(), table.revision());
     OpenError::Damaged {
         path: file.path().to_owned(),
         reason: format!(
-            "the commits after revision {revision} are in {journal}, which is missing; put it \
-             back, or restore both files from one backup; to go on with {data} alone, without \
-             these commits, remove \"journal\":\"{id}\", from its first line"
+            "the commits after revision {revision} are in {data}.commits.* (in {data}.journal if an \
+             earlier version wrote them), which are missing; put them back, or restore all files from \
+             one backup; to go on with {data} alone, without these commits, remove \
+             \"journal\":\"{id}\", from its first line"
         ),
     }
 }
@@ -228,8 +271,8 @@ fn load_data(file: &ReplacedFile) -> Result<(u64, Loaded), OpenError> {
 fn replay(
     file: &ReplacedFile,
     table: &mut Table,
-    named: Option<&JournalId>,
-) -> Result<Option<(Written, Replayed)>, OpenError> {
+    named: Option<&LogId>,
+) -> Result<Option<Replayed>, OpenError> {
     let path = file.path();
     let Some(journal) = open_for_writing(file)? else {
         return Ok(None);
@@ -254,10 +297,5 @@ fn replay(
             .map_err(failed(path, "cut"))?;
     }
     file.note(&journal.metadata().map_err(failed(path, "read"))?);
-    let written = Written {
-        file: journal,
-        bytes: replayed.whole_bytes,
-        is_folder_synced: false,
-    };
-    Ok(Some((written, replayed)))
+    Ok(Some(replayed))
 }

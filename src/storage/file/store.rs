@@ -4,36 +4,54 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
 use super::commit::pending_commit;
-use super::open::{self, OpenError};
-use super::settings::Settings;
-use super::writer::{Request, Writer};
-use crate::model::{ChangeSet, Entry, Filter, Key, Record, ResumeToken};
+use super::log::{Follower, LogReader, PastSnapshot};
+use super::open::{self, OpenError, Opened};
+use super::settings::{History, Settings};
+use super::writer::{Task, Writer};
+use crate::model::{
+    ChangeSet, Commit, Entry, Filter, HistoryPage, HistoryQuery, Key, Name, Position, Record,
+    Request, ResumeToken, Revision, StateDigest, Timestamp,
+};
 use crate::storage::feed::Feed;
 use crate::storage::lease::Lease;
+use crate::storage::past::{Past, PastError};
+use crate::storage::recent_commits::RecentCommits;
+use crate::storage::requests::Known;
 use crate::storage::table::Table;
 use crate::storage::{
-    CommitError, Committed, OUTCOME_WAIT, Snapshot, Status, Store, StoreError, Subscription,
+    CommitError, Committed, OUTCOME_WAIT, Snapshot, Start, Status, Store, StoreError, Subscription,
 };
-use crate::token::random_token;
 
 /// How many commits may wait for the writer; past that, callers wait for a place.
 const QUEUE_COMMITS: usize = 1024;
+/// How many readers of the past may wait for the disk at once.
+const MAX_READS: usize = 4;
+/// How much of the commits of recent requests is kept in memory without a history, in bytes.
+const REQUESTS_MAX_BYTES: usize = 8 * 1024 * 1024;
+
 /// A [`Store`] on one `data.json`.
 #[derive(Debug)]
 pub struct FileStore {
     table: Arc<RwLock<Table>>,
     feed: Arc<Feed>,
-    epoch: Arc<str>,
+    past: LogReader,
+    /// The commits of recent requests, if the log does not keep them. Changed while the table is locked for
+    /// writing.
+    requests: Option<Arc<Mutex<RecentCommits>>>,
+    /// Who may read the log.
+    reads: Arc<Semaphore>,
+    secret: Arc<str>,
     writable: Arc<AtomicBool>,
-    requests: mpsc::Sender<Request>,
+    tasks: mpsc::Sender<Task>,
     /// How the writer ended.
     writer_ended: Mutex<Option<oneshot::Receiver<Result<(), StoreError>>>>,
 }
@@ -54,34 +72,40 @@ impl FileStore {
             }
         };
         let opening = path.to_owned();
-        let opened = spawn_blocking(move || open::open(&opening, settings.journaling)).await;
-        let (disk, table) = opened.map_err(|ended| failed("opened")(io::Error::other(ended)))??;
-        let epoch = random_token();
-        let feed = Feed::new(
-            Arc::clone(&epoch),
-            table.revision(),
-            settings.watch_buffer_bytes,
-        );
+        let opened = spawn_blocking(move || open::open(&opening, &settings)).await;
+        let Opened { disk, table } =
+            opened.map_err(|ended| failed("opened")(io::Error::other(ended)))??;
+        let feed = Feed::new(table.position(), settings.watch_buffer_bytes);
+        let keeps_history = settings.history != History::Never;
+        let requests = RecentCommits::since(table.position(), REQUESTS_MAX_BYTES);
+        let requests = (!keeps_history).then(|| Arc::new(Mutex::new(requests)));
+        let secret = disk.log_id().shared();
         let feed = Arc::new(feed);
         let table = Arc::new(RwLock::new(table));
+        let segments = Arc::clone(disk.segments());
+        let past = LogReader::new(segments, Arc::clone(&table), keeps_history);
         let writable = Arc::new(AtomicBool::new(true));
-        let (requests, received) = mpsc::channel(QUEUE_COMMITS);
+        let (tasks, received) = mpsc::channel(QUEUE_COMMITS);
         let (ended, writer_ended) = oneshot::channel();
         Writer::new(
             Arc::clone(&table),
             Arc::clone(&feed),
+            requests.clone(),
             disk,
             Arc::clone(&writable),
-            requests.downgrade(),
+            tasks.downgrade(),
         )
         .spawn(received, ended)
         .map_err(failed("written without a thread, which"))?;
         Ok(Self {
             table,
             feed,
-            epoch,
-            writable,
+            past,
             requests,
+            reads: Arc::new(Semaphore::new(MAX_READS)),
+            secret,
+            writable,
+            tasks,
             writer_ended: Mutex::new(Some(writer_ended)),
         })
     }
@@ -94,7 +118,7 @@ impl Store for FileStore {
     }
 
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
-        Ok(Box::new(self.table.read().lend(&self.epoch)))
+        Ok(Box::new(self.table.read().lend()))
     }
 
     fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {
@@ -111,7 +135,7 @@ impl Store for FileStore {
         }
         let (commit, mut pending) = pending_commit(changes);
         let answered = timeout_at(deadline, async {
-            let sent = self.requests.send(Request::Commit(commit)).await;
+            let sent = self.tasks.send(Task::Commit(commit)).await;
             sent.map_err(|_| StoreError::Closed)?;
             Ok::<_, StoreError>((&mut pending.answer).await)
         });
@@ -132,9 +156,25 @@ impl Store for FileStore {
     async fn watch(
         &self,
         filter: Filter,
-        since: Option<&ResumeToken>,
+        since: Option<ResumeToken>,
     ) -> Result<Subscription, StoreError> {
-        Ok(self.feed.watch(filter, since))
+        let subscription = self.feed.watch(filter.clone(), since);
+        match since {
+            Some(since) if subscription.start == Start::Reset && self.is_in_log(since).await? => {
+                drop(subscription);
+                let (past, feed) = (self.past.clone(), Arc::clone(&self.feed));
+                Ok(Subscription {
+                    start: Start::Resumed,
+                    position: since,
+                    changes: Box::new(Follower::new(past, feed, filter, since)),
+                })
+            }
+            _ => Ok(subscription),
+        }
+    }
+
+    fn past(&self) -> &dyn Past {
+        self
     }
 
     async fn status(&self) -> Status {
@@ -142,14 +182,14 @@ impl Store for FileStore {
         Status {
             engine: "file",
             keys: table.count(),
-            position: table.position(&self.epoch),
-            writable: self.writable.load(Ordering::Acquire) && !self.requests.is_closed(),
+            position: table.position(),
+            writable: self.writable.load(Ordering::Acquire) && !self.tasks.is_closed(),
         }
     }
 
     async fn close(&self) -> Result<(), StoreError> {
         // If it is closed already, there is no writer and nothing to wait for.
-        let _ = self.requests.send(Request::Close).await;
+        let _ = self.tasks.send(Task::Close).await;
         let ended = self.writer_ended.lock().take();
         let closed = match ended {
             Some(ended) => ended.await.unwrap_or_else(|_| {
@@ -160,5 +200,103 @@ impl Store for FileStore {
         };
         self.feed.close();
         closed
+    }
+}
+
+impl FileStore {
+    /// Reads the past on a thread that may wait for the disk, when it is this reader's turn.
+    async fn read_past<T: Send + 'static, E: From<StoreError> + Send + 'static>(
+        &self,
+        read: impl FnOnce(&LogReader) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        let turn = Arc::clone(&self.reads).acquire_owned().await;
+        let turn = turn.map_err(|_| StoreError::Closed)?;
+        let past = self.past.clone();
+        let done = spawn_blocking(move || {
+            let _turn = turn;
+            read(&past)
+        });
+        done.await
+            .unwrap_or_else(|ended| Err(StoreError::Unreadable(io::Error::other(ended)).into()))
+    }
+
+    /// Whether `since` is a point of the past that the log knows.
+    async fn is_in_log(&self, since: ResumeToken) -> Result<bool, StoreError> {
+        let state = self.past().state_at(since.revision()).await?;
+        Ok(state == Some(since.position().state))
+    }
+}
+
+#[async_trait]
+impl Past for FileStore {
+    async fn committed_for(
+        &self,
+        writer: Option<&Name>,
+        request: &Request,
+    ) -> Result<Option<Arc<Commit>>, CommitError> {
+        let now = SystemTime::now().into();
+        let known = self.table.read().requests().known(writer, request, now);
+        let revision = match known {
+            None => return Ok(None),
+            Some(Known::Mismatch) => return Err(CommitError::RequestMismatch),
+            Some(Known::Done(position)) => position.revision,
+        };
+        if let Some(requests) = &self.requests {
+            return Ok(requests.lock().get(revision).cloned());
+        }
+        Ok(self.read_past(move |past| past.commit(revision)).await?)
+    }
+
+    async fn revision_at(&self, at: Timestamp) -> Result<Revision, PastError> {
+        self.read_past(move |past| past.revision_at(at)).await
+    }
+
+    async fn record_at(
+        &self,
+        key: &Key,
+        revision: Revision,
+    ) -> Result<Option<Arc<Record>>, PastError> {
+        self.past.check(revision)?;
+        let current = self.table.read().get(key).cloned();
+        if current
+            .as_ref()
+            .is_some_and(|current| current.revision <= revision)
+        {
+            return Ok(current);
+        }
+        let key = key.clone();
+        self.read_past(move |past| past.record_at(&key, revision))
+            .await
+    }
+
+    async fn snapshot_at(&self, revision: Revision) -> Result<Box<dyn Snapshot>, PastError> {
+        self.past.check(revision)?;
+        let current = self.table.read().lend();
+        let read = self.read_past(move |past| {
+            let state = past.state_at(revision)?.unwrap_or_default();
+            let deleted = past.deleted_since(revision)?;
+            Ok::<_, PastError>((Position { revision, state }, deleted))
+        });
+        let (position, deleted) = read.await?;
+        let reader = self.past.clone();
+        let reads = Arc::clone(&self.reads);
+        Ok(Box::new(PastSnapshot::new(
+            reader, reads, current, deleted, position,
+        )))
+    }
+
+    async fn history(&self, query: HistoryQuery) -> Result<HistoryPage, StoreError> {
+        self.read_past(move |past| past.history(&query)).await
+    }
+
+    async fn state_at(&self, revision: Revision) -> Result<Option<StateDigest>, StoreError> {
+        if let Some(state) = self.feed.state_at(revision) {
+            return Ok(Some(state));
+        }
+        self.read_past(move |past| past.state_at(revision)).await
+    }
+
+    fn secret(&self) -> Arc<str> {
+        Arc::clone(&self.secret)
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
@@ -16,6 +16,7 @@ use super::commit::{Commit, Outcome, Reply, Taken};
 use super::disk::Disk;
 use crate::storage::StoreError;
 use crate::storage::feed::Feed;
+use crate::storage::recent_commits::RecentCommits;
 use crate::storage::snapshot::TableSnapshot;
 use crate::storage::staged::Staged;
 use crate::storage::table::Table;
@@ -33,7 +34,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What the writer is asked to do.
 #[derive(Debug)]
-pub enum Request {
+pub enum Task {
     /// To commit.
     Commit(Commit),
     /// A checkpoint was made in the background.
@@ -51,42 +52,45 @@ pub enum Request {
 pub struct Writer {
     table: Arc<RwLock<Table>>,
     feed: Arc<Feed>,
+    requests: Option<Arc<Mutex<RecentCommits>>>,
     disk: Disk,
     writable: Arc<AtomicBool>,
     /// Whether it has asked itself to try the disk again.
     will_try: bool,
     /// Sends requests to itself.
-    requests: mpsc::WeakSender<Request>,
+    tasks: mpsc::WeakSender<Task>,
     runtime: Handle,
 }
 
 impl Writer {
-    /// A writer that is to be spawned within the runtime. `requests` is for what it asks of itself.
+    /// A writer that is to be spawned within the runtime. `tasks` is for what it asks of itself.
     pub fn new(
         table: Arc<RwLock<Table>>,
         feed: Arc<Feed>,
+        requests: Option<Arc<Mutex<RecentCommits>>>,
         disk: Disk,
         writable: Arc<AtomicBool>,
-        requests: mpsc::WeakSender<Request>,
+        tasks: mpsc::WeakSender<Task>,
     ) -> Self {
         Self {
             table,
             feed,
+            requests,
             disk,
             writable,
             will_try: false,
-            requests,
+            tasks,
             runtime: Handle::current(),
         }
     }
 
-    /// Starts its thread, which ends with [`Request::Close`] or when all senders are gone.
+    /// Starts its thread, which ends with [`Task::Close`] or when all senders are gone.
     ///
     /// # Errors
     /// If a system call fails.
     pub fn spawn(
         self,
-        requests: mpsc::Receiver<Request>,
+        requests: mpsc::Receiver<Task>,
         ended: oneshot::Sender<Result<(), StoreError>>,
     ) -> io::Result<()> {
         let work = move || {
@@ -101,7 +105,7 @@ impl Writer {
             .map(drop)
     }
 
-    fn run(mut self, mut requests: mpsc::Receiver<Request>) -> Result<(), StoreError> {
+    fn run(mut self, mut requests: mpsc::Receiver<Task>) -> Result<(), StoreError> {
         self.look_after_files_later();
         let mut group = Vec::new();
         while let Some(first) = requests.blocking_recv() {
@@ -109,17 +113,17 @@ impl Writer {
             let mut next = Some(first);
             while let Some(request) = next {
                 match request {
-                    Request::Commit(commit) => {
+                    Task::Commit(commit) => {
                         if let Some(taken) = commit.take() {
                             group_bytes += taken.changes.bytes();
                             group.push(taken);
                         }
                     }
-                    Request::FinishCheckpoint(outcome) => self.finish_checkpoint(outcome),
-                    Request::TryDisk => self.try_disk(),
-                    Request::LookAfterFiles => self.look_after_files(),
+                    Task::FinishCheckpoint(outcome) => self.finish_checkpoint(outcome),
+                    Task::TryDisk => self.try_disk(),
+                    Task::LookAfterFiles => self.look_after_files(),
                     // What was sent before is still received, and nothing after it.
-                    Request::Close => requests.close(),
+                    Task::Close => requests.close(),
                 }
                 let is_full = group.len() >= GROUP_MAX_COMMITS || group_bytes >= GROUP_MAX_BYTES;
                 next = if is_full {
@@ -154,7 +158,7 @@ impl Writer {
                 if matches!(error, StoreError::Unknown(_)) {
                     let mut table = self.table.write();
                     table.skip_to(staged.revision());
-                    self.feed.publish(Vec::new(), table.revision());
+                    self.feed.publish(&[], table.position());
                 }
                 for (reply, _) in decided {
                     let _ = reply.send(Err(error.duplicate().into()));
@@ -167,8 +171,17 @@ impl Writer {
     /// there.
     fn apply(&self, staged: Staged) {
         let mut table = self.table.write();
-        let events = staged.apply_to(&mut table);
-        self.feed.publish(events, table.revision());
+        let commits = staged.apply_to(&mut table);
+        if let Some(requests) = &self.requests {
+            let of_requests: Vec<_> = commits
+                .iter()
+                .filter(|commit| commit.request.is_some())
+                .cloned()
+                .collect();
+            let oldest = requests.lock().add(&of_requests);
+            table.requests_mut().forget_to(oldest);
+        }
+        self.feed.publish(&commits, table.position());
     }
 
     /// Stages what can be committed. A commit that fails against the table alone is answered at
@@ -214,13 +227,16 @@ impl Writer {
             // Only a write shows whether it can write again.
             self.note_writable(Some(&error));
         }
+        if let Some(oldest) = self.disk.drop_old() {
+            self.table.write().requests_mut().forget_to(oldest);
+        }
         self.look_after_files_later();
     }
 
     fn look_after_files_later(&self) {
         self.send_later(async {
             tokio::time::sleep(LOOK_EVERY).await;
-            Request::LookAfterFiles
+            Task::LookAfterFiles
         });
     }
 
@@ -229,7 +245,7 @@ impl Writer {
         if self.disk.is_checkpoint_due(live_bytes)
             && let Some(outcome) = self.disk.begin_checkpoint(snapshot(&self.table))
         {
-            self.send_later(async { Request::FinishCheckpoint(outcome.await) });
+            self.send_later(async { Task::FinishCheckpoint(outcome.await) });
         }
     }
 
@@ -258,26 +274,25 @@ impl Writer {
             self.will_try = true;
             self.send_later(async {
                 tokio::time::sleep(RETRY_AFTER_FAILURE).await;
-                Request::TryDisk
+                Task::TryDisk
             });
         }
     }
 
     /// Asks itself for what is to be done at a later time, unless the store is closed by then.
-    fn send_later(&self, request: impl Future<Output = Request> + Send + 'static) {
-        let requests = self.requests.clone();
+    fn send_later(&self, request: impl Future<Output = Task> + Send + 'static) {
+        let tasks = self.tasks.clone();
         self.runtime.spawn(async move {
             let request = request.await;
-            if let Some(requests) = requests.upgrade() {
-                let _ = requests.send(request).await;
+            if let Some(tasks) = tasks.upgrade() {
+                let _ = tasks.send(request).await;
             }
         });
     }
 }
 
-/// The current table; files do not keep the epoch.
 fn snapshot(table: &RwLock<Table>) -> TableSnapshot {
-    table.read().snapshot(&Arc::default())
+    table.read().snapshot()
 }
 
 fn answer(decided: Vec<(Reply, Outcome)>) {

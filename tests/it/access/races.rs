@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use ifmatch::access::{Authority, Tokens};
 use ifmatch::model::{Change, ChangeSet, Expected, Filter, Operation, Record, ResumeToken};
 use ifmatch::storage::memory::MemoryStore;
-use ifmatch::storage::{CommitError, Committed, Lease, Snapshot, Status, Store, Subscription};
+use ifmatch::storage::{
+    CommitError, Committed, Lease, Past, Snapshot, Status, Store, Subscription,
+};
 use ifmatch::{Entry, Key, StoreError, Value};
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -58,9 +60,13 @@ impl Store for Overtaken {
     async fn watch(
         &self,
         filter: Filter,
-        since: Option<&ResumeToken>,
+        since: Option<ResumeToken>,
     ) -> Result<Subscription, StoreError> {
         self.store.watch(filter, since).await
+    }
+
+    fn past(&self) -> &dyn Past {
+        self.store.past()
     }
 
     async fn status(&self) -> Status {

@@ -10,7 +10,7 @@ use ifmatch::model::{ChangeSet, Entry, Filter, Key, Record, ResumeToken};
 use ifmatch::service::{Service, Settings};
 use ifmatch::storage::memory::MemoryStore;
 use ifmatch::storage::{
-    CommitError, Committed, Lease, Snapshot, Status, Store, StoreError, Subscription,
+    CommitError, Committed, Lease, Past, Snapshot, Status, Store, StoreError, Subscription,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -239,10 +239,14 @@ impl Store for SlowStore {
     async fn watch(
         &self,
         _filter: Filter,
-        _since: Option<&ResumeToken>,
+        _since: Option<ResumeToken>,
     ) -> Result<Subscription, StoreError> {
         sleep(READ_DELAY).await;
         Err(StoreError::Closed)
+    }
+
+    fn past(&self) -> &dyn Past {
+        self.0.past()
     }
 
     async fn status(&self) -> Status {

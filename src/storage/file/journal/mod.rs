@@ -1,4 +1,4 @@
-//! `data.json.journal` ↔ commits. Pure.
+//! `data.json.journal`, which earlier versions wrote: it is read once and then replaced by the commit log. Pure.
 //!
 //! One frame per line, after RFC 7464: a record separator, the length of the JSON text in bytes and its
 //! CRC-32 as hexadecimal digits, the text, a line feed. JSON text has neither a record separator nor a line
@@ -14,16 +14,13 @@
 //!
 //! | file | has |
 //! | --- | --- |
-//! | `frame` | the bytes of a frame around its text, and what a torn one looks like |
 //! | `text` | the texts in the frames |
 //! | `replay` | which frames are applied to a checkpoint, and which make a journal unusable |
 
-mod frame;
 mod replay;
 mod text;
 
 pub use self::replay::{ReplayError, Replayed, replay};
-pub use self::text::{first_frame, frame};
 
 #[cfg(test)]
 mod tests;

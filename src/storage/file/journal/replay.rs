@@ -5,11 +5,11 @@ use std::io::{self, BufRead};
 
 use thiserror::Error;
 
-use super::frame::{is_torn, next_frame};
 use super::text::{First, Group};
 use crate::model::Revision;
 use crate::storage::file::format::{Names, StoredRecord};
-use crate::storage::file::identity::JournalId;
+use crate::storage::file::frame::{is_torn, next_frame};
+use crate::storage::file::identity::LogId;
 use crate::storage::table::Table;
 
 /// Why a journal cannot be replayed, and where.
@@ -39,7 +39,7 @@ pub struct Replayed {
     /// The revision to which the journal leads.
     pub revision: Revision,
     /// The id that the data file has for it.
-    pub id: Option<JournalId>,
+    pub id: Option<LogId>,
 }
 
 /// Applies to `table`, which a checkpoint was loaded into, the frames that are newer. `named` is the journal
@@ -55,7 +55,7 @@ pub struct Replayed {
 pub fn replay(
     mut reader: impl BufRead,
     table: &mut Table,
-    named: Option<&JournalId>,
+    named: Option<&LogId>,
 ) -> Result<Replayed, ReplayError> {
     let mut offset = 0;
     let mut begun: Option<First> = None;
@@ -95,7 +95,7 @@ pub fn replay(
 }
 
 /// Returns the revision from which the journal leads on, and its id.
-fn read_first(text: &[u8], table: &Table, named: Option<&JournalId>) -> Result<First, String> {
+fn read_first(text: &[u8], table: &Table, named: Option<&LogId>) -> Result<First, String> {
     let first: First = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     if let Some(named) = named
         && first.id.as_ref() != Some(named)

@@ -1,11 +1,41 @@
 //! Journals that are whole, torn and damaged.
 
-use super::frame::{SECTOR_BYTES, begin_frame, end_frame};
+use std::io::{self, Write as _};
+
 use super::*;
-use crate::model::{Change, ChangeSet, Expected, Key, Operation, Timestamp, Value};
-use crate::storage::file::identity::JournalId;
+use crate::model::{Change, ChangeSet, Expected, Key, Operation, Revision, Timestamp, Value};
+use crate::storage::file::format::{EntryWriter, FORMAT};
+use crate::storage::file::frame::{SECTOR_BYTES, begin_frame, end_frame};
+use crate::storage::file::identity::LogId;
 use crate::storage::staged::Staged;
 use crate::storage::table::Table;
+
+/// The frame that a journal begins with, if it begins after this revision.
+fn first_frame(revision: Revision, id: &LogId) -> Vec<u8> {
+    let mut frame = begin_frame();
+    let text = format!("{{\"format\":{FORMAT},\"revision\":{revision},\"id\":\"{id}\"}}");
+    frame.extend_from_slice(text.as_bytes());
+    end_frame(frame)
+}
+
+/// The frame of a group of commits.
+fn frame(staged: &Staged) -> io::Result<Vec<u8>> {
+    let mut frame = begin_frame();
+    let (after, revision) = (staged.after().revision, staged.revision());
+    write!(
+        frame,
+        "{{\"after\":{after},\"revision\":{revision},\"changes\":{{"
+    )?;
+    let mut entry_writer = EntryWriter::default();
+    let mut separator = &b""[..];
+    for (key, record) in staged.changes() {
+        frame.extend_from_slice(separator);
+        entry_writer.write(&mut frame, key, record)?;
+        separator = b",";
+    }
+    frame.extend_from_slice(b"}}");
+    Ok(end_frame(frame))
+}
 
 /// A put, or a delete where there is no value.
 fn staged(table: &Table, key: &str, value: Option<&str>) -> Staged {
@@ -36,13 +66,13 @@ struct Example {
 }
 
 fn state(table: &Table) -> String {
-    let snapshot = table.snapshot(&"".into());
+    let snapshot = table.snapshot();
     let entries: Vec<_> = snapshot.entries().collect();
     format!("{} {entries:?}", table.revision())
 }
 
-fn id() -> JournalId {
-    JournalId::parse("9c56cc51b374c3ba").unwrap()
+fn id() -> LogId {
+    LogId::parse("9c56cc51b374c3ba").unwrap()
 }
 
 fn checkpoint() -> Table {

@@ -1,6 +1,8 @@
 //! The bytes of a frame around its text.
 
+use std::fs::File;
 use std::io::{self, BufRead, Read as _};
+use std::os::unix::fs::FileExt as _;
 
 /// What a frame begins with (RFC 7464 §2.2).
 const SEPARATOR: u8 = 0x1E;
@@ -100,4 +102,34 @@ fn has_zero_sector(offset: u64, rest: &[u8]) -> bool {
     let (first, others) = rest.split_at(rest.len().min(SECTOR_BYTES - before));
     let is_zero = |sector: &[u8]| !sector.is_empty() && sector.iter().all(|byte| *byte == 0);
     is_zero(first) || others.chunks(SECTOR_BYTES).any(is_zero)
+}
+
+/// Reads the whole frame at a place, and returns its text.
+///
+/// # Errors
+/// Those of reading, or if there is no whole frame.
+pub fn read_frame_at(file: &File, at: u64) -> io::Result<Vec<u8>> {
+    let mut head = [0; HEAD_BYTES];
+    file.read_exact_at(&mut head, at)?;
+    let damaged = || io::Error::other(format!("the frame at byte {at} is damaged"));
+    let length = length_in(&head).ok_or_else(damaged)?;
+    let mut text = vec![0; usize::try_from(length).map_err(|_| damaged())?];
+    file.read_exact_at(&mut text, at + HEAD_BYTES as u64)?;
+    if head == self::head(&text) {
+        Ok(text)
+    } else {
+        Err(damaged())
+    }
+}
+
+/// How long the frame of a text is, in bytes.
+pub fn frame_bytes(text: &[u8]) -> u64 {
+    (HEAD_BYTES + text.len() + 1) as u64
+}
+
+/// The text of a frame that was made by [`end_frame`].
+#[cfg(feature = "internals")]
+#[must_use]
+pub fn text_of_frame(frame: &[u8]) -> &[u8] {
+    text_of(frame).unwrap_or_default()
 }

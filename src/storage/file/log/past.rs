@@ -1,0 +1,454 @@
+//! States and events of the past.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use super::scan::for_each_commit;
+use super::segment::{Place, Segment, Segments};
+use super::text::Group;
+use crate::model::{
+    Commit, Filter, HistoryPage, HistoryPoint, HistoryQuery, Key, PastEvent, Position, Record,
+    Revision, StateDigest, Timestamp,
+};
+use crate::storage::StoreError;
+use crate::storage::file::format::Names;
+use crate::storage::file::frame::{frame_bytes, read_frame_at};
+use crate::storage::past::PastError;
+use crate::storage::recent_commits::past_event;
+use crate::storage::table::Table;
+
+/// How much of a log is read for one page of the history of a prefix, in bytes.
+const SCAN_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Reads the past from the log. Everything here may wait for the disk.
+#[derive(Debug, Clone)]
+pub struct LogReader {
+    segments: Arc<Segments>,
+    table: Arc<RwLock<Table>>,
+    keeps_history: bool,
+}
+
+impl LogReader {
+    /// Reads these segments of the store whose records are in `table`.
+    pub fn new(segments: Arc<Segments>, table: Arc<RwLock<Table>>, keeps_history: bool) -> Self {
+        Self {
+            segments,
+            table,
+            keeps_history,
+        }
+    }
+
+    /// The oldest state that is kept, which is the current one if no other is.
+    pub fn oldest(&self) -> Position {
+        let current = self.table.read().position();
+        let oldest = self.segments.oldest().filter(|_| self.keeps_history);
+        oldest.unwrap_or(current)
+    }
+
+    /// Checks that the state at a revision is kept.
+    ///
+    /// # Errors
+    /// [`PastError::Compacted`], [`PastError::Future`].
+    pub fn check(&self, revision: Revision) -> Result<(), PastError> {
+        let newest = self.table.read().revision();
+        if revision > newest {
+            return Err(PastError::Future { newest });
+        }
+        let oldest = self.oldest().revision;
+        if revision < oldest {
+            return Err(PastError::Compacted { oldest });
+        }
+        Ok(())
+    }
+
+    /// The record of a key at a revision.
+    ///
+    /// # Errors
+    /// [`PastError`].
+    pub fn record_at(
+        &self,
+        key: &Key,
+        revision: Revision,
+    ) -> Result<Option<Arc<Record>>, PastError> {
+        let record = self.find_record(key, revision)?;
+        // What was looked for may have been dropped meanwhile.
+        self.check(revision)?;
+        Ok(record)
+    }
+
+    fn find_record(
+        &self,
+        key: &Key,
+        revision: Revision,
+    ) -> Result<Option<Arc<Record>>, StoreError> {
+        let current = self.table.read().get(key).cloned();
+        if current
+            .as_ref()
+            .is_some_and(|current| current.revision <= revision)
+            || !self.keeps_history
+        {
+            return Ok(current);
+        }
+        let hash = self.segments.hash(key);
+        let mut up_to = revision;
+        while let Some(place) = self.segments.newest(hash, up_to) {
+            let commit = read_commit(&place)?;
+            if let Some(done) = commit.changes.into_iter().find(|done| done.key == *key) {
+                return Ok(done.after);
+            }
+            // It was another key with the same hash.
+            up_to = place.found.revision.saturating_sub(1);
+        }
+        let mut after = revision;
+        while let Some(place) = self.segments.oldest_after(hash, after) {
+            let commit = read_commit(&place)?;
+            if let Some(done) = commit.changes.into_iter().find(|done| done.key == *key) {
+                return Ok(done.before);
+            }
+            after = place.found.revision;
+        }
+        // It was not changed since.
+        Ok(current)
+    }
+
+    /// The newest revision that was committed at `at` or before.
+    ///
+    /// # Errors
+    /// [`PastError::Compacted`], [`PastError::Store`].
+    pub fn revision_at(&self, at: Timestamp) -> Result<Revision, PastError> {
+        let (newest, newest_at) = {
+            let table = self.table.read();
+            (table.revision(), table.last_commit_at())
+        };
+        let all = self.segments.all();
+        if !self.keeps_history || all.is_empty() || at >= newest_at {
+            if at >= newest_at {
+                return Ok(newest);
+            }
+            return Err(PastError::Compacted { oldest: newest });
+        }
+        let begun = all.partition_point(|segment| segment.start.at <= at);
+        let Some(segment) = begun.checked_sub(1).and_then(|index| all.get(index)) else {
+            let start = all.first().map(|first| first.start.position.revision);
+            return match start {
+                // Nothing was before it.
+                Some(0) => Ok(0),
+                _ => Err(PastError::Compacted {
+                    oldest: self.oldest().revision,
+                }),
+            };
+        };
+        let from = segment.with(|content| {
+            let marks = content.index.marks();
+            let next = marks.partition_point(|mark| mark.at <= at);
+            let mark = next.checked_sub(1).and_then(|index| marks.get(index));
+            mark.map_or(segment.start.position.revision, |mark| mark.after)
+        });
+        let mut found = from;
+        for_each_commit(segment, from, |commit| {
+            if commit.at <= at {
+                found = commit.position.revision;
+            }
+            commit.at <= at
+        })
+        .map_err(damaged)?;
+        Ok(found.min(newest))
+    }
+
+    /// The digest of the state at a revision, if that is kept.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the log cannot be read.
+    pub fn state_at(&self, revision: Revision) -> Result<Option<StateDigest>, StoreError> {
+        let current = self.table.read().position();
+        if revision == current.revision {
+            return Ok(Some(current.state));
+        }
+        if !self.keeps_history {
+            return Ok(None);
+        }
+        let all = self.segments.all();
+        let begun = all.partition_point(|segment| segment.start.position.revision <= revision);
+        let Some(segment) = begun.checked_sub(1).and_then(|index| all.get(index)) else {
+            return Ok(None);
+        };
+        let mut state = segment.start.position;
+        if state.revision < revision {
+            for_each_commit(segment, revision - 1, |commit| {
+                state = commit.position;
+                false
+            })
+            .map_err(damaged)?;
+        }
+        Ok((state.revision == revision).then_some(state.state))
+    }
+
+    /// The commit with this revision, if it is kept.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the log cannot be read.
+    pub fn commit(&self, revision: Revision) -> Result<Option<Arc<Commit>>, StoreError> {
+        let all = self.segments.all();
+        let begun = all.partition_point(|segment| segment.start.position.revision < revision);
+        let Some(segment) = begun.checked_sub(1).and_then(|index| all.get(index)) else {
+            return Ok(None);
+        };
+        let mut found = None;
+        for_each_commit(segment, revision - 1, |commit| {
+            if commit.position.revision == revision {
+                found = Some(Arc::new(commit.clone()));
+            }
+            false
+        })
+        .map_err(damaged)?;
+        Ok(found)
+    }
+
+    /// Which keys were deleted after a revision and are not there now, with what they were at that revision.
+    ///
+    /// # Errors
+    /// [`PastError`].
+    pub fn deleted_since(
+        &self,
+        revision: Revision,
+    ) -> Result<BTreeMap<Key, Arc<Record>>, PastError> {
+        let mut deleted = BTreeMap::new();
+        for segment in self.segments.all() {
+            if segment.end().revision <= revision {
+                continue;
+            }
+            let places: Vec<_> =
+                segment.with(|content| content.index.deletions_after(revision).collect());
+            for found in places {
+                let segment = Arc::clone(&segment);
+                for done in read_commit(&Place { segment, found })?.changes {
+                    let is_deleted =
+                        done.after.is_none() && self.table.read().get(&done.key).is_none();
+                    if is_deleted
+                        && !deleted.contains_key(&done.key)
+                        && let Some(record) = self.record_at(&done.key, revision)?
+                    {
+                        deleted.insert(done.key, record);
+                    }
+                }
+            }
+        }
+        Ok(deleted)
+    }
+
+    /// What happened, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the log cannot be read.
+    pub fn history(&self, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
+        let mut page = Page {
+            query,
+            bytes: 0,
+            page: HistoryPage {
+                events: Vec::new(),
+                next: None,
+                oldest_revision: self.oldest().revision,
+            },
+        };
+        if !self.keeps_history {
+            return Ok(page.page);
+        }
+        // What is durable but not shown by reads yet comes later.
+        let newest = self.table.read().revision();
+        if let [Filter::Key(key)] = &query.filters[..] {
+            self.history_of_key(key, newest, &mut page)?;
+        } else {
+            self.history_of_all(newest, &mut page)?;
+        }
+        Ok(page.page)
+    }
+
+    fn history_of_key(
+        &self,
+        key: &Key,
+        newest: Revision,
+        page: &mut Page<'_>,
+    ) -> Result<(), StoreError> {
+        let hash = self.segments.hash(key);
+        let mut up_to = newest.min(page.query.before.revision);
+        while let Some(place) = self.segments.newest(hash, up_to) {
+            if !page.add_commit(&read_commit(&place)?) {
+                return Ok(());
+            }
+            let Some(before) = place.found.revision.checked_sub(1) else {
+                return Ok(());
+            };
+            up_to = before;
+        }
+        Ok(())
+    }
+
+    fn history_of_all(&self, newest: Revision, page: &mut Page<'_>) -> Result<(), StoreError> {
+        let last = newest.min(page.query.before.revision);
+        let mut scanned = 0;
+        for segment in self.segments.all().into_iter().rev() {
+            if segment.start.position.revision >= last {
+                continue;
+            }
+            let marks = segment.with(|content| {
+                let marks = content.index.marks();
+                let end = marks.partition_point(|mark| mark.after < last);
+                let mut ends: Vec<_> = marks
+                    .iter()
+                    .skip(1)
+                    .map(|mark| u64::from(mark.frame))
+                    .collect();
+                ends.push(content.bytes);
+                let blocks = marks.iter().zip(ends).take(end);
+                blocks.map(|(mark, end)| (*mark, end)).collect::<Vec<_>>()
+            });
+            for (mark, end) in marks.into_iter().rev() {
+                if scanned >= SCAN_BYTES {
+                    page.page.next = Some(HistoryPoint {
+                        revision: mark_end(&segment, end, last),
+                        changes: 0,
+                    });
+                    return Ok(());
+                }
+                let begin = u64::from(mark.frame);
+                scanned += end - begin;
+                for commit in read_block(&segment, begin, end, last)?.iter().rev() {
+                    if !page.add_commit(commit) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The commits after a revision, in their order: about `max_bytes` of the log, but one at least if there is
+    /// one.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the log cannot be read.
+    pub fn commits_after(
+        &self,
+        revision: Revision,
+        max_bytes: usize,
+    ) -> Result<Vec<Commit>, StoreError> {
+        let newest = self.table.read().revision();
+        let all = self.segments.all();
+        let Some(segment) = all.iter().find(|segment| segment.end().revision > revision) else {
+            return Ok(Vec::new());
+        };
+        let mut commits = Vec::new();
+        let mut bytes = 0;
+        for_each_commit(segment, revision, |commit| {
+            if commit.position.revision > newest {
+                return false;
+            }
+            let texts = commit
+                .changes
+                .iter()
+                .flat_map(|done| [&done.before, &done.after]);
+            bytes += texts
+                .flatten()
+                .map(|record| record.text_bytes())
+                .sum::<usize>();
+            commits.push(commit.clone());
+            bytes < max_bytes
+        })
+        .map_err(damaged)?;
+        Ok(commits)
+    }
+}
+
+/// The revision after which a part of a segment that was not read begins.
+fn mark_end(segment: &Segment, end: u64, last: Revision) -> Revision {
+    let next = segment.with(|content| {
+        let marks = content.index.marks();
+        let next = marks.iter().find(|mark| u64::from(mark.frame) == end);
+        next.map_or(content.end.revision, |mark| mark.after)
+    });
+    next.saturating_add(1).min(last)
+}
+
+/// A page that is being filled.
+struct Page<'a> {
+    query: &'a HistoryQuery,
+    bytes: usize,
+    page: HistoryPage,
+}
+
+impl Page<'_> {
+    /// Adds what the query asks for. Returns whether there is room for more.
+    fn add_commit(&mut self, commit: &Commit) -> bool {
+        for (index, done) in commit.changes.iter().enumerate().rev() {
+            if !self.query.matches(&done.key) {
+                continue;
+            }
+            let Some(event) = past_event(commit, index) else {
+                continue;
+            };
+            if event.point >= self.query.before {
+                continue;
+            }
+            if self.page.events.len() >= self.query.limit || self.bytes >= self.query.max_bytes {
+                self.page.next = self.page.events.last().map(|event| event.point);
+                return false;
+            }
+            self.bytes += event_bytes(&event);
+            self.page.events.push(event);
+        }
+        true
+    }
+}
+
+fn event_bytes(event: &PastEvent) -> usize {
+    event.entry.key.as_str().len() + event.entry.record.text_bytes()
+}
+
+/// The commits up to a revision in a part of a segment.
+fn read_block(
+    segment: &Segment,
+    begin: u64,
+    end: u64,
+    last: Revision,
+) -> Result<Vec<Commit>, StoreError> {
+    let mut commits = Vec::new();
+    let mut names = Names::default();
+    let mut at = begin;
+    while at < end {
+        let text = read_frame_at(&segment.file, at).map_err(damaged)?;
+        let group = read_group(&text)?;
+        for commit in &group.commits {
+            if commit.revision <= last {
+                commits.push(decode(commit, &mut names)?);
+            }
+        }
+        at += frame_bytes(&text);
+    }
+    Ok(commits)
+}
+
+/// The commit at a place.
+fn read_commit(place: &Place) -> Result<Commit, StoreError> {
+    let text = read_frame_at(&place.segment.file, u64::from(place.found.frame)).map_err(damaged)?;
+    let group = read_group(&text)?;
+    let commit = group.commits.get(place.found.commit as usize);
+    let commit = commit.ok_or_else(|| damaged(io::Error::other("a commit is missing")))?;
+    decode(commit, &mut Names::default())
+}
+
+fn read_group(text: &[u8]) -> Result<Group<'_>, StoreError> {
+    Group::read(text).map_err(|reason| damaged(io::Error::other(reason)))
+}
+
+fn decode(commit: &super::text::StoredCommit<'_>, names: &mut Names) -> Result<Commit, StoreError> {
+    let decoded = commit.decode(names);
+    decoded.map_err(|reason| damaged(io::Error::other(reason)))
+}
+
+/// The log was whole when the store was opened, and it is not now.
+fn damaged(error: io::Error) -> StoreError {
+    StoreError::Unreadable(error)
+}

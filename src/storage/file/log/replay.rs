@@ -1,0 +1,134 @@
+//! How a log that was found and the data file beside it go together.
+
+use std::path::Path;
+
+use super::scan::{ScanError, Scanned, for_each_commit};
+use crate::storage::table::Table;
+
+/// Applies the commits that a data file does not have, whose content is in `table` and which needs the log. Returns
+/// how long the part of the log is that the data file needs, in bytes.
+///
+/// # Errors
+/// [`ScanError`].
+pub fn replay(scanned: &Scanned, table: &mut Table) -> Result<u64, ScanError> {
+    let revision = table.revision();
+    let Some(first) = scanned.segments.first() else {
+        return Ok(0);
+    };
+    let begins = first.start.position.revision;
+    if begins > revision {
+        return Err(ScanError::Damaged {
+            path: first.path.path().to_owned(),
+            reason: format!(
+                "the log begins after revision {begins}, but the data file is of revision {revision} \
+                 and needs what follows; put the older segments back, or restore all files from one \
+                 backup"
+            ),
+        });
+    }
+    let mut bytes = 0;
+    for segment in &scanned.segments {
+        if segment.end().revision <= revision {
+            continue;
+        }
+        bytes += segment.bytes();
+        let applied = for_each_commit(segment, table.revision(), |commit| {
+            for done in &commit.changes {
+                match &done.after {
+                    Some(record) => drop(table.insert(done.key.clone(), record.clone())),
+                    None => table.remove(&done.key),
+                }
+            }
+            table.skip_to(commit.position.revision);
+            true
+        });
+        applied.map_err(|error| ScanError::Damaged {
+            path: segment.path.path().to_owned(),
+            reason: error.to_string(),
+        })?;
+    }
+    Ok(bytes)
+}
+
+/// Checks that a data file, whose content is in `table` and which does not need a log, does not miss commits of
+/// this one that were acknowledged.
+///
+/// # Errors
+/// [`ScanError::Damaged`].
+pub fn check_not_needed(scanned: &Scanned, table: &Table) -> Result<(), ScanError> {
+    let revision = table.revision();
+    let newer = scanned
+        .segments
+        .iter()
+        .rfind(|segment| segment.start.is_journal && segment.end().revision > revision);
+    let Some(newer) = newer else {
+        return Ok(());
+    };
+    let end = newer.end().revision;
+    Err(ScanError::Damaged {
+        path: newer.path.path().to_owned(),
+        reason: format!(
+            "it belongs to another data.json: it has commits up to revision {end}, and the data file \
+             is of revision {revision} and names no log; restore the data.json that it belongs to, or \
+             move the log away to start with the data file alone"
+        ),
+    })
+}
+
+/// Checks that a data file that is not there was never written: its first commit can have been in progress when
+/// the process ended, but not more.
+///
+/// # Errors
+/// [`ScanError::Damaged`].
+pub fn check_is_new(scanned: &Scanned, data: &Path) -> Result<(), ScanError> {
+    let Some(last) = scanned.segments.last() else {
+        return Ok(());
+    };
+    let is_first_commit = last.start.position.revision == 0 && scanned.last_frames <= 1;
+    let end = last.end().revision;
+    if end == 0 || is_first_commit {
+        return Ok(());
+    }
+    Err(ScanError::Damaged {
+        path: data.to_owned(),
+        reason: format!(
+            "it is missing, but the log beside it has commits up to revision {end}; put it back, or \
+             move {} and the segments before it away to start with an empty store",
+            last.path.path().display()
+        ),
+    })
+}
+
+/// Makes void whatever of a log does not lead to the content of a data file, which is in `table`: what was
+/// being written at a crash, what came after a backup that was restored, or everything if the data file was
+/// edited.
+///
+/// # Errors
+/// [`ScanError`].
+pub fn cut_to(scanned: &mut Scanned, table: &Table) -> Result<(), ScanError> {
+    let Some(found) = scanned.end() else {
+        return Ok(());
+    };
+    let position = table.position();
+    scanned.truncate(position.revision)?;
+    let end = scanned.end();
+    if end.is_some_and(|end| end.state == position.state) {
+        if found.revision > position.revision {
+            tracing::warn!(
+                log = found.revision,
+                data = position.revision,
+                "the log has later commits than the data file; they are no longer part of the history"
+            );
+        }
+        return Ok(());
+    }
+    tracing::warn!(
+        log = found.revision,
+        data = position.revision,
+        "the log does not lead to the content of the data file, which was edited or is of another past; \
+         the history begins anew"
+    );
+    scanned.void.append(&mut scanned.segments);
+    scanned.requests.clear();
+    Ok(())
+}

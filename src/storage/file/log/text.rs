@@ -1,0 +1,312 @@
+//! The texts in the frames of a segment.
+
+use std::io::{self, Write as _};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::model::{
+    Commit, Done, Fingerprint, IdempotencyKey, Key, Name, Origin, Position, Record, Request,
+    Revision, StateDigest, Timestamp,
+};
+use crate::storage::file::format::{
+    EntryWriter, FORMAT, Members, Names, StoredRecord, known_format, store_revision,
+};
+use crate::storage::file::frame::{begin_frame, end_frame};
+use crate::storage::file::identity::LogId;
+
+/// What the first frame of a segment says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentStart {
+    /// The state before its first commit.
+    pub position: Position,
+    /// The newest moment at which that was the state.
+    pub at: Timestamp,
+    /// The log that it belongs to.
+    pub id: LogId,
+    /// Whether the data file needs its commits.
+    pub is_journal: bool,
+}
+
+/// The first frame of a segment.
+#[must_use]
+pub fn first_frame(start: &SegmentStart) -> Vec<u8> {
+    let SegmentStart {
+        position,
+        at,
+        id,
+        is_journal,
+    } = start;
+    let Position { revision, state } = position;
+    let text = format!(
+        "{{\"format\":{FORMAT},\"log\":\"{id}\",\"journal\":{is_journal},\"revision\":{revision},\
+         \"state\":\"{state}\",\"at\":\"{at}\"}}"
+    );
+    let mut frame = begin_frame();
+    frame.extend_from_slice(text.as_bytes());
+    end_frame(frame)
+}
+
+/// # Errors
+/// Why it is not the text of a first frame.
+pub fn read_first(text: &[u8]) -> Result<SegmentStart, String> {
+    let first: First = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    Ok(SegmentStart {
+        position: Position {
+            revision: first.revision,
+            state: state(&first.state)?,
+        },
+        at: first.at,
+        id: first.log,
+        is_journal: first.journal,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct First {
+    #[serde(rename = "format", deserialize_with = "known_format")]
+    _format: u64,
+    log: LogId,
+    journal: bool,
+    #[serde(deserialize_with = "store_revision")]
+    revision: Revision,
+    state: String,
+    at: Timestamp,
+}
+
+fn state(digits: &str) -> Result<StateDigest, String> {
+    digits
+        .parse()
+        .map_err(|_| format!("the state {digits:?} is not 16 digits from 0 to f"))
+}
+
+/// The frame of a group of commits after the revision `after`, in a segment that begins at `segment`. A record
+/// that was replaced is in it if no commit of the segment wrote it, so that the states between are known
+/// although older segments are not kept.
+///
+/// # Errors
+/// Never: writing to memory does not fail.
+pub fn group_frame<'a>(
+    after: Revision,
+    segment: Revision,
+    commits: impl IntoIterator<Item = &'a Commit>,
+) -> io::Result<Vec<u8>> {
+    let mut frame = begin_frame();
+    let mut entry_writer = EntryWriter::default();
+    write!(frame, "{{\"after\":{after},\"commits\":[")?;
+    let mut separator = &b""[..];
+    for commit in commits {
+        frame.extend_from_slice(separator);
+        write_commit(&mut frame, segment, commit, &mut entry_writer)?;
+        separator = b",";
+    }
+    frame.extend_from_slice(b"]}");
+    Ok(end_frame(frame))
+}
+
+fn write_commit(
+    frame: &mut Vec<u8>,
+    segment: Revision,
+    commit: &Commit,
+    entry_writer: &mut EntryWriter,
+) -> io::Result<()> {
+    let Position { revision, state } = commit.position;
+    write!(frame, "{{\"revision\":{revision},\"at\":\"{}\"", commit.at)?;
+    let head = Head {
+        by: commit.by.as_ref(),
+        request: commit.request.as_ref().map(|request| request.key.as_str()),
+        content: commit
+            .request
+            .as_ref()
+            .map(|request| request.fingerprint.to_string()),
+        reverted: match commit.origin {
+            Some(Origin::Revert { revision }) => Some(revision),
+            _ => None,
+        },
+        merged: match commit.origin {
+            Some(Origin::Merge { base, theirs }) => Some([base, theirs]),
+            _ => None,
+        },
+    };
+    if !head.is_empty() {
+        let text = serde_json::to_vec(&head)?;
+        frame.push(b',');
+        // Without its braces.
+        frame.extend_from_slice(text.get(1..text.len() - 1).unwrap_or_default());
+    }
+    let changes = commit.changes.iter();
+    let after = changes.map(|done| (&done.key, done.after.as_deref()));
+    write_members(frame, "changes", after, entry_writer)?;
+    let changes = commit.changes.iter();
+    let before = changes.filter_map(|done| {
+        let before = done.before.as_deref()?;
+        let is_needed = done.after.is_none() || before.revision <= segment;
+        is_needed.then_some((&done.key, Some(before)))
+    });
+    let mut before = before.peekable();
+    if before.peek().is_some() {
+        write_members(frame, "before", before, entry_writer)?;
+    }
+    write!(frame, ",\"state\":\"{state}\"}}")
+}
+
+fn write_members<'a>(
+    frame: &mut Vec<u8>,
+    name: &str,
+    members: impl Iterator<Item = (&'a Key, Option<&'a Record>)>,
+    entry_writer: &mut EntryWriter,
+) -> io::Result<()> {
+    write!(frame, ",\"{name}\":{{")?;
+    let mut separator = &b""[..];
+    for (key, record) in members {
+        frame.extend_from_slice(separator);
+        entry_writer.write(frame, key, record)?;
+        separator = b",";
+    }
+    frame.push(b'}');
+    Ok(())
+}
+
+/// What a commit has that most have not.
+#[derive(Serialize)]
+struct Head<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    by: Option<&'a Name>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reverted: Option<Revision>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    merged: Option<[Revision; 2]>,
+}
+
+impl Head<'_> {
+    fn is_empty(&self) -> bool {
+        self.by.is_none()
+            && self.request.is_none()
+            && self.reverted.is_none()
+            && self.merged.is_none()
+    }
+}
+
+/// The text of a frame of commits, whose values are not parsed yet.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Group<'a> {
+    /// The revision before them.
+    #[serde(deserialize_with = "store_revision")]
+    pub after: Revision,
+    /// In their order.
+    #[serde(borrow)]
+    pub commits: Vec<StoredCommit<'a>>,
+}
+
+/// A commit in a frame.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoredCommit<'a> {
+    #[serde(deserialize_with = "store_revision")]
+    pub revision: Revision,
+    pub at: Timestamp,
+    #[serde(default)]
+    pub by: Option<Name>,
+    #[serde(default)]
+    request: Option<String>,
+    #[serde(default)]
+    content: Option<String>,
+    #[serde(default)]
+    reverted: Option<Revision>,
+    #[serde(default)]
+    merged: Option<[Revision; 2]>,
+    /// `null` for a key that was deleted.
+    #[serde(borrow)]
+    pub changes: Members<&'a RawValue>,
+    #[serde(borrow, default = "no_members")]
+    before: Members<&'a RawValue>,
+    state: String,
+}
+
+fn no_members<T>() -> Members<T> {
+    Members(Vec::new())
+}
+
+impl<'a> Group<'a> {
+    /// # Errors
+    /// Why it is not the text of such a frame.
+    pub fn read(text: &'a [u8]) -> Result<Self, String> {
+        serde_json::from_slice(text).map_err(|error| error.to_string())
+    }
+}
+
+impl StoredCommit<'_> {
+    /// The store after it.
+    ///
+    /// # Errors
+    /// Why that is not written as it should be.
+    pub fn position(&self) -> Result<Position, String> {
+        Ok(Position {
+            revision: self.revision,
+            state: state(&self.state)?,
+        })
+    }
+
+    /// The request that it was made for.
+    ///
+    /// # Errors
+    /// Why that is not written as it should be.
+    pub fn request(&self) -> Result<Option<Request>, String> {
+        let (Some(key), Some(content)) = (&self.request, &self.content) else {
+            return Ok(None);
+        };
+        let key = IdempotencyKey::new(key).map_err(|error| error.to_string())?;
+        let fingerprint = Fingerprint::parse(content)
+            .ok_or_else(|| format!("the content {content:?} is not 32 hexadecimal digits"))?;
+        Ok(Some(Request { key, fingerprint }))
+    }
+
+    /// The commit with its values. A record that was replaced is there if it was deleted, or if no earlier commit
+    /// of the segment wrote it.
+    ///
+    /// # Errors
+    /// Why a value is not written as it should be.
+    pub fn decode(&self, names: &mut Names) -> Result<Commit, String> {
+        let position = self.position()?;
+        let mut before = self.before.0.iter().peekable();
+        let mut changes = Vec::with_capacity(self.changes.0.len());
+        for (key, text) in &self.changes.0 {
+            let after: Option<StoredRecord> =
+                serde_json::from_str(text.get()).map_err(|error| error.to_string())?;
+            // Both are in the same order.
+            let before = match before.peek() {
+                Some((of, text)) if of == key => {
+                    before.next();
+                    let stored: StoredRecord =
+                        serde_json::from_str(text.get()).map_err(|error| error.to_string())?;
+                    Some(stored.of(key, names))
+                }
+                _ => None,
+            };
+            changes.push(Done {
+                key: key.clone(),
+                before,
+                after: after.map(|stored| stored.of(key, names)),
+            });
+        }
+        let origin = match (self.reverted, self.merged) {
+            (Some(revision), _) => Some(Origin::Revert { revision }),
+            (None, Some([base, theirs])) => Some(Origin::Merge { base, theirs }),
+            (None, None) => None,
+        };
+        Ok(Commit {
+            position,
+            at: self.at,
+            by: self.by.clone(),
+            request: self.request()?,
+            origin,
+            changes,
+        })
+    }
+}

@@ -1,0 +1,86 @@
+//! What an engine knows of its past: states, events, requests.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use thiserror::Error;
+
+use super::Snapshot;
+use super::error::{CommitError, StoreError};
+use crate::model::{
+    Commit, HistoryPage, HistoryQuery, Key, Name, Record, Request, Revision, StateDigest, Timestamp,
+};
+
+/// What an engine knows of its past. How far back that is, is up to the engine.
+#[async_trait]
+pub trait Past: Send + Sync {
+    /// The commit that was made for a request of this writer, if it was one of those that are remembered.
+    ///
+    /// # Errors
+    /// [`CommitError::RequestMismatch`] if the writer used its key for another request;
+    /// [`CommitError::Store`] if the engine fails.
+    async fn committed_for(
+        &self,
+        writer: Option<&Name>,
+        request: &Request,
+    ) -> Result<Option<Arc<Commit>>, CommitError>;
+
+    /// The newest revision that was committed at `at` or before.
+    ///
+    /// # Errors
+    /// [`PastError::Compacted`] if that is before what is kept; [`PastError::Store`] if the engine fails.
+    async fn revision_at(&self, at: Timestamp) -> Result<Revision, PastError>;
+
+    /// The record of a key at a revision.
+    ///
+    /// # Errors
+    /// [`PastError`].
+    async fn record_at(
+        &self,
+        key: &Key,
+        revision: Revision,
+    ) -> Result<Option<Arc<Record>>, PastError>;
+
+    /// All entries as they were at a revision.
+    ///
+    /// # Errors
+    /// [`PastError`].
+    async fn snapshot_at(&self, revision: Revision) -> Result<Box<dyn Snapshot>, PastError>;
+
+    /// What happened to some keys, the newest first, as far back as it is kept. The work for one page is
+    /// bounded.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the engine fails.
+    async fn history(&self, query: HistoryQuery) -> Result<HistoryPage, StoreError>;
+
+    /// The digest of the state at a revision, if that is still known.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the engine fails.
+    async fn state_at(&self, revision: Revision) -> Result<Option<StateDigest>, StoreError>;
+
+    /// A random text that stays the same for as long as the engine knows its past. No client learns it.
+    fn secret(&self) -> Arc<str>;
+}
+
+/// Why a state of the past, or an event, cannot be read.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PastError {
+    /// It is no longer kept, or was never kept.
+    #[error("that part of the history is no longer kept; the oldest revision is {oldest}")]
+    Compacted {
+        /// The oldest state that is kept.
+        oldest: Revision,
+    },
+    /// It is still to come.
+    #[error("that revision is still to come; the newest is {newest}")]
+    Future {
+        /// The newest commit.
+        newest: Revision,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
