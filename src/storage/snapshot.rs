@@ -47,13 +47,13 @@ impl TableSnapshot {
     /// Every entry ascending by key as it will be after `changes`, which are ascending too.
     pub fn with<'a>(
         &'a self,
-        changes: impl Iterator<Item = (&'a Key, Option<&'a Record>)>,
-    ) -> impl Iterator<Item = (&'a Key, &'a Record)> {
+        changes: impl Iterator<Item = (&'a Key, Option<&'a Arc<Record>>)>,
+    ) -> impl Iterator<Item = (&'a Key, &'a Arc<Record>)> {
         self.ordered
             .iter()
             .merge_join_by(changes, |(stored, _), (changed, _)| stored.cmp(changed))
             .filter_map(|either| match either {
-                EitherOrBoth::Left((key, record)) => Some((key, &**record)),
+                EitherOrBoth::Left((key, record)) => Some((key, record)),
                 EitherOrBoth::Right((key, record)) | EitherOrBoth::Both(_, (key, record)) => {
                     record.map(|record| (key, record))
                 }

@@ -77,9 +77,9 @@ impl Staged {
     }
 
     /// Every key that is changed, ascending, with the record that it will have.
-    pub fn changes(&self) -> impl Iterator<Item = (&Key, Option<&Record>)> {
+    pub fn changes(&self) -> impl Iterator<Item = (&Key, Option<&Arc<Record>>)> {
         let changes = self.changes.iter();
-        changes.map(|(key, record)| (key, record.as_deref()))
+        changes.map(|(key, record)| (key, record.as_ref()))
     }
 
     /// Whether one of the commits so far changed one of these keys.

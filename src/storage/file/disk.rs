@@ -19,6 +19,7 @@ use std::time::SystemTime;
 use super::checkpoint::{Checkpointing, Outcome, Plan};
 use super::format;
 use super::identity::LogId;
+use super::lines::Lines;
 use super::lock::Lock;
 use super::log::{Appended, CommitLog, Segments};
 use super::policy::Policy;
@@ -34,6 +35,7 @@ pub struct Disk {
     lock: Arc<Lock>,
     policy: Policy,
     log: CommitLog,
+    lines: Lines,
     journal: Journal,
     /// How much of the log is newer than the data file, in bytes, while there is a journal.
     journal_bytes: u64,
@@ -75,6 +77,7 @@ impl Disk {
             lock: Arc::new(lock),
             policy,
             log,
+            lines: Lines::default(),
             journal: Journal::None,
             journal_bytes: 0,
             data_revision,
@@ -312,9 +315,10 @@ impl Disk {
         };
         let entries = table.with(staged.changes());
         let mut is_of_log = false;
+        let lines = &mut self.lines;
         let written = synced_beside(beside, |synced| {
             self.file.replace_when(
-                |writer| format::encode(writer, staged.revision(), names, entries),
+                |writer| lines.encode(writer, staged.revision(), names, entries),
                 || synced().inspect_err(|_| is_of_log = true),
             )
         });

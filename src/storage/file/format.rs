@@ -87,7 +87,7 @@ pub fn encode<'a>(
 }
 
 /// The first line, without its end.
-fn start(revision: Revision, journal: Option<&LogId>) -> Vec<u8> {
+pub fn start(revision: Revision, journal: Option<&LogId>) -> Vec<u8> {
     let journal = journal.map_or_else(String::new, |id| format!("{JOURNAL}{id}\","));
     format!("{{\"format\":{FORMAT},\"revision\":{revision},{journal}\"entries\":{{").into_bytes()
 }
@@ -374,6 +374,7 @@ mod tests {
         let mut text = Vec::new();
         let snapshot = table.snapshot();
         let entries = snapshot.with(nothing.changes());
+        let entries = entries.map(|(key, record)| (key, &**record));
         encode(&mut text, table.revision(), None, entries).unwrap();
         String::from_utf8(text).unwrap()
     }

@@ -14,6 +14,7 @@ pub(super) mod frame;
 mod identity;
 mod journal;
 mod load;
+mod lines;
 mod lock;
 pub(super) mod log;
 mod open;

@@ -30,7 +30,7 @@ fn frame(staged: &Staged) -> io::Result<Vec<u8>> {
     let mut separator = &b""[..];
     for (key, record) in staged.changes() {
         frame.extend_from_slice(separator);
-        entry_writer.write(&mut frame, key, record)?;
+        entry_writer.write(&mut frame, key, record.map(|record| &**record))?;
         separator = b",";
     }
     frame.extend_from_slice(b"}}");
