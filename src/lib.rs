@@ -101,6 +101,9 @@ pub mod api;
 pub mod config;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
+pub mod verify;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod cli;
 
 #[cfg(feature = "server")]
@@ -110,6 +113,6 @@ pub use self::access::{Grants, Principal};
 pub use self::api::{AllowedHosts, Guard, Limits, Listener, Tls, router, serve};
 pub use self::model::{EntityTag, Entry, Key, Value};
 pub use self::service::{Current, Error, Operations, Policy, Service, Settings};
-pub use self::storage::file::{FileStore, Journaling};
+pub use self::storage::file::{FileStore, History, Journaling};
 pub use self::storage::memory::MemoryStore;
 pub use self::storage::{Store, StoreError};

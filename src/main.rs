@@ -13,6 +13,7 @@ use ifmatch::cli::{self, Arguments, Task};
 use ifmatch::config::{Config, LogFormat};
 use ifmatch::service::{AUDIT_TARGET, Service};
 use ifmatch::storage::file::FileStore;
+use ifmatch::verify;
 use rustix::process::Signal;
 use tokio::runtime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         match Arguments::parse_task() {
             Task::Client(connection, request) => cli::run(&connection, request).await,
             Task::Token(command) => cli::run_token(command).await,
+            Task::Verify(arguments) => verify::run(&arguments).await,
             Task::Serve(config) => match serve(&config).await {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => {

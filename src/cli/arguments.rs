@@ -18,6 +18,7 @@ use super::rm::{self, Rm};
 use super::token::TokenCommand;
 use super::watch::Watch;
 use crate::config::Config;
+use crate::verify::Verify;
 
 /// An HTTP key-value service in which nobody's update gets lost, and its command line.
 ///
@@ -55,6 +56,8 @@ enum Command {
     /// Make tokens for the service's --tokens file, and check that file
     #[command(subcommand)]
     Token(TokenCommand),
+    /// Check a data file and its log while no service has them open
+    Verify(Verify),
 }
 
 /// A command that talks to a service.
@@ -95,6 +98,8 @@ pub enum Task {
     Client(Box<Connection>, Request),
     /// Make or check tokens.
     Token(TokenCommand),
+    /// Check the files of a store.
+    Verify(Verify),
 }
 
 impl Arguments {
@@ -174,6 +179,7 @@ impl Arguments {
                     let flag = flag.replace('_', "-");
                     let command = match other {
                         Some(Command::Token(_)) => "token",
+                        Some(Command::Verify(_)) => "verify",
                         _ => "serve",
                     };
                     return misplaced(format!(
@@ -182,6 +188,7 @@ impl Arguments {
                 }
                 Ok(match other {
                     Some(Command::Token(command)) => Task::Token(command),
+                    Some(Command::Verify(verify)) => Task::Verify(verify),
                     Some(Command::Serve(config)) => Task::Serve(config),
                     _ => Task::Serve(Box::new(config)),
                 })

@@ -22,6 +22,7 @@ mod policy;
 mod settings;
 mod store;
 mod suitable;
+mod verify;
 mod writer;
 
 pub use self::open::OpenError;
@@ -30,3 +31,4 @@ pub use self::settings::{
     Settings,
 };
 pub use self::store::FileStore;
+pub use self::verify::{LeadsToData, Verified, VerifiedLog, verify};

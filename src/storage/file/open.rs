@@ -184,7 +184,8 @@ fn end_journal(
     disk.take_up_journal(&table.snapshot())
 }
 
-fn scan_failed(error: ScanError) -> OpenError {
+/// The error of a scan as one of opening.
+pub fn scan_failed(error: ScanError) -> OpenError {
     match error {
         ScanError::Damaged { path, reason } => OpenError::Damaged { path, reason },
         ScanError::Io { path, source } => OpenError::Io {
@@ -228,7 +229,11 @@ fn failed<'a>(path: &'a Path, action: &'static str) -> impl FnOnce(io::Error) ->
     }
 }
 
-fn lock(file: &ReplacedFile) -> Result<Lock, OpenError> {
+/// Keeps other processes out.
+///
+/// # Errors
+/// [`OpenError`].
+pub fn lock(file: &ReplacedFile) -> Result<Lock, OpenError> {
     let path = file.beside(LOCK_SUFFIX);
     let access = file.access().map_err(failed(file.path(), "opened"))?;
     Lock::take(&path, access).map_err(|error| match error {
@@ -245,7 +250,10 @@ fn open_for_writing(file: &ReplacedFile) -> Result<Option<File>, OpenError> {
 }
 
 /// The size of the data file and what is in it.
-fn load_data(file: &ReplacedFile) -> Result<(u64, Loaded), OpenError> {
+///
+/// # Errors
+/// [`OpenError`].
+pub fn load_data(file: &ReplacedFile) -> Result<(u64, Loaded), OpenError> {
     let path = file.path();
     let failed_read = |error| failed(path, "read")(error);
     let Some(mut data) = open_for_writing(file)? else {

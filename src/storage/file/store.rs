@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use async_trait::async_trait;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
@@ -33,8 +33,6 @@ use crate::storage::{
 
 /// How many commits may wait for the writer; past that, callers wait for a place.
 const QUEUE_COMMITS: usize = 1024;
-/// How many readers of the past may wait for the disk at once.
-const MAX_READS: usize = 4;
 /// How much of the commits of recent requests is kept in memory without a history, in bytes.
 const REQUESTS_MAX_BYTES: usize = 8 * 1024 * 1024;
 
@@ -47,8 +45,6 @@ pub struct FileStore {
     /// The commits of recent requests, if the log does not keep them. Changed while the table is locked for
     /// writing.
     requests: Option<Arc<Mutex<RecentCommits>>>,
-    /// Who may read the log.
-    reads: Arc<Semaphore>,
     secret: Arc<str>,
     writable: Arc<AtomicBool>,
     tasks: mpsc::Sender<Task>,
@@ -102,7 +98,6 @@ impl FileStore {
             feed,
             past,
             requests,
-            reads: Arc::new(Semaphore::new(MAX_READS)),
             secret,
             writable,
             tasks,
@@ -204,22 +199,6 @@ impl Store for FileStore {
 }
 
 impl FileStore {
-    /// Reads the past on a thread that may wait for the disk, when it is this reader's turn.
-    async fn read_past<T: Send + 'static, E: From<StoreError> + Send + 'static>(
-        &self,
-        read: impl FnOnce(&LogReader) -> Result<T, E> + Send + 'static,
-    ) -> Result<T, E> {
-        let turn = Arc::clone(&self.reads).acquire_owned().await;
-        let turn = turn.map_err(|_| StoreError::Closed)?;
-        let past = self.past.clone();
-        let done = spawn_blocking(move || {
-            let _turn = turn;
-            read(&past)
-        });
-        done.await
-            .unwrap_or_else(|ended| Err(StoreError::Unreadable(io::Error::other(ended)).into()))
-    }
-
     /// Whether `since` is a point of the past that the log knows.
     async fn is_in_log(&self, since: ResumeToken) -> Result<bool, StoreError> {
         let state = self.past().state_at(since.revision()).await?;
@@ -244,11 +223,14 @@ impl Past for FileStore {
         if let Some(requests) = &self.requests {
             return Ok(requests.lock().get(revision).cloned());
         }
-        Ok(self.read_past(move |past| past.commit(revision)).await?)
+        Ok(self
+            .past
+            .on_thread(move |past| past.commit(revision))
+            .await?)
     }
 
     async fn revision_at(&self, at: Timestamp) -> Result<Revision, PastError> {
-        self.read_past(move |past| past.revision_at(at)).await
+        self.past.on_thread(move |past| past.revision_at(at)).await
     }
 
     async fn record_at(
@@ -265,35 +247,37 @@ impl Past for FileStore {
             return Ok(current);
         }
         let key = key.clone();
-        self.read_past(move |past| past.record_at(&key, revision))
+        self.past
+            .on_thread(move |past| past.record_at(&key, revision))
             .await
     }
 
     async fn snapshot_at(&self, revision: Revision) -> Result<Box<dyn Snapshot>, PastError> {
         self.past.check(revision)?;
         let current = self.table.read().lend();
-        let read = self.read_past(move |past| {
+        let read = self.past.on_thread(move |past| {
             let state = past.state_at(revision)?.unwrap_or_default();
             let deleted = past.deleted_since(revision)?;
             Ok::<_, PastError>((Position { revision, state }, deleted))
         });
         let (position, deleted) = read.await?;
         let reader = self.past.clone();
-        let reads = Arc::clone(&self.reads);
         Ok(Box::new(PastSnapshot::new(
-            reader, reads, current, deleted, position,
+            reader, current, deleted, position,
         )))
     }
 
     async fn history(&self, query: HistoryQuery) -> Result<HistoryPage, StoreError> {
-        self.read_past(move |past| past.history(&query)).await
+        self.past.on_thread(move |past| past.history(&query)).await
     }
 
     async fn state_at(&self, revision: Revision) -> Result<Option<StateDigest>, StoreError> {
         if let Some(state) = self.feed.state_at(revision) {
             return Ok(Some(state));
         }
-        self.read_past(move |past| past.state_at(revision)).await
+        self.past
+            .on_thread(move |past| past.state_at(revision))
+            .await
     }
 
     fn secret(&self) -> Arc<str> {

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_util::{Stream, StreamExt as _};
-use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::past::LogReader;
 use crate::model::{Commit, Filter, ResumeToken};
@@ -34,12 +33,15 @@ pub struct Follower {
 /// Where the next events come from.
 enum Source {
     /// The log: they are being read.
-    Log(JoinHandle<Result<Vec<Commit>, StoreError>>),
+    Log(Reading),
     /// The feed.
     Feed(Box<dyn ChangeStream>),
     /// There are none.
     Ended,
 }
+
+/// Commits that are being read.
+type Reading = Pin<Box<dyn Future<Output = Result<Vec<Commit>, StoreError>> + Send>>;
 
 impl Follower {
     /// The changes that match `filter` after `since`, which is a point of this log.
@@ -87,14 +89,15 @@ impl Follower {
 }
 
 /// Reads the commits from `after` on, also that in which it is.
-fn read_after(
-    reader: &LogReader,
-    after: ResumeToken,
-) -> JoinHandle<Result<Vec<Commit>, StoreError>> {
+fn read_after(reader: &LogReader, after: ResumeToken) -> Reading {
     let reader = reader.clone();
     let in_commit = u64::from(!after.is_after_whole_commit());
     let revision = after.revision().saturating_sub(in_commit);
-    spawn_blocking(move || reader.commits_after(revision, BATCH_BYTES))
+    Box::pin(async move {
+        reader
+            .on_thread(move |reader| reader.commits_after(revision, BATCH_BYTES))
+            .await
+    })
 }
 
 impl Stream for Follower {
@@ -113,8 +116,7 @@ impl Stream for Follower {
             }
             match &mut follower.source {
                 Source::Log(read) => {
-                    let read = ready!(Pin::new(read).poll(context));
-                    let read = read.unwrap_or_else(|_| Err(StoreError::Closed));
+                    let read = ready!(read.as_mut().poll(context));
                     follower.source = follower.take(read);
                 }
                 Source::Feed(changes) => {

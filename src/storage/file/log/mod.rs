@@ -19,6 +19,7 @@
 //! | `segment` | the segments as readers see them |
 //! | `scan` | reading segments at the start: which commits count, and which damage stops it |
 //! | `replay` | how a log and the data file beside it go together |
+//! | `verify` | checking a log that nobody is writing to |
 //! | `commit_log` | the writer's side: appending, beginning segments, dropping old ones |
 //! | `past` | states and events of the past |
 //! | `past_snapshot` | all entries of a state of the past |
@@ -33,13 +34,15 @@ mod replay;
 mod scan;
 mod segment;
 mod text;
+mod verify;
 
 pub use self::commit_log::{Appended, CommitLog};
 pub use self::follow::Follower;
 pub use self::past::LogReader;
 pub use self::past_snapshot::PastSnapshot;
 pub use self::replay::{check_is_new, check_not_needed, cut_to, replay};
-pub use self::scan::{ScanError, scan, segment_path};
+pub use self::scan::{ScanError, Scanned, read, scan, segment_path, state_in};
 pub use self::segment::Segments;
 #[cfg(feature = "internals")]
 pub use self::text::{Group, group_frame};
+pub use self::verify::verify_states;

@@ -5,6 +5,8 @@ use std::io;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 
 use super::scan::for_each_commit;
 use super::segment::{Place, Segment, Segments};
@@ -20,6 +22,8 @@ use crate::storage::past::PastError;
 use crate::storage::recent_commits::past_event;
 use crate::storage::table::Table;
 
+/// How many readers may wait for the disk at once.
+const MAX_READERS: usize = 4;
 /// How much of a log is read for one page of the history of a prefix, in bytes.
 const SCAN_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -29,6 +33,8 @@ pub struct LogReader {
     segments: Arc<Segments>,
     table: Arc<RwLock<Table>>,
     keeps_history: bool,
+    /// Who may wait for the disk.
+    turns: Arc<Semaphore>,
 }
 
 impl LogReader {
@@ -38,7 +44,27 @@ impl LogReader {
             segments,
             table,
             keeps_history,
+            turns: Arc::new(Semaphore::new(MAX_READERS)),
         }
+    }
+
+    /// Reads on a thread that may wait for the disk, when it is this reader's turn.
+    ///
+    /// # Errors
+    /// Those of `read`, and [`StoreError`] if it panics.
+    pub async fn on_thread<T: Send + 'static, E: From<StoreError> + Send + 'static>(
+        &self,
+        read: impl FnOnce(&Self) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E> {
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let turn = turn.map_err(|_| StoreError::Closed)?;
+        let reader = self.clone();
+        let done = spawn_blocking(move || {
+            let _turn = turn;
+            read(&reader)
+        });
+        done.await
+            .unwrap_or_else(|ended| Err(StoreError::Unreadable(io::Error::other(ended)).into()))
     }
 
     /// The oldest state that is kept, which is the current one if no other is.
@@ -150,9 +176,9 @@ impl LogReader {
         let mut found = from;
         for_each_commit(segment, from, |commit| {
             if commit.at <= at {
-                found = commit.position.revision;
+                found = commit.revision;
             }
-            commit.at <= at
+            Ok(commit.at <= at)
         })
         .map_err(damaged)?;
         Ok(found.min(newest))
@@ -178,8 +204,8 @@ impl LogReader {
         let mut state = segment.start.position;
         if state.revision < revision {
             for_each_commit(segment, revision - 1, |commit| {
-                state = commit.position;
-                false
+                state = commit.position()?;
+                Ok(false)
             })
             .map_err(damaged)?;
         }
@@ -198,10 +224,10 @@ impl LogReader {
         };
         let mut found = None;
         for_each_commit(segment, revision - 1, |commit| {
-            if commit.position.revision == revision {
-                found = Some(Arc::new(commit.clone()));
+            if commit.revision == revision {
+                found = Some(Arc::new(commit.decode(&mut Names::default())?));
             }
-            false
+            Ok(false)
         })
         .map_err(damaged)?;
         Ok(found)
@@ -337,15 +363,19 @@ impl LogReader {
     ) -> Result<Vec<Commit>, StoreError> {
         let newest = self.table.read().revision();
         let all = self.segments.all();
-        let Some(segment) = all.iter().find(|segment| segment.end().revision > revision) else {
+        let later = all.iter().find(|segment| segment.end().revision > revision);
+        // If the next one that is kept begins later, some are missing.
+        let Some(segment) = later.filter(|later| later.start.position.revision <= revision) else {
             return Ok(Vec::new());
         };
         let mut commits = Vec::new();
+        let mut names = Names::default();
         let mut bytes = 0;
         for_each_commit(segment, revision, |commit| {
-            if commit.position.revision > newest {
-                return false;
+            if commit.revision > newest {
+                return Ok(false);
             }
+            let commit = commit.decode(&mut names)?;
             let texts = commit
                 .changes
                 .iter()
@@ -354,8 +384,8 @@ impl LogReader {
                 .flatten()
                 .map(|record| record.text_bytes())
                 .sum::<usize>();
-            commits.push(commit.clone());
-            bytes < max_bytes
+            commits.push(commit);
+            Ok(bytes < max_bytes)
         })
         .map_err(damaged)?;
         Ok(commits)

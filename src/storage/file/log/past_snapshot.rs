@@ -5,8 +5,6 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::Semaphore;
-use tokio::task::spawn_blocking;
 
 use super::past::LogReader;
 use crate::model::{Entry, Key, Page, Position, Range, Record};
@@ -20,7 +18,6 @@ const CHUNK_ENTRIES: usize = 256;
 /// All entries as they were at a revision.
 pub struct PastSnapshot {
     reader: LogReader,
-    reads: Arc<Semaphore>,
     current: LentSnapshot,
     /// What is not in `current`.
     deleted: Arc<BTreeMap<Key, Arc<Record>>>,
@@ -28,18 +25,15 @@ pub struct PastSnapshot {
 }
 
 impl PastSnapshot {
-    /// The state at `position`, of which `deleted` is no longer in `current`. When it is their turn in `reads`, pages
-    /// read what was changed.
+    /// The state at `position`, of which `deleted` is no longer in `current`.
     pub fn new(
         reader: LogReader,
-        reads: Arc<Semaphore>,
         current: LentSnapshot,
         deleted: BTreeMap<Key, Arc<Record>>,
         position: Position,
     ) -> Self {
         Self {
             reader,
-            reads,
             current,
             deleted: Arc::new(deleted),
             position,
@@ -55,11 +49,7 @@ impl PastSnapshot {
         {
             return Ok(current);
         }
-        let turn = Arc::clone(&self.reads).acquire_owned().await;
-        let turn = turn.map_err(|_| StoreError::Closed)?;
-        let reader = self.reader.clone();
-        let read = spawn_blocking(move || {
-            let _turn = turn;
+        let read = self.reader.on_thread(move |reader| {
             let mut then = Vec::with_capacity(current.len());
             for entry in current {
                 let record = if entry.record.revision <= revision {
@@ -79,7 +69,7 @@ impl PastSnapshot {
             }
             Ok(then)
         });
-        read.await.unwrap_or(Err(StoreError::Closed))
+        read.await
     }
 
     /// The deleted entries of a range up to a key.

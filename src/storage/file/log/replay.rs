@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::scan::{ScanError, Scanned, for_each_commit};
+use crate::storage::file::format::Names;
 use crate::storage::table::Table;
 
 /// Applies the commits that a data file does not have, whose content is in `table` and which needs the log. Returns
@@ -27,20 +28,21 @@ pub fn replay(scanned: &Scanned, table: &mut Table) -> Result<u64, ScanError> {
         });
     }
     let mut bytes = 0;
+    let mut names = Names::default();
     for segment in &scanned.segments {
         if segment.end().revision <= revision {
             continue;
         }
         bytes += segment.bytes();
         let applied = for_each_commit(segment, table.revision(), |commit| {
-            for done in &commit.changes {
-                match &done.after {
-                    Some(record) => drop(table.insert(done.key.clone(), record.clone())),
-                    None => table.remove(&done.key),
+            for record in commit.records(&mut names) {
+                match record? {
+                    (key, Some(record)) => drop(table.insert(key.clone(), record)),
+                    (key, None) => table.remove(key),
                 }
             }
-            table.skip_to(commit.position.revision);
-            true
+            table.skip_to(commit.revision);
+            Ok(true)
         });
         applied.map_err(|error| ScanError::Damaged {
             path: segment.path.path().to_owned(),

@@ -10,11 +10,10 @@ use std::thread;
 
 use super::index::{Found, Index, Mark};
 use super::segment::{Content, Segment};
-use super::text::{Group, SegmentStart, read_first};
+use super::text::{Group, SegmentStart, StoredCommit, read_first};
 use crate::atomic_file::ReplacedFile;
-use crate::model::{Commit, Name, Position, Request, Revision, Timestamp};
-use crate::storage::file::format::Names;
-use crate::storage::file::frame::{is_torn, next_frame, read_frame_at};
+use crate::model::{Name, Position, Request, Revision, Timestamp};
+use crate::storage::file::frame::{frame_bytes, is_torn, next_frame, read_frame_at};
 use crate::storage::file::suitable::open_regular;
 
 /// How many bytes of a segment are read at once.
@@ -58,7 +57,9 @@ pub struct Scanned {
     pub hasher: RandomState,
     /// The number of the last segment that was found.
     pub last_number: u64,
-    /// How many frames of commits that segment has.
+    /// How much of that segment a power cut has torn, in bytes.
+    pub torn_bytes: u64,
+    /// How many frames of commits it has.
     pub last_frames: u64,
 }
 
@@ -104,12 +105,25 @@ fn numbers(data: &ReplacedFile) -> io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
-/// Reads the log of a data file. A torn end of the last segment is cut off; a last segment that was not begun is
-/// removed.
+/// Reads the log of a data file. A torn end of the last segment is cut off.
 ///
 /// # Errors
 /// [`ScanError`].
 pub fn scan(data: &ReplacedFile) -> Result<Scanned, ScanError> {
+    let scanned = read(data)?;
+    if let Some(last) = scanned.segments.last()
+        && scanned.torn_bytes > 0
+    {
+        cut_torn_end(last, scanned.torn_bytes)?;
+    }
+    Ok(scanned)
+}
+
+/// Reads the log of a data file, and changes nothing.
+///
+/// # Errors
+/// [`ScanError`].
+pub fn read(data: &ReplacedFile) -> Result<Scanned, ScanError> {
     let path = || data.path().to_owned();
     let numbers = numbers(data).map_err(|source| ScanError::Io {
         path: path(),
@@ -119,8 +133,7 @@ pub fn scan(data: &ReplacedFile) -> Result<Scanned, ScanError> {
         last_number: numbers.last().copied().unwrap_or(0),
         ..Scanned::default()
     };
-    let mut read = read_all(data, &numbers, &scanned.hasher)?;
-    cut_torn_end(&mut read)?;
+    let read = read_all(data, &numbers, &scanned.hasher)?;
     for (index, one) in read.iter().enumerate() {
         // What a later segment makes void need not be whole.
         let next = read.get(index + 1).map(|next| next.start.position.revision);
@@ -176,29 +189,23 @@ fn read_all(
     Ok(all)
 }
 
-/// Cuts off what a power cut has torn at the end of the last segment.
-fn cut_torn_end(read: &mut Vec<ReadSegment>) -> Result<(), ScanError> {
-    let Some(last) = read.last_mut() else {
-        return Ok(());
-    };
-    if last.torn_bytes == 0 {
-        return Ok(());
-    }
-    let failed = |path: &ReplacedFile| {
-        let path = path.path().to_owned();
-        move |source| ScanError::Io { path, source }
-    };
+/// Cuts off what a power cut has torn at the end of a segment.
+fn cut_torn_end(last: &Segment, torn_bytes: u64) -> Result<(), ScanError> {
+    let whole_bytes = last.bytes();
     tracing::warn!(
         file = %last.path.path().display(),
-        at = last.content.bytes,
-        bytes = last.torn_bytes,
+        at = whole_bytes,
+        bytes = torn_bytes,
         "cutting off a commit that was being written at a power cut"
     );
-    last.file
-        .set_len(last.content.bytes)
-        .and_then(|()| last.file.sync_all())
-        .map_err(failed(&last.path))?;
-    last.torn_bytes = 0;
+    let cut = last.file.set_len(whole_bytes);
+    let cut = cut.and_then(|()| last.file.sync_all());
+    let noted = cut.and_then(|()| last.file.metadata());
+    let metadata = noted.map_err(|source| ScanError::Io {
+        path: last.path.path().to_owned(),
+        source,
+    })?;
+    last.path.note(&metadata);
     Ok(())
 }
 
@@ -357,7 +364,7 @@ impl Scanned {
             self.requests.clear();
         }
         self.requests.extend(read.requests);
-        self.last_frames = read.frames;
+        (self.last_frames, self.torn_bytes) = (read.frames, read.torn_bytes);
         self.segments.push(Arc::new(Segment::new(
             read.number,
             read.path,
@@ -401,47 +408,49 @@ impl Scanned {
 }
 
 /// The last state up to a revision in a segment that begins before it, and when it was committed.
-fn state_in(segment: &Segment, revision: Revision) -> io::Result<(Position, Timestamp)> {
-    let mut state = (segment.start.position, segment.start.at);
-    let result = for_each_commit(segment, segment.start.position.revision, |commit| {
-        if commit.position.revision <= revision {
-            state = (commit.position, commit.at);
-        }
-        commit.position.revision < revision
-    });
-    result.map(|()| state)
-}
-
-/// Calls `each` with the commits of a segment after a revision, until it returns false. Of these, only position and
-/// moment are sure to be decoded.
 ///
 /// # Errors
-/// Those of reading, or if a frame is damaged.
+/// Those of reading.
+pub fn state_in(segment: &Segment, revision: Revision) -> io::Result<(Position, Timestamp)> {
+    let mut state = (segment.start.position, segment.start.at);
+    for_each_commit(segment, segment.start.position.revision, |commit| {
+        if commit.revision <= revision {
+            state = (commit.position()?, commit.at);
+        }
+        Ok(commit.revision < revision)
+    })?;
+    Ok(state)
+}
+
+/// Calls `each` with the commits of a segment after a revision, until it returns false.
+///
+/// # Errors
+/// Those of reading, or if a frame is damaged, or that of `each`.
 pub fn for_each_commit(
     segment: &Segment,
     after: Revision,
-    mut each: impl FnMut(&Commit) -> bool,
+    mut each: impl FnMut(&StoredCommit<'_>) -> Result<bool, String>,
 ) -> io::Result<()> {
-    let (mut at, bytes) = segment.with(|content| {
+    let (mark, bytes) = segment.with(|content| {
         let marks = content.index.marks();
         let next = marks.partition_point(|mark| mark.after <= after);
         let mark = next.checked_sub(1).and_then(|index| marks.get(index));
-        (mark.map(|mark| u64::from(mark.frame)), content.bytes)
+        (mark.copied(), content.bytes)
     });
-    let mut names = Names::default();
-    while let Some(frame) = at
-        && frame < bytes
-    {
-        let text = read_frame_at(&segment.file, frame)?;
-        let group = Group::read(&text).map_err(io::Error::other)?;
+    let Some(mark) = mark else {
+        return Ok(());
+    };
+    let mut at = u64::from(mark.frame);
+    while at < bytes {
+        let text = read_frame_at(&segment.file, at)?;
+        let damaged = |reason| io::Error::other(format!("{reason}, at byte {at}"));
+        let group = Group::read(&text).map_err(damaged)?;
         for commit in &group.commits {
-            if commit.revision > after
-                && !each(&commit.decode(&mut names).map_err(io::Error::other)?)
-            {
+            if commit.revision > after && !each(commit).map_err(damaged)? {
                 return Ok(());
             }
         }
-        at = Some(frame + crate::storage::file::frame::frame_bytes(&text));
+        at += frame_bytes(&text);
     }
     Ok(())
 }

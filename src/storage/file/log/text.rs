@@ -1,6 +1,7 @@
 //! The texts in the frames of a segment.
 
 use std::io::{self, Write as _};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -267,6 +268,27 @@ impl StoredCommit<'_> {
         Ok(Some(Request { key, fingerprint }))
     }
 
+    /// The keys that it changed, with their records after it, in its order.
+    ///
+    /// # Errors
+    /// Why a record is not written as it should be.
+    pub fn records(
+        &self,
+        names: &mut Names,
+    ) -> impl Iterator<Item = Result<(&Key, Option<Arc<Record>>), String>> {
+        self.changes.0.iter().map(|(key, text)| {
+            let stored: Option<StoredRecord> =
+                serde_json::from_str(text.get()).map_err(|error| error.to_string())?;
+            if let Some(of) = stored.as_ref().map(StoredRecord::revision)
+                && of != self.revision
+            {
+                let revision = self.revision;
+                return Err(format!("commit {revision} has a record of revision {of}"));
+            }
+            Ok((key, stored.map(|stored| stored.of(key, names))))
+        })
+    }
+
     /// The commit with its values. A record that was replaced is there if it was deleted, or if no earlier commit
     /// of the segment wrote it.
     ///
@@ -274,25 +296,24 @@ impl StoredCommit<'_> {
     /// Why a value is not written as it should be.
     pub fn decode(&self, names: &mut Names) -> Result<Commit, String> {
         let position = self.position()?;
+        let mut names_before = Names::default();
         let mut before = self.before.0.iter().peekable();
         let mut changes = Vec::with_capacity(self.changes.0.len());
-        for (key, text) in &self.changes.0 {
-            let after: Option<StoredRecord> =
-                serde_json::from_str(text.get()).map_err(|error| error.to_string())?;
+        for record in self.records(names) {
+            let (key, after) = record?;
             // Both are in the same order.
-            let before = match before.peek() {
-                Some((of, text)) if of == key => {
-                    before.next();
+            let before = match before.next_if(|(of, _)| of == key) {
+                Some((_, text)) => {
                     let stored: StoredRecord =
                         serde_json::from_str(text.get()).map_err(|error| error.to_string())?;
-                    Some(stored.of(key, names))
+                    Some(stored.of(key, &mut names_before))
                 }
-                _ => None,
+                None => None,
             };
             changes.push(Done {
                 key: key.clone(),
                 before,
-                after: after.map(|stored| stored.of(key, names)),
+                after,
             });
         }
         let origin = match (self.reverted, self.merged) {
