@@ -146,8 +146,8 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
             .map_or_else(|| error.to_string(), ToString::to_string);
         let data = config.data.display();
         format!(
-            "the store could not be closed cleanly: {reason}; what was acknowledged is in {data} and, \
-             if there is one, {data}.journal: keep both"
+            "the store could not be closed cleanly: {reason}; what was acknowledged is in {data} and \
+             {data}.commits.*: keep all of them"
         )
     })?;
     tracing::info!("stopped");
