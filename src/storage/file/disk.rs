@@ -316,7 +316,7 @@ impl Disk {
         let entries = table.with(staged.changes());
         let mut is_of_log = false;
         let lines = &mut self.lines;
-        let written = synced_beside(beside, |synced| {
+        let written = synced_beside(beside.as_deref(), |synced| {
             self.file.replace_when(
                 |writer| lines.encode(writer, staged.revision(), names, entries),
                 || synced().inspect_err(|_| is_of_log = true),

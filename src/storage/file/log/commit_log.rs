@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
+use std::thread;
 
 use super::index::Index;
 use super::scan::{Scanned, segment_path};
@@ -18,6 +19,10 @@ use crate::storage::staged::Staged;
 
 /// How long a segment becomes at the most before the next one is begun, in bytes.
 const SEGMENT_MAX_BYTES: u64 = 16 * 1024 * 1024;
+/// The same where very much is kept, in bytes: a place in a segment has 32 bits.
+const LONGEST_SEGMENT_BYTES: u64 = 1024 * 1024 * 1024;
+/// How many full segments there are about at the most.
+const SEGMENTS_MAX: u64 = 256;
 /// How long it becomes at the least, in bytes, however little is kept.
 const SEGMENT_MIN_BYTES: u64 = 64 * 1024;
 /// Into how many segments at least what is kept is divided: the oldest is dropped as a whole.
@@ -61,18 +66,23 @@ impl CommitLog {
             .as_ref()
             .map_or_else(LogId::random, |last| last.start.id.clone());
         for segment in scanned.segments.iter().rev().skip(1) {
-            segment.with(|content| content.index.seal());
+            segment.seal();
         }
         let (end, at) = last
             .as_ref()
             .map_or_else(Default::default, |last| (last.end(), last.newest_at()));
         let is_whole = last.as_ref().is_some_and(|last| {
             let leads_there = end.state == position.state && end.revision <= position.revision;
-            let metadata = last.file.metadata();
+            let metadata = last.file().and_then(|file| file.metadata());
             leads_there
                 && last.number == scanned.last_number
                 && metadata.is_ok_and(|metadata| metadata.len() == last.bytes())
         });
+        if let Some(last) = &last
+            && !is_whole
+        {
+            last.seal();
+        }
         Self {
             data,
             id,
@@ -154,9 +164,7 @@ impl CommitLog {
             }
         };
         self.last_number = number;
-        if let Some(last) = self.active.take() {
-            last.with(|content| content.index.seal());
-        }
+        self.distrust();
         (self.end, self.at) = (start.position, start.at);
         let content = Content {
             index: Index::new(start.position.revision),
@@ -176,7 +184,13 @@ impl CommitLog {
     /// Nothing more is appended to the last segment: it may have content that is not known.
     pub fn distrust(&mut self) {
         if let Some(last) = self.active.take() {
-            last.with(|content| content.index.seal());
+            let sealed = Arc::clone(&last);
+            let sealing = thread::Builder::new()
+                .name("seal".to_owned())
+                .spawn(move || sealed.seal());
+            if sealing.is_err() {
+                last.seal();
+            }
         }
     }
 
@@ -190,7 +204,7 @@ impl CommitLog {
         let first = active.start.position.revision;
         let frame = group_frame(self.end.revision, first, commits)?;
         let at = active.bytes();
-        active.file.write_all_at(&frame, at)?;
+        active.file()?.write_all_at(&frame, at)?;
         Ok(Appended {
             at,
             bytes: frame.len() as u64,
@@ -201,8 +215,8 @@ impl CommitLog {
     ///
     /// # Errors
     /// If there is no segment that is appended to.
-    pub fn file(&self) -> io::Result<&File> {
-        Ok(&self.active()?.file)
+    pub fn file(&self) -> io::Result<Arc<File>> {
+        self.active()?.file()
     }
 
     fn active(&self) -> io::Result<&Arc<Segment>> {
@@ -219,8 +233,10 @@ impl CommitLog {
         let Some(active) = self.active.clone() else {
             return Ok(());
         };
-        let cut = active.file.set_len(active.bytes());
-        let cut = cut.and_then(|()| active.file.sync_all());
+        let cut = active.file().and_then(|file| {
+            file.set_len(active.bytes())?;
+            file.sync_all()
+        });
         if cut.is_err() {
             self.distrust();
         }
@@ -341,7 +357,10 @@ impl CommitLog {
             History::Never => SEGMENT_MAX_BYTES,
             History::For { max_bytes, .. } => {
                 let part = max_bytes / u64::from(SEGMENTS_KEPT);
-                part.clamp(SEGMENT_MIN_BYTES, SEGMENT_MAX_BYTES)
+                // So that there are not too many of them.
+                let most =
+                    (max_bytes / SEGMENTS_MAX).clamp(SEGMENT_MAX_BYTES, LONGEST_SEGMENT_BYTES);
+                part.clamp(SEGMENT_MIN_BYTES, most)
             }
         }
     }

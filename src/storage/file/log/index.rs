@@ -53,6 +53,10 @@ pub struct Index {
     marks: Vec<Mark>,
 }
 
+/// All versions of an index by hash and revision.
+#[derive(Debug)]
+pub struct Sorted(Vec<Version>);
+
 /// How the versions are ordered.
 #[derive(Debug)]
 enum Order {
@@ -104,14 +108,19 @@ impl Index {
         });
     }
 
-    /// Makes it smaller, because nothing more is added.
-    pub fn seal(&mut self) {
-        if let Order::Appended { .. } = self.order {
-            self.order = Order::Sealed;
-            self.versions.sort_unstable();
-            self.versions.shrink_to_fit();
-            self.marks.shrink_to_fit();
-        }
+    /// Its versions by hash and revision, for [`seal`](Self::seal).
+    pub fn sorted(&self) -> Sorted {
+        let mut versions = self.versions.clone();
+        versions.sort_unstable();
+        versions.shrink_to_fit();
+        Sorted(versions)
+    }
+
+    /// Makes it smaller, because nothing more is added. What was [sorted](Self::sorted) is all that it has.
+    pub fn seal(&mut self, sorted: Sorted) {
+        self.versions = sorted.0;
+        self.order = Order::Sealed;
+        self.marks.shrink_to_fit();
     }
 
     /// Forgets everything after a revision.
@@ -269,7 +278,8 @@ mod tests {
             };
             assert_eq!(deletions(187), [190, 195, 200]);
             assert_eq!(deletions(0).len(), 20);
-            index.seal();
+            let sorted = index.sorted();
+            index.seal(sorted);
         }
     }
 

@@ -99,10 +99,10 @@ impl LogReader {
         key: &Key,
         revision: Revision,
     ) -> Result<Option<Arc<Record>>, PastError> {
-        let record = self.find_record(key, revision)?;
+        let record = self.find_record(key, revision);
         // What was looked for may have been dropped meanwhile.
         self.check(revision)?;
-        Ok(record)
+        Ok(record?)
     }
 
     fn find_record(
@@ -284,12 +284,20 @@ impl LogReader {
         }
         // What is durable but not shown by reads yet comes later.
         let newest = self.table.read().revision();
-        if let [Filter::Key(key)] = &query.filters[..] {
-            self.history_of_key(key, newest, &mut page)?;
+        let read = if let [Filter::Key(key)] = &query.filters[..] {
+            self.history_of_key(key, newest, &mut page)
         } else {
-            self.history_of_all(newest, &mut page)?;
+            self.history_of_all(newest, &mut page)
+        };
+        let mut page = page.page;
+        let known = page.oldest_revision;
+        page.oldest_revision = self.oldest().revision;
+        match read {
+            // The rest was dropped meanwhile.
+            Err(_) if page.oldest_revision > known => {}
+            read => read?,
         }
-        Ok(page.page)
+        Ok(page)
     }
 
     fn history_of_key(
@@ -446,9 +454,10 @@ fn read_block(
 ) -> Result<Vec<Commit>, StoreError> {
     let mut commits = Vec::new();
     let mut names = Names::default();
+    let file = segment.file().map_err(damaged)?;
     let mut at = begin;
     while at < end {
-        let text = read_frame_at(&segment.file, at).map_err(damaged)?;
+        let text = read_frame_at(&file, at).map_err(damaged)?;
         let group = read_group(&text)?;
         for commit in &group.commits {
             if commit.revision <= last {
@@ -462,7 +471,8 @@ fn read_block(
 
 /// The commit at a place.
 fn read_commit(place: &Place) -> Result<Commit, StoreError> {
-    let text = read_frame_at(&place.segment.file, u64::from(place.found.frame)).map_err(damaged)?;
+    let file = place.segment.file().map_err(damaged)?;
+    let text = read_frame_at(&file, u64::from(place.found.frame)).map_err(damaged)?;
     let group = read_group(&text)?;
     let commit = group.commits.get(place.found.commit as usize);
     let commit = commit.ok_or_else(|| damaged(io::Error::other("a commit is missing")))?;

@@ -198,10 +198,12 @@ fn cut_torn_end(last: &Segment, torn_bytes: u64) -> Result<(), ScanError> {
         bytes = torn_bytes,
         "cutting off a commit that was being written at a power cut"
     );
-    let cut = last.file.set_len(whole_bytes);
-    let cut = cut.and_then(|()| last.file.sync_all());
-    let noted = cut.and_then(|()| last.file.metadata());
-    let metadata = noted.map_err(|source| ScanError::Io {
+    let cut = last.file().and_then(|file| {
+        file.set_len(whole_bytes)?;
+        file.sync_all()?;
+        file.metadata()
+    });
+    let metadata = cut.map_err(|source| ScanError::Io {
         path: last.path.path().to_owned(),
         source,
     })?;
@@ -440,9 +442,10 @@ pub fn for_each_commit(
     let Some(mark) = mark else {
         return Ok(());
     };
+    let file = segment.file()?;
     let mut at = u64::from(mark.frame);
     while at < bytes {
-        let text = read_frame_at(&segment.file, at)?;
+        let text = read_frame_at(&file, at)?;
         let damaged = |reason| io::Error::other(format!("{reason}, at byte {at}"));
         let group = Group::read(&text).map_err(damaged)?;
         for commit in &group.commits {

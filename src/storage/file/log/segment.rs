@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::hash::{BuildHasher as _, RandomState};
+use std::io;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::index::{Found, Index, Mark};
 use super::text::SegmentStart;
@@ -18,10 +19,11 @@ pub struct Segment {
     pub number: u64,
     /// Where it is on disk.
     pub path: ReplacedFile,
-    /// Open for reading, also when it has been removed.
-    pub file: File,
     /// What its first frame says.
     pub start: SegmentStart,
+    /// Open while it is appended to. The others are opened to be read: there may be more of them than the process
+    /// should have descriptors.
+    file: Mutex<Option<Arc<File>>>,
     content: RwLock<Content>,
 }
 
@@ -59,10 +61,29 @@ impl Segment {
         Self {
             number,
             path,
-            file,
             start,
+            file: Mutex::new(Some(Arc::new(file))),
             content: RwLock::new(content),
         }
+    }
+
+    /// Its file, to be read.
+    ///
+    /// # Errors
+    /// If it is not there any more, because it was dropped, or cannot be opened.
+    pub fn file(&self) -> io::Result<Arc<File>> {
+        if let Some(file) = &*self.file.lock() {
+            return Ok(Arc::clone(file));
+        }
+        File::open(self.path.path()).map(Arc::new)
+    }
+
+    /// Nothing more is appended to it: its file is closed, and its index becomes smaller.
+    pub fn seal(&self) {
+        *self.file.lock() = None;
+        // Sorting takes some milliseconds, in which readers do not wait.
+        let versions = self.content.read().index.sorted();
+        self.content.write().index.seal(versions);
     }
 
     /// The state after its last commit.
