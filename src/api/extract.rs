@@ -12,11 +12,13 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::as_of::as_of;
 use super::conditional;
 use super::error::ApiError;
-use super::state::KEY_PATH;
-use crate::model::{Filter, Key, LIST_MAX_LIMIT, Range, ResumeToken, ResumeTokenError};
+use super::state::{HISTORY_PATH, KEY_PATH, REVERT_PATH};
+use crate::model::{Filter, Key, LIST_MAX_LIMIT, Range, ResumeToken, ResumeTokenError, Revision};
 use crate::precondition::Preconditions;
+use crate::service::AsOf;
 
 /// How far an event-stream client has read (WHATWG HTML §9.2.4).
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -29,11 +31,46 @@ impl<S: Sync> FromRequestParts<S> for KeyInPath {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         check_no_query(&parts.uri)?;
-        let encoded = parts.uri.path().strip_prefix(KEY_PATH).unwrap_or_default();
-        decode(encoded)?
-            .parse()
-            .map(Self)
-            .map_err(ApiError::InvalidKey)
+        key_in(&parts.uri).map(Self)
+    }
+}
+
+/// The key in the path of a request, whatever its query.
+///
+/// # Errors
+/// [`ApiError::InvalidKey`], [`ApiError::InvalidKeyEncoding`].
+pub fn key_in(uri: &Uri) -> Result<Key, ApiError> {
+    let after = |before: &str| uri.path().strip_prefix(before);
+    let mut encoded = [KEY_PATH, HISTORY_PATH, REVERT_PATH]
+        .into_iter()
+        .filter_map(after);
+    let encoded = encoded.next().unwrap_or_default();
+    decode(encoded)?.parse().map_err(ApiError::InvalidKey)
+}
+
+/// The key in the path, and which of its states the query asks for, if not for the current one.
+pub struct KeyAsOf(pub Key, pub Option<AsOf>);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AsOfQuery {
+    revision: Option<Revision>,
+    at: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for KeyAsOf {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        if has_no_query(&parts.uri) {
+            return Ok(Self(key_in(&parts.uri)?, None));
+        }
+        let AsOfQuery { revision, at } = query(parts, state).await?;
+        let Some(as_of) = as_of(revision, at.as_deref())? else {
+            let reason = "the query of an entry must have revision or at";
+            return Err(ApiError::InvalidQuery(reason.to_owned()));
+        };
+        Ok(Self(key_in(&parts.uri)?, Some(as_of)))
     }
 }
 
@@ -50,11 +87,16 @@ impl<S: Sync> FromRequestParts<S> for NoQuery {
 
 /// An unknown parameter may be a precondition that was meant for a header.
 fn check_no_query(uri: &Uri) -> Result<(), ApiError> {
-    if uri.query().is_none_or(str::is_empty) {
+    if has_no_query(uri) {
         return Ok(());
     }
     let reason = "this path takes no query; preconditions and preferences are header fields";
     Err(ApiError::InvalidQuery(reason.to_owned()))
+}
+
+/// Some clients end every target with the question mark.
+fn has_no_query(uri: &Uri) -> bool {
+    uri.query().is_none_or(str::is_empty)
 }
 
 /// Percent-decodes strictly: a lenient decoder would accept two texts for one key.
@@ -88,8 +130,8 @@ impl<S: Sync> FromRequestParts<S> for Conditions {
     }
 }
 
-/// The range that the query of a list asks for.
-pub struct RangeInQuery(pub Range);
+/// The range that the query of a list asks for, and as of when, if not as of now.
+pub struct RangeInQuery(pub Range, pub Option<AsOf>);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -98,6 +140,8 @@ struct RangeQuery {
     prefix: String,
     after: Option<String>,
     limit: Option<usize>,
+    revision: Option<Revision>,
+    at: Option<String>,
 }
 
 impl From<QueryRejection> for ApiError {
@@ -123,11 +167,13 @@ impl<S: Send + Sync> FromRequestParts<S> for RangeInQuery {
             let reason = format!("limit must be from 1 to {LIST_MAX_LIMIT}");
             return Err(ApiError::InvalidQuery(reason));
         }
-        Ok(Self(Range {
+        let as_of = as_of(query.revision, query.at.as_deref())?;
+        let range = Range {
             prefix: query.prefix,
             after: query.after,
             limit: query.limit,
-        }))
+        };
+        Ok(Self(range, as_of))
     }
 }
 
@@ -194,7 +240,10 @@ fn read_since(text: &str) -> Result<ResumeToken, ResumeTokenError> {
 }
 
 /// The query as a type of its own.
-async fn query<T: DeserializeOwned, S: Send + Sync>(
+///
+/// # Errors
+/// [`ApiError::InvalidQuery`].
+pub async fn query<T: DeserializeOwned, S: Send + Sync>(
     parts: &mut Parts,
     state: &S,
 ) -> Result<T, ApiError> {

@@ -8,19 +8,28 @@ use super::caller::Call;
 use super::client::Client;
 use super::deadline::Deadline;
 use super::error::{ApiError, Refused, refused};
-use super::extract::{Conditions, KeyInPath, NoQuery, RangeInQuery, Watched};
+use super::extract::{Conditions, KeyAsOf, KeyInPath, NoQuery, RangeInQuery, Watched};
+use super::history::{self, HistoryInQuery, KeyHistory};
 use super::prefer::{ReturnPreference, Wait};
+use super::revert::RevisionInBody;
 use super::transaction::TransactionInBody;
 use super::{listing, reply, watch};
+use crate::model::Filter;
 use crate::service::Error;
 
 pub async fn read(
     call: Call,
-    KeyInPath(key): KeyInPath,
+    KeyAsOf(key, as_of): KeyAsOf,
     Conditions(conditions): Conditions,
     wait: Wait,
 ) -> Result<Response, Refused> {
     let operations = call.operations();
+    if let Some(as_of) = as_of {
+        // Nothing comes that is newer, so it is not waited for.
+        let reading = Box::pin(operations.read_as_of(key, as_of, &conditions)).await;
+        let reading = or_refused(&call, reading)?;
+        return Ok(reply::reading(call.service(), reading));
+    }
     let reading = match wait.end() {
         None => operations.read(key, &conditions).await,
         // Boxed, so that the futures of other reads need no room for it.
@@ -88,11 +97,16 @@ pub async fn transact(
 
 pub async fn list(
     call: Call,
-    RangeInQuery(range): RangeInQuery,
+    RangeInQuery(range, as_of): RangeInQuery,
     Conditions(conditions): Conditions,
     wait: Wait,
 ) -> Result<Response, Refused> {
     let operations = call.operations();
+    if let Some(as_of) = as_of {
+        let reading = operations.list_as_of(&range, as_of, &conditions).await;
+        let reading = or_refused(&call, reading)?;
+        return Ok(listing::listing(reading, range).await?);
+    }
     let reading = match wait.end() {
         None => operations.list(&range, &conditions).await,
         Some(end) => Box::pin(operations.list_newer(&range, &conditions, end)).await,
@@ -112,6 +126,39 @@ pub async fn watch(
     let watching = or_refused(&call, watching)?;
     client.watches();
     Ok(watch::stream(watching, call.service().drained()))
+}
+
+pub async fn key_history(
+    call: Call,
+    KeyHistory(key, asked): KeyHistory,
+) -> Result<Response, Refused> {
+    let history = call.operations().history(Filter::Key(key));
+    let history = or_refused(&call, history)?;
+    Ok(history::answer(history, asked).await?)
+}
+
+pub async fn history(
+    call: Call,
+    HistoryInQuery { prefix, asked }: HistoryInQuery,
+) -> Result<Response, Refused> {
+    let history = call.operations().history(Filter::Prefix(prefix));
+    let history = or_refused(&call, history)?;
+    Ok(history::answer(history, asked).await?)
+}
+
+pub async fn revert(
+    call: Call,
+    KeyInPath(key): KeyInPath,
+    Conditions(conditions): Conditions,
+    preference: ReturnPreference,
+    Deadline(deadline): Deadline,
+    uri: Uri,
+    RevisionInBody(revision): RevisionInBody,
+) -> Result<Response, Refused> {
+    let operations = call.operations();
+    let reverted = operations.revert(key, revision, &conditions, deadline);
+    let entry = or_refused(&call, reverted.await)?;
+    Ok(reply::written(call.service(), &uri, &entry, preference))
 }
 
 /// What the service did, or the answer that says why not.

@@ -1,5 +1,6 @@
 //! The HTTP interface: the only part that knows HTTP.
 
+mod as_of;
 #[cfg(any(feature = "console", feature = "docs"))]
 mod assets;
 mod body;
@@ -19,6 +20,7 @@ mod guard;
 mod handlers;
 mod handshake;
 mod health;
+mod history;
 mod hosts;
 mod http1;
 mod http2;
@@ -30,6 +32,7 @@ mod prefer;
 mod protocols;
 mod proxies;
 mod reply;
+mod revert;
 mod router;
 mod server;
 mod session;

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::json_text::JsonText;
 use super::prefer::{self, ReturnPreference};
-use super::state::KEY_PATH;
+use super::state::{KEY_PATH, REVERT_PATH};
 use crate::model::{EntityTag, Entry, Key, Position, Record};
 use crate::service::{Reading, Service, Transacted};
 use crate::url::encoded;
@@ -139,7 +139,13 @@ pub fn add_validators(headers: &mut HeaderMap, etag: EntityTag) {
 /// The URL of a key, relative to that of the request (RFC 9110 §10.2.2): only a proxy knows below which path
 /// the client sees the service.
 fn location_of(key: &Key, uri: &Uri) -> String {
-    let asked = uri.path().strip_prefix(KEY_PATH).unwrap_or_default();
+    let path = uri.path();
+    if let Some(asked) = path.strip_prefix(REVERT_PATH) {
+        let up = "../".repeat(asked.matches('/').count() + 1);
+        let entries = KEY_PATH.trim_start_matches('/');
+        return format!("{up}{entries}{}", encoded(key.as_str()));
+    }
+    let asked = path.strip_prefix(KEY_PATH).unwrap_or_default();
     let up = match asked.matches('/').count() {
         // A key that begins with a slash must not be taken for a path.
         0 => "./".to_owned(),

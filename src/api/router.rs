@@ -46,6 +46,9 @@ pub fn full_api(service: Arc<Service>, limits: Limits, guard: Guard) -> Api {
         .fallback(handlers::method_not_allowed);
     let others = health_routes()
         .route("/kv", get(handlers::list))
+        .route("/history", get(handlers::history))
+        .route("/history/{*key}", get(handlers::key_history))
+        .route("/revert/{*key}", post(handlers::revert))
         .route("/transactions", post(handlers::transact))
         .route("/watch", get(handlers::watch))
         .route("/whoami", get(session::whoami))

@@ -9,6 +9,10 @@ use crate::service::Service;
 
 /// The path that keys follow.
 pub const KEY_PATH: &str = "/kv/";
+/// The path that the key of a history follows.
+pub const HISTORY_PATH: &str = "/history/";
+/// The path that a key follows whose value is brought back.
+pub const REVERT_PATH: &str = "/revert/";
 /// What `Accept-Patch` lists.
 pub const PATCH_TYPES: &str =
     "application/merge-patch+json, application/json-patch+json, application/json";

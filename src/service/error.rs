@@ -6,10 +6,10 @@ use itertools::Itertools as _;
 use thiserror::Error;
 
 use crate::access::Action;
-use crate::model::{Entry, Key};
+use crate::model::{Entry, Key, Revision};
 use crate::patch::ApplyError;
 use crate::precondition::{Mismatch, Preconditions};
-use crate::storage::StoreError;
+use crate::storage::{PastError, StoreError};
 
 /// Why the service did not do what was asked.
 #[derive(Debug, Error)]
@@ -18,6 +18,30 @@ pub enum Error {
     /// There is no such key.
     #[error("key does not exist")]
     NotFound,
+    /// There was no such key at that revision.
+    #[error("the key did not exist at revision {revision}")]
+    AbsentThen {
+        /// Which.
+        revision: Revision,
+    },
+    /// There was no such key at the revision whose value was to be brought back.
+    #[error("the key did not exist at revision {revision}")]
+    NothingToRevert {
+        /// Which.
+        revision: Revision,
+    },
+    /// That part of the history is no longer kept.
+    #[error("that part of the history is no longer kept")]
+    Compacted {
+        /// The oldest state that is kept.
+        oldest: Revision,
+    },
+    /// That revision is still to come.
+    #[error("that revision is still to come")]
+    Future {
+        /// The newest commit.
+        newest: Revision,
+    },
     /// The caller may not do this.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),
@@ -67,6 +91,16 @@ pub enum Unserved {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         Self::Unserved(error.into())
+    }
+}
+
+impl From<PastError> for Error {
+    fn from(error: PastError) -> Self {
+        match error {
+            PastError::Compacted { oldest } => Self::Compacted { oldest },
+            PastError::Future { newest } => Self::Future { newest },
+            PastError::Store(error) => error.into(),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | `operations`, `permission`, `scope` | the operations as one caller may do them, and what of a list or a stream that caller sees |
 //! | `read` | entries and lists |
+//! | `history`, `revert` | the past: entries and lists as of then, what happened, and bringing a value back |
 //! | `write`, `transaction`, `commit` | writes of one key, of several, and what both have in common |
 //! | `watch` | streams of changes, and reads that wait for something newer |
 //! | `lifecycle` | health, draining and closing |
@@ -15,10 +16,12 @@ mod admission;
 mod audit;
 mod commit;
 mod error;
+mod history;
 mod lifecycle;
 mod operations;
 mod permission;
 mod read;
+mod revert;
 mod scope;
 mod transaction;
 mod watch;
@@ -34,6 +37,7 @@ use tokio::sync::watch::Sender;
 pub use self::admission::{Admission, DEFAULT_MAX_IN_FLIGHT_BYTES, InFlight};
 pub use self::audit::AUDIT_TARGET;
 pub use self::error::{Current, Error, FailedOperation, Forbidden, Place, Unserved};
+pub use self::history::{AsOf, HeldEvent, History};
 pub use self::lifecycle::Health;
 pub use self::operations::Operations;
 pub use self::read::Reading;
@@ -46,6 +50,8 @@ use crate::storage::{Lease, Store};
 
 /// How many values of the largest size a transaction has room for.
 pub const TRANSACTION_MAX_VALUES: usize = 8;
+/// How many bytes of events all readers of histories keep together while they are sent.
+const HELD_EVENTS_MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// The operations on one store, without HTTP.
 pub struct Service {
@@ -53,6 +59,7 @@ pub struct Service {
     settings: Settings,
     workers: Workers,
     in_flight: InFlight,
+    held_events: InFlight,
     started: Instant,
     draining: Sender<bool>,
 }
@@ -107,6 +114,7 @@ impl Service {
             settings,
             workers: Workers::new(),
             in_flight: InFlight::new(settings.max_in_flight_bytes.max(request_max_bytes)),
+            held_events: InFlight::new(HELD_EVENTS_MAX_BYTES),
             started: Instant::now(),
             draining: Sender::new(false),
         }

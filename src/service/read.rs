@@ -1,10 +1,12 @@
 //! Entries and lists.
 
+use std::sync::Arc;
+
 use super::error::{Current, Error};
 use super::operations::Operations;
 use super::scope::Scope;
 use crate::access::Action;
-use crate::model::{EntityTag, Entry, Key, Position, Range};
+use crate::model::{EntityTag, Entry, Key, Position, Range, Record};
 use crate::precondition::{Decision, Mismatch, Preconditions, Purpose, Tags, decide};
 use crate::storage::Snapshot;
 
@@ -29,14 +31,7 @@ impl Operations<'_> {
     ) -> Result<Reading<Entry, Entry>, Error> {
         self.require(Action::Read, &key)?;
         let record = self.store().get(&key).await?;
-        let decision = decide(conditions, Purpose::Read, record.as_deref());
-        let entry = record.map(|record| Entry { key, record });
-        match (decision, entry) {
-            (Decision::Proceed(_), Some(entry)) => Ok(Reading::Found(entry)),
-            (Decision::NotModified, Some(entry)) => Ok(Reading::NotModified(entry)),
-            (Decision::Failed, entry) => Err(Error::mismatch(entry.into(), conditions)),
-            (_, None) | (Decision::NotFound, _) => Err(Error::NotFound),
-        }
+        reading_of(key, record, conditions)
     }
 
     /// The current entries with the prefix of `range` that the caller may read, if the preconditions allow it. A
@@ -68,11 +63,30 @@ impl Operations<'_> {
     }
 }
 
+/// What a conditional read of a key gets whose record is this one.
+///
+/// # Errors
+/// [`Error::NotFound`], [`Error::PreconditionFailed`].
+pub(super) fn reading_of(
+    key: Key,
+    record: Option<Arc<Record>>,
+    conditions: &Preconditions,
+) -> Result<Reading<Entry, Entry>, Error> {
+    let decision = decide(conditions, Purpose::Read, record.as_deref());
+    let entry = record.map(|record| Entry { key, record });
+    match (decision, entry) {
+        (Decision::Proceed(_), Some(entry)) => Ok(Reading::Found(entry)),
+        (Decision::NotModified, Some(entry)) => Ok(Reading::NotModified(entry)),
+        (Decision::Failed, entry) => Err(Error::mismatch(entry.into(), conditions)),
+        (_, None) | (Decision::NotFound, _) => Err(Error::NotFound),
+    }
+}
+
 /// Whether a reader already has the list at `position`.
 ///
 /// # Errors
 /// [`Error::PreconditionFailed`] if it wants another.
-fn is_unmodified(position: Position, conditions: &Preconditions) -> Result<bool, Error> {
+pub(super) fn is_unmodified(position: Position, conditions: &Preconditions) -> Result<bool, Error> {
     let etag = EntityTag::of_list(position);
     let wants_another = |tags: &Tags| !tags.match_strongly(&etag);
     if conditions.if_match.as_ref().is_some_and(wants_another) {

@@ -11,7 +11,7 @@ use super::operations::Operations;
 use super::permission::PutRights;
 use super::workers::Stop;
 use crate::access::Action;
-use crate::model::{Change, Entry, Expected, Key, Operation, Record, Value};
+use crate::model::{Change, ChangeSet, Entry, Expected, Key, Operation, Origin, Record, Value};
 use crate::patch::{ApplyError, Patch};
 use crate::precondition::{Decision, Preconditions, Purpose, decide};
 use crate::storage::StoreError;
@@ -88,7 +88,7 @@ impl Operations<'_> {
 
     /// Decides on the current record and commits only if that is still current; otherwise decides again on
     /// the new one.
-    async fn write(
+    pub(super) async fn write(
         &self,
         key: Key,
         write: &Write,
@@ -98,7 +98,7 @@ impl Operations<'_> {
         self.service.check_policy(conditions)?;
         let mut current = self.store().get(&key).await?;
         loop {
-            if let Write::Put(_, rights) = write {
+            if let Write::Put(_, rights) | Write::Revert(_, rights) = write {
                 self.require_for(*rights, &key, conditions, current.as_deref())?;
             }
             let expected = match decide(conditions, write.purpose(), current.as_deref()) {
@@ -119,6 +119,10 @@ impl Operations<'_> {
                     let expected = rights.narrow(expected, current.as_deref());
                     (expected, Operation::Put(value.clone()))
                 }
+                (Write::Revert(then, rights), current) => {
+                    let expected = rights.narrow(expected, current.as_deref());
+                    (expected, Operation::Put(then.value.clone()))
+                }
                 (Write::Delete, _) => (expected, Operation::Delete),
                 (Write::Patch(_), None) => return Err(Error::NotFound),
                 (Write::Patch(patch), Some(record)) => {
@@ -135,7 +139,8 @@ impl Operations<'_> {
                 expected,
                 operation,
             };
-            match self.commit(change.into(), deadline).await? {
+            let changes = ChangeSet::from(change).from_origin(write.origin());
+            match self.commit(changes, deadline).await? {
                 Ok(committed) => {
                     let record = committed.records.into_iter().next().flatten();
                     let entry = record.map(|record| Entry { key, record });
@@ -171,8 +176,10 @@ impl Operations<'_> {
 }
 
 /// What is written to one key.
-enum Write {
+pub(super) enum Write {
     Put(Value, PutRights),
+    /// The value of this record once more.
+    Revert(Arc<Record>, PutRights),
     Patch(Arc<Patch>),
     Delete,
 }
@@ -180,8 +187,17 @@ enum Write {
 impl Write {
     fn purpose(&self) -> Purpose {
         match self {
-            Self::Put(..) => Purpose::Write,
+            Self::Put(..) | Self::Revert(..) => Purpose::Write,
             Self::Patch(_) | Self::Delete => Purpose::WriteExisting,
+        }
+    }
+
+    fn origin(&self) -> Option<Origin> {
+        match self {
+            Self::Revert(then, _) => Some(Origin::Revert {
+                revision: then.revision,
+            }),
+            Self::Put(..) | Self::Patch(_) | Self::Delete => None,
         }
     }
 }

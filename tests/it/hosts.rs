@@ -17,11 +17,14 @@ const WRITES: [Method; 4] = [Method::PUT, Method::POST, Method::PATCH, Method::D
 const PROBES: [&str; 3] = ["/health", "/health/live", "/health/ready"];
 
 /// Every path that is not a probe.
-const PATHS: [&str; 9] = [
+const PATHS: [&str; 12] = [
     "/",
     "/console/app.js",
     "/kv",
     "/kv/a",
+    "/kv/a?revision=1",
+    "/history",
+    "/history/a",
     "/watch",
     "/openapi.yaml",
     "/openapi.json",

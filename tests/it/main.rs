@@ -30,6 +30,7 @@ mod embedded;
 mod errors;
 mod faults;
 mod fuzz;
+mod history;
 mod hosts;
 mod http;
 mod identities;

@@ -11,8 +11,8 @@ use crate::support::api::Api;
 use crate::support::binary::Process;
 use crate::support::raw::{self, Answer};
 
-/// Every path that takes no query, with a method that it takes.
-const WITHOUT_QUERY: [(&str, &str); 17] = [
+/// Every path that takes no query, or none of these, with a method that it takes.
+const WITHOUT_QUERY: [(&str, &str); 18] = [
     ("GET", "/kv/a"),
     ("HEAD", "/kv/a"),
     ("PUT", "/kv/a"),
@@ -20,6 +20,7 @@ const WITHOUT_QUERY: [(&str, &str); 17] = [
     ("PATCH", "/kv/a"),
     ("DELETE", "/kv/a"),
     ("PUT", "/kv/"),
+    ("POST", "/revert/a"),
     ("POST", "/transactions"),
     ("GET", "/health"),
     ("GET", "/health/live"),
@@ -59,6 +60,11 @@ async fn a_query_that_a_path_does_not_take_is_refused_and_changes_nothing() {
         "/watch?since=1-a&since=1-a",
         "/kv?prefix=a&prefix=a",
         "/kv?after=a&after=b",
+        "/kv/a?revision=1&revision=1",
+        "/history/a?prefix=a",
+        "/history/a?limit=0",
+        "/history?limit=1001",
+        "/history?key=a",
     ] {
         let answer = api.get(unknown).send().await;
         answer.assert_error(400, "invalid_query");

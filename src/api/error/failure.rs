@@ -57,6 +57,10 @@ impl Failure {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
 
+    fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
     fn too_large(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, code, message)
     }
@@ -150,10 +154,7 @@ impl From<&ApiError> for Failure {
                     ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "io", message)
                 }
             }
-            E::NoSuchPath => {
-                let message = "there is nothing at this path";
-                Self::new(StatusCode::NOT_FOUND, "not_found", message)
-            }
+            E::NoSuchPath => Self::not_found("there is nothing at this path"),
             E::MethodNotAllowed => {
                 let message =
                     "this path does not support this method; Allow lists those that it does";
@@ -259,6 +260,10 @@ impl From<&BodyError> for Failure {
                 let message = "the body must be {\"token\": \"…\"}";
                 Self::invalid("invalid_json", message)
             }
+            E::InvalidRevert => {
+                let message = "the body must be {\"revision\": n}, with the number of a revision";
+                Self::invalid("invalid_json", message)
+            }
             E::NotJsonType => Self::unsupported(
                 "the Content-Type must be application/json, or another application/…+json; send \
                  patches with PATCH",
@@ -284,7 +289,24 @@ impl From<&BodyError> for Failure {
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         match error {
-            Error::NotFound => Self::new(StatusCode::NOT_FOUND, "not_found", "key does not exist"),
+            Error::NotFound => Self::not_found("key does not exist"),
+            Error::AbsentThen { revision } => {
+                Self::not_found(format!("the key did not exist at revision {revision}"))
+            }
+            Error::NothingToRevert { revision } => Self::not_found(format!(
+                "the key did not exist at revision {revision}, and nothing was written: to go back to that, \
+                 delete the key"
+            )),
+            Error::Compacted { oldest } => {
+                let message = format!(
+                    "that part of the history is no longer kept; the oldest revision that is kept is {oldest}"
+                );
+                Self::new(StatusCode::GONE, "compacted", message)
+            }
+            Error::Future { newest } => {
+                let message = format!("that revision is still to come; the newest is {newest}");
+                Self::invalid("invalid_query", message)
+            }
             Error::Forbidden(error) => {
                 let message = format!("{error}, and nothing was done: ask for a token that may");
                 Self::new(StatusCode::FORBIDDEN, "forbidden", message)

@@ -74,6 +74,8 @@ pub enum BodyError {
     InvalidTransaction(String),
     /// It is JSON, but not a request to sign in.
     InvalidSignIn,
+    /// It does not say which revision to revert to.
+    InvalidRevert,
     /// Its media type is not JSON.
     NotJsonType,
     /// Its media type is not that of a patch document.

@@ -8,6 +8,7 @@ use super::failure::Failure;
 use super::kind::ApiError;
 use crate::api::json_text::{JsonText, json_of};
 use crate::api::reply::{self, NO_STORE};
+use crate::model::Revision;
 use crate::service::{Current, Error, FailedOperation, Service};
 
 /// A failing answer that is ready.
@@ -31,7 +32,11 @@ pub fn refused(service: &Service, error: Error) -> Refused {
     let response = match error {
         Error::PreconditionFailed { current, .. } => mismatch(service, &failure, &current),
         Error::TransactionFailed(failed) => transaction_failed(service, &failure, &failed),
+        Error::Compacted { oldest } => compacted(service, &failure, oldest),
         Error::NotFound
+        | Error::AbsentThen { .. }
+        | Error::NothingToRevert { .. }
+        | Error::Future { .. }
         | Error::Forbidden(_)
         | Error::Patch(_)
         | Error::PreconditionRequired
@@ -77,6 +82,17 @@ fn transaction_failed(
         text.push(b"}");
     }
     text.push(b"]}");
+    let mut response = text.into_response(service);
+    *response.status_mut() = failure.status;
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    response
+}
+
+/// 410 with how far back the history goes.
+fn compacted(service: &Service, failure: &Failure, oldest: Revision) -> Response {
+    let mut text = begin(failure);
+    text.push(format!(",\"oldest_revision\":{oldest}}}").as_bytes());
     let mut response = text.into_response(service);
     *response.status_mut() = failure.status;
     let headers = response.headers_mut();

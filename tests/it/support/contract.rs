@@ -24,8 +24,12 @@ fn resolved(tree: &Value) -> &Value {
 
 /// The documented path that a request's path is an instance of.
 pub fn documented_path(path: &str) -> Option<&'static str> {
-    if path.starts_with("/kv/") {
-        return Some("/kv/{key}");
+    for documented in ["/kv/{key}", "/history/{key}", "/revert/{key}"] {
+        let before = documented.strip_suffix("{key}").unwrap();
+        // Without a key there is nothing at the last two.
+        if path.starts_with(before) && (path.len() > before.len() || before == "/kv/") {
+            return Some(documented);
+        }
     }
     let paths = CONTRACT["paths"].as_object().unwrap();
     let found = paths.keys().find(|documented| *documented == path);
