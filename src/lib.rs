@@ -46,7 +46,7 @@
 //! kv
 //!     .put("plan".parse()?, value(r#"{"budget":120}"#)?, &Preconditions::default(), deadline())
 //!     .await?;
-//! let stale = Preconditions::if_match(&first.record.etag());
+//! let stale = Preconditions::if_match(&first.entry.record.etag());
 //! let refused = kv.put("plan".parse()?, value("1")?, &stale, deadline()).await;
 //! let Err(Error::PreconditionFailed { current: Current::Entry(current), .. }) = refused else {
 //!     panic!("it was stale");

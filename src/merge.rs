@@ -60,47 +60,184 @@ pub fn merge_with(
     theirs: Option<&Tree>,
     mut choose: impl FnMut(&Overlap) -> Option<Tree>,
 ) -> Option<Tree> {
-    merge_at(&mut String::new(), [base, mine, theirs], &mut choose)
+    merge_sides([base, mine, theirs], |pointer, [base, mine, theirs]| {
+        choose(&Overlap {
+            pointer: pointer.to_owned(),
+            base: base.cloned(),
+            mine: mine.cloned(),
+            theirs: theirs.cloned(),
+        })
+    })
+}
+
+/// The same as [`merge`], but of the overlaps it says only where they are: of the first [`POINTERS_MAX`], and no
+/// more than fit into [`POINTERS_MAX_BYTES`], but of one in any case.
+///
+/// # Errors
+/// The pointers (RFC 6901).
+pub fn merge_or_conflicts(
+    base: Option<&Tree>,
+    mine: Option<&Tree>,
+    theirs: Option<&Tree>,
+) -> Result<Option<Tree>, Vec<String>> {
+    let mut found = Pointers::default();
+    let merged = merge_sides([base, mine, theirs], |pointer, _| {
+        found.push(pointer);
+        None
+    });
+    if found.list.is_empty() {
+        Ok(merged)
+    } else {
+        Err(found.list)
+    }
+}
+
+/// Where `after` differs from `before`, as pointers (RFC 6901): the deepest members that both have, or that one of
+/// them has; arrays are whole. They are in the order of `after`, followed by what only `before` has, and as many as
+/// [`merge_or_conflicts`] would give.
+#[must_use]
+pub fn changed(before: &Tree, after: &Tree) -> Vec<String> {
+    let mut found = Pointers::default();
+    changed_at(&mut String::new(), [Some(before), Some(after)], &mut found);
+    found.list
+}
+
+/// How many pointers an answer has at the most.
+pub const POINTERS_MAX: usize = 100;
+/// How long they may be together, in bytes.
+pub const POINTERS_MAX_BYTES: usize = 64 * 1024;
+
+/// The first pointers of what may be many.
+#[derive(Default)]
+struct Pointers {
+    list: Vec<String>,
+    bytes: usize,
+    is_full: bool,
+}
+
+impl Pointers {
+    fn push(&mut self, pointer: &str) {
+        self.bytes += pointer.len();
+        let has_room = self.list.len() < POINTERS_MAX && self.bytes <= POINTERS_MAX_BYTES;
+        self.is_full |= !has_room;
+        if !self.is_full || self.list.is_empty() {
+            self.list.push(pointer.to_owned());
+        }
+    }
+}
+
+fn changed_at(pointer: &mut String, [before, after]: [Option<&Tree>; 2], found: &mut Pointers) {
+    if found.is_full {
+        return;
+    }
+    let (Some(Tree::Object(members_before)), Some(Tree::Object(members_after))) = (before, after)
+    else {
+        if before != after {
+            found.push(pointer);
+        }
+        return;
+    };
+    for name in names([members_after, members_before]) {
+        let above = pointer.len();
+        push_token(pointer, name);
+        let sides = [members_before.get(name), members_after.get(name)];
+        changed_at(pointer, sides, found);
+        pointer.truncate(above);
+    }
+}
+
+/// Base, mine and theirs.
+type Sides<'a> = [Option<&'a Tree>; 3];
+
+/// The names in the first object, followed by those that only the second has.
+fn names([first, second]: [&Map<String, Tree>; 2]) -> impl Iterator<Item = &String> {
+    let only_second = second.keys().filter(|name| !first.contains_key(*name));
+    first.keys().chain(only_second)
+}
+
+/// The members of three objects.
+fn members(sides: Sides<'_>) -> Option<[&Map<String, Tree>; 3]> {
+    match sides {
+        [
+            Some(Tree::Object(base)),
+            Some(Tree::Object(mine)),
+            Some(Tree::Object(theirs)),
+        ] => Some([base, mine, theirs]),
+        _ => None,
+    }
+}
+
+/// Which sides are the same. It is found from the bottom up, so that the work grows with the texts and not with
+/// their depth, too.
+struct Comparison {
+    base_is_mine: bool,
+    base_is_theirs: bool,
+    mine_is_theirs: bool,
+    /// The members of three objects, in the order of [`names`] in theirs and mine.
+    members: Vec<Comparison>,
+}
+
+impl Comparison {
+    fn of(sides: Sides<'_>) -> Self {
+        let Some([base, mine, theirs]) = members(sides) else {
+            let [base, mine, theirs] = sides;
+            return Self {
+                base_is_mine: base == mine,
+                base_is_theirs: base == theirs,
+                mine_is_theirs: mine == theirs,
+                members: Vec::new(),
+            };
+        };
+        let members: Vec<_> = names([theirs, mine])
+            .map(|name| Self::of([base, mine, theirs].map(|side| side.get(name))))
+            .collect();
+        let is_deleted = |name: &String| !mine.contains_key(name) && !theirs.contains_key(name);
+        let both_delete = base.keys().any(is_deleted);
+        Self {
+            base_is_mine: !both_delete && members.iter().all(|member| member.base_is_mine),
+            base_is_theirs: !both_delete && members.iter().all(|member| member.base_is_theirs),
+            mine_is_theirs: members.iter().all(|member| member.mine_is_theirs),
+            members,
+        }
+    }
+}
+
+fn merge_sides(
+    sides: Sides<'_>,
+    mut choose: impl FnMut(&str, Sides<'_>) -> Option<Tree>,
+) -> Option<Tree> {
+    let comparison = Comparison::of(sides);
+    merge_at(&mut String::new(), sides, &comparison, &mut choose)
 }
 
 fn merge_at(
     pointer: &mut String,
-    [base, mine, theirs]: [Option<&Tree>; 3],
-    choose: &mut impl FnMut(&Overlap) -> Option<Tree>,
+    sides: Sides<'_>,
+    comparison: &Comparison,
+    choose: &mut impl FnMut(&str, Sides<'_>) -> Option<Tree>,
 ) -> Option<Tree> {
-    if base == mine {
+    let [_, mine, theirs] = sides;
+    if comparison.base_is_mine {
         return theirs.cloned();
     }
-    if base == theirs || mine == theirs {
+    if comparison.base_is_theirs || comparison.mine_is_theirs {
         return mine.cloned();
     }
-    if let (
-        Some(Tree::Object(base)),
-        Some(Tree::Object(mine_members)),
-        Some(Tree::Object(their_members)),
-    ) = (base, mine, theirs)
-    {
-        let mut merged = Map::new();
-        let only_mine = mine_members
-            .keys()
-            .filter(|name| !their_members.contains_key(*name));
-        for name in their_members.keys().chain(only_mine) {
-            let above = pointer.len();
-            push_token(pointer, name);
-            let sides = [base, mine_members, their_members].map(|members| members.get(name));
-            if let Some(member) = merge_at(pointer, sides, choose) {
-                merged.insert(name.clone(), member);
-            }
-            pointer.truncate(above);
+    let Some(objects) = members(sides) else {
+        return choose(pointer, sides);
+    };
+    let [_, mine, theirs] = objects;
+    let mut merged = Map::new();
+    for (name, comparison) in names([theirs, mine]).zip(&comparison.members) {
+        let above = pointer.len();
+        push_token(pointer, name);
+        let sides = objects.map(|members| members.get(name));
+        if let Some(member) = merge_at(pointer, sides, comparison, choose) {
+            merged.insert(name.clone(), member);
         }
-        return Some(Tree::Object(merged));
+        pointer.truncate(above);
     }
-    choose(&Overlap {
-        pointer: pointer.clone(),
-        base: base.cloned(),
-        mine: mine.cloned(),
-        theirs: theirs.cloned(),
-    })
+    Some(Tree::Object(merged))
 }
 
 /// Appends a reference token (RFC 6901 §4).
@@ -219,7 +356,81 @@ mod tests {
         pointers
     }
 
+    #[test]
+    fn what_has_changed_is_named_by_its_deepest_member() {
+        let before = json!({"a": {"b": 1, "c": [1, 2]}, "d": 1, "e~/": {}, "same": [{}]});
+        for (after, expected) in [
+            (before.clone(), vec![]),
+            (
+                json!({"same": [{}], "e~/": {}, "d": 1, "a": {"c": [1, 2], "b": 1}}),
+                vec![],
+            ),
+            (
+                json!({"a": {"b": 2, "c": [1, 3]}, "d": 1, "e~/": {}, "same": [{}]}),
+                vec!["/a/b", "/a/c"],
+            ),
+            (
+                json!({"new": 1, "a": 1, "e~/": {"f": 1}, "same": [{}]}),
+                vec!["/new", "/a", "/e~0~1/f", "/d"],
+            ),
+            (json!([]), vec![""]),
+        ] {
+            assert_eq!(changed(&before, &after), expected, "{after}");
+        }
+    }
+
+    #[test]
+    fn pointers_are_few_however_many_places_there_are() {
+        let tree = |value: i32, name: &str| {
+            let members = (0..1000).map(|number| (format!("{name}{number}"), json!(value)));
+            Tree::Object(members.collect())
+        };
+        let short = changed(&tree(1, ""), &tree(2, ""));
+        assert_eq!(short.len(), POINTERS_MAX);
+        assert_eq!(short[99], "/99");
+        let longer = "n".repeat(POINTERS_MAX_BYTES / 10);
+        let sides = [1, 2, 3].map(|value| tree(value, &longer));
+        assert_eq!(changed(&sides[0], &sides[1]).len(), 9);
+        let [base, mine, theirs] = sides.each_ref().map(Some);
+        assert_eq!(merge_or_conflicts(base, mine, theirs).unwrap_err().len(), 9);
+        let longest = "n".repeat(POINTERS_MAX_BYTES);
+        assert_eq!(changed(&tree(1, &longest), &tree(2, &longest)).len(), 1);
+    }
+
+    #[test]
+    fn the_work_does_not_grow_with_the_depth() {
+        // The difference is what is compared last, at every level.
+        let deep = |value: i32| {
+            let wide = || Tree::from(vec![0; 100]);
+            (0..100).fold(json!(value), |inner, _| json!({"wide": wide(), "z": inner}))
+        };
+        let [base, mine, theirs] = [1, 2, 3].map(deep);
+        let sides = [Some(&base), Some(&mine), Some(&theirs)];
+        let compared = Comparison::of(sides);
+        let mut comparisons = 0;
+        let mut left = vec![&compared];
+        while let Some(next) = left.pop() {
+            comparisons += 1;
+            left.extend(&next.members);
+        }
+        assert_eq!(comparisons, 201);
+        let pointer = "/z".repeat(100);
+        let [base, mine, theirs] = sides;
+        assert_eq!(merge_or_conflicts(base, mine, theirs), Err(vec![pointer]));
+    }
+
     proptest! {
+        #[test]
+        fn conflicts_are_where_the_overlaps_are(
+            base in prop::option::of(tree()), mine in tree(), theirs in tree(),
+        ) {
+            let sides = (base.as_ref(), Some(&mine), Some(&theirs));
+            let overlaps = merge(sides.0, sides.1, sides.2)
+                .map_err(|overlaps| overlaps.into_iter().map(|of| of.pointer).collect::<Vec<_>>());
+            prop_assert_eq!(merge_or_conflicts(sides.0, sides.1, sides.2), overlaps);
+            prop_assert_eq!(changed(&mine, &theirs).is_empty(), mine == theirs);
+        }
+
         #[test]
         fn an_unchanged_side_gives_the_other(
             base in prop::option::of(tree()), other in prop::option::of(tree()),

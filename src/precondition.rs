@@ -113,6 +113,21 @@ impl Preconditions {
     }
 }
 
+impl Preconditions {
+    /// What is between the quotes of the tag in `If-Match`, if there is one and it is strong: it names the state
+    /// from which the client began.
+    #[must_use]
+    pub fn named_state(&self) -> Option<&str> {
+        match self.if_match.as_ref()? {
+            Tags::Listed(tags) => match &tags[..] {
+                [tag] if !tag.weak => Some(&tag.opaque),
+                _ => None,
+            },
+            Tags::Any => None,
+        }
+    }
+}
+
 /// Why preconditions do not hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mismatch {

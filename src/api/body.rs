@@ -114,6 +114,11 @@ fn is_json(media_type: &str) -> bool {
     is_named && !is(MERGE_PATCH) && !is(JSON_PATCH)
 }
 
+/// Whether the body is a JSON Patch.
+pub fn is_json_patch(headers: &HeaderMap) -> bool {
+    media_type(headers).is_some_and(|it| it.eq_ignore_ascii_case(JSON_PATCH))
+}
+
 /// The one media type that the headers name, without its parameters; its case does not matter (RFC 9110 §8.3.1).
 fn media_type(headers: &HeaderMap) -> Option<&str> {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter();

@@ -14,11 +14,13 @@ use thiserror::Error;
 use tower::{Layer as _, Service};
 use tower_http::cors::{AllowOrigin, Cors, CorsLayer};
 
+use super::once::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED};
+
 /// How long a browser may keep what it was allowed; Chromium takes no more.
 const MAX_AGE: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// What a page may send, and the service looks at.
-const REQUEST_HEADERS: [HeaderName; 10] = [
+const REQUEST_HEADERS: [HeaderName; 11] = [
     header::AUTHORIZATION,
     header::CACHE_CONTROL,
     header::CONTENT_TYPE,
@@ -26,12 +28,13 @@ const REQUEST_HEADERS: [HeaderName; 10] = [
     header::IF_MODIFIED_SINCE,
     header::IF_NONE_MATCH,
     header::IF_UNMODIFIED_SINCE,
+    IDEMPOTENCY_KEY,
     HeaderName::from_static("last-event-id"),
     HeaderName::from_static("prefer"),
     HeaderName::from_static("x-request-id"),
 ];
 /// What a page may see of an answer besides what every page may see.
-const RESPONSE_HEADERS: [HeaderName; 9] = [
+const RESPONSE_HEADERS: [HeaderName; 10] = [
     header::ALLOW,
     header::ETAG,
     header::LAST_MODIFIED,
@@ -39,6 +42,7 @@ const RESPONSE_HEADERS: [HeaderName; 9] = [
     header::RETRY_AFTER,
     header::WWW_AUTHENTICATE,
     HeaderName::from_static("accept-patch"),
+    IDEMPOTENCY_REPLAYED,
     HeaderName::from_static("preference-applied"),
     HeaderName::from_static("x-request-id"),
 ];

@@ -10,7 +10,8 @@ use super::deadline::Deadline;
 use super::error::{ApiError, Refused, refused};
 use super::extract::{Conditions, KeyAsOf, KeyInPath, NoQuery, RangeInQuery, Watched};
 use super::history::{self, HistoryInQuery, KeyHistory};
-use super::prefer::{ReturnPreference, Wait};
+use super::once::{NoBody, Once};
+use super::prefer::{PutPreferences, ReturnPreference, Wait};
 use super::revert::RevisionInBody;
 use super::transaction::TransactionInBody;
 use super::{listing, reply, watch};
@@ -44,15 +45,20 @@ pub async fn put(
     call: Call,
     KeyInPath(key): KeyInPath,
     Conditions(conditions): Conditions,
-    preference: ReturnPreference,
+    PutPreferences { shown, merges }: PutPreferences,
     Deadline(deadline): Deadline,
     uri: Uri,
-    ValueInBody(value, _admission): ValueInBody,
+    Once(ValueInBody(value, _admission), request): Once<ValueInBody>,
 ) -> Result<Response, Refused> {
-    let operations = call.operations();
-    let put = operations.put(key, value, &conditions, deadline);
-    let entry = or_refused(&call, put.await)?;
-    Ok(reply::written(call.service(), &uri, &entry, preference))
+    let operations = call.operations().for_request(request.as_ref());
+    let put = if merges {
+        // Boxed, so that the futures of other writes need no room for it.
+        Box::pin(operations.put_or_merge(key, value, &conditions, deadline)).await
+    } else {
+        operations.put(key, value, &conditions, deadline).await
+    };
+    let written = or_refused(&call, put)?;
+    Ok(reply::put(call.service(), &uri, &written, shown))
 }
 
 pub async fn patch(
@@ -61,12 +67,12 @@ pub async fn patch(
     Conditions(conditions): Conditions,
     preference: ReturnPreference,
     Deadline(deadline): Deadline,
-    PatchInBody(patch, _admission): PatchInBody,
+    Once(PatchInBody(patch, _admission), request): Once<PatchInBody>,
 ) -> Result<Response, Refused> {
-    let operations = call.operations();
+    let operations = call.operations().for_request(request.as_ref());
     let patched = operations.patch(key, patch, &conditions, deadline);
-    let entry = or_refused(&call, patched.await)?;
-    Ok(reply::entry(call.service(), entry.as_ref(), preference))
+    let written = or_refused(&call, patched.await)?;
+    Ok(reply::written(call.service(), &written, preference))
 }
 
 pub async fn delete(
@@ -75,11 +81,12 @@ pub async fn delete(
     Conditions(conditions): Conditions,
     preference: ReturnPreference,
     Deadline(deadline): Deadline,
+    Once(NoBody, request): Once<NoBody>,
 ) -> Result<Response, Refused> {
-    let operations = call.operations();
+    let operations = call.operations().for_request(request.as_ref());
     let deleted = operations.delete(key, &conditions, deadline);
-    let entry = or_refused(&call, deleted.await)?;
-    Ok(reply::entry(call.service(), entry.as_ref(), preference))
+    let written = or_refused(&call, deleted.await)?;
+    Ok(reply::written(call.service(), &written, preference))
 }
 
 pub async fn transact(
@@ -87,9 +94,9 @@ pub async fn transact(
     call: Call,
     preference: ReturnPreference,
     Deadline(deadline): Deadline,
-    TransactionInBody(transaction, _admission): TransactionInBody,
+    Once(TransactionInBody(transaction, _admission), request): Once<TransactionInBody>,
 ) -> Result<Response, Refused> {
-    let operations = call.operations();
+    let operations = call.operations().for_request(request.as_ref());
     let transacted = operations.transact(transaction, deadline);
     let transacted = or_refused(&call, transacted.await)?;
     Ok(reply::transaction(call.service(), &transacted, preference))
@@ -153,12 +160,12 @@ pub async fn revert(
     preference: ReturnPreference,
     Deadline(deadline): Deadline,
     uri: Uri,
-    RevisionInBody(revision): RevisionInBody,
+    Once(RevisionInBody(revision), request): Once<RevisionInBody>,
 ) -> Result<Response, Refused> {
-    let operations = call.operations();
+    let operations = call.operations().for_request(request.as_ref());
     let reverted = operations.revert(key, revision, &conditions, deadline);
-    let entry = or_refused(&call, reverted.await)?;
-    Ok(reply::written(call.service(), &uri, &entry, preference))
+    let written = or_refused(&call, reverted.await)?;
+    Ok(reply::put(call.service(), &uri, &written, preference))
 }
 
 /// What the service did, or the answer that says why not.

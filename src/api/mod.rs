@@ -28,6 +28,7 @@ mod json_text;
 mod listener;
 mod listing;
 mod observe;
+mod once;
 mod prefer;
 mod protocols;
 mod proxies;

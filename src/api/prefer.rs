@@ -38,6 +38,40 @@ pub fn minimal() -> Response {
     response
 }
 
+/// What a client would like of a put.
+pub struct PutPreferences {
+    /// What the answer should show.
+    pub shown: ReturnPreference,
+    /// Whether it is to be merged with what others have written, if it is stale.
+    pub merges: bool,
+}
+
+/// Whether the headers ask for a merge.
+pub fn wants_merge(headers: &HeaderMap) -> bool {
+    preference(headers, "merge").is_some_and(|value| value.is_empty())
+}
+
+/// Adds to `Preference-Applied` that a merge was made.
+pub fn add_merge_applied(headers: &mut HeaderMap) {
+    let applied = if headers.contains_key(PREFERENCE_APPLIED) {
+        "return=minimal, merge"
+    } else {
+        "merge"
+    };
+    headers.insert(PREFERENCE_APPLIED, HeaderValue::from_static(applied));
+}
+
+impl<S: Sync> FromRequestParts<S> for PutPreferences {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        Ok(Self {
+            shown: ReturnPreference::from_request_parts(parts, state).await?,
+            merges: wants_merge(&parts.headers),
+        })
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for ReturnPreference {
     type Rejection = Infallible;
 

@@ -6,10 +6,11 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
 use super::json_text::JsonText;
+use super::once::IDEMPOTENCY_REPLAYED;
 use super::prefer::{self, ReturnPreference};
 use super::state::{KEY_PATH, REVERT_PATH};
 use crate::model::{EntityTag, Entry, Key, Position, Record};
-use crate::service::{Reading, Service, Transacted};
+use crate::service::{Reading, Service, Transacted, Written};
 use crate::url::encoded;
 
 /// For what must not be cached: errors, health, the outcome of a transaction.
@@ -34,28 +35,49 @@ pub fn reading(service: &Service, reading: Reading<Entry, Entry>) -> Response {
 }
 
 /// 201 with `Location` if the entry is new, else 200. `uri` is what was asked for.
-pub fn written(
+pub fn put(
     service: &Service,
     uri: &Uri,
-    entry: &Entry,
+    written: &Written,
     preference: ReturnPreference,
 ) -> Response {
-    if entry.record.version > 1 {
-        return answer(service, StatusCode::OK, entry, preference);
+    let entry = &written.entry;
+    let is_new = entry.record.version == 1;
+    let status = if is_new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    let mut response = answer(service, status, entry, preference);
+    let headers = response.headers_mut();
+    if is_new && let Ok(location) = HeaderValue::try_from(location_of(&entry.key, uri)) {
+        headers.insert(header::LOCATION, location);
     }
-    let mut response = answer(service, StatusCode::CREATED, entry, preference);
-    let location = HeaderValue::try_from(location_of(&entry.key, uri));
-    if let Ok(location) = location {
-        response.headers_mut().insert(header::LOCATION, location);
-    }
+    add_how(headers, written);
     response
 }
 
 /// 200 with the entry that was patched or deleted; 204 for a caller who may not read it.
-pub fn entry(service: &Service, entry: Option<&Entry>, preference: ReturnPreference) -> Response {
-    match entry {
+pub fn written(
+    service: &Service,
+    written: &Written<Option<Entry>>,
+    preference: ReturnPreference,
+) -> Response {
+    let mut response = match &written.entry {
         Some(entry) => answer(service, StatusCode::OK, entry, preference),
         None => (StatusCode::NO_CONTENT, [(header::CACHE_CONTROL, NO_STORE)]).into_response(),
+    };
+    add_how(response.headers_mut(), written);
+    response
+}
+
+/// How a write came about, if not from the request alone.
+fn add_how<E>(headers: &mut HeaderMap, written: &Written<E>) {
+    if written.is_merged {
+        prefer::add_merge_applied(headers);
+    }
+    if written.is_replay {
+        headers.insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
     }
 }
 
@@ -71,6 +93,9 @@ pub fn transaction(
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, NO_STORE);
+    if transaction.is_replay {
+        headers.insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
+    }
     response
 }
 

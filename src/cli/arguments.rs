@@ -5,16 +5,20 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args as _, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use super::connection::{Connection, ConnectionArgs};
+use super::diff::Diff;
 use super::edit::Edit;
 use super::export::Export;
 use super::get::Get;
 use super::import::Import;
+use super::log::Log;
 use super::login::Login;
 use super::logout::Logout;
 use super::ls::Ls;
 use super::patch::Patch;
 use super::put::Put;
+use super::revert::Revert;
 use super::rm::{self, Rm};
+use super::show::Show;
 use super::token::TokenCommand;
 use super::watch::Watch;
 use crate::config::Config;
@@ -73,6 +77,14 @@ pub enum Request {
     Rm(Rm),
     /// List the entries
     Ls(Ls),
+    /// Show what happened to a key, the newest first
+    Log(Log),
+    /// Show an entry as it was at a moment
+    Show(Show),
+    /// Show what has changed in an entry
+    Diff(Diff),
+    /// Bring back the value of a moment, as a new version
+    Revert(Revert),
     /// Show changes as they happen
     Watch(Watch),
     /// Edit an entry in $VISUAL or $EDITOR and merge it with what others save

@@ -4,14 +4,18 @@ use std::fmt::Display;
 use std::path::Path;
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use axum::http;
+use http_body_util::BodyExt as _;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Method, Request, RequestBuilder, Response, StatusCode};
 
 use super::ca_file::CaFile;
 use super::entry::Entry;
 use super::failure::{Failure, Refusal};
+use super::moment::Moment;
 use super::precondition::Precondition;
+use super::retry::{self, Retried};
 use super::scheme::{may_come_of_scheme, speaks_other_scheme};
 use super::server::Server;
 use super::text::{get_command, printable, shell_quoted};
@@ -100,13 +104,13 @@ impl Client {
 
     /// A request about an entry.
     pub fn entry_request(&self, method: Method, key: &Key) -> RequestBuilder {
-        let mut name = encoded(key.as_str()).to_string();
-        if key.as_str().split('/').any(str::is_empty) {
-            // Some proxies merge two slashes into one.
-            name = name.replace('/', "%2F");
-        }
-        self.http
-            .request(method, self.route.server.url(&format!("/kv/{name}")))
+        self.key_request(method, "/kv", key)
+    }
+
+    /// A request about a key, below `path`.
+    pub fn key_request(&self, method: Method, path: &str, key: &Key) -> RequestBuilder {
+        let url = format!("{path}/{}", name_in_path(key));
+        self.http.request(method, self.route.server.url(&url))
     }
 
     /// A request for `path` with a query, whose values are encoded here.
@@ -120,6 +124,11 @@ impl Client {
             query => format!("{path}?{}", query.join("&")),
         };
         self.http.get(self.route.server.url(&url))
+    }
+
+    /// The same for what is below `path` at the name of a key.
+    pub fn get_of_key(&self, path: &str, key: &Key, query: &[(&str, &str)]) -> RequestBuilder {
+        self.get(&format!("{path}/{}", name_in_path(key)), query)
     }
 
     /// Writes an entry.
@@ -136,7 +145,15 @@ impl Client {
 
     /// Reads an entry.
     pub async fn entry(&self, key: &Key) -> Result<Entry, Failure> {
-        let response = self.send(self.entry_request(Method::GET, key)).await?;
+        self.entry_at(key, None).await
+    }
+
+    /// Reads an entry as of a moment; without it, as of now.
+    pub async fn entry_at(&self, key: &Key, at: Option<&Moment>) -> Result<Entry, Failure> {
+        let query = at.map(Moment::query);
+        let query = query.as_ref().map(|(name, value)| (*name, value.as_str()));
+        let request = self.get_of_key("/kv", key, query.as_slice());
+        let response = self.send(request).await?;
         let entry = self.read_entry(response).await?;
         if entry.key == *key {
             Ok(entry)
@@ -150,14 +167,39 @@ impl Client {
 
     /// Sends a request. A response that is an error becomes a [`Failure`].
     pub async fn send(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        let answer = self.send_repeatable(request).await;
+        let answer = self.send_as(request, Retried::LostAndBusy).await;
         answer.map_err(|failure| self.with_unknown_outcome(failure))
     }
 
-    /// As [`send`](Self::send), but a proxy's response to a write is a refusal like any other: for those who
-    /// send the request again.
+    /// As [`send`](Self::send), but a proxy's response to a write is a refusal like any other, and a 503 is one in
+    /// any case: for those who send the request again.
     pub async fn send_repeatable(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        self.send_as(request, Retried::Lost).await
+    }
+
+    /// The text at a path.
+    pub async fn text(&self, path: &str) -> Result<String, Failure> {
+        let response = self.send(self.get(path, &[])).await?;
+        let text = response.text().await;
+        text.map_err(|error| self.unreachable(&error))
+    }
+
+    async fn send_as(
+        &self,
+        request: RequestBuilder,
+        retried: Retried,
+    ) -> Result<Response, Failure> {
         let request = request.build().map_err(|error| self.unreachable(&error))?;
+        if request.method() == Method::GET {
+            self.attempt(request).await
+        } else {
+            // It sends a description's request with this client, too.
+            Box::pin(retry::send(self, request, retried)).await
+        }
+    }
+
+    /// Sends a request once.
+    pub async fn attempt(&self, request: Request) -> Result<Response, Failure> {
         let is_write = request.method() != Method::GET;
         let lost = |error: reqwest::Error| {
             if is_write {
@@ -171,15 +213,24 @@ impl Client {
             Err(error) => return Err(self.other_scheme(lost(error)).await),
         };
         if response.status().is_success() {
-            return Ok(response);
+            return if is_write {
+                whole(response).await.map_err(lost)
+            } else {
+                Ok(response)
+            };
         }
         let status = response.status().as_u16();
         let location = response.headers().get(LOCATION);
         let location = location
             .and_then(|url| url.to_str().ok())
             .map(str::to_owned);
+        let retry_after = response.headers().get(RETRY_AFTER);
+        let retry_after = retry_after
+            .and_then(|seconds| seconds.to_str().ok()?.parse().ok())
+            .map(Duration::from_secs);
         let text = response.text().await.map_err(lost)?;
         let mut refusal = Refusal::new(status, text, location, is_write);
+        refusal.retry_after = retry_after;
         refusal.flags.clone_from(&self.route.typed.all);
         if refusal.is_not_allowed() {
             refusal.advice = Some(self.advice(status));
@@ -324,4 +375,21 @@ impl Client {
             reason: format!("the response is not from ifmatch: {error}"),
         }
     }
+}
+
+/// The response after all of it has come: one that breaks off is a lost answer.
+async fn whole(response: Response) -> reqwest::Result<Response> {
+    let (parts, body) = http::Response::<reqwest::Body>::from(response).into_parts();
+    let body = body.collect().await?.to_bytes();
+    Ok(http::Response::from_parts(parts, body).into())
+}
+
+/// A key as the end of a path.
+fn name_in_path(key: &Key) -> String {
+    let name = encoded(key.as_str()).to_string();
+    if key.as_str().split('/').any(str::is_empty) {
+        // Some proxies merge two slashes into one.
+        return name.replace('/', "%2F");
+    }
+    name
 }

@@ -29,6 +29,15 @@ pub struct DraftFile {
     base: ReplacedFile,
 }
 
+/// The file of an earlier edit, and what is in it.
+#[derive(Debug)]
+pub struct Reopened {
+    pub file: DraftFile,
+    pub key: Key,
+    pub text: String,
+    pub base: Option<Entry>,
+}
+
 /// The content of `FILE.base`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Base {
@@ -61,8 +70,8 @@ impl DraftFile {
         Ok(Self { text, base })
     }
 
-    /// The file of an earlier edit of `key`, its text and its base.
-    pub fn reopen(path: &Path, key: &Key) -> Result<(Self, String, Option<Entry>), Failure> {
+    /// The file of an earlier edit, which must be one of `key` if that is given.
+    pub fn reopen(path: &Path, key: Option<&Key>) -> Result<Reopened, Failure> {
         let text = fs::read_to_string(path).map_err(|error| Failure::file(path, error))?;
         let kept = Self::at(path)?;
         // Beside the file or, if `path` is a link to it, beside that.
@@ -79,14 +88,19 @@ impl DraftFile {
                 kept.base.path().display()
             ))
         })?;
-        if base.key != *key {
+        if key.is_some_and(|key| base.key != *key) {
             return Err(Failure::Input(format!(
                 "the text in {} belongs to the key {}; nothing was written",
                 path.display(),
                 base.key.as_str()
             )));
         }
-        Ok((kept, text, base.base))
+        Ok(Reopened {
+            file: kept,
+            key: base.key,
+            text,
+            base: base.base,
+        })
     }
 
     /// The files that earlier edits of `key` have left, and those of edits that are still open.

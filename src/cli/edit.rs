@@ -23,7 +23,7 @@ use tokio::process::Command;
 use super::caller::Caller;
 use super::client::Client;
 use super::draft::{self, Draft, DraftError};
-use super::draft_file::DraftFile;
+use super::draft_file::{DraftFile, Reopened};
 use super::entry::Entry;
 use super::failure::Failure;
 use super::interrupt::{Interrupt, Interrupts};
@@ -40,8 +40,9 @@ const DEFAULT_EDITOR: &str = "vi";
 /// Edit an entry.
 #[derive(Debug, Args)]
 pub struct Edit {
-    /// The key of the entry
-    pub key: Key,
+    /// The key of the entry; with --resume it can be left out
+    #[arg(required_unless_present = "resume")]
+    pub key: Option<Key>,
     /// Create the entry if it does not exist
     #[arg(long)]
     pub create: bool,
@@ -50,37 +51,30 @@ pub struct Edit {
     pub resume: Option<PathBuf>,
 }
 
+/// An edit that can begin.
+struct Begun {
+    key: Key,
+    kept: DraftFile,
+    draft: Draft,
+    base: Option<Entry>,
+}
+
 /// `ifmatch edit`
 pub async fn run(client: &Client, edit: &Edit, output: &Output) -> Result<(), Failure> {
-    let (kept, draft, base) = if let Some(path) = &edit.resume {
-        let (kept, text, base) = DraftFile::reopen(path, &edit.key)?;
-        // Which of them it will be depends on what others have done since.
-        let either = [Action::Update, Action::Create];
-        let granted = check_granted(client, &either, &edit.key).await;
-        granted.map_err(|failure| Failure::TextKept {
-            failure: failure.into(),
-            path: path.clone(),
-            resume: resume_command(client, &edit.key, path),
-        })?;
-        (kept, resumed_draft(&edit.key, base.as_ref(), &text), base)
-    } else {
-        let base = match client.entry(&edit.key).await {
-            Ok(entry) => Some(entry),
-            Err(Failure::Refused(refusal)) if refusal.is_not_found() && edit.create => None,
-            Err(failure) => return Err(failure),
-        };
-        let action = match &base {
-            Some(_) => Action::Update,
-            None => Action::Create,
-        };
-        check_granted(client, &[action], &edit.key).await?;
-        note_other_drafts(&edit.key);
-        let draft = first_draft(&edit.key, base.as_ref());
-        (DraftFile::new(&edit.key)?, draft, base)
+    let begun = match (&edit.resume, &edit.key) {
+        (Some(path), key) => resume(client, path, key.as_ref()).await?,
+        (None, Some(key)) => begin(client, key, edit.create).await?,
+        (None, None) => return Err(Failure::Usage("name the key to edit".to_owned())),
     };
+    let Begun {
+        key,
+        kept,
+        draft,
+        base,
+    } = begun;
     let mut session = Session {
         client,
-        key: &edit.key,
+        key: &key,
         kept,
         base,
         interrupts: Interrupts::listen(&[Interrupt::CtrlC])?,
@@ -104,11 +98,56 @@ pub async fn run(client: &Client, edit: &Edit, output: &Output) -> Result<(), Fa
         return Err(Failure::TextKept {
             failure: failure.into(),
             path: session.kept.path().to_owned(),
-            resume: resume_command(client, &edit.key, session.kept.path()),
+            resume: resume_command(client, &key, session.kept.path()),
         });
     }
     session.kept.remove();
     Err(failure)
+}
+
+/// Begins an edit of the current entry.
+async fn begin(client: &Client, key: &Key, create: bool) -> Result<Begun, Failure> {
+    let base = match client.entry(key).await {
+        Ok(entry) => Some(entry),
+        Err(Failure::Refused(refusal)) if refusal.is_not_found() && create => None,
+        Err(failure) => return Err(failure),
+    };
+    let action = match &base {
+        Some(_) => Action::Update,
+        None => Action::Create,
+    };
+    check_granted(client, &[action], key).await?;
+    note_other_drafts(key);
+    Ok(Begun {
+        key: key.clone(),
+        kept: DraftFile::new(key)?,
+        draft: first_draft(key, base.as_ref()),
+        base,
+    })
+}
+
+/// Continues an edit with the text, the key and the base that it has kept.
+async fn resume(client: &Client, path: &Path, key: Option<&Key>) -> Result<Begun, Failure> {
+    let Reopened {
+        file,
+        key,
+        text,
+        base,
+    } = DraftFile::reopen(path, key)?;
+    // Which of them it will be depends on what others have done since.
+    let either = [Action::Update, Action::Create];
+    let granted = check_granted(client, &either, &key).await;
+    granted.map_err(|failure| Failure::TextKept {
+        failure: failure.into(),
+        path: path.to_owned(),
+        resume: resume_command(client, &key, path),
+    })?;
+    Ok(Begun {
+        draft: resumed_draft(&key, base.as_ref(), &text),
+        kept: file,
+        key,
+        base,
+    })
 }
 
 /// Fails if the service says that the caller may do none of `actions`. One that cannot say it, as older ones cannot,

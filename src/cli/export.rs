@@ -14,6 +14,7 @@ use super::client::Client;
 use super::export_format::{About, End, FORMAT, Head, Tail};
 use super::failure::Failure;
 use super::listing::Listing;
+use super::moment::Moment;
 use super::output::{Output, note, progress_style, warn};
 use super::text::{entry_count, printable, shell_quoted};
 use crate::access::{Grants, Readable};
@@ -41,11 +42,14 @@ pub struct Export {
     /// Replace the file whatever it contains, even if there is no entry to export
     #[arg(long, requires = "file")]
     pub force: bool,
+    /// The entries as they were then: a revision (41), a time (2026-11-23T10:00:00Z) or a time ago (2h)
+    #[arg(long, value_name = "MOMENT")]
+    pub at: Option<Moment>,
 }
 
 /// `ifmatch export`
 pub async fn run(client: &Client, export: Export, output: &Output) -> Result<(), Failure> {
-    let listing = Listing::of(client, &export.prefix).await?;
+    let listing = Listing::of(client, &export.prefix, export.at.as_ref()).await?;
     // It is asked only now: what fails the list fails this, too.
     let limits = limits_of(client, &export.prefix).await;
     let Some(path) = export.file.filter(|path| path != Path::new("-")) else {
@@ -57,7 +61,8 @@ pub async fn run(client: &Client, export: Export, output: &Output) -> Result<(),
         warn_of_limits(limits.as_deref());
         return Ok(());
     };
-    let end = write_file(listing, export.prefix, &path, export.force).await?;
+    let is_of_past = export.at.is_some();
+    let end = write_file(listing, export.prefix, &path, export.force, is_of_past).await?;
     warn_of_limits(limits.as_deref());
     if output.is_terminal() {
         output.line(&format!(
@@ -107,6 +112,7 @@ async fn write_file(
     prefix: String,
     path: &Path,
     force: bool,
+    is_of_past: bool,
 ) -> Result<End, Failure> {
     let failed = |error| Failure::file(path, error);
     if path.exists() && !path.is_file() {
@@ -125,7 +131,7 @@ async fn write_file(
     let file = ReplacedFile::new(path, FolderSync::IfPossible).map_err(failed)?;
     let mut new = file.prepare(|_| Ok(())).map_err(failed)?;
     let end = write(listing, prefix, new.as_file_mut(), failed).await?;
-    if let Some(reason) = replaced.reason_against_state(end) {
+    if let Some(reason) = replaced.reason_against_state(end, is_of_past) {
         return Err(left_unchanged(path, &reason));
     }
     match file.install(new) {
@@ -191,11 +197,18 @@ impl Replaced {
     }
 
     /// Why an export of this state does not replace it. The revision of a service never decreases.
-    fn reason_against_state(&self, end: End) -> Option<String> {
+    fn reason_against_state(&self, end: End, is_of_past: bool) -> Option<String> {
         match self {
             Self::Export { .. } if end.entries == 0 => {
                 Some("there is no entry to export".to_owned())
             }
+            Self::Export {
+                revision: Some(old),
+                ..
+            } if end.revision < *old && is_of_past => Some(format!(
+                "it has revision {old}, which is later than {}",
+                end.revision
+            )),
             Self::Export {
                 revision: Some(old),
                 ..

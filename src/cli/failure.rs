@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde::Deserialize;
 use thiserror::Error;
@@ -332,6 +333,9 @@ const NOT_ALLOWED: u8 = 5;
 const SERVER_ERRORS: [(u16, &str); 3] =
     [(500, "io"), (503, "unavailable"), (504, "outcome_unknown")];
 
+/// The code of a request that is already at work.
+const IN_PROGRESS: &str = "idempotency_in_progress";
+
 /// What messages of the service say of a write that was not begun, the longest text first.
 const NOTHING_DONE: [&str; 4] = [
     "; nothing was done, and nothing will be",
@@ -353,6 +357,8 @@ pub struct Refusal {
     pub text: String,
     /// Its `Location` header.
     pub location: Option<String>,
+    /// Its `Retry-After` header, if that is a number of seconds.
+    pub retry_after: Option<Duration>,
     /// What the user can do about it.
     pub advice: Option<String>,
     /// The flags of the command, for another one that the message suggests.
@@ -383,6 +389,7 @@ impl Refusal {
             body: body.filter(is_ours),
             text,
             location,
+            retry_after: None,
             advice: None,
             flags: String::new(),
         }
@@ -390,21 +397,12 @@ impl Refusal {
 
     /// Whether the service needs a token, or another one.
     pub fn is_not_allowed(&self) -> bool {
-        let is_error = |code| self.body.as_ref().is_some_and(|body| body.error == code);
-        match self.status {
-            401 => is_error("unauthorized"),
-            403 => is_error("forbidden"),
-            _ => false,
-        }
+        self.has_error(401, "unauthorized") || self.has_error(403, "forbidden")
     }
 
     /// Whether the key does not exist.
     pub fn is_not_found(&self) -> bool {
-        self.status == 404
-            && self
-                .body
-                .as_ref()
-                .is_some_and(|body| body.error == "not_found")
+        self.has_error(404, "not_found")
     }
 
     /// Whether a precondition did not hold.
@@ -432,9 +430,37 @@ impl Refusal {
         self.is_of_write && self.body.is_none() && self.status >= 500
     }
 
+    /// Whether it is such a response that repeating the write may help: what sent it had no answer of the service,
+    /// or the service had none of its disk.
+    pub fn is_lost_on_the_way(&self) -> bool {
+        let is_gateways = self.may_be_applied() && matches!(self.status, 502..=504);
+        is_gateways || self.has_error(504, "outcome_unknown")
+    }
+
+    /// Whether the service had no time for the request, and did nothing.
+    pub fn is_busy(&self) -> bool {
+        self.has_error(503, "unavailable")
+    }
+
+    /// Whether the service is at work on the same request.
+    pub fn is_in_progress(&self) -> bool {
+        self.has_error(409, IN_PROGRESS)
+    }
+
+    /// Whether the service refuses the request as it is, as it would have the first time.
+    pub fn is_about_the_request(&self) -> bool {
+        let depends_on_sender = self.is_not_allowed() || matches!(self.status, 422 | 429);
+        self.body.is_some() && self.status < 500 && !depends_on_sender
+    }
+
+    fn has_error(&self, status: u16, error: &str) -> bool {
+        let body = self.body.as_ref();
+        self.status == status && body.is_some_and(|body| body.error == error)
+    }
+
     /// Whether the write was refused because of somebody else's change.
     pub fn is_conflict(&self) -> bool {
-        matches!(self.status, 409 | 412) && self.body.is_some()
+        matches!(self.status, 409 | 412) && self.body.is_some() && !self.is_in_progress()
     }
 
     fn exit_code(&self) -> ExitCode {

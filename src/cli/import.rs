@@ -21,6 +21,7 @@ use super::failure::Failure;
 use super::interrupt::{Interrupt, Interrupts};
 use super::output::{Output, progress_style};
 use super::precondition::Precondition;
+use super::retry::{self, IDEMPOTENCY_KEY};
 use super::text::{entry_count, printable};
 use crate::model::Key;
 
@@ -262,9 +263,14 @@ async fn put(
 ) -> Result<Imported, (Key, Failure)> {
     let mut precondition = Precondition::Absent;
     loop {
+        let name = match retry::new_key() {
+            Ok(name) => name,
+            Err(failure) => return Err((key, failure)),
+        };
         let request = || {
             let request = client
                 .entry_request(Method::PUT, &key)
+                .header(IDEMPOTENCY_KEY, &name)
                 .header(CONTENT_TYPE, JSON)
                 .header("prefer", HeaderValue::from_static("return=minimal"))
                 .body(value.as_json().to_owned());

@@ -8,6 +8,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::client::Client;
 use super::entry::Entry;
 use super::failure::Failure;
+use super::moment::Moment;
+use crate::model::Key;
 
 /// The entries of a list, which is one consistent snapshot.
 #[derive(Debug)]
@@ -24,11 +26,16 @@ struct Rest {
 }
 
 impl<'a> Listing<'a> {
-    /// The entries whose keys have this prefix.
-    pub async fn of(client: &'a Client, prefix: &str) -> Result<Self, Failure> {
-        let response = client
-            .send(client.get("/kv", &[("prefix", prefix)]))
-            .await?;
+    /// The entries whose keys have this prefix, as of a moment; without it, as of now.
+    pub async fn of(
+        client: &'a Client,
+        prefix: &str,
+        at: Option<&Moment>,
+    ) -> Result<Self, Failure> {
+        let at = at.map(Moment::query);
+        let mut query = vec![("prefix", prefix)];
+        query.extend(at.as_ref().map(|(name, value)| (*name, value.as_str())));
+        let response = client.send(client.get("/kv", &query)).await?;
         let (ahead, chunks) = unbounded_channel();
         tokio::spawn(read_ahead(response, ahead));
         Ok(Self {
@@ -36,6 +43,21 @@ impl<'a> Listing<'a> {
             chunks,
             splitter: Splitter::default(),
         })
+    }
+
+    /// The revision of the state at a moment, for a caller who may read `key`.
+    pub async fn revision_at(client: &Client, key: &Key, at: &Moment) -> Result<u64, Failure> {
+        let (name, value) = at.query();
+        let query = [
+            ("prefix", key.as_str()),
+            ("limit", "1"),
+            (name, value.as_str()),
+        ];
+        let body = client.send(client.get("/kv", &query)).await?.bytes().await;
+        let body = body.map_err(|error| client.unreachable(&error))?;
+        let rest = serde_json::from_slice::<Rest>(&body);
+        rest.map(|rest| rest.revision)
+            .map_err(|error| client.not_ifmatch(&error))
     }
 
     /// The next entry. `None` means that the list is complete; a list that was cut off is an error.

@@ -28,7 +28,7 @@ pub struct Ls {
 
 /// `ifmatch ls`
 pub async fn run(client: &Client, ls: &Ls, output: &Output) -> Result<(), Failure> {
-    let mut listing = Listing::of(client, &ls.prefix).await?;
+    let mut listing = Listing::of(client, &ls.prefix, None).await?;
     if !output.is_terminal() {
         while let Some(entry) = listing.next().await? {
             output.json(&entry)?;

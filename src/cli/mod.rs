@@ -19,7 +19,9 @@ mod ca_file;
 mod caller;
 mod cause;
 mod client;
+mod comparison;
 mod connection;
+mod diff;
 mod draft;
 mod draft_file;
 mod edit;
@@ -27,29 +29,37 @@ mod entry;
 mod export;
 mod export_format;
 mod failure;
+mod format;
 mod get;
 mod import;
 mod input;
 mod interrupt;
+mod json_diff;
 mod listing;
+mod log;
 mod login;
 mod logout;
 mod ls;
+mod moment;
 mod output;
 mod overwrite;
 mod patch;
 mod precondition;
 mod profiles;
 mod put;
+mod retry;
+mod revert;
 mod rm;
 mod scheme;
 mod server;
+mod show;
 mod text;
 mod token;
 mod token_text;
 mod typed_flags;
 mod watch;
 mod whoami;
+mod words;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -111,6 +121,10 @@ async fn dispatch(
         Request::Put(put) => put::run(&client, put, output).await,
         Request::Patch(patch) => patch::run(&client, patch, output).await,
         Request::Rm(rm) => rm::run(&client, rm, output).await,
+        Request::Log(log) => log::run(&client, &log, output).await,
+        Request::Show(show) => show::run(&client, &show, output).await,
+        Request::Diff(diff) => diff::run(&client, &diff, output).await,
+        Request::Revert(revert) => revert::run(&client, revert, output).await,
         Request::Ls(ls) => ls::run(&client, &ls, output).await,
         Request::Watch(watch) => watch::run(&client, &watch, output).await,
         Request::Edit(edit) => edit::run(&client, &edit, output).await,

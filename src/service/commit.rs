@@ -1,13 +1,14 @@
 //! What all writes have in common.
 
 use std::io;
+use std::sync::Arc;
 
 use tokio::time::Instant;
 
 use super::error::Error;
 use super::operations::Operations;
 use super::{Policy, Service};
-use crate::model::ChangeSet;
+use crate::model::{ChangeSet, Commit};
 use crate::precondition::Preconditions;
 use crate::storage::{CommitError, Committed, Conflict, StoreError};
 
@@ -23,30 +24,47 @@ impl Service {
     }
 }
 
+/// What became of a commit.
+pub(super) enum Outcome {
+    /// It is durable.
+    Committed(Committed),
+    /// Its request was done before, by this commit.
+    Repeated(Arc<Commit>),
+    /// Another commit has changed these keys.
+    Lost(Vec<Conflict>),
+}
+
 impl Operations<'_> {
-    /// Commits, or returns which keys another commit has changed.
+    /// Commits.
     ///
     /// # Errors
-    /// [`Error::Unserved`].
+    /// [`Error::RequestMismatch`], [`Error::Unserved`].
     pub(super) async fn commit(
         &self,
         changes: ChangeSet,
         deadline: Instant,
-    ) -> Result<Result<Committed, Vec<Conflict>>, Error> {
-        let changes = changes.by(self.principal.name().cloned());
+    ) -> Result<Outcome, Error> {
+        let changes = changes
+            .by(self.principal.name().cloned())
+            .for_request(self.request.cloned());
         let begun = self.audit_begun(&changes);
         match self.store().commit(changes, deadline).await {
             Ok(committed) => {
                 begun.were_done(&committed);
-                Ok(Ok(committed))
+                Ok(Outcome::Committed(committed))
             }
             Err(CommitError::Conflict(conflicts)) => {
                 begun.were_not_done();
-                Ok(Err(conflicts))
+                Ok(Outcome::Lost(conflicts))
             }
-            Err(CommitError::Repeated(_) | CommitError::RequestMismatch) => {
+            Err(CommitError::Repeated(_)) => {
                 begun.were_not_done();
-                Err(no_records().into())
+                let before = self.done_before().await?;
+                Ok(Outcome::Repeated(before.ok_or_else(no_records)?))
+            }
+            Err(CommitError::RequestMismatch) => {
+                begun.were_not_done();
+                Err(Error::RequestMismatch)
             }
             Err(CommitError::Store(error)) => {
                 let is_known =

@@ -52,6 +52,8 @@ pub enum Error {
         current: Current,
         /// Why it does not hold.
         reason: Mismatch,
+        /// How the current entry compares with the state that the client has seen.
+        comparison: Box<Comparison>,
     },
     /// The preconditions of some operations of a transaction do not hold; nothing of it was done.
     #[error("{} operations do not hold", .0.len())]
@@ -68,6 +70,18 @@ pub enum Error {
         /// The limit, in bytes of JSON text.
         limit: usize,
     },
+    /// The value that a merge on request gives is longer than the service accepts.
+    #[error("the merged value is longer than {limit} bytes")]
+    MergedTooLarge {
+        /// The limit, in bytes of JSON text.
+        limit: usize,
+    },
+    /// The same request, or another with its idempotency key, is in progress.
+    #[error("a request with this idempotency key is in progress")]
+    RequestInProgress,
+    /// The idempotency key was used for another request.
+    #[error("the idempotency key was used for another request")]
+    RequestMismatch,
     /// Two changes of one commit have the same key.
     #[error("the key {:?} appears twice", .0.as_str())]
     RepeatedKey(Key),
@@ -110,8 +124,41 @@ impl Error {
         Self::PreconditionFailed {
             reason: Mismatch::of(conditions),
             current,
+            comparison: Box::default(),
         }
     }
+
+    /// The same, with a comparison.
+    pub(super) fn compared(mut self, of: Comparison) -> Self {
+        if let Self::PreconditionFailed { comparison, .. } = &mut self {
+            **comparison = of;
+        }
+        self
+    }
+}
+
+/// How the current entry compares with the state that `If-Match` names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// Where they differ, as JSON Pointers, at most [`POINTERS_MAX`](crate::merge::POINTERS_MAX); `None` if that is
+    /// not known.
+    pub changed: Option<Vec<String>>,
+    /// Why the write was not merged, if that was asked for.
+    pub unmerged: Option<Unmerged>,
+}
+
+/// Why a write was not merged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unmerged {
+    /// The state that it began from is no longer kept, or the key was deleted since.
+    NoBase,
+    /// Others changed the same places.
+    Conflicts {
+        /// The entry that it began from.
+        base: Entry,
+        /// The places, as JSON Pointers, at most [`POINTERS_MAX`](crate::merge::POINTERS_MAX).
+        pointers: Vec<String>,
+    },
 }
 
 /// The current entry of a key, as far as the caller may know it.

@@ -6,6 +6,8 @@
 //! | `read` | entries and lists |
 //! | `history`, `revert` | the past: entries and lists as of then, what happened, and bringing a value back |
 //! | `write`, `transaction`, `commit` | writes of one key, of several, and what both have in common |
+//! | `once`, `in_progress` | writes that are done once, however often their request is sent |
+//! | `merging` | writes that are merged with what others have written, and where that differs |
 //! | `watch` | streams of changes, and reads that wait for something newer |
 //! | `lifecycle` | health, draining and closing |
 //! | `admission`, `workers` | the bytes of requests in progress, and the threads for work on large texts |
@@ -17,7 +19,10 @@ mod audit;
 mod commit;
 mod error;
 mod history;
+mod in_progress;
 mod lifecycle;
+mod merging;
+mod once;
 mod operations;
 mod permission;
 mod read;
@@ -36,8 +41,11 @@ use tokio::sync::watch::Sender;
 
 pub use self::admission::{Admission, DEFAULT_MAX_IN_FLIGHT_BYTES, InFlight};
 pub use self::audit::AUDIT_TARGET;
-pub use self::error::{Current, Error, FailedOperation, Forbidden, Place, Unserved};
+pub use self::error::{
+    Comparison, Current, Error, FailedOperation, Forbidden, Place, Unmerged, Unserved,
+};
 pub use self::history::{AsOf, HeldEvent, History};
+use self::in_progress::RequestsInProgress;
 pub use self::lifecycle::Health;
 pub use self::operations::Operations;
 pub use self::read::Reading;
@@ -45,6 +53,7 @@ pub use self::scope::Points;
 pub use self::transaction::{InvalidTransaction, Transacted, Transaction, TransactionOperation};
 pub use self::watch::Watching;
 pub use self::workers::{Stop, Workers};
+pub use self::write::Written;
 use crate::model::{DEFAULT_MAX_VALUE_BYTES, Entry};
 use crate::storage::{Lease, Store};
 
@@ -60,6 +69,7 @@ pub struct Service {
     workers: Workers,
     in_flight: InFlight,
     held_events: InFlight,
+    requests: RequestsInProgress,
     started: Instant,
     draining: Sender<bool>,
 }
@@ -115,6 +125,7 @@ impl Service {
             workers: Workers::new(),
             in_flight: InFlight::new(settings.max_in_flight_bytes.max(request_max_bytes)),
             held_events: InFlight::new(HELD_EVENTS_MAX_BYTES),
+            requests: RequestsInProgress::default(),
             started: Instant::now(),
             draining: Sender::new(false),
         }

@@ -6,7 +6,7 @@ use super::Service;
 use super::error::{Current, Error, Forbidden, Place};
 use super::scope::{Points, Scope};
 use crate::access::{Action, Principal, Readable};
-use crate::model::{Entry, Key};
+use crate::model::{Entry, Key, Request};
 use crate::storage::Store;
 
 /// The operations of a [`Service`], as one caller may do them: there is no other way to its entries, so none
@@ -19,6 +19,7 @@ pub struct Operations<'a> {
     pub(super) principal: &'a Principal,
     pub(super) request_id: Option<&'a str>,
     pub(super) address: Option<IpAddr>,
+    pub(super) request: Option<&'a Request>,
 }
 
 impl Service {
@@ -30,6 +31,7 @@ impl Service {
             principal,
             request_id: None,
             address: None,
+            request: None,
         }
     }
 }
@@ -48,6 +50,13 @@ impl<'a> Operations<'a> {
     #[must_use]
     pub fn from_address(self, address: Option<IpAddr>) -> Self {
         Self { address, ..self }
+    }
+
+    /// The same, where each write is done once, however often this request is sent. What was committed for it is
+    /// answered again, as it was then; what was refused may be tried again.
+    #[must_use]
+    pub fn for_request(self, request: Option<&'a Request>) -> Self {
+        Self { request, ..self }
     }
 
     pub(super) fn store(&self) -> &'a dyn Store {

@@ -93,6 +93,7 @@ pub(super) fn is_unmodified(position: Position, conditions: &Preconditions) -> R
         return Err(Error::PreconditionFailed {
             current: Current::Absent,
             reason: Mismatch::of(conditions),
+            comparison: Box::default(),
         });
     }
     let has_it = |tags: &Tags| tags.match_weakly(&etag);

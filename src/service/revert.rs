@@ -4,9 +4,9 @@ use tokio::time::Instant;
 
 use super::error::Error;
 use super::operations::Operations;
-use super::write::Write;
+use super::write::{Write, Written};
 use crate::access::Action;
-use crate::model::{Entry, Key, Revision};
+use crate::model::{Key, Revision};
 use crate::precondition::Preconditions;
 
 impl Operations<'_> {
@@ -16,20 +16,24 @@ impl Operations<'_> {
     /// # Errors
     /// [`Error::Forbidden`], [`Error::NothingToRevert`], [`Error::Compacted`], [`Error::Future`],
     /// [`Error::ValueTooLarge`], [`Error::PreconditionFailed`], [`Error::PreconditionRequired`],
-    /// [`Error::Unserved`].
+    /// [`Error::RequestInProgress`], [`Error::RequestMismatch`], [`Error::Unserved`].
     pub async fn revert(
         &self,
         key: Key,
         revision: Revision,
         conditions: &Preconditions,
         deadline: Instant,
-    ) -> Result<Entry, Error> {
+    ) -> Result<Written, Error> {
         let rights = self.put_rights(&key, conditions)?;
         if !self.may(Action::Read, &key) {
             self.audit_refused(&[Action::Update], &key);
             self.require(Action::Read, &key)?;
         }
         self.service.check_policy(conditions)?;
+        // What was reverted to for the same request may no longer be kept.
+        if let Some(commit) = self.done_before().await? {
+            return self.written_before(&commit, &key);
+        }
         let then = self.store().past().record_at(&key, revision).await?;
         let then = then.ok_or(Error::NothingToRevert { revision })?;
         let limit = self.service.max_value_bytes();

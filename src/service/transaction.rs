@@ -6,16 +6,18 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::commit::no_records;
+use super::commit::{Outcome, no_records};
 use super::error::{Error, FailedOperation};
+use super::once::Attempt;
 use super::operations::Operations;
 use super::permission::PutRights;
 use crate::access::Action;
 use crate::model::{
-    Change, ChangeSet, Entry, Key, Operation, Record, RepeatedKey, Revision,
+    Change, ChangeSet, Commit, Entry, Key, Operation, Record, RepeatedKey, Revision,
     TRANSACTION_MAX_OPERATIONS,
 };
 use crate::precondition::{Decision, Mismatch, Preconditions, Purpose, decide};
+use crate::storage::PastError;
 
 /// One operation of a transaction.
 #[derive(Debug, Clone)]
@@ -56,6 +58,8 @@ pub struct Transacted {
     pub revision: Revision,
     /// For each operation the entry that it wrote, deleted or found.
     pub results: Vec<Option<Entry>>,
+    /// Whether it was done before, for the same request.
+    pub is_replay: bool,
 }
 
 impl Transaction {
@@ -85,7 +89,8 @@ impl Operations<'_> {
     ///
     /// # Errors
     /// [`Error::Forbidden`], [`Error::TransactionFailed`], [`Error::ValueTooLarge`],
-    /// [`Error::PreconditionRequired`], [`Error::Unserved`].
+    /// [`Error::PreconditionRequired`], [`Error::RequestInProgress`], [`Error::RequestMismatch`],
+    /// [`Error::Unserved`].
     pub async fn transact(
         &self,
         transaction: Transaction,
@@ -96,34 +101,92 @@ impl Operations<'_> {
         for operation in &operations {
             rights.push(self.check_operation(operation)?);
         }
+        let transacting = self.transact_now(&operations, &rights, deadline);
+        let attempt = if self.request.is_some() {
+            // Boxed, so that the futures of other transactions need no room for it.
+            Box::pin(self.once(transacting)).await?
+        } else {
+            transacting.await?
+        };
+        match attempt {
+            Attempt::Now(transacted) => Ok(transacted),
+            Attempt::Before(commit) => Box::pin(self.transacted_before(&operations, &commit)).await,
+        }
+    }
+
+    async fn transact_now(
+        &self,
+        operations: &[TransactionOperation],
+        rights: &[Option<PutRights>],
+        deadline: Instant,
+    ) -> Result<Attempt<Transacted>, Error> {
+        for operation in operations {
+            if !matches!(operation.operation, Operation::Check) {
+                self.service.check_policy(&operation.conditions)?;
+            }
+        }
         let mut current = Vec::with_capacity(operations.len());
-        for operation in &operations {
+        for operation in operations {
             current.push(self.store().get(&operation.key).await?);
         }
         loop {
-            let changes = self.changes_of(&operations, &rights, &current)?;
+            let changes = self.changes_of(operations, rights, &current)?;
             match self.commit(changes, deadline).await? {
-                Ok(committed) if committed.records.len() == operations.len() => {
-                    let revision = committed.revision;
-                    let records = operations.into_iter().zip(committed.records);
-                    let result = |(operation, record): (TransactionOperation, Option<_>)| {
-                        let TransactionOperation { key, operation, .. } = operation;
+                Outcome::Committed(committed) if committed.records.len() == operations.len() => {
+                    let records = operations.iter().zip(committed.records);
+                    let result = |(operation, record): (&TransactionOperation, Option<_>)| {
+                        let key = operation.key.clone();
                         let entry = record.map(|record| Entry { key, record })?;
-                        self.result_of(&operation, entry)
+                        self.result_of(&operation.operation, entry)
                     };
-                    return Ok(Transacted {
-                        revision,
+                    return Ok(Attempt::Now(Transacted {
+                        revision: committed.revision,
                         results: records.map(result).collect(),
-                    });
+                        is_replay: false,
+                    }));
                 }
-                Ok(_) => return Err(no_records().into()),
-                Err(conflicts) => {
+                Outcome::Committed(_) => return Err(no_records().into()),
+                Outcome::Repeated(commit) => return Ok(Attempt::Before(commit)),
+                Outcome::Lost(conflicts) => {
                     for conflict in conflicts {
                         current[conflict.index] = conflict.current;
                     }
                 }
             }
         }
+    }
+
+    /// What a commit did for the same transaction. An entry that was only checked is that of its revision; it is
+    /// missing if that is no longer kept.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`], [`Error::Unserved`].
+    async fn transacted_before(
+        &self,
+        operations: &[TransactionOperation],
+        commit: &Commit,
+    ) -> Result<Transacted, Error> {
+        let revision = commit.position.revision;
+        let mut results = Vec::with_capacity(operations.len());
+        for TransactionOperation { key, operation, .. } in operations {
+            let entry = match operation {
+                Operation::Put(_) | Operation::Delete => self.entry_of(commit, key)?,
+                Operation::Check => match self.store().past().record_at(key, revision).await {
+                    Ok(record) => record.map(|record| Entry {
+                        key: key.clone(),
+                        record,
+                    }),
+                    Err(PastError::Store(error)) => return Err(error.into()),
+                    Err(PastError::Compacted { .. } | PastError::Future { .. }) => None,
+                },
+            };
+            results.push(entry.and_then(|entry| self.result_of(operation, entry)));
+        }
+        Ok(Transacted {
+            revision,
+            results,
+            is_replay: true,
+        })
     }
 
     /// The caller's rights, if the operation is a put.
@@ -152,7 +215,6 @@ impl Operations<'_> {
                 None
             }
         };
-        self.service.check_policy(conditions)?;
         Ok(rights)
     }
 

@@ -8,14 +8,13 @@ use std::path::Path;
 use axum::routing::any;
 use futures_util::future::join_all;
 use rustix::process::{Signal, kill_process};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 use tokio::process::Command;
 use tokio::task::spawn_blocking;
 
 use crate::support::access::{ANN, BOB, Guarded, LATE, ROOT, mode_of};
 use crate::support::binary::{BINARY, bare_command, pid_of, soon};
-use crate::support::cli::{Cli, Ran, finish, finish_with_input, other_server, ran};
+use crate::support::cli::{Cli, Ran, finish, finish_with_input, other_server, ran, terminal};
 use crate::support::tls::{Authority, flags};
 
 const WHO: &str = r#"{"name":"ann","grants":[],"expires_at":null}"#;
@@ -358,19 +357,6 @@ async fn an_https_service_of_an_authority_of_ones_own() {
         let ran = guarded.run_unnamed(&["whoami", "--ca", file]).await;
         ran.assert_code(1).assert_says(&[file, reason]);
     }
-}
-
-/// A new terminal: the side of the person, and that of the program.
-fn terminal() -> (File, File) {
-    let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&person).unwrap();
-    unlockpt(&person).unwrap();
-    let name = ptsname(&person, Vec::new()).unwrap();
-    let program = File::options()
-        .read(true)
-        .write(true)
-        .open(name.to_str().unwrap());
-    (person.into(), program.unwrap())
 }
 
 fn shows_what_is_typed(terminal: &File) -> bool {

@@ -70,6 +70,7 @@ async fn a_page_of_an_allowed_origin_reads_writes_and_sees_the_tag() {
             "location",
             "last-modified",
             "preference-applied",
+            "idempotency-replayed",
             "retry-after",
         ] {
             assert!(exposed.contains(&name.to_owned()), "{name}: {exposed:?}");
@@ -107,6 +108,7 @@ async fn a_preflight_allows_what_the_contract_takes() {
         "if-modified-since",
         "if-unmodified-since",
         "prefer",
+        "idempotency-key",
         "last-event-id",
     ] {
         assert!(allowed.contains(&name.to_owned()), "{name}: {allowed:?}");

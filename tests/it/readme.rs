@@ -4,16 +4,32 @@ use std::path::Path;
 
 use crate::support::binary::{self, BINARY, Process};
 
-/// Hides what differs from run to run: moments, which RFC 3339 writes in 24 characters.
+/// Hides what differs from run to run: moments, in RFC 3339 and as they are shown to people.
 fn without_moments(text: &str) -> String {
+    const MOMENT: &[u8] = b"dddd-dd-dd?dd:dd:dd";
+    let is_like = |(byte, like): (u8, &u8)| match like {
+        b'd' => byte.is_ascii_digit(),
+        b'?' => matches!(byte, b'T' | b' '),
+        like => byte == *like,
+    };
     let mut hidden = String::new();
     let mut rest = text;
-    while let Some((before, after)) = rest.split_once("\"modified_at\":\"") {
-        hidden.push_str(before);
-        hidden.push_str("\"modified_at\":\"…");
-        rest = after.get(24..).unwrap_or_default();
+    while let Some(next) = rest.chars().next() {
+        let is_moment = rest.len() >= MOMENT.len() && rest.bytes().zip(MOMENT).all(is_like);
+        let end = if is_moment {
+            hidden.push('…');
+            let after = &rest[MOMENT.len()..];
+            rest.len()
+                - after
+                    .trim_start_matches(|at: char| at == '.' || at.is_ascii_digit())
+                    .len()
+        } else {
+            hidden.push(next);
+            next.len_utf8()
+        };
+        rest = &rest[end..];
     }
-    hidden + rest
+    hidden
 }
 
 /// The commands of the README's consoles, each with what it shows below it.

@@ -12,7 +12,7 @@ use crate::access::Unauthorized;
 use crate::api::state::PATCH_TYPES;
 use crate::patch::ApplyError;
 use crate::precondition::Mismatch;
-use crate::service::{Current, Error, FailedOperation, Unserved};
+use crate::service::{Current, Error, FailedOperation, Unmerged, Unserved};
 use crate::storage::StoreError;
 
 /// How much of a message is sent, in characters. It may quote what a client has sent, and that may be
@@ -176,6 +176,11 @@ impl From<&ApiError> for Failure {
                 );
                 Self::invalid("invalid_precondition", message)
             }
+            E::InvalidIdempotencyKey(reason) => {
+                let message =
+                    format!("Idempotency-Key cannot be read, and nothing was done: {reason}");
+                Self::invalid("invalid_idempotency_key", message)
+            }
             E::Body(error) => error.into(),
             E::TooManyConnections => Self::refused(
                 "too many connections; nothing was done: try again soon",
@@ -311,7 +316,14 @@ impl From<&Error> for Failure {
                 let message = format!("{error}, and nothing was done: ask for a token that may");
                 Self::new(StatusCode::FORBIDDEN, "forbidden", message)
             }
-            Error::PreconditionFailed { current, reason } => {
+            Error::PreconditionFailed {
+                current,
+                reason,
+                comparison,
+            } => {
+                if let (Some(unmerged), Current::Entry(_)) = (&comparison.unmerged, current) {
+                    return unmerged.into();
+                }
                 Self::mismatch(match (reason, current) {
                     (Mismatch::WeakTags, _) => {
                         format!("the precondition does not hold: {WEAK_TAGS}").into()
@@ -347,6 +359,25 @@ impl From<&Error> for Failure {
                 )
             }
             Error::ValueTooLarge { limit } => too_large(*limit),
+            Error::MergedTooLarge { limit } => {
+                let message = format!(
+                    "what you and others have written is together larger than the limit of {limit} bytes, and \
+                     nothing was written: read, and write less"
+                );
+                Self::too_large("value_too_large", message)
+            }
+            Error::RequestInProgress => {
+                let message = "a request with this Idempotency-Key is in progress; this one has done nothing: send \
+                               it again soon";
+                Self::new(StatusCode::CONFLICT, "idempotency_in_progress", message)
+                    .with(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS))
+            }
+            Error::RequestMismatch => {
+                let message = "this Idempotency-Key was used for another request, and nothing was done: send each \
+                               request with a key of its own, and repeat it unchanged";
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                Self::new(status, "idempotency_mismatch", message)
+            }
             Error::RepeatedKey(_) => {
                 let message = "a transaction may have only one operation for a key";
                 Self::invalid("invalid_transaction", message)
@@ -354,6 +385,21 @@ impl From<&Error> for Failure {
             Error::Patch(error) => error.into(),
             Error::Unserved(error) => error.into(),
         }
+    }
+}
+
+impl From<&Unmerged> for Failure {
+    fn from(unmerged: &Unmerged) -> Self {
+        Self::mismatch(match unmerged {
+            Unmerged::NoBase => {
+                "the state that If-Match names is no longer kept, so nothing was merged or written: merge with \
+                 current and send its etag in If-Match"
+            }
+            Unmerged::Conflicts { .. } => {
+                "others have changed the same places, which conflicts lists, and nothing was written: merge with \
+                 current and send its etag in If-Match"
+            }
+        })
     }
 }
 
@@ -397,8 +443,8 @@ impl From<&StoreError> for Failure {
             ),
             StoreError::OutcomeUnknown => {
                 let message = "the request timed out while the write was being made durable; it may be applied, \
-                               even after a read that does not show it: read, and repeat it with the etag \
-                               in If-Match";
+                               even after a read that does not show it: repeat it with the same \
+                               Idempotency-Key; if it has none, read, and repeat it with the etag in If-Match";
                 let status = StatusCode::GATEWAY_TIMEOUT;
                 Self::new(status, "outcome_unknown", message).caused_by(error)
             }

@@ -43,6 +43,8 @@ pub enum ApiError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// `Idempotency-Key` cannot be read, for this reason.
+    InvalidIdempotencyKey(String),
     /// The body is not what the route takes.
     Body(BodyError),
     /// More connections than are served at once.

@@ -9,7 +9,7 @@ use super::kind::ApiError;
 use crate::api::json_text::{JsonText, json_of};
 use crate::api::reply::{self, NO_STORE};
 use crate::model::Revision;
-use crate::service::{Current, Error, FailedOperation, Service};
+use crate::service::{Comparison, Current, Error, FailedOperation, Service, Unmerged};
 
 /// A failing answer that is ready.
 pub struct Refused(Box<Response>);
@@ -30,7 +30,11 @@ impl IntoResponse for Refused {
 pub fn refused(service: &Service, error: Error) -> Refused {
     let failure = Failure::from(&error);
     let response = match error {
-        Error::PreconditionFailed { current, .. } => mismatch(service, &failure, &current),
+        Error::PreconditionFailed {
+            current,
+            comparison,
+            ..
+        } => mismatch(service, &failure, &current, &comparison),
         Error::TransactionFailed(failed) => transaction_failed(service, &failure, &failed),
         Error::Compacted { oldest } => compacted(service, &failure, oldest),
         Error::NotFound
@@ -41,6 +45,9 @@ pub fn refused(service: &Service, error: Error) -> Refused {
         | Error::Patch(_)
         | Error::PreconditionRequired
         | Error::ValueTooLarge { .. }
+        | Error::MergedTooLarge { .. }
+        | Error::RequestInProgress
+        | Error::RequestMismatch
         | Error::RepeatedKey(_)
         | Error::Unserved(_) => failure.into_response(),
     };
@@ -48,9 +55,28 @@ pub fn refused(service: &Service, error: Error) -> Refused {
 }
 
 /// 412 with all that a merge needs.
-fn mismatch(service: &Service, failure: &Failure, current: &Current) -> Response {
+fn mismatch(
+    service: &Service,
+    failure: &Failure,
+    current: &Current,
+    comparison: &Comparison,
+) -> Response {
     let mut text = begin(failure);
     push_current(&mut text, current);
+    if let Some(changed) = &comparison.changed {
+        text.push(b",\"changed\":");
+        text.push(&json_of(changed));
+    }
+    match &comparison.unmerged {
+        Some(Unmerged::Conflicts { base, pointers }) => {
+            text.push(b",\"base\":");
+            text.push_entry_or_null(Some(base));
+            text.push(b",\"conflicts\":");
+            text.push(&json_of(pointers));
+        }
+        Some(Unmerged::NoBase) => text.push(b",\"base\":null"),
+        None => {}
+    }
     text.push(b"}");
     let mut response = text.into_response(service);
     *response.status_mut() = failure.status;

@@ -1,10 +1,12 @@
 //! The command line against a server of its own, and an editor that follows a script.
 
+use std::fs::File;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use axum::routing::{MethodRouter, any};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use tempfile::{NamedTempFile, TempDir, TempPath};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
@@ -256,4 +258,17 @@ pub fn file_with(text: &str) -> TempPath {
     let file = NamedTempFile::new().unwrap();
     std::fs::write(file.path(), text).unwrap();
     file.into_temp_path()
+}
+
+/// A new terminal: the side of the person, and that of the program.
+pub fn terminal() -> (File, File) {
+    let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&person).unwrap();
+    unlockpt(&person).unwrap();
+    let name = ptsname(&person, Vec::new()).unwrap();
+    let program = File::options()
+        .read(true)
+        .write(true)
+        .open(name.to_str().unwrap());
+    (person.into(), program.unwrap())
 }
