@@ -115,7 +115,7 @@ impl Writer {
                 match request {
                     Task::Commit(commit) => {
                         if let Some(taken) = commit.take() {
-                            group_bytes += taken.changes.bytes();
+                            group_bytes += taken.changes.bytes() + self.replaced_bytes(&taken);
                             group.push(taken);
                         }
                     }
@@ -138,6 +138,14 @@ impl Writer {
         }
         let table = Arc::clone(&self.table);
         self.disk.close(|| snapshot(&table))
+    }
+
+    /// How long what a commit replaces is, in bytes: its frame may have that, too.
+    fn replaced_bytes(&self, taken: &Taken) -> usize {
+        let table = self.table.read();
+        let changes = taken.changes.as_slice().iter();
+        let replaced = changes.filter_map(|change| table.get(&change.key));
+        replaced.map(|record| record.text_bytes()).sum()
     }
 
     /// Decides a batch, makes it durable, applies it, answers it.
