@@ -2,6 +2,7 @@
 
 import { compact, isWellFormed, MAX_DEPTH_LEVELS, parse } from "./json.js";
 import { urlOf } from "./place.js";
+import { newRequestKey, sendUntilAnswered } from "./sending.js";
 
 /** An error response of the service: its status, code and message, and for 412 the current entry or null. */
 export class Refused extends Error {
@@ -46,7 +47,8 @@ export function whenDenied(act) {
   onDenied = act;
 }
 
-async function request(path, options) {
+/** Sends a request that is answered with a JSON object, unless nothing has changed. Returns it and the response. */
+export async function request(path, options) {
   try {
     const { response, body } = await exchange(path, options);
     if (response.status === 204) throw new Foreign(response.status);
@@ -98,8 +100,8 @@ function isOwnError(status, body) {
 }
 
 /** The entry in the response, which must be the requested one; undefined for 304. */
-async function requestEntry(key, options) {
-  const { response, body } = await request(pathOf(key), options);
+async function requestEntry(key, options, path = pathOf(key)) {
+  const { response, body } = await request(path, options);
   if (body === undefined) return undefined;
   if (body.get("key") !== key || typeof body.get("etag") !== "string") throw new Foreign(response.status);
   return entryOf(body);
@@ -119,10 +121,10 @@ export function entryOf(tree) {
   };
 }
 
-/** The path of an entry. Slashes are encoded only if a proxy might merge some of them. */
-function pathOf(key) {
+/** The path of an entry, or of what else there is of its key. Slashes are encoded only if a proxy might merge them. */
+export function pathOf(key, kind = "kv") {
   const encoded = encodeURIComponent(key);
-  return `kv/${key.split("/").includes("") ? encoded : encoded.replaceAll("%2F", "/")}`;
+  return `${kind}/${key.split("/").includes("") ? encoded : encoded.replaceAll("%2F", "/")}`;
 }
 
 /** Why a text is not a valid key, or undefined. */
@@ -172,12 +174,30 @@ export async function read(key, etag) {
   }
 }
 
-/** Replaces the version with this ETag by a value, or creates the entry if etag is null. */
-export async function put(key, tree, etag) {
+/** Sends a write of an entry, again if its answer is lost: its headers have an Idempotency-Key. Returns the entry. */
+export function writeEntry(key, path, options) {
+  return sendUntilAnswered(() => requestEntry(key, options, path), { isLost, isBusy });
+}
+
+// An answer without meaning, as from a login page, comes again; one of a gateway says that it lost the service's.
+function isLost(error) {
+  if (error instanceof Foreign) return error.status >= 500;
+  return error instanceof Unreachable || (error instanceof Refused && error.code === "outcome_unknown");
+}
+
+function isBusy(error) {
+  return error instanceof Refused && error.code === "idempotency_in_progress";
+}
+
+/**
+ * Replaces the version with this ETag by a value, or creates the entry if etag is null. The same request with the same
+ * key is done once.
+ */
+export async function put(key, tree, etag, requestKey = newRequestKey()) {
   const precondition = etag === null ? { "If-None-Match": "*" } : { "If-Match": etag };
-  const headers = { "Content-Type": "application/json", ...precondition };
+  const headers = { "Content-Type": "application/json", ...precondition, "Idempotency-Key": requestKey };
   const json = compact(tree);
-  const entry = await requestEntry(key, { method: "PUT", headers, body: json });
+  const entry = await writeEntry(key, pathOf(key), { method: "PUT", headers, body: json });
   // A redirect may have turned the write into a read.
   if (compact(entry.tree) !== json) throw new Foreign(200);
   return entry;
@@ -186,7 +206,8 @@ export async function put(key, tree, etag) {
 /** Deletes the version with this ETag. If there is no entry, throws Refused with status 412 and current null. */
 export async function remove(key, etag) {
   try {
-    return await requestEntry(key, { method: "DELETE", headers: { "If-Match": etag } });
+    const headers = { "If-Match": etag, "Idempotency-Key": newRequestKey() };
+    return await writeEntry(key, pathOf(key), { method: "DELETE", headers });
   } catch (error) {
     if (error instanceof Refused && error.status === 404)
       throw new Refused(412, error.code, error.message, null);

@@ -1,13 +1,16 @@
 // The page as a whole: the open entry, the connection, the keyboard.
 
 import { Account } from "./account.js";
-import { put, Refused, Unreachable, whenDenied, whyInvalidKey } from "./api.js";
+import { DELETED, hashOf, targetOf } from "./address.js";
+import { Refused, Unreachable, whenDenied, whyInvalidKey } from "./api.js";
+import { DeleteDialog } from "./delete-dialog.js";
+import { DeletedView } from "./deleted.js";
 import { DocumentView } from "./document.js";
-import { announce, h, refreshTimes } from "./dom.js";
+import { announce, h, refreshTimes, setLink } from "./dom.js";
 import { Drafts } from "./drafts.js";
 import { mayReadSome } from "./grants.js";
-import { formatted } from "./json.js";
-import { hashOf, ListView } from "./list.js";
+import { HistoryView } from "./history.js";
+import { ListView } from "./list.js";
 import { urlOf } from "./place.js";
 import { Session } from "./session.js";
 import { SignIn } from "./sign-in.js";
@@ -29,6 +32,8 @@ const toast = new Toast(byId("toast"));
 
 let session = null;
 let view = null;
+// The page of the past that is shown instead of an entry.
+let past = null;
 // Sessions that were left while a request was under way. They are shown again when the user comes back: a second
 // session for the same entry would not know the outcome of the request.
 const leaving = new Set();
@@ -59,6 +64,7 @@ const account = new Account({
     announce("Signed in again.");
     if (list.state === "failed") list.load();
     session?.back();
+    past?.refresh();
   },
   granted() {
     list.load();
@@ -99,13 +105,16 @@ function renderGranted() {
   link.title = why ?? "";
   byId("connection").hidden = !mayReadSome(account.grants, "");
   list.allow({ create: why === undefined });
+  setLink(byId("deleted"), DELETED, account.whyNot("read"));
   view?.render();
+  past?.render();
 }
 
 const watch = new Watch({
   event(kind, entry) {
     list.event(kind, entry);
     session?.event(kind, entry);
+    past?.event(kind, entry);
   },
   reset() {
     list.load();
@@ -139,6 +148,17 @@ const watch = new Watch({
   },
 });
 
+const deleteDialog = new DeleteDialog(drafts, {
+  deleted(mine) {
+    // The user may have opened something else meanwhile.
+    if (session !== mine) return;
+    location.hash = "#/";
+    byId("filter").focus();
+  },
+  kept: () => list.renderSoon(),
+  notice: (...words) => toast.show(...words),
+});
+
 const list = new ListView({
   place: byId("entries"),
   unsaved: byId("unsaved"),
@@ -151,6 +171,7 @@ const list = new ListView({
       if (!mayReadSome(account.grants, "")) return;
       listed = mayReadSome(account.grants, prefix) ? prefix : "";
       watch.reading(...watched());
+      if (past instanceof DeletedView && past.prefix !== prefix) past.open(prefix);
     },
     loaded: (since) => watch.begin(since),
     failed: (error) => (error instanceof Unreachable || error.status >= 500) && watch.suspect(),
@@ -166,10 +187,11 @@ let listed = "";
 
 // What is watched: the list and the open entry.
 function watched() {
-  return [listed, session?.state.key ?? listed];
+  return [listed, session?.state.key ?? past?.key ?? listed];
 }
 
 async function refreshSession() {
+  past?.refresh();
   try {
     await session?.refresh();
   } catch (error) {
@@ -186,23 +208,14 @@ async function whenEnded() {
   if (account.caller !== undefined && !account.hasEnded) watch.setCaller(account.name);
 }
 
-function keyOfHash() {
-  const { hash } = location;
-  if (hash === "#/new") return { key: null };
-  if (!hash.startsWith("#/kv/")) return undefined;
-  try {
-    return { key: decodeURIComponent(hash.slice("#/kv/".length)) };
-  } catch {
-    return { wrong: "The key in this address is not percent-encoded UTF-8." };
-  }
-}
-
 /** Opens what the address names, unless it is open. */
 async function navigate(isFirst) {
   if (!isStarted) return;
-  const target = keyOfHash();
-  if (target !== undefined && session !== null && target.key === session.state.key) return;
-  await switchTo(target, !isFirst);
+  const target = targetOf(location.hash);
+  if (target?.page === "entry" && session !== null && target.key === session.state.key) return;
+  const isSameHistory = target?.page === "history" && past instanceof HistoryView && past.key === target.key;
+  if (isSameHistory) await past.show(target.chosen);
+  else await switchTo(target, !isFirst);
 }
 
 /** Opens the entry of a draft, null for a new one, and restores this draft. */
@@ -210,19 +223,22 @@ async function openDraft(key, name) {
   const hash = key === null ? "#/new" : hashOf(key);
   // There is no hashchange event for this: navigate() would not restore this draft if there are others.
   if (location.hash !== hash) history.pushState(null, "", hash);
-  await switchTo({ key }, true, name);
+  await switchTo({ page: "entry", key }, true, name);
 }
 
 async function switchTo(target, takeFocus, draftName) {
   view?.flush();
   session?.keeper.keepNow();
   if (session?.sending) leaving.add({ session, view });
-  const before = session?.state.key;
+  const before = session?.state.key ?? past?.key;
   session = null;
   view = null;
+  past = null;
   page.classList.toggle("has-open", target !== undefined);
   list.show(target?.key ?? null);
-  document.title = target === undefined ? "ifmatch" : `${target.key ?? "New entry"} · ifmatch`;
+  document.title = target === undefined ? "ifmatch" : `${titleOf(target)} · ifmatch`;
+  if (target?.page === "deleted") byId("deleted").setAttribute("aria-current", "page");
+  else byId("deleted").removeAttribute("aria-current");
   const why = target === undefined ? undefined : whyNotOpened(target);
   if (target === undefined || why !== undefined) {
     const hadFocus = byId("pane").contains(document.activeElement);
@@ -230,12 +246,19 @@ async function switchTo(target, takeFocus, draftName) {
     if (hadFocus) list.focus(before);
     return;
   }
-  await open(target.key, takeFocus, draftName);
+  if (target.page === "entry") await open(target.key, takeFocus, draftName);
+  else await openPast(target, takeFocus);
 }
 
-function whyNotOpened({ key, wrong }) {
-  if (wrong !== undefined) return wrong;
-  return key === null ? account.whyNot("create") : whyInvalidKey(key);
+function titleOf({ page, key }) {
+  if (page === "deleted") return "Deleted entries";
+  return page === "history" ? `History of ${key}` : (key ?? "New entry");
+}
+
+function whyNotOpened({ page, key, why }) {
+  if (why !== undefined || page === "deleted") return why;
+  if (key === null) return account.whyNot("create");
+  return whyInvalidKey(key) ?? (page === "history" ? account.whyNot("read", key) : undefined);
 }
 
 function showNothing(why) {
@@ -258,6 +281,37 @@ function showNothing(why) {
       ),
     ),
   );
+}
+
+/** Shows the history of a key, or the deleted entries. */
+async function openPast({ page: name, key, chosen }, takeFocus) {
+  const unreachable = () => watch.suspect();
+  const mine =
+    name === "deleted"
+      ? new DeletedView({ unreachable, whyNot: () => account.whyNot("read") })
+      : new HistoryView(key, {
+          unreachable,
+          whyNot: (action) => account.whyNot(action, key),
+          hasDraft: () => drafts.keys().has(key),
+          goTo: (hash) => {
+            location.hash = hash;
+          },
+          // Nobody sees the page any more that would say it.
+          say: (sentence) => (mine === past ? announce(sentence) : toast.show(`${key}: ${sentence}`)),
+          restored: (entry) => showRestored(mine, entry),
+        });
+  past = mine;
+  byId("pane").replaceChildren(mine.element);
+  if (mayReadSome(account.grants, "")) watch.widen(...watched());
+  // The heading is there before the answer is.
+  if (takeFocus) mine.focus();
+  await mine.open(name === "deleted" ? list.filter.value : chosen);
+  if (takeFocus && mine === past && document.activeElement === mine.heading) mine.focus();
+}
+
+function showRestored(mine, { key, version }) {
+  if (mine === past) location.hash = hashOf(key);
+  toast.show(`${key} is restored, as version ${version}.`);
 }
 
 async function open(key, takeFocus, draftName) {
@@ -296,7 +350,7 @@ async function open(key, takeFocus, draftName) {
     close: () => {
       location.hash = "#/";
     },
-    remove: () => askToDelete(mine),
+    remove: () => deleteDialog.ask(mine),
     openBeside: (taken) => {
       location.hash = hashOf(taken);
       toast.show("What you typed is kept as a new entry.", "Back to it", () => {
@@ -348,58 +402,6 @@ async function undoDiscard(discarded, draft) {
     return;
   }
   if ((await mine.undoDiscard(draft)) && mine === session) view.editor.area.focus();
-}
-
-function askToDelete(mine) {
-  const dialog = byId("delete-dialog");
-  // Only the version that is shown now is deleted, not one that arrives while the dialog is open.
-  const { etag } = mine.state.base;
-  byId("delete-key").textContent = mine.state.key;
-  byId("delete-note").textContent = mine.edited
-    ? "What you typed is kept as a draft in this browser."
-    : "Others may be looking at it.";
-  byId("delete-confirm").onclick = async () => {
-    dialog.close();
-    const gone = await mine.remove(etag);
-    if (gone === undefined) return;
-    // The user may have opened something else meanwhile.
-    if (session === mine) {
-      location.hash = "#/";
-      byId("filter").focus();
-    }
-    toast.show(`${gone.key} was deleted.`, "Undo", () => restoreDeleted(gone));
-  };
-  byId("delete-cancel").onclick = () => dialog.close();
-  dialog.showModal();
-}
-
-async function restoreDeleted(gone) {
-  const from = location.hash;
-  try {
-    await put(gone.key, gone.tree, null);
-    // The user may have opened something else meanwhile.
-    if (location.hash === from) location.hash = hashOf(gone.key);
-  } catch (error) {
-    // When the notice disappears, the value would be lost.
-    drafts.keep({
-      key: gone.key,
-      etag: null,
-      version: null,
-      base: null,
-      text: formatted(gone.tree),
-      typedKey: "",
-      conflict: false,
-      choices: [],
-    });
-    list.renderSoon();
-    toast.show(
-      `${gone.key} could not be restored: ${error.message} Its value is kept as a draft.`,
-      "Open",
-      () => {
-        location.hash = hashOf(gone.key);
-      },
-    );
-  }
 }
 
 function onKey(event) {
@@ -476,5 +478,5 @@ await drafts.begin(account.name);
 isStarted = true;
 list.load();
 // Who has just signed in goes on from here.
-if (isAsked && keyOfHash() === undefined) byId("filter").focus();
+if (isAsked && targetOf(location.hash) === undefined) byId("filter").focus();
 await navigate(!isAsked);

@@ -1,8 +1,9 @@
 // The pane of the open entry: its head, the notices, and the editor or the conflict.
 
+import { historyHashOf } from "./address.js";
 import { warningAboutKey } from "./api.js";
 import { ConflictView } from "./conflict.js";
-import { brief, button, byElements, changeList, h, Slots, timeElement } from "./dom.js";
+import { brief, button, byElements, changeList, h, Slots, setLink, timeElement } from "./dom.js";
 import { Editor, LARGE_CHARACTERS } from "./editor.js";
 import { formatted, parseOrNothing, prettyWithPlaces, problemOf } from "./json.js";
 import { whoChanged } from "./state.js";
@@ -47,9 +48,11 @@ export class DocumentView {
       title: "Format the JSON on several lines, indented by two spaces",
     });
     this.deleteButton = button("Delete…", () => this.remove(), { className: "danger" });
+    this.historyLink = h("a", { className: "button" }, "History");
     const actions = h(
       "div",
       { className: "actions", role: "group", "aria-label": "Entry" },
+      this.historyLink,
       this.deleteButton,
       this.formatButton,
       this.discardButton,
@@ -135,11 +138,19 @@ export class DocumentView {
     this.saveButton.hidden = !isOpen || session.deleted;
     this.saveButton.textContent = session.sending ? "Saving…" : base === null ? "Create" : "Save";
     const whyNotSaved = base === null && session.state.key === null ? undefined : session.whyNotSaved;
+    this.renderHistoryLink();
     const isIdle = session.sending || !session.edited;
     setGranted(this.saveButton, whyNotSaved, isIdle, "Ctrl+S");
     setGranted(this.deleteButton, this.whyNotDeleted(), false, "");
     this.deleteButton.disabled = session.sending;
     this.discardButton.disabled = session.sending;
+  }
+
+  renderHistoryLink() {
+    const { key } = this.session.state;
+    this.historyLink.hidden = key === null;
+    if (key === null) return;
+    setLink(this.historyLink, historyHashOf(key), this.session.on.whyNot("read", key));
   }
 
   whyNotDeleted() {

@@ -23,6 +23,17 @@ export function button(label, onclick, properties) {
   return h("button", { type: "button", onclick, ...properties }, label);
 }
 
+/** Sets where a link leads, or why it leads nowhere. Then it can still be focused, and says why. */
+export function setLink(link, href, whyNot) {
+  if (whyNot === undefined) link.href = href;
+  else link.removeAttribute("href");
+  if (whyNot === undefined) link.removeAttribute("tabindex");
+  else link.tabIndex = 0;
+  link.setAttribute("aria-disabled", String(whyNot !== undefined));
+  link.setAttribute("aria-description", whyNot ?? "");
+  link.title = whyNot ?? "";
+}
+
 const POLITE = document.getElementById("announcer");
 
 /** Makes a screen reader say a sentence, after the current one. */

@@ -1,5 +1,6 @@
 // The list of entries: the pages that were loaded, kept up to date by the watch.
 
+import { hashOf } from "./address.js";
 import { list } from "./api.js";
 import { brief, button, byElements, h, timeElement } from "./dom.js";
 
@@ -302,11 +303,6 @@ export class ListView {
     else if (event.key === "ArrowUp") this.filter.focus();
     else if (event.key === "ArrowDown" && !this.more.hidden) this.more.focus();
   }
-}
-
-/** The address of an entry on this page. */
-export function hashOf(key) {
-  return `#/kv/${encodeURIComponent(key).replaceAll("%2F", "/")}`;
 }
 
 // The value may be large, and the list shows one line of it.

@@ -1,18 +1,23 @@
 // Saves and deletes an open entry, and handles refusals and lost responses.
 
 import { Foreign, put, Refused, read, remove, Unreachable, whyInvalidKey } from "./api.js";
-import { same } from "./json.js";
+import { compact, same } from "./json.js";
+import { newRequestKey } from "./sending.js";
 import { finished, isCurrent, isNothingNew, keyTaken, unchanged, whoSaved } from "./state.js";
 
 /** The messages for a write whose outcome is not known. */
 const SAVED_OR_NOT = "Whether your text was saved is not known.";
 const DELETED_OR_NOT = "Whether the entry was deleted is not known.";
 
+const isOutcomeUnknown = (error) => error instanceof Unreachable || error.status >= 500;
+
 export class Saver {
   /** Whether a request is waiting for its response. */
   isBusy = false;
   #saveAgain = false;
   #sent = undefined;
+  // The request whose outcome is not known: when it is sent again, it has the same key. {name, key}
+  #request = undefined;
 
   constructor(session) {
     this.session = session;
@@ -100,7 +105,9 @@ export class Saver {
     }
     this.#sent = tree;
     try {
-      const entry = await put(state.key ?? state.typedKey, tree, state.base?.etag ?? null);
+      const entry = await this.#put(state.key ?? state.typedKey, tree, state.base?.etag ?? null);
+      // The service answers a request that is sent again as it was then.
+      if (entry.revision < session.state.revision) session.missed();
       session.saved(entry, state.text);
       return undefined;
     } catch (error) {
@@ -111,6 +118,24 @@ export class Saver {
       session.setState({ current: error.current, deletedBy: isDeleted ? deletedBy : undefined });
     }
     return this.#handleNewer(tree, state.text);
+  }
+
+  async #put(key, tree, etag) {
+    const name = `${key}\n${etag}\n${compact(tree)}`;
+    if (this.#request?.name !== name) this.#request = { name, key: newRequestKey() };
+    try {
+      const entry = await put(key, tree, etag, this.#request.key);
+      this.forgetRequest();
+      return entry;
+    } catch (error) {
+      if (!isOutcomeUnknown(error)) this.forgetRequest();
+      throw error;
+    }
+  }
+
+  /** The next request is another one, even if it is like the last. */
+  forgetRequest() {
+    this.#request = undefined;
   }
 
   #handleNewer(sent, sentText) {
@@ -176,7 +201,7 @@ export class Saver {
   #fail(error, sent) {
     const { session } = this;
     const problem = session.problemOf(error);
-    const isUnknown = error instanceof Unreachable || error.status >= 500;
+    const isUnknown = isOutcomeUnknown(error);
     if (sent !== undefined && error instanceof Foreign && error.status >= 500)
       problem.message = `${problem.message} ${SAVED_OR_NOT}`;
     session.setState(isUnknown ? { problem, unknown: sent } : { problem });

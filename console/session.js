@@ -253,6 +253,11 @@ export class Session {
     });
   }
 
+  /** A change may have been missed: when the request under way is answered, the entry is read. */
+  missed() {
+    this.#mayHaveMissed = true;
+  }
+
   /** Ignores what arrived during a request that led to this revision. */
   ignoreDeferred(revision) {
     this.setState({ revision: Math.max(this.state.revision, revision) });
@@ -429,6 +434,7 @@ export class Session {
   async recreate() {
     if (this.sending) return;
     this.setState({ base: null, shown: "" });
+    this.saver.forgetRequest();
     this.keeper.keepNow();
     await this.save();
   }

@@ -17,7 +17,9 @@ describe("a write", () => {
     const entry = await put("doc", parse('{"n":1.00}'), etag);
     const [{ method, path, headers, body }] = service.requests;
     assert.deepEqual([method, path, body], ["PUT", "/kv/doc", '{"n":1.00}']);
-    assert.deepEqual(headers, { "Content-Type": "application/json", "If-Match": etag });
+    const { "Idempotency-Key": requestKey, ...others } = headers;
+    assert.match(requestKey, /^"[0-9a-f]{32}"$/);
+    assert.deepEqual(others, { "Content-Type": "application/json", "If-Match": etag });
     assert.deepEqual([entry.key, compact(entry.tree), entry.version], ["doc", '{"n":1.00}', "2"]);
     assert.equal(entry.etag, service.etag("doc"));
   });
@@ -70,7 +72,7 @@ describe("a write", () => {
     [500, "unavailable"],
   ]) {
     test(`answered with ${status} ${error} by a gateway is Unreachable, whatever its JSON`, async () => {
-      service.refuse(status, error, "said by a gateway");
+      service.refuse(status, error, "said by a gateway", 3);
       await assert.rejects(put("doc", parse("1"), null), (problem) => {
         assert.ok(problem instanceof Unreachable);
         assert.deepEqual(
@@ -89,7 +91,7 @@ describe("a write", () => {
     [413, "value_too_large"],
   ]) {
     test(`refused by the service with ${status} ${error} shows its message`, async () => {
-      service.refuse(status, error, "said by the service");
+      service.refuse(status, error, "said by the service", error === "outcome_unknown" ? 3 : 1);
       await assert.rejects(put("doc", parse("1"), null), (problem) => {
         assert.ok(problem instanceof Refused);
         assert.deepEqual([problem.code, problem.message], [error, "said by the service"]);

@@ -59,7 +59,7 @@ describe("deleting", () => {
     test(`answered with ${status} ${code} does not say that nothing was deleted`, async () => {
       service.write("doc", "1");
       const { session } = await open("doc");
-      service.refuse(status, code, "it may be applied");
+      service.refuse(status, code, "it may be applied", 3);
       await session.remove();
       assert.deepEqual([session.state.problem.message, session.state.problem.mayBeDeleted], [message, true]);
     });

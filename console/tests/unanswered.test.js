@@ -55,6 +55,52 @@ describe("when a save is not answered", () => {
     assert.deepEqual([service.writes, session.edited, session.state.base.version], [1, false, "2"]);
   });
 
+  test("at first, it is sent again, and done once", async () => {
+    service.write("doc", "1");
+    const { session, calls } = await open("doc");
+    session.edit("2");
+    const { fetch } = globalThis;
+    globalThis.fetch = async (...request) => {
+      globalThis.fetch = fetch;
+      await fetch(...request);
+      throw new TypeError("Failed to fetch");
+    };
+    await session.save();
+    assert.deepEqual([session.state.problem, session.edited, session.state.base.version], [null, false, "2"]);
+    assert.deepEqual([service.writes, service.requests.length, calls.unreachable], [1, 3, 0]);
+  });
+
+  test("until somebody else has saved, too, both are recognised", async () => {
+    service.write("doc", "1");
+    const { session } = await open("doc");
+    session.edit("2");
+    service.cut("answers");
+    await session.save();
+    service.cut(null);
+    // The watch tells of it before the save is answered.
+    session.event("put", service.write("doc", "3"));
+    await session.save();
+    while (session.state.base.version === "2") await new Promise(setImmediate);
+    assert.deepEqual([session.text, session.edited, session.state.base.version], ["3", false, "3"]);
+    assert.equal(service.writes, 1);
+  });
+
+  test("a new entry that was deleted since is created again", async () => {
+    const { session } = await open(null);
+    session.name("doc");
+    session.edit("1");
+    await session.save();
+    session.edit("2");
+    session.event("delete", service.delete("doc"));
+    await session.recreate();
+    session.event("delete", service.delete("doc"));
+    session.edit("3");
+    session.edit("2");
+    assert.equal(session.deleted, true);
+    await session.recreate();
+    assert.equal(service.text("doc"), "2");
+  });
+
   test("but was applied, it is recognised and not sent again", async () => {
     service.write("doc", "1");
     const { session, calls } = await open("doc");

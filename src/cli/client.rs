@@ -177,13 +177,6 @@ impl Client {
         self.send_as(request, Retried::Lost).await
     }
 
-    /// The text at a path.
-    pub async fn text(&self, path: &str) -> Result<String, Failure> {
-        let response = self.send(self.get(path, &[])).await?;
-        let text = response.text().await;
-        text.map_err(|error| self.unreachable(&error))
-    }
-
     async fn send_as(
         &self,
         request: RequestBuilder,
@@ -191,15 +184,23 @@ impl Client {
     ) -> Result<Response, Failure> {
         let request = request.build().map_err(|error| self.unreachable(&error))?;
         if request.method() == Method::GET {
-            self.attempt(request).await
-        } else {
-            // It sends a description's request with this client, too.
-            Box::pin(retry::send(self, request, retried)).await
+            return self.attempt(request).await;
         }
+        let attempt = async |request| self.attempt(request).await;
+        let describe = async || self.description().await;
+        retry::send(request, retried, attempt, describe).await
+    }
+
+    /// What the service says of itself.
+    async fn description(&self) -> Result<String, Failure> {
+        let request = self.get("/openapi.json", &[]).build();
+        let request = request.map_err(|error| self.unreachable(&error))?;
+        let text = self.attempt(request).await?.text().await;
+        text.map_err(|error| self.unreachable(&error))
     }
 
     /// Sends a request once.
-    pub async fn attempt(&self, request: Request) -> Result<Response, Failure> {
+    async fn attempt(&self, request: Request) -> Result<Response, Failure> {
         let is_write = request.method() != Method::GET;
         let lost = |error: reqwest::Error| {
             if is_write {

@@ -219,9 +219,10 @@ fn print_words(parts: &[Part], output: &Output) -> Result<(), Failure> {
         let is_end = [at == 0, at + 1 == parts.len()];
         let marked = |marks: [&str; 2], text: &str, color: console::Color| {
             let text = printable_lines(text);
-            let text = match has_colors {
-                true => text.into_owned(),
-                false => format!("{}{text}{}", marks[0], marks[1]),
+            let text = if has_colors {
+                text.into_owned()
+            } else {
+                format!("{}{text}{}", marks[0], marks[1])
             };
             // A style ends with its line.
             let lines = text.split('\n').map(|line| match line {

@@ -58,7 +58,8 @@ pub struct Page {
 /// Something that happened to a key.
 #[derive(Debug, Deserialize)]
 pub struct Event {
-    event: String,
+    #[serde(rename = "event")]
+    kind: String,
     key: Key,
     version: u64,
     /// Of the commit that did it.
@@ -209,9 +210,10 @@ impl Table {
         let when = padded(when, TIMESTAMP_COLUMNS);
         let who = padded(who, widths[0]);
         let what = padded(what, CHANGE_COLUMNS);
-        let key = match self.has_keys {
-            true => format!("  {}", padded(key, widths[1])),
-            false => String::new(),
+        let key = if self.has_keys {
+            format!("  {}", padded(key, widths[1]))
+        } else {
+            String::new()
         };
         format!("{revision}  {when}  {who}{key}  {what}")
     }
@@ -236,7 +238,7 @@ impl Event {
     }
 
     fn what(&self) -> String {
-        match (self.event.as_str(), self.reverted_from, &self.merged) {
+        match (self.kind.as_str(), self.reverted_from, &self.merged) {
             ("delete", _, _) => "deleted".to_owned(),
             (_, Some(revision), _) => format!("reverted to {revision}"),
             (_, _, Some(_)) => "merged".to_owned(),

@@ -11,7 +11,6 @@ use reqwest::header::{HeaderName, HeaderValue};
 use reqwest::{Request, Response};
 use tokio::time::{Instant, sleep};
 
-use super::client::Client;
 use super::failure::Failure;
 use super::output::note;
 
@@ -53,14 +52,16 @@ pub fn new_key() -> Result<HeaderValue, Failure> {
     HeaderValue::from_str(&text).map_err(|error| failed(&error))
 }
 
-/// Sends a write, again if that is safe.
+/// Sends a write, again if that is safe. `attempt` sends it once, and `describe` reads the description of the
+/// service.
 ///
 /// # Errors
 /// Of the first attempt whose outcome is not known, unless a later one says it.
 pub async fn send(
-    client: &Client,
     mut write: Request,
     retried: Retried,
+    attempt: impl AsyncFn(Request) -> Result<Response, Failure>,
+    describe: impl AsyncFn() -> Result<String, Failure>,
 ) -> Result<Response, Failure> {
     if !write.headers().contains_key(IDEMPOTENCY_KEY) {
         write.headers_mut().insert(IDEMPOTENCY_KEY, new_key()?);
@@ -71,9 +72,9 @@ pub async fn send(
     loop {
         // Only a body that is a stream cannot be sent twice, and no command sends one.
         let Some(copy) = write.try_clone() else {
-            return client.attempt(write).await;
+            return attempt(write).await;
         };
-        let failure = match client.attempt(copy).await {
+        let failure = match attempt(copy).await {
             Err(failure) => failure,
             answer => return answer,
         };
@@ -88,7 +89,7 @@ pub async fn send(
             Next::AgainIfDoneOnce => {
                 let first = lost.take().unwrap_or(failure);
                 let may_repeat = pauses.pause(Duration::ZERO).await
-                    && (is_done_once || does_requests_once(client, &mut pauses).await);
+                    && (is_done_once || does_requests_once(&describe, &mut pauses).await);
                 if !may_repeat {
                     return Err(first);
                 }
@@ -101,9 +102,12 @@ pub async fn send(
 }
 
 /// Whether the service does all requests with one key once, as its description says. An older one does not say so.
-async fn does_requests_once(client: &Client, pauses: &mut Pauses) -> bool {
+async fn does_requests_once(
+    describe: &impl AsyncFn() -> Result<String, Failure>,
+    pauses: &mut Pauses,
+) -> bool {
     loop {
-        let answer = match client.text("/openapi.json").await {
+        let answer = match describe().await {
             Ok(description) => return description.contains(IN_DESCRIPTION),
             Err(failure) => failure,
         };

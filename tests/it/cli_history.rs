@@ -148,7 +148,10 @@ async fn an_entry_is_shown_as_it_was() {
     for moment in ["0", "4", "2h"] {
         at(moment).await.assert_code(3);
     }
-    at("99").await.assert_code(1).assert_says(&["99"]);
+    at("99")
+        .await
+        .assert_code(1)
+        .assert_says(&["still to come"]);
     at("1x")
         .await
         .assert_code(2)

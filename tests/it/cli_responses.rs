@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect};
 use axum::routing::any;
+use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::support::cli::{Cli, ask, empty_server, file_with, other_server};
@@ -151,13 +152,13 @@ async fn a_write_whose_answer_is_lost_is_not_called_a_failure() {
 async fn a_proxy_that_gives_up_on_a_write_does_not_make_it_a_failure() {
     let address = empty_server(any(async || (StatusCode::BAD_GATEWAY, "<html>"))).await;
     let export = file_with(AN_EXPORT);
-    for arguments in [
+    let writes = [
         &["put", "a", "1"][..],
         &["rm", "a", "--force"],
         &["patch", "a", "[]"],
         &["import", export.to_str().unwrap()],
-    ] {
-        let ran = ask(&address, arguments).await;
+    ];
+    for ran in join_all(writes.map(|arguments| ask(&address, arguments))).await {
         ran.assert_code(1).assert_says(&["status 502", NOT_KNOWN]);
     }
     assert_a_read_fails(&address).await;
@@ -165,7 +166,7 @@ async fn a_proxy_that_gives_up_on_a_write_does_not_make_it_a_failure() {
 
 #[tokio::test]
 async fn only_a_server_error_of_ifmatch_itself_says_that_nothing_was_written() {
-    for (status, body, is_ours) in [
+    let checks = [
         (500, r#"{"error":"io","message":"m"}"#, true),
         (503, r#"{"error":"unavailable","message":"m"}"#, true),
         (500, r#"{"error":"Internal","message":"m"}"#, false),
@@ -176,22 +177,26 @@ async fn only_a_server_error_of_ifmatch_itself_says_that_nothing_was_written() {
         (503, r#"{"error":"Unavailable","message":"m"}"#, false),
         (504, r#"{"error":"Gateway Timeout","message":"m"}"#, false),
         (507, r#"{"error":"io","message":"m"}"#, false),
-    ] {
+    ]
+    .map(async |(status, body, is_ours)| {
         let answer = (StatusCode::from_u16(status).unwrap(), body);
         let address = other_server(axum::Router::new().fallback(any(async move || answer))).await;
-        for arguments in [
+        let writes = [
             &["put", "a", "1"][..],
             &["put", "a", "1", "--force"],
             &["rm", "a", "--force"],
             &["patch", "a", "[]"],
-        ] {
-            let ran = ask(&address, arguments).await;
+        ];
+        // They try for some seconds.
+        let ran = join_all(writes.map(|arguments| ask(&address, arguments))).await;
+        for ran in ran {
             ran.assert_code(1);
             let is_unknown = ran.stderr.contains(NOT_KNOWN);
             assert_eq!(is_unknown, !is_ours, "{status} {body}: {ran:?}");
         }
         assert_a_read_fails(&address).await;
-    }
+    });
+    join_all(checks).await;
     let body = r#"{"error":"outcome_unknown","message":"m"}"#;
     let answer = (StatusCode::GATEWAY_TIMEOUT, body);
     let address = other_server(axum::Router::new().fallback(any(async move || answer))).await;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ifmatch::storage::file::{History, Settings};
 use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -12,6 +13,7 @@ use crate::support::api::Api;
 use crate::support::binary::{MODES, Process};
 use crate::support::http;
 use crate::support::mounts::Tmpfs;
+use crate::support::segments::{copy_of, history_in, keeps_journal, segments};
 use crate::support::writers::{shown_entries, stored_entries};
 
 /// The data file and what lies beside it, to compare before and after.
@@ -172,7 +174,12 @@ async fn a_disk_that_turns_read_only_and_back() {
         return;
     };
     let folder = tmpfs.path();
-    let api = Api::in_folder(folder).await;
+    // A segment that is open would keep it from turning read-only.
+    let settings = Settings {
+        history: History::Never,
+        ..Settings::default()
+    };
+    let api = Api::in_folder_with(folder, settings).await;
     assert_survives(&api, folder, || tmpfs.remount("ro"), || tmpfs.remount("rw")).await;
     api.close().await;
 }
@@ -212,8 +219,78 @@ async fn a_disk_that_the_service_itself_fills() {
         }
         assert_eq!(shown_entries(&process).await, acknowledged);
         process.kill().await;
+        assert_is_history(tmpfs.path(), mode, &acknowledged).await;
         let process = Process::start(tmpfs.path(), mode).await;
         assert_eq!(shown_entries(&process).await, acknowledged);
+        assert!(process.stop().await.status.success());
+    }
+}
+
+/// Asserts that the history is that these entries were put, in the order of their revisions.
+async fn assert_is_history(folder: &Path, mode: &[&str], entries: &BTreeMap<String, Value>) {
+    if let Some(history) = history_in(folder, mode).await {
+        let mut entries: Vec<_> = entries.values().cloned().map(Some).collect();
+        entries.sort_by_key(|entry| entry.as_ref().unwrap()["revision"].as_u64());
+        let past: Vec<_> = history.into_iter().map(|happened| happened.put).collect();
+        assert_eq!(past, entries, "{mode:?}");
+    }
+}
+
+/// How many files the disk has room for, besides those that are there.
+const INODES: &str = "64";
+
+/// Appending to a segment takes no new file, and beginning the next one does.
+#[tokio::test]
+async fn a_disk_that_fills_while_a_segment_is_begun() {
+    const MODE: [&str; 4] = ["--journal-above", "0", "--history-max-bytes", "1048576"];
+    let Some(tmpfs) = Tmpfs::mount(&format!("8m,nr_inodes={INODES}")) else {
+        return;
+    };
+    let process = Process::start(tmpfs.path(), &MODE).await;
+    let mut acknowledged = BTreeMap::new();
+    for key in ["a", "b"] {
+        let (status, entry) = put(&process, key).await;
+        assert_eq!(status, 201);
+        acknowledged.insert(key.to_owned(), entry);
+    }
+    let folder = tmpfs.path().join("filler");
+    std::fs::create_dir(&folder).unwrap();
+    let filled = (0..).find(|number| std::fs::write(folder.join(number.to_string()), "").is_err());
+    let before = segments(tmpfs.path());
+    let refused = loop {
+        let key = format!("key/{:03}", acknowledged.len());
+        match put(&process, &key).await {
+            (201, entry) => acknowledged.insert(key, entry),
+            (500, error) => {
+                assert_eq!(error["error"], "io");
+                break key;
+            }
+            other => panic!("{other:?}"),
+        };
+    };
+    assert!(acknowledged.len() > 5, "{}", acknowledged.len());
+    assert_eq!(segments(tmpfs.path()), before, "none was begun");
+    assert_eq!(put(&process, &refused).await.0, 500);
+    assert_eq!(shown_entries(&process).await, acknowledged, "reads go on");
+    let left = copy_of(tmpfs.path());
+    assert_is_history(left.path(), &MODE, &acknowledged).await;
+
+    for number in 0..filled.unwrap() {
+        std::fs::remove_file(folder.join(number.to_string())).unwrap();
+    }
+    for number in 0..20 {
+        let key = format!("more/{number}");
+        let (status, entry) = put(&process, &key).await;
+        assert_eq!(status, 201, "{entry}");
+        acknowledged.insert(key, entry);
+    }
+    assert!(segments(tmpfs.path()).len() > before.len());
+    process.kill().await;
+    assert_is_history(tmpfs.path(), &MODE, &acknowledged).await;
+    for folder in [tmpfs.path(), left.path()] {
+        let process = Process::start(folder, &MODE).await;
+        let shown = shown_entries(&process).await;
+        assert!(shown.iter().all(|(key, entry)| acknowledged[key] == *entry));
         assert!(process.stop().await.status.success());
     }
 }
@@ -268,13 +345,12 @@ async fn a_lack_of_descriptors_refuses_a_write_or_does_not_matter() {
         assert_eq!(status, 201, "{mode:?}: {body}");
         allow_descriptors(&process, 0);
         let (status, body) = put("e").await;
-        match mode {
-            [] => {
-                assert_eq!((status, &body["error"]), (500, &"io".into()));
-                let message = body["message"].as_str().unwrap();
-                assert!(message.contains("was not applied"), "{message}");
-            }
-            _ => assert_eq!(status, 201, "{body}: an append needs none"),
+        if keeps_journal(mode) {
+            assert_eq!(status, 201, "{body}: an append needs none");
+        } else {
+            assert_eq!((status, &body["error"]), (500, &"io".into()));
+            let message = body["message"].as_str().unwrap();
+            assert!(message.contains("was not applied"), "{message}");
         }
         limit_descriptors(&process, Some(1024));
         assert!([200, 201].contains(&put("e").await.0));

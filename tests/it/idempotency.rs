@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use crate::races::Gated;
 use crate::support::access::lines;
 use crate::support::api::{Answer, Api, Call, LIMITS};
-use crate::support::binary::Process;
+use crate::support::binary::{Process, soon};
 
 const KEY: &str = "\"8e03978e-40d5\"";
 const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -350,7 +350,7 @@ async fn the_key_of_a_request_in_progress_is_refused_until_that_ends() {
     store.waiting.acquire().await.unwrap().forget();
     // Whatever the request is: it is not known yet what the first one comes to.
     for sent in [REQUESTS[0], REQUESTS[2], REQUESTS[7]] {
-        let answer = sent.send(&api, "").await;
+        let answer = soon(sent.send(&api, "")).await;
         answer.assert_error(409, "idempotency_in_progress");
         assert_eq!(answer.header("retry-after"), Some("1"));
     }

@@ -5,7 +5,7 @@
 //! after it, it never did. Nothing takes effect once its process is dead (durable linearizability:
 //! Izraelevitz, Mendes and Scott, DISC 2016).
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use reqwest::Method;
@@ -21,6 +21,7 @@ use crate::support::http;
 use crate::support::linear::{
     Answer, Entry, Event, Mark, Operation, Request, Verb, put, refused_event,
 };
+use crate::support::segments::{Happened, histories_in};
 use crate::support::writers::random_below;
 
 const CLIENTS: usize = 8;
@@ -55,6 +56,7 @@ async fn kill_and_judge(arguments: &[&str], mut dice: Dice) {
     for round in 0..number_from("IFMATCH_LINEAR_ROUNDS").unwrap_or(ROUNDS) {
         let kill_after = dice.below(ACKNOWLEDGEMENTS);
         clients = work_until_killed(process, clients, &record, kill_after).await;
+        let found = histories_in(folder.path(), arguments).await;
         process = Process::start(folder.path(), arguments).await;
         observer.read_all(&process.url(""), &record).await;
         let events = record.next_history();
@@ -66,6 +68,9 @@ async fn kill_and_judge(arguments: &[&str], mut dice: Dice) {
                 }
                 panic!("round {round}: no order explains the last of these events");
             }
+        }
+        if let Some(found) = found {
+            record.assert_is_in(&found);
         }
     }
     assert!(process.stop().await.status.success());
@@ -129,6 +134,28 @@ impl Record {
         let mut events = self.events.lock().unwrap();
         let reads = events[events.len() - 2 * KEYS..].to_vec();
         std::mem::replace(&mut *events, reads)
+    }
+
+    /// Every entry that was ever shown is in the history, once, and what is there of a key leads from one version to
+    /// the next.
+    fn assert_is_in(&self, histories: &BTreeMap<String, Vec<Happened>>) {
+        for history in histories.values() {
+            let mut version = 0;
+            for happened in history {
+                version += u64::from(happened.put.is_some());
+                assert_eq!(happened.version, version, "{happened:?}");
+                if happened.put.is_none() {
+                    version = 0;
+                }
+            }
+        }
+        for shown in self.tags.lock().unwrap().shown_with.values() {
+            let history = &histories[shown["key"].as_str().unwrap()];
+            let found = history
+                .iter()
+                .filter(|happened| happened.put.as_ref() == Some(shown));
+            assert_eq!(found.count(), 1, "{shown}");
+        }
     }
 
     fn tag_of(&self, entry: Entry) -> String {

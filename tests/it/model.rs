@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::http::Method;
-use ifmatch::storage::file::Journaling;
+use ifmatch::storage::file::{History, Journaling, Settings};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -93,7 +93,7 @@ struct Model {
     /// Every tag that a key ever had, newest last.
     tags: BTreeMap<&'static str, Vec<String>>,
     revision: u64,
-    /// The tag of the last list since the start, and the revision that it was of.
+    /// The tag of the last list, and the revision that it was of.
     list: Option<(String, u64)>,
 }
 
@@ -337,16 +337,17 @@ proptest! {
     fn on_a_file_with_restarts_every_answer_is_the_models(
         steps in proptest::collection::vec(step(), 1..60),
         journaling in proptest::sample::select(vec![Journaling::Never, Journaling::Above { bytes: 0 }]),
+        history in proptest::sample::select(vec![History::default(), History::Never]),
     ) {
         runtime().block_on(async {
             let folder = tempfile::tempdir().unwrap();
-            let mut api = Api::in_folder_with(folder.path(), journaling).await;
+            let settings = Settings { history, ..journaling.into() };
+            let mut api = Api::in_folder_with(folder.path(), settings).await;
             let mut model = Model::default();
             for step in &steps {
                 if matches!(step, Step::Restart) {
                     api.close().await;
-                    api = Api::in_folder_with(folder.path(), journaling).await;
-                    model.list = None;
+                    api = Api::in_folder_with(folder.path(), settings).await;
                 }
                 take(&api, &mut model, step).await;
             }

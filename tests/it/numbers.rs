@@ -22,15 +22,20 @@ fn data(revision: &str, version: &str, entry_revision: &str) -> String {
     )
 }
 
-/// A frame of a journal.
-fn frame(text: &str) -> String {
+/// A frame of a log or of an old journal.
+pub fn frame(text: &str) -> String {
     let checksum = crc32fast::hash(text.as_bytes());
     format!("\u{1e}{:012x} {checksum:08x} {text}\n", text.len())
 }
 
 async fn assert_refused(folder: &Path, named: &[&str]) {
     let state = |name: &str| fs::read(folder.join(name)).ok();
-    let before = (state("data.json"), state("data.json.journal"));
+    let names = [
+        "data.json",
+        "data.json.journal",
+        "data.json.commits.00000001",
+    ];
+    let before = names.map(state);
     let mut command = command(folder);
     command.args(["--listen", "127.0.0.1:0"]);
     let Err(refused) = Process::try_spawn(command).await else {
@@ -41,7 +46,7 @@ async fn assert_refused(folder: &Path, named: &[&str]) {
     for part in named {
         assert!(said.contains(part), "{part}: {said}");
     }
-    assert_eq!((state("data.json"), state("data.json.journal")), before);
+    assert_eq!(names.map(state), before);
 }
 
 #[tokio::test]
@@ -95,6 +100,49 @@ async fn a_number_past_the_last_is_refused_in_a_journal_too() {
         fs::write(folder.path().join("data.json.journal"), journal).unwrap();
         let named = format!("the {name} {max}");
         assert_refused(folder.path(), &["data.json.journal", &named, "at byte"]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_number_past_the_last_is_refused_in_a_segment_too() {
+    let max = u64::MAX;
+    let changes = |version: u64, revision: u64| {
+        format!(
+            "{{\"a\":{{\"value\":2,\"version\":{version},\"revision\":{revision},\
+             \"modified_at\":\"{MOMENT}\"}}}}"
+        )
+    };
+    let state = "0000000000000000";
+    let first = |revision: u64| {
+        format!(
+            "{{\"format\":1,\"log\":\"{state}\",\"journal\":true,\"revision\":{revision},\
+             \"state\":\"{state}\",\"at\":\"{MOMENT}\"}}"
+        )
+    };
+    let group = |after: u64, revision: u64, changes: &str| {
+        format!(
+            "{{\"after\":{after},\"commits\":[{{\"revision\":{revision},\"at\":\"{MOMENT}\",\
+             \"changes\":{changes},\"state\":\"{state}\"}}]}}"
+        )
+    };
+    for (frames, name) in [
+        (vec![first(max)], "revision"),
+        (vec![first(1), group(max, 2, &changes(2, 2))], "revision"),
+        (vec![first(1), group(1, max, &changes(2, max))], "revision"),
+        (vec![first(1), group(1, 2, &changes(2, max))], "revision"),
+        (vec![first(1), group(1, 2, &changes(max, 2))], "version"),
+    ] {
+        let folder = tempdir().unwrap();
+        let named = data("1", "1", "1").replacen(
+            "\"entries\"",
+            &format!("\"journal\":\"{state}\",\"entries\""),
+            1,
+        );
+        fs::write(folder.path().join("data.json"), named).unwrap();
+        let segment: String = frames.iter().map(|text| frame(text)).collect();
+        fs::write(folder.path().join("data.json.commits.00000001"), segment).unwrap();
+        let named = format!("the {name} {max}");
+        assert_refused(folder.path(), &["data.json.commits.00000001", &named]).await;
     }
 }
 

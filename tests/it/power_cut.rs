@@ -5,6 +5,7 @@ use rustix::process::Signal;
 use crate::support::binary::{MODES, Process, soon};
 use crate::support::http;
 use crate::support::mounts::Ext4;
+use crate::support::segments::history_in;
 use crate::support::strace::{Fault, Strace};
 use crate::support::writers::{Writers, random_below, shown_entries};
 
@@ -37,6 +38,7 @@ async fn a_power_cut_under_load_loses_nothing_that_was_acknowledged() {
             // still time to refuse it.
             writers.check_with_unknown(shown_entries(&process).await);
             process.kill().await;
+            writers.check_history(disk.path(), mode).await;
         }
     }
 }
@@ -81,6 +83,12 @@ async fn what_a_start_after_a_kill_shows_survives_a_power_cut() {
             let process = Process::start(disk.path(), mode).await;
             assert_eq!(shown_entries(&process).await, shown, "{mode:?} {fault:?}");
             process.kill().await;
+            if let Some(history) = history_in(disk.path(), mode).await {
+                let last = history.last().unwrap();
+                assert_eq!(last.put.as_ref(), shown.get("a"), "{mode:?} {fault:?}");
+                let revision = shown["a"]["revision"].as_u64().unwrap();
+                assert_eq!(history.len() as u64, revision, "{history:?}");
+            }
         }
     }
 }

@@ -14,11 +14,17 @@ use crate::support::access::lines;
 use crate::support::binary::{BINARY, MODES, Process, bare_command, command, run, soon};
 use crate::support::http;
 use crate::support::mounts::BoundFile;
+use crate::support::segments::{keeps_history, keeps_journal, segments};
 use crate::support::strace::Strace;
 use crate::support::tls::Authority;
 
 /// Everything that the store has a name for beside its temporary files.
-const NAMES: [&str; 3] = ["data.json", "data.json.journal", "data.json.lock"];
+const NAMES: [&str; 4] = [
+    "data.json",
+    "data.json.journal",
+    "data.json.commits.00000001",
+    "data.json.lock",
+];
 const EMPTY: &str = "{\"format\":1,\"revision\":0,\"entries\":{}}";
 
 /// Asserts a start that failed with one sentence, and returns that.
@@ -128,19 +134,21 @@ fn mode(path: &Path) -> u32 {
 
 #[tokio::test]
 async fn a_new_file_is_for_its_owner_alone_and_an_old_one_keeps_its_mode() {
-    let without_journal = &["data.json", "data.json.lock"][..];
-    for (flags, names) in MODES.iter().zip([without_journal, &NAMES]) {
+    for flags in MODES {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data.json");
         let mut command = bare_command("sh");
         let started = "umask 000; exec \"$0\" \"$@\"";
         command.args(["-c", started, BINARY, "--listen", "127.0.0.1:0", "--data"]);
-        command.arg(&data).args(*flags);
+        command.arg(&data).args(flags);
         let process = Process::spawn(command).await;
         put(&process, "a", 1).await;
         put(&process, "a", 2).await;
-        for name in names {
-            assert_eq!(mode(&folder.path().join(name)), 0o600, "{name}");
+        let has_log = keeps_history(flags) || keeps_journal(flags);
+        assert_eq!(!segments(folder.path()).is_empty(), has_log, "{flags:?}");
+        for file in fs::read_dir(folder.path()).unwrap() {
+            let path = file.unwrap().path();
+            assert_eq!(mode(&path), 0o600, "{}", path.display());
         }
         for chosen in [0o640, 0o664, 0o644] {
             fs::set_permissions(&data, Permissions::from_mode(chosen)).unwrap();
@@ -234,7 +242,7 @@ async fn what_is_no_regular_file_is_refused_at_once() {
 
 #[tokio::test]
 async fn a_file_with_another_name_is_refused_because_others_could_write_it() {
-    for name in ["data.json", "data.json.journal"] {
+    for name in &NAMES[..3] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         fs::write(&path, EMPTY).unwrap();

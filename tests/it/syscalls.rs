@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::support::binary::{MODES, Process};
 use crate::support::http;
+use crate::support::segments::{history_in, keeps_history, keeps_journal, segments};
 use crate::support::strace::{Fault, INJECTED, RENAME, Strace};
 use crate::support::writers::{Working, Writers, random_below, shown_entries};
 
@@ -17,18 +18,22 @@ const WRITERS: usize = 4;
 /// How many writes must succeed once a fault is over.
 const AFTERWARDS: u64 = 8;
 
-/// Calls that a running service makes only for its data. A write is one only to the journal: the
+/// Calls that a running service makes only for its data. A write is one only to the log: the
 /// runtime writes as well, to wake its threads. The other files that are written have names that
 /// nobody knows before; `a_file_that_may_not_grow_refuses_and_loses_nothing` is for these.
 const CALLS: [&str; 6] = ["openat", "fsync", "fdatasync", RENAME, "ftruncate", WRITE];
 const WRITE: &str = "write,pwrite64";
 /// What `mode` makes in any case.
 fn sure_calls(mode: &[&str]) -> &'static [&'static str] {
-    match mode {
-        [] => &["openat", "fsync", RENAME],
-        _ => &[WRITE, "fdatasync"],
+    match (keeps_journal(mode), keeps_history(mode)) {
+        (true, _) => &[WRITE, "fdatasync"],
+        (false, true) => &["openat", "fsync", RENAME, WRITE, "fdatasync"],
+        (false, false) => &["openat", "fsync", RENAME],
     }
 }
+
+/// How many segments a test begins at the most.
+const SEGMENTS: u32 = 20;
 
 /// Which occurrences of a call fail: all up to `IFMATCH_SYSCALL_OCCURRENCES`, or a sample.
 fn occurrences() -> Vec<u32> {
@@ -90,7 +95,10 @@ async fn a_call_that_fails_once_costs_no_more_than_its_commit() {
                 working.acknowledged(AFTERWARDS).await;
                 process.kill().await;
                 let mut writers = meeting.working.end().await;
-                writers.check(shown_entries(&Process::start(folder.path(), mode).await).await);
+                let process = Process::start(folder.path(), mode).await;
+                writers.check(shown_entries(&process).await);
+                process.kill().await;
+                writers.check_history(folder.path(), mode).await;
             }
         }
         assert_met(mode, &met);
@@ -125,11 +133,14 @@ async fn calls_that_fail_until_the_disk_is_mended_or_the_process_killed_lose_not
                 }
                 process.kill().await;
                 let mut writers = working.end().await;
-                let shown = shown_entries(&Process::start(folder.path(), mode).await).await;
+                let process = Process::start(folder.path(), mode).await;
+                let shown = shown_entries(&process).await;
+                process.kill().await;
                 match then {
                     Then::Mended => writers.check(shown),
                     Then::Killed => writers.check_with_unknown(shown),
                 }
+                writers.check_history(folder.path(), mode).await;
             }
         }
         assert_met(mode, &met);
@@ -168,6 +179,13 @@ async fn what_was_refused_is_gone_also_if_the_process_is_killed_at_once() {
                 let process = Process::start(folder.path(), mode).await;
                 let shown = shown_entries(&process).await;
                 assert_eq!(shown, acknowledged, "{mode:?} {fault:?}");
+                process.kill().await;
+                if let Some(history) = history_in(folder.path(), mode).await {
+                    let mut by_revision: Vec<_> = acknowledged.into_values().map(Some).collect();
+                    by_revision.sort_by_key(|entry| entry.as_ref().unwrap()["revision"].as_u64());
+                    let past: Vec<_> = history.into_iter().map(|happened| happened.put).collect();
+                    assert_eq!(past, by_revision, "{mode:?} {fault:?}");
+                }
             }
         }
     }
@@ -180,13 +198,14 @@ async fn put(process: &Process, key: &str) -> (u16, Value) {
 }
 
 fn fault(calls: &'static str, nth: u32, when: String, folder: &Path) -> Fault {
-    let journal = folder.join("data.json.journal");
+    let segments =
+        (1..=SEGMENTS).map(|number| folder.join(format!("data.json.commits.{number:08}")));
     Fault {
         calls,
         error: ["EIO", "ENOSPC"][nth as usize % 2],
         when,
         files: if calls == WRITE {
-            vec![journal]
+            segments.collect()
         } else {
             Vec::new()
         },
@@ -221,7 +240,10 @@ async fn a_call_that_fails_at_the_start_stops_it_or_does_no_harm() {
         let mut writers = working.end().await;
         // What a crash leaves is loaded again and again; no start may use it up.
         let left = files(folder.path());
-        writers.check(shown_entries(&Process::start(folder.path(), mode).await).await);
+        let process = Process::start(folder.path(), mode).await;
+        writers.check(shown_entries(&process).await);
+        process.kill().await;
+        writers.check_history(folder.path(), mode).await;
 
         for calls in [
             "openat",
@@ -260,8 +282,8 @@ async fn starts_with_fault(
     for (name, content) in left {
         std::fs::write(folder.path().join(name), content).unwrap();
     }
-    let names = ["data.json", "data.json.lock", "data.json.journal"];
-    let mut files: Vec<_> = names.map(|name| folder.path().join(name)).into();
+    let mut files = segments(folder.path());
+    files.extend(["data.json", "data.json.lock"].map(|name| folder.path().join(name)));
     files.push(folder.path().to_owned());
     let fault = Fault {
         calls,
@@ -285,6 +307,8 @@ async fn starts_with_fault(
     };
     let process = Process::start(folder.path(), mode).await;
     writers.check(shown_entries(&process).await);
+    process.kill().await;
+    writers.check_history(folder.path(), mode).await;
     log.contains(INJECTED)
 }
 
@@ -320,6 +344,7 @@ async fn a_file_that_may_not_grow_refuses_and_loses_nothing() {
             let process = Process::start(folder.path(), mode).await;
             writers.check(shown_entries(&process).await);
             assert!(process.stop().await.status.success());
+            writers.check_history(folder.path(), mode).await;
         }
         assert!(met >= LIMITS / 4, "{mode:?}: {met} limits were met");
     }

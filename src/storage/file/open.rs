@@ -139,7 +139,9 @@ pub fn open(path: &Path, settings: &Settings) -> Result<Opened, OpenError> {
             .remove()
             .map_err(failed(journal_file.path(), "removed"))?;
     }
-    disk.drop_old();
+    if let Some(oldest) = disk.drop_old() {
+        table.requests_mut().forget_to(oldest);
+    }
     Ok(Opened { disk, table })
 }
 

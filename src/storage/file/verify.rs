@@ -127,8 +127,8 @@ fn state_at(scanned: &Scanned, revision: Revision) -> Result<Option<StateDigest>
     let Some(segment) = before.next() else {
         return Ok(None);
     };
-    log::state_in(segment, revision)
-        .map(|(position, _)| Some(position.state))
+    log::kept_of(segment, revision)
+        .map(|kept| Some(kept.end.state))
         .map_err(|source| log::ScanError::Io {
             path: segment.path.path().to_owned(),
             source,

@@ -203,8 +203,14 @@ async function contradictions() {
   await becomes("it is back", () => textHas(page, '"a": 1'));
   await page.route("**/kv/doc", loseAnswer, { times: 1 });
   await deleteOpen(page);
+  await shown("a delete whose answer was lost is sent again, and answered", toast(page, "doc was deleted."));
+  await server.put("doc", '{"a":1}');
+  await goTo(page, "#/kv/doc");
+  await becomes("it is back again", () => textHas(page, '"a": 1'));
+  await page.route("**/kv/doc", loseAnswer, { times: 3 });
+  await deleteOpen(page);
   await becomes(
-    "a delete whose answer was lost is not told to have failed",
+    "a delete whose answers are all lost is not told to have failed",
     async () =>
       (await banner(page, "Not deleted").count()) === 0 &&
       (await server.status("doc")) === 404 &&

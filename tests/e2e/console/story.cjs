@@ -11,6 +11,7 @@ const stories = {
   ...require("./careless.cjs"),
   ...require("./tabs.cjs"),
   ...require("./signin.cjs"),
+  ...require("./past.cjs"),
 };
 const only = process.env.STORY;
 

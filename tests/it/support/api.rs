@@ -12,7 +12,7 @@ use ifmatch::access::{Authority, Grants, Tokens};
 use ifmatch::api::{AllowedHosts, Guard, Limits, router};
 use ifmatch::service::{Policy, Service, Settings};
 use ifmatch::storage::Store;
-use ifmatch::storage::file::{FileStore, Journaling};
+use ifmatch::storage::file::{self, FileStore, Journaling};
 use ifmatch::storage::memory::MemoryStore;
 use serde_json::Value;
 use tower::ServiceExt as _;
@@ -48,9 +48,9 @@ impl Api {
         Self::in_folder_with(folder, Journaling::default()).await
     }
 
-    /// The same with a journal of one's choice.
-    pub async fn in_folder_with(folder: &Path, journaling: Journaling) -> Self {
-        let store = FileStore::open(&folder.join("data.json"), journaling)
+    /// The same with a journal and a history of one's choice.
+    pub async fn in_folder_with(folder: &Path, settings: impl Into<file::Settings>) -> Self {
+        let store = FileStore::open(&folder.join("data.json"), settings)
             .await
             .unwrap();
         Self::with(Arc::new(store), Policy::AllWrites, LIMITS)

@@ -16,7 +16,12 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_ifmatch");
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// The ways to keep the data, as arguments; what holds of a crash or a fault holds in each.
-pub const MODES: [&[&str]; 2] = [&[], &["--journal-above", "0"]];
+pub const MODES: [&[&str]; 4] = [
+    &[],
+    &["--history", "never"],
+    &["--journal-above", "0"],
+    &["--journal-above", "0", "--history", "never"],
+];
 
 /// A running process that serves. It is killed when this goes away.
 pub struct Process {

@@ -16,6 +16,7 @@ pub mod mounts;
 pub mod prober;
 pub mod proc;
 pub mod raw;
+pub mod segments;
 pub mod strace;
 pub mod tls;
 pub mod writers;

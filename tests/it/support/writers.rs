@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 
 use super::binary::{Process, soon};
 use super::http;
+use super::segments::histories_in;
 
 /// What is sent to the server, and how it is conditioned.
 #[derive(Debug, Clone)]
@@ -38,6 +39,8 @@ struct Writer {
     refused: Vec<Write>,
     in_flight: Option<Write>,
     writes: u64,
+    /// All that it did, in order: the entries that it put, and for each deletion nothing.
+    past: Vec<Option<Value>>,
 }
 
 /// What a writer was told.
@@ -76,6 +79,7 @@ impl Writers {
             refused: Vec::new(),
             in_flight: None,
             writes: 0,
+            past: Vec::new(),
         };
         Self((0..count).map(writer).collect())
     }
@@ -116,11 +120,37 @@ impl Writers {
                 writer.explains(current.as_ref()),
                 "{current:?} is not explained by {writer:?}"
             );
+            if current != writer.acknowledged {
+                writer.past.push(current.clone());
+            }
             writer.acknowledged = current;
             writer.refused.clear();
             writer.in_flight = None;
         }
         assert!(entries.is_empty(), "nobody wrote {entries:?}");
+    }
+
+    /// Asserts that the history that a process with these flags left in `folder` has what was acknowledged and found
+    /// by the last check: all of it, each once, in order, and nothing that was refused. No process may write.
+    pub async fn check_history(&self, folder: &Path, flags: &[&str]) {
+        let Some(mut histories) = histories_in(folder, flags).await else {
+            return;
+        };
+        for writer in &self.0 {
+            let history = histories.remove(&writer.key).unwrap_or_default();
+            let mut version = 0;
+            for happened in &history {
+                // A deletion has the version that it deleted.
+                version += u64::from(happened.put.is_some());
+                assert_eq!(happened.version, version, "{flags:?}: {history:?}");
+                if happened.put.is_none() {
+                    version = 0;
+                }
+            }
+            let past: Vec<_> = history.into_iter().map(|happened| happened.put).collect();
+            assert_eq!(past, writer.past, "{flags:?}: {}", writer.key);
+        }
+        assert!(histories.is_empty(), "nobody wrote {histories:?}");
     }
 }
 
@@ -275,10 +305,12 @@ impl Writer {
                 };
                 assert_eq!(status, expected, "{entry} to {self:?}");
                 assert!(self.follows(&value, &entry), "{entry} to {self:?}");
+                self.past.push(Some(entry.clone()));
                 self.acknowledged = Some(entry);
             }
             Write::Delete => {
                 assert_eq!(Some(&entry), self.acknowledged.as_ref());
+                self.past.push(None);
                 self.acknowledged = None;
             }
         }

@@ -1,6 +1,7 @@
 //! Subscribing to changes, and reads that wait for them.
 
 mod events;
+mod restarts;
 mod resume;
 mod slow;
 mod waiting;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ifmatch::service::Policy;
+use ifmatch::storage::file::{self, History, Journaling};
 use ifmatch::storage::memory::MemoryStore;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
@@ -144,15 +145,35 @@ async fn what_is_kept_no_more_is_a_reset_and_what_is_kept_is_not() {
 }
 
 #[tokio::test]
-async fn after_a_restart_a_client_is_told_to_list_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let api = Api::in_folder(folder.path()).await;
-    put(&api, "a", "1").await;
-    let seen = list_position(&api).await;
-    api.close().await;
-    let api = Api::in_folder(folder.path()).await;
-    assert_reset(&api, resume(&api, "", &seen).await).await;
-    api.close().await;
+async fn after_a_restart_a_client_resumes_if_there_is_a_history() {
+    for history in [History::default(), History::Never] {
+        for journaling in [Journaling::Never, Journaling::Above { bytes: 0 }] {
+            let settings = file::Settings {
+                history,
+                ..journaling.into()
+            };
+            let folder = tempfile::tempdir().unwrap();
+            let api = Api::in_folder_with(folder.path(), settings).await;
+            put(&api, "a", "1").await;
+            let seen = list_position(&api).await;
+            put(&api, "b", "2").await;
+            let newest = list_position(&api).await;
+            api.close().await;
+            let api = Api::in_folder_with(folder.path(), settings).await;
+            assert_eq!(list_position(&api).await, newest, "of the same state");
+            put(&api, "a", "3").await;
+            let mut resumed = resume(&api, "", &newest).await;
+            assert_eq!(resumed.told(1).await, [put_of("a", 3)]);
+            let mut resumed = resume(&api, "", &seen).await;
+            if history == History::Never {
+                assert_reset(&api, resumed).await;
+            } else {
+                assert_eq!(resumed.told(2).await, [put_of("b", 2), put_of("a", 3)]);
+                drop(resumed);
+            }
+            api.close().await;
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -75,6 +75,7 @@ impl CommitLog {
             let leads_there = end.state == position.state && end.revision <= position.revision;
             let metadata = last.file().and_then(|file| file.metadata());
             leads_there
+                && !scanned.is_cut
                 && last.number == scanned.last_number
                 && metadata.is_ok_and(|metadata| metadata.len() == last.bytes())
         });

@@ -8,7 +8,7 @@ use parking_lot::RwLock;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use super::scan::for_each_commit;
+use super::scan::{for_each_commit, kept_of};
 use super::segment::{Place, Segment, Segments};
 use super::text::Group;
 use crate::model::{
@@ -157,31 +157,41 @@ impl LogReader {
             return Err(PastError::Compacted { oldest: newest });
         }
         let begun = all.partition_point(|segment| segment.start.at <= at);
-        let Some(segment) = begun.checked_sub(1).and_then(|index| all.get(index)) else {
-            let start = all.first().map(|first| first.start.position.revision);
-            return match start {
-                // Nothing was before it.
-                Some(0) => Ok(0),
-                _ => Err(PastError::Compacted {
-                    oldest: self.oldest().revision,
-                }),
-            };
-        };
-        let from = segment.with(|content| {
-            let marks = content.index.marks();
-            let next = marks.partition_point(|mark| mark.at <= at);
-            let mark = next.checked_sub(1).and_then(|index| marks.get(index));
-            mark.map_or(segment.start.position.revision, |mark| mark.after)
-        });
-        let mut found = from;
-        for_each_commit(segment, from, |commit| {
-            if commit.at <= at {
-                found = commit.revision;
+        let mut found = None;
+        for (index, segment) in all.iter().enumerate().skip(begun.saturating_sub(1)) {
+            let from = segment.with(|content| {
+                let marks = content.index.marks();
+                let next = marks.partition_point(|mark| mark.at <= at);
+                let mark = next.checked_sub(1).and_then(|index| marks.get(index));
+                mark.map_or(segment.start.position.revision, |mark| mark.after)
+            });
+            if index < begun {
+                found = Some(from);
             }
-            Ok(commit.at <= at)
-        })
-        .map_err(damaged)?;
-        Ok(found.min(newest))
+            let mut is_later = false;
+            for_each_commit(segment, from, |commit| {
+                is_later = commit.at > at;
+                if !is_later {
+                    found = Some(commit.revision);
+                }
+                Ok(!is_later)
+            })
+            .map_err(damaged)?;
+            // A segment is begun a little later than its first commit, so that may be in the next one.
+            if is_later {
+                break;
+            }
+        }
+        let begins_empty = all
+            .first()
+            .is_some_and(|first| first.start.position.revision == 0);
+        match found {
+            Some(found) => Ok(found.min(newest)),
+            None if begins_empty => Ok(0),
+            None => Err(PastError::Compacted {
+                oldest: self.oldest().revision,
+            }),
+        }
     }
 
     /// The digest of the state at a revision, if that is kept.
@@ -193,7 +203,7 @@ impl LogReader {
         if revision == current.revision {
             return Ok(Some(current.state));
         }
-        if !self.keeps_history {
+        if !self.keeps_history || revision > current.revision {
             return Ok(None);
         }
         let all = self.segments.all();
@@ -209,7 +219,11 @@ impl LogReader {
             })
             .map_err(damaged)?;
         }
-        Ok((state.revision == revision).then_some(state.state))
+        if state.revision != revision {
+            // It was left out, because it was not known whether its commit was made.
+            state = kept_of(segment, revision).map_err(damaged)?.end;
+        }
+        Ok(Some(state.state))
     }
 
     /// The commit with this revision, if it is kept.
@@ -233,7 +247,7 @@ impl LogReader {
         Ok(found)
     }
 
-    /// Which keys were deleted after a revision and are not there now, with what they were at that revision.
+    /// Which keys were deleted after a revision, with what they were at that revision.
     ///
     /// # Errors
     /// [`PastError`].
@@ -251,9 +265,8 @@ impl LogReader {
             for found in places {
                 let segment = Arc::clone(&segment);
                 for done in read_commit(&Place { segment, found })?.changes {
-                    let is_deleted =
-                        done.after.is_none() && self.table.read().get(&done.key).is_none();
-                    if is_deleted
+                    // It may be there again now, and not have been when a reader began.
+                    if done.after.is_none()
                         && !deleted.contains_key(&done.key)
                         && let Some(record) = self.record_at(&done.key, revision)?
                     {
@@ -452,6 +465,7 @@ fn read_block(
     end: u64,
     last: Revision,
 ) -> Result<Vec<Commit>, StoreError> {
+    let last = last.min(segment.end().revision);
     let mut commits = Vec::new();
     let mut names = Names::default();
     let file = segment.file().map_err(damaged)?;

@@ -61,6 +61,8 @@ pub struct Scanned {
     pub torn_bytes: u64,
     /// How many frames of commits it has.
     pub last_frames: u64,
+    /// Whether the last segment that counts has commits that do not.
+    pub is_cut: bool,
 }
 
 /// A request that was committed.
@@ -367,6 +369,7 @@ impl Scanned {
         }
         self.requests.extend(read.requests);
         (self.last_frames, self.torn_bytes) = (read.frames, read.torn_bytes);
+        self.is_cut = false;
         self.segments.push(Arc::new(Segment::new(
             read.number,
             read.path,
@@ -396,32 +399,62 @@ impl Scanned {
         if last.end().revision <= revision {
             return Ok(());
         }
-        let (end, at) = state_in(last, revision).map_err(|source| ScanError::Io {
+        let kept = kept_of(last, revision).map_err(|source| ScanError::Io {
             path: last.path.path().to_owned(),
             source,
         })?;
         last.with(|content| {
             content.index.truncate(revision);
-            content.end = end;
-            content.at = at;
+            content.end = kept.end;
+            content.at = kept.at;
+            content.bytes = kept.bytes;
         });
+        self.is_cut = true;
         Ok(())
     }
 }
 
-/// The last state up to a revision in a segment that begins before it, and when it was committed.
+/// What is left of a segment without its last commits.
+pub struct Kept {
+    /// The state after the last commit that is left.
+    pub end: Position,
+    /// When that was made.
+    pub at: Timestamp,
+    /// The end of its frame, which may have commits after it that are not left, in bytes.
+    pub bytes: u64,
+}
+
+/// What is left of a segment, which begins before a revision, without the commits after that.
 ///
 /// # Errors
-/// Those of reading.
-pub fn state_in(segment: &Segment, revision: Revision) -> io::Result<(Position, Timestamp)> {
-    let mut state = (segment.start.position, segment.start.at);
-    for_each_commit(segment, segment.start.position.revision, |commit| {
-        if commit.revision <= revision {
-            state = (commit.position()?, commit.at);
-        }
-        Ok(commit.revision < revision)
-    })?;
-    Ok(state)
+/// Those of reading, or if a frame is damaged.
+pub fn kept_of(segment: &Segment, revision: Revision) -> io::Result<Kept> {
+    let (first, bytes) = segment.with(|content| {
+        let first = content.index.marks().first();
+        let first = first.map_or(content.bytes, |mark| u64::from(mark.frame));
+        (first, content.bytes)
+    });
+    let mut kept = Kept {
+        end: segment.start.position,
+        at: segment.start.at,
+        bytes: first,
+    };
+    let file = segment.file()?;
+    while kept.bytes < bytes {
+        let text = read_frame_at(&file, kept.bytes)?;
+        let group = Group::read(&text).map_err(io::Error::other)?;
+        let last = group
+            .commits
+            .iter()
+            .rfind(|commit| commit.revision <= revision);
+        let Some(last) = last else {
+            break;
+        };
+        kept.end = last.position().map_err(io::Error::other)?;
+        kept.at = kept.at.max(last.at);
+        kept.bytes += frame_bytes(&text);
+    }
+    Ok(kept)
 }
 
 /// Calls `each` with the commits of a segment after a revision, until it returns false.
@@ -433,11 +466,11 @@ pub fn for_each_commit(
     after: Revision,
     mut each: impl FnMut(&StoredCommit<'_>) -> Result<bool, String>,
 ) -> io::Result<()> {
-    let (mark, bytes) = segment.with(|content| {
+    let (mark, bytes, last) = segment.with(|content| {
         let marks = content.index.marks();
         let next = marks.partition_point(|mark| mark.after <= after);
         let mark = next.checked_sub(1).and_then(|index| marks.get(index));
-        (mark.copied(), content.bytes)
+        (mark.copied(), content.bytes, content.end.revision)
     });
     let Some(mark) = mark else {
         return Ok(());
@@ -449,6 +482,10 @@ pub fn for_each_commit(
         let damaged = |reason| io::Error::other(format!("{reason}, at byte {at}"));
         let group = Group::read(&text).map_err(damaged)?;
         for commit in &group.commits {
+            // The last frame may have commits that do not count.
+            if commit.revision > last {
+                return Ok(());
+            }
             if commit.revision > after && !each(commit).map_err(damaged)? {
                 return Ok(());
             }
