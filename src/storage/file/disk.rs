@@ -263,7 +263,10 @@ impl Disk {
             if let Some(path) = self.log.active_path() {
                 warn_of(path.path(), log);
             }
-            self.log.distrust();
+            self.log.abandon();
+            if self.journal == Journal::None {
+                self.log.remove_lost();
+            }
         }
         let is_as_expected = (data, log) == (PathState::Unchanged, PathState::Unchanged);
         if self.journal == Journal::Open && !is_as_expected {
@@ -284,6 +287,7 @@ impl Disk {
         }
         self.journal = Journal::None;
         self.journal_bytes = 0;
+        self.log.remove_lost();
         if !self.log.keeps_history() {
             self.log.drop_old(now(), None);
         }

@@ -98,19 +98,18 @@ pub fn open(path: &Path, settings: &Settings) -> Result<Opened, OpenError> {
         }
         _ => None,
     };
-    if journal_bytes.is_none() {
-        log::check_not_needed(&scanned, &table).map_err(scan_failed)?;
-    }
     if !file.is_placed() && journal.is_none() {
         log::check_is_new(&scanned, file.path()).map_err(scan_failed)?;
         tracing::info!(
             data = %file.path().display(),
             "there is no data file yet; the first write creates it"
         );
+    } else if journal_bytes.is_none() {
+        log::check_not_needed(&scanned, &table).map_err(scan_failed)?;
     }
     log::cut_to(&mut scanned, &table).map_err(scan_failed)?;
-    let next_segment = log::segment_path(&file, scanned.last_number + 1);
-    for leftover in [&file, &journal_file, &next_segment] {
+    let unfinished = log::unfinished(&file).map_err(failed(file.path(), "cleaned up after"))?;
+    for leftover in [&file, &journal_file].into_iter().chain(&unfinished) {
         leftover
             .remove_leftovers()
             .map_err(failed(leftover.path(), "cleaned up after"))?;
@@ -148,7 +147,12 @@ pub fn open(path: &Path, settings: &Settings) -> Result<Opened, OpenError> {
 /// The files must be the store's alone, or not exist.
 fn check_suitable(file: &ReplacedFile, journal_file: &ReplacedFile) -> Result<(), OpenError> {
     let lock = file.beside(LOCK_SUFFIX);
-    for path in [file.path(), journal_file.path(), &lock] {
+    let segment = log::last_segment(file).map_err(failed(file.path(), "opened"))?;
+    let paths = [file.path(), journal_file.path(), &lock];
+    for path in paths
+        .into_iter()
+        .chain(segment.as_ref().map(ReplacedFile::path))
+    {
         let objection = suitable::objection_to(path).map_err(failed(path, "opened"))?;
         if let Some(reason) = objection {
             let path = path.to_owned();

@@ -15,13 +15,21 @@ use crate::support::api::{Api, LIMITS};
 use crate::support::binary::{Process, soon};
 use crate::support::events::Events;
 use crate::support::http;
+use crate::support::segments::{keeps_history, with_and_without_history};
+
+/// Only the buffer cuts a reader off here, however long the writes take.
+const SLOW: [&str; 4] = ["--watch-buffer", "1000000", "--request-timeout", "10m"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_who_does_not_read_is_cut_off_and_slows_nobody() {
+    for flags in with_and_without_history(&SLOW) {
+        cut_off_a_slow_reader(&flags).await;
+    }
+}
+
+async fn cut_off_a_slow_reader(flags: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
-    // Only the buffer cuts a reader off here, however long the writes take.
-    let arguments = ["--watch-buffer", "1000000", "--request-timeout", "10m"];
-    let process = Process::start(folder.path(), &arguments).await;
+    let process = Process::start(folder.path(), flags).await;
     let client = http::client();
     let slow = client.get(process.url("/watch")).send().await.unwrap();
     let mut quick = Events::of_response(client.get(process.url("/watch")).send().await.unwrap());
@@ -57,6 +65,13 @@ async fn a_reader_who_does_not_read_is_cut_off_and_slows_nobody() {
         .get(process.url("/watch"))
         .header("last-event-id", last);
     let mut again = Events::of_response(again.send().await.unwrap());
+    if keeps_history(flags) {
+        let rest: Vec<_> = (seen + 1..=60)
+            .map(|revision| put_of("a", revision))
+            .collect();
+        assert_eq!(again.told(rest.len()).await, rest, "from the log");
+        return;
+    }
     let reset = again.next().await.unwrap();
     assert_eq!(
         (reset.event.as_deref(), reset.json()),
@@ -93,7 +108,8 @@ async fn a_long_event_comes_in_pieces_and_is_what_a_read_shows() {
 #[tokio::test]
 async fn watchers_that_stand_still_keep_no_more_than_the_buffer() {
     const WATCHERS: usize = 60;
-    let store = Arc::new(MemoryStore::with_watch_buffer(1_000_000));
+    let store = MemoryStore::with_watch_buffer(1_000_000).with_history_limit(0);
+    let store = Arc::new(store);
     let api = Api::with(Arc::<MemoryStore>::clone(&store), Policy::AllWrites, LIMITS);
     let value = format!("\"{}\"", "x".repeat(200_000));
     let (mut bodies, mut records) = (Vec::new(), Vec::new());

@@ -38,6 +38,8 @@ pub struct CommitLog {
     active: Option<Arc<Segment>>,
     /// Files that belong to another past, until they are dropped, too.
     void: Vec<Arc<Segment>>,
+    /// Segments in whose places there is something else.
+    lost: Vec<ReplacedFile>,
     last_number: u64,
     /// The state after the last commit that is durable in it.
     end: Position,
@@ -91,6 +93,7 @@ impl CommitLog {
             segments: Arc::new(Segments::of(scanned.segments, scanned.hasher)),
             active: last.filter(|_| is_whole),
             void: scanned.void,
+            lost: Vec::new(),
             last_number: scanned.last_number,
             end,
             at,
@@ -191,6 +194,26 @@ impl CommitLog {
                 .spawn(move || sealed.seal());
             if sealing.is_err() {
                 last.seal();
+            }
+        }
+    }
+
+    /// The last segment is not where it was, so the next start would not find what is before it, either.
+    pub fn abandon(&mut self) {
+        let Some(last) = self.active.take() else {
+            return;
+        };
+        self.lost.push(last.path.clone());
+        self.void.extend(self.segments.clear());
+    }
+
+    /// Removes what is in the places of segments that were abandoned: the next start would refuse it. The data file
+    /// must be all.
+    pub fn remove_lost(&mut self) {
+        for path in self.lost.drain(..) {
+            if let Err(error) = path.remove() {
+                let file = path.path().display();
+                tracing::warn!(%file, %error, "a file that took the place of a segment cannot be removed");
             }
         }
     }
@@ -306,7 +329,8 @@ impl CommitLog {
                 self.active = None;
             }
         }
-        self.segments.oldest().filter(|_| self.keeps_history())
+        let oldest = self.segments.oldest().unwrap_or(self.end);
+        self.keeps_history().then_some(oldest)
     }
 
     fn is_droppable(

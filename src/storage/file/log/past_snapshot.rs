@@ -19,13 +19,13 @@ const CHUNK_ENTRIES: usize = 256;
 pub struct PastSnapshot {
     reader: LogReader,
     current: LentSnapshot,
-    /// What is not in `current`.
+    /// What was deleted since, also if it is in `current` again.
     deleted: Arc<BTreeMap<Key, Arc<Record>>>,
     position: Position,
 }
 
 impl PastSnapshot {
-    /// The state at `position`, of which `deleted` is no longer in `current`.
+    /// The state at `position`, of which `deleted` was deleted since.
     pub fn new(
         reader: LogReader,
         current: LentSnapshot,

@@ -83,6 +83,15 @@ pub fn segment_path(data: &ReplacedFile, number: u64) -> ReplacedFile {
     data.companion(&format!("{INFIX}{number:0NUMBER_DIGITS$}"))
 }
 
+/// The last segment of a data file, to which commits may be appended.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn last_segment(data: &ReplacedFile) -> io::Result<Option<ReplacedFile>> {
+    let last = numbers(data)?.pop();
+    Ok(last.map(|number| segment_path(data, number)))
+}
+
 /// The numbers of all segments of a data file, ascending.
 ///
 /// # Errors
@@ -105,6 +114,29 @@ fn numbers(data: &ReplacedFile) -> io::Result<Vec<u64>> {
     }
     numbers.sort_unstable();
     Ok(numbers)
+}
+
+/// The segments that were being begun when the process ended: they are not there, but temporary files may be.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn unfinished(data: &ReplacedFile) -> io::Result<Vec<ReplacedFile>> {
+    let beginning = data.beside(INFIX);
+    let folder = data.path().parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut beginning_of_name = std::ffi::OsString::from(".");
+    beginning_of_name.push(beginning.file_name().unwrap_or_default());
+    let mut unfinished = Vec::new();
+    for file in folder.read_dir()? {
+        let name = file?.file_name();
+        let rest = name
+            .as_encoded_bytes()
+            .strip_prefix(beginning_of_name.as_encoded_bytes());
+        let number = rest
+            .and_then(|rest| rest.split(|byte| *byte == b'.').next())
+            .and_then(|digits| str::from_utf8(digits).ok()?.parse().ok());
+        unfinished.extend(number.map(|number| segment_path(data, number)));
+    }
+    Ok(unfinished)
 }
 
 /// Reads the log of a data file. A torn end of the last segment is cut off.

@@ -146,6 +146,11 @@ impl Segments {
         kept.push(segment);
     }
 
+    /// Forgets all. Returns them.
+    pub fn clear(&self) -> Vec<Arc<Segment>> {
+        std::mem::take(&mut *self.kept.write())
+    }
+
     /// Forgets the oldest. Returns the oldest state that is still known.
     pub fn pop(&self) -> Option<Position> {
         let mut kept = self.kept.write();

@@ -209,6 +209,19 @@ fn without_a_history_a_small_store_has_no_segments_and_a_journal_only_what_it_ne
     assert_eq!(store.revision(), 4);
 }
 
+#[test]
+fn what_a_kill_left_of_a_segment_that_was_being_begun_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(Store::open(folder.path(), SMALL));
+    let name = ".data.json.commits.00000007.AbC123.tmp";
+    fs::write(folder.path().join(name), "x").unwrap();
+    let other = ".data.json.commits.x.AbC123.tmp";
+    fs::write(folder.path().join(other), "x").unwrap();
+    drop(Store::open(folder.path(), SMALL));
+    assert!(!folder.path().join(name).exists());
+    assert!(folder.path().join(other).exists());
+}
+
 /// A commit is decided a little before a segment is begun for it.
 #[test]
 fn the_first_commit_of_a_segment_is_found_by_its_moment() {
