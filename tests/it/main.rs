@@ -66,5 +66,6 @@ mod tls;
 mod transactions;
 mod validators;
 mod values;
+mod verify;
 mod watch;
 mod writers_names;
