@@ -255,7 +255,8 @@ async fn a_disk_that_fills_while_a_segment_is_begun() {
     }
     let folder = tmpfs.path().join("filler");
     std::fs::create_dir(&folder).unwrap();
-    let filled = (0..).find(|number| std::fs::write(folder.join(number.to_string()), "").is_err());
+    let filled = (0..10_000)
+        .find(|number: &u32| std::fs::write(folder.join(number.to_string()), "").is_err());
     let before = segments(tmpfs.path());
     let refused = loop {
         let key = format!("key/{:03}", acknowledged.len());

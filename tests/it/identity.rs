@@ -143,14 +143,20 @@ async fn a_file_that_is_moved_away_from_an_idle_store_is_made_up_for() {
     for (meddling, flags) in meddlings() {
         let folder = tempfile::tempdir().unwrap();
         let (process, shown) = start_with_three(folder.path(), &flags).await;
-        meddling.with(folder.path());
+        let name = meddling.with(folder.path());
         soon(async {
             // Then it is all, and there is no journal.
             let is_all = || {
                 let text = fs::read_to_string(folder.path().join("data.json")).unwrap_or_default();
                 text.contains("\"c\"") && !text.contains("\"journal\"")
             };
-            while !is_all() {
+            // What took the place of a segment gives way once the data file is all.
+            let gives_way = matches!(
+                meddling,
+                Meddling::Replaced(Which::Log) | Meddling::Emptied(Which::Log)
+            );
+            let is_there = || gives_way && folder.path().join(&name).exists();
+            while !is_all() || is_there() {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         })

@@ -381,7 +381,11 @@ async fn a_store_that_is_emptied_gives_disk_and_memory_back() {
         }
         let data = folder.path().join("data.json");
         soon(async {
-            while fs::metadata(&data).unwrap().len() > 1000 || journal_of(folder.path()).is_some() {
+            let has_log = || !segments(folder.path()).is_empty();
+            while fs::metadata(&data).unwrap().len() > 1000
+                || journal_of(folder.path()).is_some()
+                || has_log() != keeps_history(&flags)
+            {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         })

@@ -30,12 +30,12 @@ pub fn frame(text: &str) -> String {
 
 async fn assert_refused(folder: &Path, named: &[&str]) {
     let state = |name: &str| fs::read(folder.join(name)).ok();
-    let names = [
+    let files = [
         "data.json",
         "data.json.journal",
         "data.json.commits.00000001",
     ];
-    let before = names.map(state);
+    let before = files.map(state);
     let mut command = command(folder);
     command.args(["--listen", "127.0.0.1:0"]);
     let Err(refused) = Process::try_spawn(command).await else {
@@ -46,7 +46,7 @@ async fn assert_refused(folder: &Path, named: &[&str]) {
     for part in named {
         assert!(said.contains(part), "{part}: {said}");
     }
-    assert_eq!(names.map(state), before);
+    assert_eq!(files.map(state), before);
 }
 
 #[tokio::test]

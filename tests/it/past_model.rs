@@ -402,7 +402,7 @@ fn assert_compacted<T>(result: Result<T, PastError>, oldest: Revision) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
 
     #[test]
     fn every_state_that_is_kept_is_the_models(

@@ -315,7 +315,7 @@ pub async fn a_backlog_larger_than_one_round_is_delivered_in_order(store: Arc<dy
     for _ in 0..WATCHERS {
         watchers.push(watch(&*store, all(), None).await);
     }
-    let start = watchers[0].position.clone();
+    let start = watchers[0].position;
     for _ in 0..EVENTS {
         committed(&*store, vec![put("a", Expected::Any, &value)]).await;
     }

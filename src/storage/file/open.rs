@@ -14,7 +14,7 @@ use super::load;
 use super::lock::{Lock, LockError};
 use super::log::{self, CommitLog, ScanError};
 use super::policy::Policy;
-use super::settings::Settings;
+use super::settings::{History, Settings};
 use super::suitable::{self, open_regular};
 use crate::atomic_file::{FolderSync, ReplacedFile};
 use crate::storage::StoreError;
@@ -121,7 +121,9 @@ pub fn open(path: &Path, settings: &Settings) -> Result<Opened, OpenError> {
     }
     table.note_commit_at(scanned.newest_at());
     let mut requests = Requests::within(settings.idempotency_window);
-    for request in scanned.requests.drain(..) {
+    // Without a history their commits cannot be shown again.
+    let known = scanned.requests.drain(..);
+    for request in known.filter(|_| settings.history != History::Never) {
         requests.note_done(request.by, &request.request, request.position, request.at);
     }
     *table.requests_mut() = requests;

@@ -9,7 +9,7 @@ use std::thread;
 use super::index::Index;
 use super::scan::{Scanned, segment_path};
 use super::segment::{Content, Segment, Segments};
-use super::text::{SegmentStart, first_frame, group_frame};
+use super::text::{SegmentStart, first_frame, group_frame, last_frame};
 use crate::atomic_file::{PathState, ReplaceError, ReplacedFile};
 use crate::model::{Position, Revision, Timestamp};
 use crate::storage::StoreError;
@@ -168,6 +168,9 @@ impl CommitLog {
             }
         };
         self.last_number = number;
+        if is_journal && leads_on {
+            self.note_next(number);
+        }
         self.distrust();
         (self.end, self.at) = (start.position, start.at);
         let content = Content {
@@ -175,6 +178,7 @@ impl CommitLog {
             end: start.position,
             at: start.at,
             bytes: written.bytes,
+            next: None,
         };
         let segment = Arc::new(Segment::new(number, path, written.file, start, content));
         if !leads_on {
@@ -183,6 +187,27 @@ impl CommitLog {
         self.segments.push(Arc::clone(&segment));
         self.active = Some(segment);
         Ok(())
+    }
+
+    /// Notes at the end of the last segment that another one goes on from there, so that a start without that one is
+    /// refused.
+    fn note_next(&self, number: u64) {
+        let Some(last) = &self.active else {
+            return;
+        };
+        let (at, frame) = (last.bytes(), last_frame(self.end.revision, number));
+        let noted = last.file().and_then(|file| {
+            file.write_all_at(&frame, at)?;
+            file.sync_data()
+        });
+        match noted {
+            Ok(()) => last.with(|content| {
+                content.bytes += frame.len() as u64;
+                content.next = Some(number);
+            }),
+            // Whatever was written is void, because the next segment begins before it.
+            Err(error) => tracing::debug!(%error, "the end of a segment cannot be written"),
+        }
     }
 
     /// Nothing more is appended to the last segment: it may have content that is not known.

@@ -286,14 +286,14 @@ impl LogReader {
         let mut page = Page {
             query,
             bytes: 0,
-            page: HistoryPage {
+            filled: HistoryPage {
                 events: Vec::new(),
                 next: None,
                 oldest_revision: self.oldest().revision,
             },
         };
         if !self.keeps_history {
-            return Ok(page.page);
+            return Ok(page.filled);
         }
         // What is durable but not shown by reads yet comes later.
         let newest = self.table.read().revision();
@@ -302,7 +302,7 @@ impl LogReader {
         } else {
             self.history_of_all(newest, &mut page)
         };
-        let mut page = page.page;
+        let mut page = page.filled;
         let known = page.oldest_revision;
         page.oldest_revision = self.oldest().revision;
         match read {
@@ -354,7 +354,7 @@ impl LogReader {
             });
             for (mark, end) in marks.into_iter().rev() {
                 if scanned >= SCAN_BYTES {
-                    page.page.next = Some(HistoryPoint {
+                    page.filled.next = Some(HistoryPoint {
                         revision: mark_end(&segment, end, last),
                         changes: 0,
                     });
@@ -427,7 +427,7 @@ fn mark_end(segment: &Segment, end: u64, last: Revision) -> Revision {
 struct Page<'a> {
     query: &'a HistoryQuery,
     bytes: usize,
-    page: HistoryPage,
+    filled: HistoryPage,
 }
 
 impl Page<'_> {
@@ -443,12 +443,12 @@ impl Page<'_> {
             if event.point >= self.query.before {
                 continue;
             }
-            if self.page.events.len() >= self.query.limit || self.bytes >= self.query.max_bytes {
-                self.page.next = self.page.events.last().map(|event| event.point);
+            if self.filled.events.len() >= self.query.limit || self.bytes >= self.query.max_bytes {
+                self.filled.next = self.filled.events.last().map(|event| event.point);
                 return false;
             }
             self.bytes += event_bytes(&event);
-            self.page.events.push(event);
+            self.filled.events.push(event);
         }
         true
     }

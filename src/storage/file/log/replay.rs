@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::scan::{ScanError, Scanned, for_each_commit};
+use crate::model::Revision;
 use crate::storage::file::format::Names;
 use crate::storage::table::Table;
 
@@ -27,6 +28,7 @@ pub fn replay(scanned: &Scanned, table: &mut Table) -> Result<u64, ScanError> {
             ),
         });
     }
+    check_whole(scanned, revision)?;
     let mut bytes = 0;
     let mut names = Names::default();
     for segment in &scanned.segments {
@@ -50,6 +52,29 @@ pub fn replay(scanned: &Scanned, table: &mut Table) -> Result<u64, ScanError> {
         })?;
     }
     Ok(bytes)
+}
+
+/// Checks that no segment is missing that another one names, of those that have what comes after a revision.
+fn check_whole(scanned: &Scanned, revision: Revision) -> Result<(), ScanError> {
+    let segments = scanned.segments.iter();
+    let before = segments.take_while(|segment| segment.start.position.revision <= revision);
+    let first = before.count().saturating_sub(1);
+    for (index, segment) in scanned.segments.iter().enumerate().skip(first) {
+        let following = scanned.segments.get(index + 1);
+        let next = segment.with(|content| content.next);
+        if let Some(next) = next
+            && following.is_none_or(|following| following.number != next)
+        {
+            return Err(ScanError::Damaged {
+                path: segment.path.path().to_owned(),
+                reason: format!(
+                    "segment {next}, which goes on from its end, is missing; put it back, or restore \
+                     all files from one backup"
+                ),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Checks that a data file, whose content is in `table` and which does not need a log, does not miss commits of

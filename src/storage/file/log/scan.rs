@@ -286,6 +286,7 @@ impl ReadSegment {
             end: start.position,
             at: start.at,
             bytes: frame.len() as u64,
+            next: None,
         };
         let mut read = Self {
             number,
@@ -363,9 +364,10 @@ impl ReadSegment {
                 });
             }
         }
-        if group.commits.is_empty() {
+        if group.commits.is_empty() && group.next.is_none() {
             return Err("the frame has no commit".to_owned());
         }
+        self.content.next = group.next;
         Ok(())
     }
 }
@@ -440,6 +442,7 @@ impl Scanned {
             content.end = kept.end;
             content.at = kept.at;
             content.bytes = kept.bytes;
+            content.next = None;
         });
         self.is_cut = true;
         Ok(())

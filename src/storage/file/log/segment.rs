@@ -38,6 +38,8 @@ pub struct Content {
     pub at: Timestamp,
     /// How long it is, in bytes.
     pub bytes: u64,
+    /// The number of the segment that goes on from its end, if it says so.
+    pub next: Option<u64>,
 }
 
 /// Where a commit is.

@@ -106,6 +106,14 @@ pub fn group_frame<'a>(
     Ok(end_frame(frame))
 }
 
+/// The frame that a segment ends with when the next one has been begun, whose number it has.
+#[must_use]
+pub fn last_frame(after: Revision, next: u64) -> Vec<u8> {
+    let mut frame = begin_frame();
+    frame.extend_from_slice(format!("{{\"after\":{after},\"next\":{next}}}").as_bytes());
+    end_frame(frame)
+}
+
 fn write_commit(
     frame: &mut Vec<u8>,
     segment: Revision,
@@ -201,8 +209,11 @@ pub struct Group<'a> {
     #[serde(deserialize_with = "store_revision")]
     pub after: Revision,
     /// In their order.
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub commits: Vec<StoredCommit<'a>>,
+    /// Instead of commits, the number of the segment that goes on from here.
+    #[serde(default)]
+    pub next: Option<u64>,
 }
 
 /// A commit in a frame.

@@ -254,9 +254,9 @@ fn a_journal_without_a_segment_that_the_data_file_needs_is_refused() {
     let left = leave_segments(folder.path(), JOURNAL);
     let files = copy_of(folder.path());
     // The first one has what is in the data file.
-    for missing in 1..left.len() - 1 {
+    for missing in &left[1..left.len() - 1] {
         let folder = copy_of(files.path());
-        let missing = folder.path().join(left[missing].file_name().unwrap());
+        let missing = folder.path().join(missing.file_name().unwrap());
         fs::remove_file(missing).unwrap();
         let (_, reason) = refused(folder.path(), &few_segments(JOURNAL));
         assert!(reason.contains("put the older segments back"), "{reason}");
