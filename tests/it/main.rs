@@ -31,6 +31,7 @@ mod crash;
 mod editors;
 mod embedded;
 mod errors;
+mod exactly_once;
 mod faults;
 mod fuzz;
 mod history;

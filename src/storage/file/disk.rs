@@ -9,11 +9,9 @@
 //!
 //! So a `data.json` alone says whether it is everything. Without a history only a journal is logged.
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::thread;
 use std::time::SystemTime;
 
 use super::checkpoint::{Checkpointing, Outcome, Plan};
@@ -23,6 +21,7 @@ use super::lines::Lines;
 use super::lock::Lock;
 use super::log::{Appended, CommitLog, Segments};
 use super::policy::Policy;
+use super::syncer::Syncer;
 use crate::atomic_file::{PathState, ReplaceError, ReplacedFile};
 use crate::model::{Revision, Timestamp};
 use crate::storage::StoreError;
@@ -36,6 +35,7 @@ pub struct Disk {
     policy: Policy,
     log: CommitLog,
     lines: Lines,
+    syncer: Syncer,
     journal: Journal,
     /// How much of the log is newer than the data file, in bytes, while there is a journal.
     journal_bytes: u64,
@@ -78,6 +78,7 @@ impl Disk {
             policy,
             log,
             lines: Lines::default(),
+            syncer: Syncer::default(),
             journal: Journal::None,
             journal_bytes: 0,
             data_revision,
@@ -313,19 +314,19 @@ impl Disk {
         names: Option<&LogId>,
         logged: Option<Appended>,
     ) -> Result<(), StoreError> {
-        let beside = match logged {
-            Some(_) => Some(self.log.file().map_err(StoreError::NotApplied)?),
-            None => None,
-        };
+        if logged.is_some() {
+            self.syncer
+                .begin(self.log.file().map_err(StoreError::NotApplied)?);
+        }
         let entries = table.with(staged.changes());
         let mut is_of_log = false;
-        let lines = &mut self.lines;
-        let written = synced_beside(beside.as_deref(), |synced| {
-            self.file.replace_when(
-                |writer| lines.encode(writer, staged.revision(), names, entries),
-                || synced().inspect_err(|_| is_of_log = true),
-            )
-        });
+        let (lines, syncer) = (&mut self.lines, &mut self.syncer);
+        let written = self.file.replace_when(
+            |writer| lines.encode(writer, staged.revision(), names, entries),
+            || syncer.wait().inspect_err(|_| is_of_log = true),
+        );
+        // If the file could not be written, nobody has waited for the log yet.
+        is_of_log |= self.syncer.wait().is_err();
         match written {
             Ok(written) => {
                 self.policy.note_checkpoint(written.bytes, 0);
@@ -466,28 +467,6 @@ impl Disk {
             begun.checkpointing.cancel();
         }
     }
-}
-
-/// Does `work`, which is given the result of syncing a file at the same time: both wait for the same disk.
-fn synced_beside<T>(
-    file: Option<&File>,
-    work: impl FnOnce(&mut dyn FnMut() -> io::Result<()>) -> T,
-) -> T {
-    let Some(file) = file else {
-        return work(&mut || Ok(()));
-    };
-    thread::scope(|scope| {
-        let syncing = thread::Builder::new()
-            .name("log".to_owned())
-            .spawn_scoped(scope, || file.sync_data());
-        let mut syncing = syncing.ok();
-        work(&mut || match syncing.take() {
-            Some(syncing) => syncing
-                .join()
-                .unwrap_or_else(|_| Err(io::Error::other("the thread panicked"))),
-            None => file.sync_data(),
-        })
-    })
 }
 
 fn now() -> Timestamp {

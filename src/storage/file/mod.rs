@@ -22,6 +22,7 @@ mod policy;
 mod settings;
 mod store;
 mod suitable;
+mod syncer;
 mod verify;
 mod writer;
 

@@ -1,7 +1,7 @@
-// The eventsource package follows a store through a proxy that breaks its connections, and outlives
-// the server: it comes again by itself, and brings the last id.
+// The eventsource package follows a store through a proxy that breaks its connections, and outlives ten
+// restarts of the server: it comes again by itself, and brings the last id.
 const { spawn } = require("node:child_process");
-const { mkdirSync } = require("node:fs");
+const { copyFileSync, mkdirSync } = require("node:fs");
 const net = require("node:net");
 const { createInterface } = require("node:readline");
 const { isDeepStrictEqual } = require("node:util");
@@ -16,6 +16,12 @@ async function start(listen) {
     stdio: ["ignore", "pipe", "ignore"],
   });
   for await (const line of createInterface(server.stdout)) return line.split(" ").pop();
+}
+
+async function stop(signal) {
+  const gone = new Promise((exit) => server.once("exit", exit));
+  server.kill(signal);
+  await gone;
 }
 
 async function ask(url, method, body) {
@@ -82,7 +88,7 @@ async function write(url, rounds, expected) {
   let told = [];
   let resets = 0;
   let listed = list.revision;
-  let ended = () => {};
+  let toldMore = () => {};
   let listedAgain = () => {};
   const source = new EventSource(
     `http://127.0.0.1:${proxy.address().port}/watch?since=${list.etag.replaceAll('"', "")}`,
@@ -110,11 +116,13 @@ async function write(url, rounds, expected) {
         told.push(`${entry.revision} ${entry.key}`);
         if (name === "put") known.set(entry.key, entry);
         else known.delete(entry.key);
-        if (entry.key === "end") ended();
+        toldMore();
       }),
     );
   }
-  const end = () => new Promise((resolve) => (ended = resolve));
+  const until = async (change) => {
+    while (!told.includes(change)) await new Promise((resolve) => (toldMore = resolve));
+  };
   const holds = async () =>
     isDeepStrictEqual(
       [...known.values()].sort((a, b) => (a.key < b.key ? -1 : 1)),
@@ -122,9 +130,8 @@ async function write(url, rounds, expected) {
     );
 
   let expected = [];
-  let over = end();
   await write(url, 200, expected);
-  await over;
+  await until(expected.at(-1));
   finding(
     `${expected.length} changes over ${broken + 1} connections: each once, in order`,
     isDeepStrictEqual(told, expected) && broken > 5,
@@ -132,20 +139,30 @@ async function write(url, rounds, expected) {
   finding("what it knows is what is there", (await holds()) && resets === 0);
 
   allowance = Infinity;
-  const gone = new Promise((exit) => server.once("exit", exit));
-  server.kill("SIGKILL");
-  await gone;
+  for (let restart = 0; restart < 10; restart += 1) {
+    await write(url, 10, expected);
+    await stop(restart % 2 === 0 ? "SIGTERM" : "SIGKILL");
+    // A clean stop leaves all of the state in this file.
+    if (restart === 0) copyFileSync(`${folder}/data.json`, `${folder}/older.json`);
+    url = await start(`127.0.0.1:${port}`);
+    const { revision } = await ask(`${url}/kv/while-away`, "PUT", restart);
+    expected.push(`${revision} while-away`);
+    await until(expected.at(-1));
+  }
+  finding("ten restarts, five of them kills: each change once, in order", isDeepStrictEqual(told, expected));
+  finding("and it was never told to list again", resets === 0);
+  finding("what it knows is what is there, after them", await holds());
+
+  await stop("SIGTERM");
+  copyFileSync(`${folder}/older.json`, `${folder}/data.json`);
+  const reset = new Promise((resolve) => (listedAgain = resolve));
   url = await start(`127.0.0.1:${port}`);
-  await ask(`${url}/kv/while-away`, "PUT", 1);
+  await reset;
   told = [];
   expected = [];
-  const reset = new Promise((resolve) => (listedAgain = resolve));
-  for (const side of open) side.destroy();
-  await reset;
-  over = end();
   await write(url, 59, expected);
-  await over;
-  finding("after a kill it is told to list again, once", resets === 1);
+  await until(expected.at(-1));
+  finding("after an older state was restored it is told to list again, once", resets === 1);
   finding("and from then on misses nothing", isDeepStrictEqual(told, expected));
   finding("what it knows is what is there, again", await holds());
   source.close();

@@ -1,10 +1,13 @@
-"""httpx-sse follows a store from list to stream, is cut off again and again, and outlives the server."""
+"""httpx-sse follows a store from list to stream, is cut off again and again, and outlives ten restarts."""
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 import httpx
 from httpx_sse import connect_sse
@@ -12,6 +15,8 @@ from httpx_sse import connect_sse
 binary, folder = sys.argv[1:]
 os.makedirs(folder)
 client = httpx.Client(timeout=20)
+# Each write has a connection of its own: those before a restart are gone.
+writer = httpx.Client(timeout=20, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 def finding(what, holds):
@@ -36,8 +41,8 @@ class Follower:
         self.listed = answer.json()["revision"]
         self.since = answer.headers["etag"].strip('"')
 
-    def follow(self, events):
-        """Takes so many events, over one connection; returns whether the end marker came."""
+    def follow(self, events=None, marker="end"):
+        """Takes so many events, over one connection; returns whether the marker came."""
         after = {"headers": {"Last-Event-ID": self.last}} if self.last else {"params": {"since": self.since}}
         with connect_sse(client, "GET", f"{url}/watch", **after) as source:
             for event in source.iter_sse():
@@ -49,25 +54,40 @@ class Follower:
                     continue
                 entry = json.loads(event.data)
                 if entry["revision"] > self.listed:
-                    self.told.append((entry["revision"], entry["key"]))
                     if event.event == "put":
                         self.known[entry["key"]] = entry
                     else:
                         self.known.pop(entry["key"], None)
-                if entry["key"] == "end":
+                    self.told.append((entry["revision"], entry["key"]))
+                if entry["key"] == marker:
                     return True
-                events -= 1
-                if events == 0:
-                    return False
+                if events is not None:
+                    events -= 1
+                    if events == 0:
+                        return False
         return False
+
+    def outlive(self):
+        """Follows until it is told to finish, whatever becomes of the server meanwhile."""
+        while True:
+            try:
+                if self.follow(marker="finish"):
+                    return
+            except httpx.TransportError:
+                time.sleep(0.05)
+
+    def until(self, change):
+        while change not in self.told:
+            time.sleep(0.01)
+
+
+def change(method, path, **arguments):
+    answer = writer.request(method, url + path, **arguments)
+    answer.raise_for_status()
+    return answer.json()
 
 
 def write(rounds, expected):
-    def change(method, path, **arguments):
-        answer = httpx.request(method, url + path, **arguments)
-        answer.raise_for_status()
-        return answer.json()
-
     for number in range(rounds):
         key = f"doc/{number % 7}"
         expected.append((change("PUT", f"/kv/{key}", json=number)["revision"], key))
@@ -89,27 +109,44 @@ server, url = start("127.0.0.1:0")
 try:
     follower, expected = Follower(), []
     follower.list()
-    writer = threading.Thread(target=write, args=(200, expected))
-    writer.start()
+    writing = threading.Thread(target=write, args=(200, expected))
+    writing.start()
     connections = 1
     while not follower.follow(events=17):
         connections += 1
-    writer.join()
+    writing.join()
     finding(f"{len(expected)} changes over {connections} connections: each once, in order",
             follower.told == expected and connections > 10)
     finding("what it knows is what is there", holds(follower) and follower.resets == 0)
 
-    server.kill()
+    following = threading.Thread(target=follower.outlive, daemon=True)
+    following.start()
+    address = url.removeprefix("http://")
+    for restart in range(10):
+        write(10, expected)
+        server.send_signal(signal.SIGKILL if restart % 2 else signal.SIGTERM)
+        server.wait()
+        if restart == 0:
+            # A clean stop leaves all of the state in this file.
+            shutil.copy(f"{folder}/data.json", f"{folder}/older.json")
+        server, url = start(address)
+        expected.append((change("PUT", "/kv/while-away", json=restart)["revision"], "while-away"))
+        follower.until(expected[-1])
+    finding("ten restarts, five of them kills: each change once, in order", follower.told == expected)
+    finding("and it was never told to list again", follower.resets == 0)
+    finding("what it knows is what is there, after them", holds(follower))
+
+    server.terminate()
     server.wait()
-    server, url = start(url.removeprefix("http://"))
-    httpx.put(f"{url}/kv/while-away", json=1).raise_for_status()
+    shutil.copy(f"{folder}/older.json", f"{folder}/data.json")
     follower.told, expected = [], []
-    writer = threading.Thread(target=write, args=(100, expected))
-    writer.start()
-    while not follower.follow(events=17):
-        pass
-    writer.join()
-    finding("after a kill it is told to list again, once", follower.resets == 1)
+    server, url = start(address)
+    while follower.resets == 0:
+        time.sleep(0.01)
+    write(100, expected)
+    expected.append((change("PUT", "/kv/finish", json=1)["revision"], "finish"))
+    following.join()
+    finding("after an older state was restored it is told to list again, once", follower.resets == 1)
     since = [change for change in expected if change[0] > follower.listed]
     finding("and from then on misses nothing", follower.told == since)
     finding("what it knows is what is there, again", holds(follower))

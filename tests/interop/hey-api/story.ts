@@ -1,8 +1,17 @@
 // The story, told through a client that hey-api made.
 
 import { isDeepStrictEqual } from "node:util";
-import type { Entry, Error as Failure } from "./client";
-import { deleteEntry, getEntry, listEntries, patchEntry, putEntry, transact } from "./client";
+import type { Entry, Error as Failure, HistoryEvent } from "./client";
+import {
+  deleteEntry,
+  getEntry,
+  getEntryHistory,
+  listEntries,
+  patchEntry,
+  putEntry,
+  revertEntry,
+  transact,
+} from "./client";
 import { client } from "./client/client.gen";
 
 const key = "doc/plan";
@@ -135,6 +144,43 @@ async function main(): Promise<void> {
   step("list: a page of entries", page.data!.items.length === 3 && next === page.data!.items[2]!.key);
   const rest = await listEntries({ query: { prefix: "kinds/", after: next! } });
   step("list: the rest, next is null", rest.data!.items.length === 4 && rest.data!.next === null);
+
+  const past = { key: "doc/past" };
+  const once = { path: past, body: plan, headers: { "Idempotency-Key": '"8e03978e-40d5"' } };
+  const done: Entry = (await putEntry(once)).data!;
+  const repeated = await putEntry(once);
+  step(
+    "the same write sent twice: done once, and answered as it was",
+    repeated.response?.status === 201 &&
+      repeated.response.headers.get("Idempotency-Replayed") === "true" &&
+      isDeepStrictEqual(repeated.data, done),
+  );
+  const newer: Entry = (
+    await putEntry({ path: past, body: raised, headers: { "If-Match": done.etag } })
+  ).data!;
+  const history = await getEntryHistory({ path: past });
+  const events: HistoryEvent[] = history.data!.items;
+  step(
+    "history: both versions, the newest first",
+    isDeepStrictEqual(
+      events.map(({ event, etag, value }) => [event, etag, value]),
+      [
+        ["put", newer.etag, raised],
+        ["put", done.etag, plan],
+      ],
+    ) && history.data!.next === null,
+  );
+  const then = await getEntry({ path: past, query: { revision: done.revision } });
+  step("read at a revision: the entry of then", isDeepStrictEqual(then.data, done));
+  const reverted = await revertEntry({
+    path: past,
+    body: { revision: done.revision },
+    headers: { "If-Match": newer.etag },
+  });
+  step(
+    "revert: the value of then, as version 3",
+    reverted.data!.version === 3 && isDeepStrictEqual(reverted.data!.value, plan),
+  );
 }
 
 void main();

@@ -111,6 +111,40 @@ step("list: a page of entries", listed.data!.items.length === 3 && next === list
 const rest = await client.GET("/kv", { params: { query: { prefix: "kinds/", after: next! } } });
 step("list: the rest, next is null", rest.data!.items.length === 5 && rest.data!.next === null);
 
+const past = { path: { key: "doc/past" } };
+const once = { params: { ...past, header: { "Idempotency-Key": '"8e03978e-40d5"' } }, body: plan };
+const done: Entry = (await client.PUT("/kv/{key}", once)).data!;
+const repeated = await client.PUT("/kv/{key}", once);
+step(
+  "the same write sent twice: done once, and answered as it was",
+  repeated.response.status === 201 &&
+    repeated.response.headers.get("Idempotency-Replayed") === "true" &&
+    isDeepStrictEqual(repeated.data, done),
+);
+const raised = { ...plan, budget: 120 };
+const newer: Entry = (await client.PUT("/kv/{key}", { ...at("doc/past", done.etag), body: raised })).data!;
+const history = await client.GET("/history/{key}", { params: past });
+step(
+  "history: both versions, the newest first",
+  isDeepStrictEqual(
+    history.data!.items.map(({ event, etag, value }) => [event, etag, value]),
+    [
+      ["put", newer.etag, raised],
+      ["put", done.etag, plan],
+    ],
+  ) && history.data!.next === null,
+);
+const then = await client.GET("/kv/{key}", { params: { ...past, query: { revision: done.revision } } });
+step("read at a revision: the entry of then", isDeepStrictEqual(then.data, done));
+const reverted = await client.POST("/revert/{key}", {
+  ...at("doc/past", newer.etag),
+  body: { revision: done.revision },
+});
+step(
+  "revert: the value of then, as version 3",
+  reverted.data!.version === 3 && isDeepStrictEqual(reverted.data!.value, plan),
+);
+
 // As the README shows it.
 async function change(key: string, edit: (value: unknown) => unknown) {
   for (;;) {

@@ -47,7 +47,8 @@ func refused[T any](_ T, response *http.Response, err error) (int, ifmatch.Error
 func main() {
 	configuration := ifmatch.NewConfiguration()
 	configuration.Servers = ifmatch.ServerConfigurations{{URL: os.Args[1]}}
-	api := ifmatch.NewAPIClient(configuration).EntriesAPI
+	client := ifmatch.NewAPIClient(configuration)
+	api := client.EntriesAPI
 	all := context.WithValue(context.Background(), ifmatch.ContextAccessToken, os.Args[2])
 	plan := object{"title": "Plan", "budget": 100.0}
 
@@ -125,4 +126,25 @@ func main() {
 	step("list: a page of entries", len(page.Items) == 2 && next != nil && *next == page.Items[1].Key)
 	rest := done(api.ListEntries(all).Prefix("kinds/").After(*next).Execute())
 	step("list: the rest, next is null", len(rest.Items) == 4 && rest.Next.Get() == nil)
+
+	const past = "doc/past"
+	once := api.PutEntry(all, past).Body(plan).IdempotencyKey("\"8e03978e-40d5\"")
+	original := done(once.Execute())
+	repeated, response, err := once.Execute()
+	done(repeated, response, err)
+	step("the same write sent twice: done once, and answered as it was",
+		response.StatusCode == 201 && response.Header.Get("Idempotency-Replayed") == "true" &&
+			reflect.DeepEqual(repeated, original))
+	newer := done(api.PutEntry(all, past).Body(raised).IfMatch(original.Etag).Execute())
+	history := done(client.HistoryAPI.GetEntryHistory(all, past).Execute())
+	step("history: both versions, the newest first",
+		len(history.Items) == 2 && history.Next.Get() == nil && history.Items[0].Event == "put" &&
+			history.Items[0].Etag == newer.Etag && reflect.DeepEqual(history.Items[0].Value, raised) &&
+			history.Items[1].Etag == original.Etag && reflect.DeepEqual(history.Items[1].Value, plan))
+	then := done(api.GetEntry(all, past).Revision(original.Revision).Execute())
+	step("read at a revision: the entry of then", reflect.DeepEqual(then, original))
+	back := *ifmatch.NewRevertRequest(original.Revision)
+	reverted := done(client.HistoryAPI.RevertEntry(all, past).RevertRequest(back).IfMatch(newer.Etag).Execute())
+	step("revert: the value of then, as version 3",
+		reverted.Version == 3 && reflect.DeepEqual(reverted.Value, plan))
 }

@@ -2,12 +2,15 @@ import com.fasterxml.jackson.annotation.JsonInclude;
 import ifmatch.ApiClient;
 import ifmatch.ApiException;
 import ifmatch.api.EntriesApi;
+import ifmatch.api.HistoryApi;
 import ifmatch.model.CheckOperation;
 import ifmatch.model.Entry;
 import ifmatch.model.EntryList;
 import ifmatch.model.Error;
 import ifmatch.model.ErrorCode;
+import ifmatch.model.History;
 import ifmatch.model.PutOperation;
+import ifmatch.model.RevertRequest;
 import ifmatch.model.TransactionOperation;
 import ifmatch.model.TransactionRequest;
 import ifmatch.model.TransactionResult;
@@ -65,7 +68,7 @@ class Story {
     // (OpenAPITools/openapi-generator#19067).
     client.setObjectMapper(client.getObjectMapper().setDefaultPropertyInclusion(
         JsonInclude.Value.construct(JsonInclude.Include.NON_NULL, JsonInclude.Include.ALWAYS)));
-    Refusal stranger = refused(() -> new EntriesApi(client).getEntry(KEY, null, null, null, null, null));
+    Refusal stranger = refused(() -> new EntriesApi(client).getEntry(KEY, null, null, null, null, null, null, null));
     step("read without the token: 401, typed",
         stranger.status() == 401 && stranger.error().getError() == ErrorCode.UNAUTHORIZED);
     // With this HTTP client it has no setting for a token.
@@ -74,29 +77,29 @@ class Story {
 
     Map<String, Object> plan = object("title", "Plan", "budget", 100);
 
-    var created = api.putEntryWithHttpInfo(KEY, plan, null, null, null, null);
+    var created = api.putEntryWithHttpInfo(KEY, plan, null, null, null, null, null);
     Entry first = created.getData();
     step("create: 201, version 1",
         created.getStatusCode() == 201 && first.getVersion() == 1 && first.getKey().equals(KEY));
 
-    Entry read = api.getEntry(KEY, null, null, null, null, null);
+    Entry read = api.getEntry(KEY, null, null, null, null, null, null, null);
     step("read: the same entry", read.equals(first) && read.getValue().equals(plan));
 
     Map<String, Object> raised = object("title", "Plan", "budget", 120);
-    var replaced = api.putEntryWithHttpInfo(KEY, raised, first.getEtag(), null, null, null);
+    var replaced = api.putEntryWithHttpInfo(KEY, raised, first.getEtag(), null, null, null, null);
     Entry second = replaced.getData();
     step("replace with the tag: 200, version 2", replaced.getStatusCode() == 200 && second.getVersion() == 2);
 
-    Refusal stale = refused(() -> api.putEntry(KEY, plan, first.getEtag(), null, null, null));
+    Refusal stale = refused(() -> api.putEntry(KEY, plan, first.getEtag(), null, null, null, null));
     step("replace with the stale tag: 412, typed",
         stale.status() == 412 && stale.error().getError() == ErrorCode.PRECONDITION_FAILED);
     step("the 412 shows the current entry",
         stale.error().getCurrent().equals(second) && stale.error().getCurrent().getValue().equals(raised));
 
-    Refusal exists = refused(() -> api.putEntry(KEY, plan, null, "*", null, null));
+    Refusal exists = refused(() -> api.putEntry(KEY, plan, null, "*", null, null, null));
     step("create only: 412, the current entry", exists.status() == 412 && exists.error().getCurrent().equals(second));
 
-    Entry third = api.patchEntry(KEY, object("budget", null, "owner", "Ann"), second.getEtag(), null, null, null);
+    Entry third = api.patchEntry(KEY, object("budget", null, "owner", "Ann"), second.getEtag(), null, null, null, null);
     step("patch: version 3 (with another mapper: openapi-generator#19067)",
         third.getVersion() == 3 && third.getValue().equals(object("title", "Plan", "owner", "Ann")));
 
@@ -104,25 +107,25 @@ class Story {
         new PutOperation().op(PutOperation.OpEnum.PUT).key("doc/other").value(Arrays.asList(1, null));
     TransactionRequest both = new TransactionRequest().operations(List.of(
         new TransactionOperation(put), new TransactionOperation(check("doc/absent").ifNoneMatch("*"))));
-    TransactionResult result = api.transact(both, null);
+    TransactionResult result = api.transact(both, null, null);
     step("transaction: an entry, and null for the absent key",
         result.getResults().size() == 2
             && result.getResults().get(0).getValue().equals(Arrays.asList(1, null))
             && result.getResults().get(1) == null);
 
     Refusal failed = refused(() -> api.transact(
-        checks(check(KEY).ifMatch(first.getEtag()), check("doc/absent").ifMatch("*")), null));
+        checks(check(KEY).ifMatch(first.getEtag()), check("doc/absent").ifMatch("*")), null, null));
     var both412 = failed.error().getFailed();
     step("a transaction that does not hold: 412, both operations, an entry and null",
         failed.status() == 412 && both412.size() == 2 && both412.get(0).getCurrent().equals(third)
             && both412.get(1).getCurrent() == null);
 
-    step("delete with the newest tag", api.deleteEntry(KEY, third.getEtag(), null, null, null).equals(third));
+    step("delete with the newest tag", api.deleteEntry(KEY, third.getEtag(), null, null, null, null).equals(third));
 
-    Refusal gone = refused(() -> api.getEntry(KEY, null, null, null, null, null));
+    Refusal gone = refused(() -> api.getEntry(KEY, null, null, null, null, null, null, null));
     step("read: 404, typed", gone.status() == 404 && gone.error().getError() == ErrorCode.NOT_FOUND);
 
-    Refusal lost = refused(() -> api.putEntry(KEY, plan, third.getEtag(), null, null, null));
+    Refusal lost = refused(() -> api.putEntry(KEY, plan, third.getEtag(), null, null, null, null));
     step("replace what is gone: 412, current is null",
         lost.status() == 412 && lost.error().getError() == ErrorCode.PRECONDITION_FAILED
             && lost.error().getCurrent() == null);
@@ -137,16 +140,42 @@ class Story {
     kinds.put("fraction", -0.25);
     kinds.put("bool", false);
     for (var kind : kinds.entrySet()) {
-      Entry written = api.putEntry("kinds/" + kind.getKey(), kind.getValue(), null, null, null, null);
-      Entry again = api.getEntry("kinds/" + kind.getKey(), null, null, null, null, null);
+      Entry written = api.putEntry("kinds/" + kind.getKey(), kind.getValue(), null, null, null, null, null);
+      Entry again = api.getEntry("kinds/" + kind.getKey(), null, null, null, null, null, null, null);
       step("a value of the kind " + kind.getKey(),
           written.equals(again) && again.getValue().equals(kind.getValue()));
     }
 
-    EntryList page = api.listEntries("kinds/", null, 3, null, null, null);
+    EntryList page = api.listEntries("kinds/", null, 3, null, null, null, null, null);
     step("list: a page of entries",
         page.getItems().size() == 3 && page.getItems().get(2).getKey().equals(page.getNext()));
-    EntryList rest = api.listEntries("kinds/", page.getNext(), null, null, null, null);
+    EntryList rest = api.listEntries("kinds/", page.getNext(), null, null, null, null, null, null);
     step("list: the rest, next is null", rest.getItems().size() == 4 && rest.getNext() == null);
+    past(api, plan, raised);
+  }
+
+  static void past(EntriesApi api, Map<String, Object> plan, Map<String, Object> raised) throws Exception {
+    String key = "doc/past";
+    String once = "\"8e03978e-40d5\"";
+    Entry done = api.putEntry(key, plan, null, null, null, null, once);
+    var repeated = api.putEntryWithHttpInfo(key, plan, null, null, null, null, once);
+    step("the same write sent twice: done once, and answered as it was",
+        repeated.getStatusCode() == 201 && repeated.getData().equals(done)
+            && repeated.getHeaders().toString().toLowerCase().contains("idempotency-replayed=[true]"));
+    Entry newer = api.putEntry(key, raised, done.getEtag(), null, null, null, null);
+    HistoryApi pastApi = new HistoryApi(client);
+    History history = pastApi.getEntryHistory(key, null, null, null);
+    step("history: both versions, the newest first",
+        history.getItems().size() == 2 && history.getNext() == null
+            && history.getItems().get(0).getEtag().equals(newer.getEtag())
+            && history.getItems().get(0).getValue().equals(raised)
+            && history.getItems().get(1).getEtag().equals(done.getEtag())
+            && history.getItems().get(1).getValue().equals(plan));
+    Entry then = api.getEntry(key, done.getRevision(), null, null, null, null, null, null);
+    step("read at a revision: the entry of then", then.equals(done));
+    RevertRequest back = new RevertRequest().revision(done.getRevision());
+    Entry reverted = pastApi.revertEntry(key, back, newer.getEtag(), null, null, null, null);
+    step("revert: the value of then, as version 3",
+        reverted.getVersion() == 3 && reverted.getValue().equals(plan));
   }
 }

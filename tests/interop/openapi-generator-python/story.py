@@ -11,7 +11,9 @@ from ifmatch_client import (
     EntriesApi,
     Entry,
     Error,
+    HistoryApi,
     PutOperation,
+    RevertRequest,
     TransactionOperation,
     TransactionRequest,
 )
@@ -115,3 +117,25 @@ listed = api.list_entries(prefix="kinds/", limit=3)
 step("list: a page of entries", len(listed.items) == 3 and listed.next == listed.items[2].key)
 rest = api.list_entries(prefix="kinds/", after=listed.next)
 step("list: the rest, next is null", len(rest.items) == 5 and rest.next is None)
+
+PAST = "doc/past"
+done = api.put_entry(PAST, PLAN, idempotency_key='"8e03978e-40d5"')
+repeated = api.put_entry_with_http_info(PAST, PLAN, idempotency_key='"8e03978e-40d5"')
+step(
+    "the same write sent twice: done once, and answered as it was",
+    repeated.status_code == 201
+    and repeated.headers["idempotency-replayed"] == "true"
+    and repeated.data == done,
+)
+newer = api.put_entry(PAST, PLAN | {"budget": 120}, if_match=done.etag)
+past = HistoryApi(ApiClient(Configuration(host=url, access_token=token)))
+history = past.get_entry_history(PAST)
+step(
+    "history: both versions, the newest first",
+    [(event.event, event.etag, event.value["budget"]) for event in history.items]
+    == [("put", newer.etag, 120), ("put", done.etag, 100)]
+    and history.next is None,
+)
+step("read at a revision: the entry of then", api.get_entry(PAST, revision=done.revision) == done)
+reverted = past.revert_entry(PAST, RevertRequest(revision=done.revision), if_match=newer.etag)
+step("revert: the value of then, as version 3", reverted.version == 3 and reverted.value == PLAN)

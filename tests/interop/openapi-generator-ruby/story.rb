@@ -25,7 +25,8 @@ configuration = Ifmatch::Configuration.new do |c|
   # Otherwise the first of the contract's servers goes before the host.
   c.server_index = nil
 end
-api = Ifmatch::EntriesApi.new(Ifmatch::ApiClient.new(configuration))
+client = Ifmatch::ApiClient.new(configuration)
+api = Ifmatch::EntriesApi.new(client)
 
 status, failure = refused { api.get_entry(KEY) }
 step 'read without the token: 401, typed', status == 401 && failure.error == Ifmatch::ErrorCode::UNAUTHORIZED
@@ -95,3 +96,20 @@ page = api.list_entries(prefix: 'kinds/', limit: 2)
 step 'list: a page of entries', page.items.length == 2 && page._next == page.items[1].key
 rest = api.list_entries(prefix: 'kinds/', after: page._next)
 step 'list: the rest, next is null', rest.items.length == 4 && rest._next.nil?
+
+PAST = 'doc/past'.freeze
+once = { idempotency_key: '"8e03978e-40d5"' }
+done = api.put_entry(PAST, PLAN, once)
+repeated, status, headers = api.put_entry_with_http_info(PAST, PLAN, once)
+step 'the same write sent twice: done once, and answered as it was',
+     status == 201 && headers['Idempotency-Replayed'] == 'true' && repeated == done
+newer = api.put_entry(PAST, { **PLAN, budget: 120 }, if_match: done.etag)
+past = Ifmatch::HistoryApi.new(client)
+history = past.get_entry_history(PAST)
+step 'history: both versions, the newest first',
+     history.items.map { |event| [event.event, event.etag, event.value[:budget]] } ==
+     [['put', newer.etag, 120], ['put', done.etag, 100]] && history._next.nil?
+step 'read at a revision: the entry of then', api.get_entry(PAST, revision: done.revision) == done
+back = Ifmatch::RevertRequest.new(revision: done.revision)
+reverted = past.revert_entry(PAST, back, if_match: newer.etag)
+step 'revert: the value of then, as version 3', reverted.version == 3 && reverted.value == PLAN

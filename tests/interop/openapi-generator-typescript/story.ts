@@ -6,6 +6,7 @@ import {
   EntriesApi,
   type Entry,
   ErrorCode,
+  HistoryApi,
   type ModelError,
   ModelErrorFromJSON,
   ResponseError,
@@ -115,3 +116,39 @@ const listed = await api.listEntries({ prefix: "kinds/", limit: 3 });
 step("list: a page of entries", listed.items.length === 3 && listed.next === listed.items[2]?.key);
 const rest = await api.listEntries({ prefix: "kinds/", after: listed.next ?? "" });
 step("list: the rest, next is null", rest.items.length === 5 && rest.next === null);
+
+const past = "doc/past";
+const once = { key: past, body: plan, idempotencyKey: '"8e03978e-40d5"' };
+const done = await api.putEntry(once);
+const repeated = await api.putEntryRaw(once);
+step(
+  "the same write sent twice: done once, and answered as it was",
+  repeated.raw.status === 201 &&
+    repeated.raw.headers.get("Idempotency-Replayed") === "true" &&
+    isDeepStrictEqual(await repeated.value(), done),
+);
+const raised = { ...plan, budget: 120 };
+const newer = (await api.putEntry({ key: past, body: raised, ifMatch: done?.etag }))!;
+const pastApi = new HistoryApi(new Configuration({ basePath: url, accessToken: token }));
+const history = await pastApi.getEntryHistory({ key: past });
+step(
+  "history: both versions, the newest first",
+  isDeepStrictEqual(
+    history.items.map(({ event, etag, value }) => [event, etag, value]),
+    [
+      ["put", newer.etag, raised],
+      ["put", done?.etag, plan],
+    ],
+  ) && history.next === null,
+);
+const then = await api.getEntry({ key: past, revision: done?.revision });
+step("read at a revision: the entry of then", isDeepStrictEqual(then, done));
+const reverted = await pastApi.revertEntry({
+  key: past,
+  revertRequest: { revision: done!.revision },
+  ifMatch: newer.etag,
+});
+step(
+  "revert: the value of then, as version 3",
+  reverted?.version === 3 && isDeepStrictEqual(reverted.value, plan),
+);

@@ -4,6 +4,7 @@ import sys
 
 from ifmatch_client import AuthenticatedClient, Client
 from ifmatch_client.api.entries import delete_entry, get_entry, list_entries, put_entry, transact
+from ifmatch_client.api.history import get_entry_history, revert_entry
 from ifmatch_client.models import (
     CheckOperation,
     CheckOperationOp,
@@ -11,8 +12,10 @@ from ifmatch_client.models import (
     EntryList,
     Error,
     ErrorCode,
+    History,
     PutOperation,
     PutOperationOp,
+    RevertRequest,
     TransactionRequest,
     TransactionResult,
 )
@@ -133,3 +136,28 @@ step(
 )
 rest = list_entries.sync(client=client, prefix="kinds/", after=listed.next_)
 step("list: the rest, next is null", len(rest.items) == 5 and rest.next_ is None)
+
+PAST = "doc/past"
+once = {"client": client, "body": PLAN, "idempotency_key": '"8e03978e-40d5"'}
+done = put_entry.sync(PAST, **once)
+repeated = put_entry.sync_detailed(PAST, **once)
+step(
+    "the same write sent twice: done once, and answered as it was",
+    repeated.status_code == 201
+    and repeated.headers["idempotency-replayed"] == "true"
+    and repeated.parsed == done,
+)
+newer = put_entry.sync(PAST, client=client, body=PLAN | {"budget": 120}, if_match=done.etag)
+history = get_entry_history.sync(PAST, client=client)
+step(
+    "history: both versions, the newest first",
+    isinstance(history, History)
+    and [(event.event, event.etag, event.value["budget"]) for event in history.items]
+    == [("put", newer.etag, 120), ("put", done.etag, 100)]
+    and history.next_ is None,
+)
+then = get_entry.sync(PAST, client=client, revision=done.revision)
+step("read at a revision: the entry of then", then == done)
+back = RevertRequest(revision=done.revision)
+reverted = revert_entry.sync(PAST, client=client, body=back, if_match=newer.etag)
+step("revert: the value of then, as version 3", reverted.version == 3 and reverted.value == PLAN)

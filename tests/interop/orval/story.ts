@@ -1,8 +1,17 @@
 // The story, told through a client that orval made.
 
 import { isDeepStrictEqual } from "node:util";
-import type { Entry, Value } from "./client";
-import { deleteEntry, getEntry, listEntries, patchEntry, putEntry, transact } from "./client";
+import type { Entry, HistoryEvent, Value } from "./client";
+import {
+  deleteEntry,
+  getEntry,
+  getEntryHistory,
+  listEntries,
+  patchEntry,
+  putEntry,
+  revertEntry,
+  transact,
+} from "./client";
 
 const key = "doc/plan";
 // This client puts a key into the path as it is.
@@ -139,6 +148,43 @@ async function main(): Promise<void> {
   step(
     "list: the rest, next is null",
     rest.status === 200 && rest.data.items.length === 5 && rest.data.next === null,
+  );
+
+  const past = encodeURIComponent("doc/past");
+  const done = await putEntry(past, plan, { "Idempotency-Key": '"8e03978e-40d5"' });
+  const repeated = await putEntry(past, plan, { "Idempotency-Key": '"8e03978e-40d5"' });
+  if (done.status !== 201) throw new Error(`${done.status}`);
+  step(
+    "the same write sent twice: done once, and answered as it was",
+    repeated.status === 201 &&
+      repeated.headers.get("Idempotency-Replayed") === "true" &&
+      isDeepStrictEqual(repeated.data, done.data),
+  );
+  const newer = await putEntry(past, raised, { "If-Match": done.data.etag });
+  if (newer.status !== 200) throw new Error(`${newer.status}`);
+  const history = await getEntryHistory(past);
+  if (history.status !== 200) throw new Error(`${history.status}`);
+  const events: HistoryEvent[] = history.data.items;
+  step(
+    "history: both versions, the newest first",
+    isDeepStrictEqual(
+      events.map(({ event, etag, value }) => [event, etag, value]),
+      [
+        ["put", newer.data.etag, raised],
+        ["put", done.data.etag, plan],
+      ],
+    ) && history.data.next === null,
+  );
+  const then = await getEntry(past, { revision: done.data.revision });
+  step("read at a revision: the entry of then", isDeepStrictEqual(then.data, done.data));
+  const reverted = await revertEntry(
+    past,
+    { revision: done.data.revision },
+    { "If-Match": newer.data.etag },
+  );
+  step(
+    "revert: the value of then, as version 3",
+    reverted.status === 200 && reverted.data.version === 3 && isDeepStrictEqual(reverted.data.value, plan),
   );
 }
 

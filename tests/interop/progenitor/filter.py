@@ -1,7 +1,8 @@
 """What progenitor takes of the description (standard input to standard output, as JSON).
 
 It wants one type of success and one of error per operation, and one type of body:
-- the 204 that `Prefer: return=minimal` asks for goes, and the parameter with it;
+- the 204 that `Prefer: return=minimal` asks for goes, and the parameter with it, unless it asks for a merge
+  as well;
 - of the media types of a patch plain JSON stays, which is a merge patch too;
 - of a probe the 400 goes, so that its error is the report of the 503;
 - the operations of this contract itself, which answer with text, go.

@@ -3,6 +3,7 @@
 mod access;
 mod events;
 mod model;
+mod restored;
 mod revert;
 mod states;
 mod streams;

@@ -19,4 +19,5 @@ pub mod raw;
 pub mod segments;
 pub mod strace;
 pub mod tls;
+pub mod unreliable;
 pub mod writers;

@@ -6,8 +6,11 @@ use ifmatch_client::apis::entries_api::{
     PutEntryError, PutEntrySuccess, TransactError, TransactSuccess, delete_entry, get_entry,
     list_entries, patch_entry, put_entry, transact,
 };
+use ifmatch_client::apis::history_api::{
+    GetEntryHistorySuccess, RevertEntrySuccess, get_entry_history, revert_entry,
+};
 use ifmatch_client::models::{
-    CheckOperation, Entry, ErrorCode, PutOperation, TransactionOperation, TransactionRequest,
+    CheckOperation, Entry, ErrorCode, PutOperation, RevertRequest, TransactionOperation, TransactionRequest,
     check_operation, put_operation,
 };
 use serde_json::{Value, json};
@@ -53,7 +56,7 @@ fn check(key: &str, if_match: Option<&str>, if_none_match: Option<&str>) -> Tran
 async fn main() {
     let mut service = Configuration::new();
     service.base_path = std::env::args().nth(1).expect("the service's URL");
-    let stranger = get_entry(&service, KEY, None, None, None, None, None);
+    let stranger = get_entry(&service, KEY, None, None, None, None, None, None, None);
     let (status, error) = refused!(GetEntryError, stranger);
     step(
         "read without the token: 401, typed",
@@ -64,7 +67,7 @@ async fn main() {
     let plan = json!({"title": "Plan", "budget": 100});
     let put = async |value: &Value, if_match: Option<&str>, if_none_match: Option<&str>| {
         let value = Some(value.clone());
-        put_entry(service, KEY, value, if_match, if_none_match, None, None).await
+        put_entry(service, KEY, value, if_match, if_none_match, None, None, None).await
     };
 
     let (status, first): (u16, Entry) = done!(PutEntrySuccess, put(&plan, None, None));
@@ -73,7 +76,7 @@ async fn main() {
         status == 201 && first.version == 1 && first.key == KEY,
     );
 
-    let (_, read) = done!(GetEntrySuccess, get_entry(service, KEY, None, None, None, None, None));
+    let (_, read) = done!(GetEntrySuccess, get_entry(service, KEY, None, None, None, None, None, None, None));
     step("read: the same entry", read == first && read.value == Some(plan.clone()));
 
     let raised = json!({"title": "Plan", "budget": 120});
@@ -100,7 +103,7 @@ async fn main() {
     );
 
     let patch = json!({"budget": null, "owner": "Ann"});
-    let patch = patch_entry(service, KEY, Some(patch), Some(&second.etag), None, None, None);
+    let patch = patch_entry(service, KEY, Some(patch), Some(&second.etag), None, None, None, None);
     let (_, third) = done!(PatchEntrySuccess, patch);
     step(
         "patch: version 3",
@@ -119,7 +122,7 @@ async fn main() {
     // The items of an array are never an `Option` here, so this answer is a tree instead of its type
     // (OpenAPITools/openapi-generator#24108 is of that kind). Each operation is sent with two members
     // `op` (OpenAPITools/openapi-generator#22344), which the service takes for one.
-    let answer = transact(service, both, None).await.expect("a success");
+    let answer = transact(service, both, None, None).await.expect("a success");
     let Some(TransactSuccess::UnknownValue(result)) = answer.entity else {
         panic!("the results have a type: {:?}", answer.entity)
     };
@@ -134,7 +137,7 @@ async fn main() {
         check(KEY, Some(&first.etag), None),
         check("doc/absent", Some("*"), None),
     ]);
-    let (status, error) = refused!(TransactError, transact(service, failed, None));
+    let (status, error) = refused!(TransactError, transact(service, failed, None, None));
     let shown = error.failed.expect("the operations that do not hold");
     let shown: Vec<_> = shown.into_iter().map(|one| one.current).collect();
     step(
@@ -142,12 +145,12 @@ async fn main() {
         status == 412 && shown == [Some(Some(Box::new(third.clone()))), Some(None)],
     );
 
-    let delete = delete_entry(service, KEY, Some(&third.etag), None, None, None);
+    let delete = delete_entry(service, KEY, Some(&third.etag), None, None, None, None);
     let (_, deleted) = done!(DeleteEntrySuccess, delete);
     step("delete with the newest tag", deleted == third);
 
     let (status, error) =
-        refused!(GetEntryError, get_entry(service, KEY, None, None, None, None, None));
+        refused!(GetEntryError, get_entry(service, KEY, None, None, None, None, None, None, None));
     step("read: 404, typed", status == 404 && error.error == ErrorCode::NotFound);
 
     let (status, error) = refused!(PutEntryError, put(&plan, Some(&third.etag), None));
@@ -157,6 +160,7 @@ async fn main() {
     );
 
     kinds(service).await;
+    past(service).await;
 }
 
 async fn kinds(service: &Configuration) {
@@ -171,9 +175,9 @@ async fn kinds(service: &Configuration) {
         ("null", Value::Null),
     ] {
         let key = format!("kinds/{name}");
-        let put = put_entry(service, &key, Some(value.clone()), None, None, None, None);
+        let put = put_entry(service, &key, Some(value.clone()), None, None, None, None, None);
         let (_, written) = done!(PutEntrySuccess, put);
-        let get = get_entry(service, &key, None, None, None, None, None);
+        let get = get_entry(service, &key, None, None, None, None, None, None, None);
         let (_, read) = done!(GetEntrySuccess, get);
         step(
             &format!("a value of the kind {name}"),
@@ -181,17 +185,51 @@ async fn kinds(service: &Configuration) {
         );
     }
 
-    let list = list_entries(service, Some("kinds/"), None, Some(3), None, None, None);
+    let list = list_entries(service, Some("kinds/"), None, Some(3), None, None, None, None, None);
     let (_, page) = done!(ListEntriesSuccess, list);
     let last = page.items.last().map(|entry| entry.key.clone());
     step(
         "list: a page of entries",
         page.items.len() == 3 && last.is_some() && page.next == last,
     );
-    let rest = list_entries(service, Some("kinds/"), last.as_deref(), None, None, None, None);
+    let rest = list_entries(service, Some("kinds/"), last.as_deref(), None, None, None, None, None, None);
     let (_, rest) = done!(ListEntriesSuccess, rest);
     step(
         "list: the rest, next is null",
         rest.items.len() == 5 && rest.next.is_none(),
+    );
+}
+
+async fn past(service: &Configuration) {
+    let key = "doc/past";
+    let put = async |budget: u64, if_match: Option<&str>, once: Option<&str>| {
+        let value = Some(json!({ "budget": budget }));
+        put_entry(service, key, value, if_match, None, None, None, once).await
+    };
+    let once = Some("\"8e03978e-40d5\"");
+    let (_, done) = done!(PutEntrySuccess, put(100, None, once));
+    let (status, repeated) = done!(PutEntrySuccess, put(100, None, once));
+    step(
+        "the same write sent twice: done once, and answered as it was",
+        status == 201 && repeated == done,
+    );
+    let (_, newer) = done!(PutEntrySuccess, put(120, Some(&done.etag), None));
+    let history = get_entry_history(service, key, None, None, None);
+    let (_, history) = done!(GetEntryHistorySuccess, history);
+    let shown: Vec<_> = history.items.into_iter().map(|event| (event.etag, event.value)).collect();
+    step(
+        "history: both versions, the newest first",
+        history.next.is_none()
+            && shown == [(newer.etag.clone(), newer.value), (done.etag.clone(), done.value.clone())],
+    );
+    let then = get_entry(service, key, Some(done.revision), None, None, None, None, None, None);
+    let (_, then) = done!(GetEntrySuccess, then);
+    step("read at a revision: the entry of then", then == done);
+    let back = RevertRequest::new(done.revision);
+    let reverted = revert_entry(service, key, back, Some(&newer.etag), None, None, None, None);
+    let (_, reverted) = done!(RevertEntrySuccess, reverted);
+    step(
+        "revert: the value of then, as version 3",
+        reverted.version == 3 && reverted.value == done.value,
     );
 }

@@ -188,6 +188,8 @@ async fn main() -> Result<(), Error<types::Error>> {
         rest.items.len() == 5 && rest.next.is_none(),
     );
 
+    past(&client).await?;
+
     client.put_entry().key("counter").body(json!(0)).send().await?;
     let add = || async {
         for _ in 0..25 {
@@ -199,5 +201,48 @@ async fn main() -> Result<(), Error<types::Error>> {
     tokio::try_join!(add(), add(), add(), add(), add(), add(), add(), add())?;
     let counter = client.get_entry().key("counter").send().await?;
     step("change: 8 that each add 25 end at 200", counter.value.0 == json!(200));
+    Ok(())
+}
+
+async fn past(client: &Client) -> Result<(), Error<types::Error>> {
+    let key = "doc/past";
+    let put = |budget: u64| {
+        let put = client.put_entry().key(key);
+        put.body(json!({ "budget": budget }))
+    };
+    let once = || put(100).idempotency_key("\"8e03978e-40d5\"").send();
+    let done = once().await?.into_inner();
+    let repeated = once().await?;
+    step(
+        "the same write sent twice: done once, and answered as it was",
+        repeated.status() == 201
+            && repeated.headers()["idempotency-replayed"] == "true"
+            && (&repeated.etag, repeated.revision) == (&done.etag, done.revision),
+    );
+    let newer = put(120).if_match(done.etag.as_str()).send().await?;
+    let history = client.get_entry_history().key(key).send().await?;
+    let shown = |event: &types::HistoryEvent| {
+        let budget = event.value.as_ref().and_then(|value| value.0["budget"].as_u64());
+        (event.etag.clone(), budget)
+    };
+    step(
+        "history: both versions, the newest first",
+        history.next.is_none()
+            && history.items.iter().map(shown).collect::<Vec<_>>()
+                == [(newer.etag.clone(), Some(120)), (done.etag.clone(), Some(100))],
+    );
+    let then = client.get_entry().key(key).revision(done.revision.get());
+    let then = then.send().await?;
+    step(
+        "read at a revision: the entry of then",
+        then.etag == done.etag && then.value.0 == done.value.0,
+    );
+    let back = types::RevertRequest { revision: done.revision.get() };
+    let reverted = client.revert_entry().key(key).body(back);
+    let reverted = reverted.if_match(newer.etag.as_str()).send().await?;
+    step(
+        "revert: the value of then, as version 3",
+        reverted.version.get() == 3 && reverted.value.0 == done.value.0,
+    );
     Ok(())
 }
