@@ -49,7 +49,7 @@ pub enum Origin {
 pub struct Done {
     /// Which key.
     pub key: Key,
-    /// Its record before, if it had one.
+    /// Its record before, if it had one. An engine that reads the commit again may know only that of a deletion.
     pub before: Option<Arc<Record>>,
     /// Its record after, unless it was deleted.
     pub after: Option<Arc<Record>>,

@@ -81,9 +81,9 @@ impl Operations<'_> {
 }
 
 fn action_of(done: &Done) -> Action {
-    match (&done.before, &done.after) {
-        (_, None) => Action::Delete,
-        (None, Some(_)) => Action::Create,
-        (Some(_), Some(_)) => Action::Update,
+    match &done.after {
+        None => Action::Delete,
+        Some(after) if after.version == 1 => Action::Create,
+        Some(_) => Action::Update,
     }
 }

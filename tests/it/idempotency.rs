@@ -1,5 +1,6 @@
 //! `Idempotency-Key`: a request that is sent again is done once, and answered as it was.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -7,6 +8,7 @@ use axum::http::{HeaderMap, Method};
 use ifmatch::access::{Authority, Tokens};
 use ifmatch::model::{ChangeSet, Entry, Filter, Key, Record, ResumeToken};
 use ifmatch::service::Policy;
+use ifmatch::storage::file::{FileStore, Journaling};
 use ifmatch::storage::memory::MemoryStore;
 use ifmatch::storage::{
     CommitError, Committed, Lease, Past, Snapshot, Status, Store, StoreError, Subscription,
@@ -560,7 +562,7 @@ async fn a_transaction_that_only_checks_is_not_remembered() {
 }
 
 /// A service on a store, where `ann` and `ben` may do what their letters say.
-fn guarded(store: &Arc<MemoryStore>, ann: &str) -> Api {
+fn guarded(store: &Arc<dyn Store>, ann: &str) -> Api {
     let actions = |letters: &str| {
         let action = |letter| match letter {
             'r' => "\"read\"",
@@ -579,7 +581,7 @@ fn guarded(store: &Arc<MemoryStore>, ann: &str) -> Api {
     };
     let tokens = token("ann", ann) + &token("ben", "rcud");
     let authority = Authority::new(Tokens::parse(&tokens).unwrap(), None);
-    Api::guarded_by(Arc::clone(store) as Arc<dyn Store>, authority)
+    Api::guarded_by(Arc::clone(store), authority)
 }
 
 async fn send_by(api: &Api, sent: Sent<'_>, tag: &str, by: &str) -> Answer {
@@ -589,7 +591,8 @@ async fn send_by(api: &Api, sent: Sent<'_>, tag: &str, by: &str) -> Answer {
 
 #[tokio::test]
 async fn each_writer_has_keys_of_its_own() {
-    let api = guarded(&Arc::default(), "rcud");
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let api = guarded(&store, "rcud");
     let put = REQUESTS[0];
     let of_ann = send_by(&api, put, "", "ann").await;
     let of_ben = send_by(&api, put, "", "ben").await;
@@ -604,6 +607,20 @@ async fn each_writer_has_keys_of_its_own() {
 
 #[tokio::test]
 async fn a_replay_needs_the_rights_of_today_and_shows_what_they_allow() {
+    replays_by_rights(async |_| Arc::new(MemoryStore::new()) as Arc<dyn Store>).await;
+}
+
+#[tokio::test]
+async fn a_replay_needs_the_same_rights_if_its_commit_is_read_from_the_log() {
+    replays_by_rights(async |folder| {
+        let path = folder.join("data.json");
+        let store = FileStore::open(&path, Journaling::default()).await;
+        Arc::new(store.unwrap()) as Arc<dyn Store>
+    })
+    .await;
+}
+
+async fn replays_by_rights(new_store: impl AsyncFn(&Path) -> Arc<dyn Store>) {
     for (index, needed) in [
         (0, "c"),
         (1, "u"),
@@ -612,12 +629,9 @@ async fn a_replay_needs_the_rights_of_today_and_shows_what_they_allow() {
         (5, "d"),
         (7, "rcud"),
     ] {
-        let store = Arc::new(MemoryStore::new());
-        let scene = Api::with(
-            Arc::clone(&store) as Arc<dyn Store>,
-            Policy::AllWrites,
-            LIMITS,
-        );
+        let folder = tempfile::tempdir().unwrap();
+        let store = new_store(folder.path()).await;
+        let scene = Api::with(Arc::clone(&store), Policy::AllWrites, LIMITS);
         let tag = set_scene(&scene).await;
         let sent = REQUESTS[index];
         let first = send_by(&guarded(&store, "rcud"), sent, &tag, "ann").await;
