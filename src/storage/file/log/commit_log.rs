@@ -340,14 +340,15 @@ impl CommitLog {
         while let Some(oldest) = self.void.first().or(self.segments.all().first()).cloned()
             && self.is_droppable(&oldest, now, needed_after)
         {
-            if let Err(error) = oldest.path.remove() {
-                let file = oldest.path.path().display();
-                tracing::warn!(%file, %error, "an old part of the history cannot be removed");
-            }
+            // Readers learn of it first: they open the file when they need it.
             if self.void.is_empty() {
                 self.segments.pop();
             } else {
                 self.void.remove(0);
+            }
+            if let Err(error) = oldest.path.remove() {
+                let file = oldest.path.path().display();
+                tracing::warn!(%file, %error, "an old part of the history cannot be removed");
             }
             let is_active = |active: &Arc<Segment>| active.number == oldest.number;
             if self.active.as_ref().is_some_and(is_active) {

@@ -145,6 +145,23 @@ impl LogReader {
     /// # Errors
     /// [`PastError::Compacted`], [`PastError::Store`].
     pub fn revision_at(&self, at: Timestamp) -> Result<Revision, PastError> {
+        let oldest = self.oldest().revision;
+        match self.find_revision(at) {
+            Err(PastError::Store(_)) if self.has_dropped_since(oldest) => {
+                Err(PastError::Compacted {
+                    oldest: self.oldest().revision,
+                })
+            }
+            found => found,
+        }
+    }
+
+    /// Whether a part of the log that was there is not any more: its file cannot be read then.
+    fn has_dropped_since(&self, oldest: Revision) -> bool {
+        self.oldest().revision > oldest
+    }
+
+    fn find_revision(&self, at: Timestamp) -> Result<Revision, PastError> {
         let (newest, newest_at) = {
             let table = self.table.read();
             (table.revision(), table.last_commit_at())
@@ -199,6 +216,14 @@ impl LogReader {
     /// # Errors
     /// [`StoreError`] if the log cannot be read.
     pub fn state_at(&self, revision: Revision) -> Result<Option<StateDigest>, StoreError> {
+        let oldest = self.oldest().revision;
+        match self.find_state(revision) {
+            Err(_) if self.has_dropped_since(oldest) => Ok(None),
+            found => found,
+        }
+    }
+
+    fn find_state(&self, revision: Revision) -> Result<Option<StateDigest>, StoreError> {
         let current = self.table.read().position();
         if revision == current.revision {
             return Ok(Some(current.state));
@@ -231,6 +256,14 @@ impl LogReader {
     /// # Errors
     /// [`StoreError`] if the log cannot be read.
     pub fn commit(&self, revision: Revision) -> Result<Option<Arc<Commit>>, StoreError> {
+        let oldest = self.oldest().revision;
+        match self.find_commit(revision) {
+            Err(_) if self.has_dropped_since(oldest) => Ok(None),
+            found => found,
+        }
+    }
+
+    fn find_commit(&self, revision: Revision) -> Result<Option<Arc<Commit>>, StoreError> {
         let all = self.segments.all();
         let begun = all.partition_point(|segment| segment.start.position.revision < revision);
         let Some(segment) = begun.checked_sub(1).and_then(|index| all.get(index)) else {
@@ -264,7 +297,12 @@ impl LogReader {
                 segment.with(|content| content.index.deletions_after(revision).collect());
             for found in places {
                 let segment = Arc::clone(&segment);
-                for done in read_commit(&Place { segment, found })?.changes {
+                let read = read_commit(&Place { segment, found });
+                if read.is_err() {
+                    // It may have been dropped meanwhile.
+                    self.check(revision)?;
+                }
+                for done in read?.changes {
                     // It may be there again now, and not have been when a reader began.
                     if done.after.is_none()
                         && !deleted.contains_key(&done.key)
