@@ -237,7 +237,9 @@ async fn past(client: &Client) -> Result<(), Error<types::Error>> {
         "read at a revision: the entry of then",
         then.etag == done.etag && then.value.0 == done.value.0,
     );
-    let back = types::RevertRequest { revision: done.revision.get() };
+    let back = types::RevertRequest {
+        revision: done.revision.get().try_into().expect("a revision fits"),
+    };
     let reverted = client.revert_entry().key(key).body(back);
     let reverted = reverted.if_match(newer.etag.as_str()).send().await?;
     step(
