@@ -155,9 +155,8 @@ async function main(): Promise<void> {
       repeated.response.headers.get("Idempotency-Replayed") === "true" &&
       isDeepStrictEqual(repeated.data, done),
   );
-  const newer: Entry = (
-    await putEntry({ path: past, body: raised, headers: { "If-Match": done.etag } })
-  ).data!;
+  const newer: Entry = (await putEntry({ path: past, body: raised, headers: { "If-Match": done.etag } }))
+    .data!;
   const history = await getEntryHistory({ path: past });
   const events: HistoryEvent[] = history.data!.items;
   step(

@@ -177,11 +177,7 @@ async function main(): Promise<void> {
   );
   const then = await getEntry(past, { revision: done.data.revision });
   step("read at a revision: the entry of then", isDeepStrictEqual(then.data, done.data));
-  const reverted = await revertEntry(
-    past,
-    { revision: done.data.revision },
-    { "If-Match": newer.data.etag },
-  );
+  const reverted = await revertEntry(past, { revision: done.data.revision }, { "If-Match": newer.data.etag });
   step(
     "revert: the value of then, as version 3",
     reverted.status === 200 && reverted.data.version === 3 && isDeepStrictEqual(reverted.data.value, plan),
