@@ -168,10 +168,13 @@ impl CommitLog {
             }
         };
         self.last_number = number;
-        if is_journal && leads_on {
-            self.note_next(number);
-        }
+        let noted = if is_journal && leads_on {
+            self.note_next(number)
+        } else {
+            Ok(())
+        };
         self.distrust();
+        noted.map_err(StoreError::NotApplied)?;
         (self.end, self.at) = (start.position, start.at);
         let content = Content {
             index: Index::new(start.position.revision),
@@ -190,24 +193,20 @@ impl CommitLog {
     }
 
     /// Notes at the end of the last segment that another one goes on from there, so that a start without that one is
-    /// refused.
-    fn note_next(&self, number: u64) {
+    /// refused. If it fails, whatever was written is void, because the next segment begins before it.
+    fn note_next(&self, number: u64) -> io::Result<()> {
         let Some(last) = &self.active else {
-            return;
+            return Ok(());
         };
         let (at, frame) = (last.bytes(), last_frame(self.end.revision, number));
-        let noted = last.file().and_then(|file| {
-            file.write_all_at(&frame, at)?;
-            file.sync_data()
+        let file = last.file()?;
+        file.write_all_at(&frame, at)?;
+        file.sync_data()?;
+        last.with(|content| {
+            content.bytes += frame.len() as u64;
+            content.next = Some(number);
         });
-        match noted {
-            Ok(()) => last.with(|content| {
-                content.bytes += frame.len() as u64;
-                content.next = Some(number);
-            }),
-            // Whatever was written is void, because the next segment begins before it.
-            Err(error) => tracing::debug!(%error, "the end of a segment cannot be written"),
-        }
+        Ok(())
     }
 
     /// Nothing more is appended to the last segment: it may have content that is not known.
