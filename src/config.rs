@@ -308,7 +308,7 @@ fn journal_above(text: &str) -> Result<Journaling, String> {
     }
 }
 
-/// A time, or `never`, which is none.
+/// For how long the history is kept; `None` for `never`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HistoryTime(Option<Duration>);
 

@@ -77,7 +77,7 @@ describe("when a save is not answered", () => {
     service.cut("answers");
     await session.save();
     service.cut(null);
-    // The watch tells of it before the save is answered.
+    // The watch delivers the change before the save is answered.
     session.event("put", service.write("doc", "3"));
     await session.save();
     while (session.state.base.version === "2") await new Promise(setImmediate);

@@ -430,8 +430,8 @@ impl Refusal {
         self.is_of_write && self.body.is_none() && self.status >= 500
     }
 
-    /// Whether it is such a response that repeating the write may help: what sent it had no answer of the service,
-    /// or the service had none of its disk.
+    /// Whether repeating the write may help: a proxy did not get the service's answer, or the service did not learn
+    /// in time whether the write was applied.
     pub fn is_lost_on_the_way(&self) -> bool {
         let is_gateways = self.may_be_applied() && matches!(self.status, 502..=504);
         is_gateways || self.has_error(504, "outcome_unknown")

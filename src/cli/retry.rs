@@ -139,7 +139,7 @@ impl Pauses {
         }
     }
 
-    /// Waits, at least so long, for the next attempt. Returns false if there is none.
+    /// Waits at least this long before the next attempt. Returns false if no attempt is left.
     async fn pause(&mut self, at_least: Duration) -> bool {
         let wait = self.next.max(at_least);
         if self.left == 0 || self.begun.elapsed() + wait > TIME_MAX {

@@ -10,7 +10,7 @@ use super::server::Server;
 /// How long the port may take to show what it speaks.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Within the error about a TLS record that is none (`rustls::Error`).
+/// In the error about bytes that are not TLS (`rustls::Error`).
 const NO_TLS: &str = "InvalidContentType";
 /// Within the error about a response that is not HTTP (`hyper::Error`), such as an alert of TLS.
 const NO_HTTP: &str = "invalid HTTP version";
