@@ -1,14 +1,11 @@
 //! `Idempotency-Key`: a request that is sent again is done once, and answered as it was.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::http::{HeaderMap, Method};
-use ifmatch::access::{Authority, Tokens};
 use ifmatch::model::{ChangeSet, Entry, Filter, Key, Record, ResumeToken};
 use ifmatch::service::Policy;
-use ifmatch::storage::file::{FileStore, Journaling};
 use ifmatch::storage::memory::MemoryStore;
 use ifmatch::storage::{
     CommitError, Committed, Lease, Past, Snapshot, Status, Store, StoreError, Subscription,
@@ -22,11 +19,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::races::Gated;
-use crate::support::access::lines;
 use crate::support::api::{Answer, Api, Call, LIMITS};
 use crate::support::binary::{Process, soon};
 
-const KEY: &str = "\"8e03978e-40d5\"";
+pub const KEY: &str = "\"8e03978e-40d5\"";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 const JSON_PATCH: &str = "application/json-patch+json";
 
@@ -34,15 +30,15 @@ type Headers<'a> = &'a [(&'a str, &'a str)];
 
 /// A request with an idempotency key. `TAG` stands for a tag.
 #[derive(Debug, Clone, Copy)]
-struct Sent<'a> {
-    method: &'a str,
-    path: &'a str,
-    headers: Headers<'a>,
-    body: &'a str,
+pub struct Sent<'a> {
+    pub method: &'a str,
+    pub path: &'a str,
+    pub headers: Headers<'a>,
+    pub body: &'a str,
 }
 
 impl Sent<'_> {
-    fn call<'b>(&self, api: &'b Api, tag: &str) -> Call<'b> {
+    pub fn call<'b>(&self, api: &'b Api, tag: &str) -> Call<'b> {
         let method: Method = self.method.parse().unwrap();
         let mut call = api.call(method, self.path);
         for (name, value) in self.headers {
@@ -66,7 +62,7 @@ impl Sent<'_> {
 const TRANSACTION: &str = r#"{"operations":[{"op":"put","key":"b","value":1},{"op":"put","key":"a","value":2},{"op":"delete","key":"d"},{"op":"check","key":"c","if_match":"*"}]}"#;
 
 /// One request of each kind, all of which succeed while `a`, `c` and `d` exist, and `b` does not.
-const REQUESTS: [Sent<'_>; 9] = [
+pub const REQUESTS: [Sent<'_>; 9] = [
     Sent {
         method: "PUT",
         path: "/kv/b",
@@ -124,7 +120,7 @@ const REQUESTS: [Sent<'_>; 9] = [
 ];
 
 /// Creates `a`, `c` and `d`. Returns the tag of `a`.
-async fn set_scene(api: &Api) -> String {
+pub async fn set_scene(api: &Api) -> String {
     api.put("/kv/c", "3").send().await;
     api.put("/kv/d", "4").send().await;
     api.put("/kv/a", "{\"n\":1}").send().await.etag()
@@ -139,7 +135,7 @@ fn compared(headers: &HeaderMap) -> HeaderMap {
 }
 
 #[track_caller]
-fn assert_replay(again: &Answer, first: &Answer) {
+pub fn assert_replay(again: &Answer, first: &Answer) {
     assert_eq!(again.status, first.status, "{again:?}");
     assert_eq!(again.header("idempotency-replayed"), Some("true"));
     assert_eq!(again.text(), first.text());
@@ -559,103 +555,6 @@ async fn a_transaction_that_only_checks_is_not_remembered() {
     let after = check.send(&api, "").await;
     assert_eq!(after.json()["results"][0]["value"], 1);
     assert_eq!(after.header("idempotency-replayed"), None);
-}
-
-/// A service on a store, where `ann` and `ben` may do what their letters say.
-fn guarded(store: &Arc<dyn Store>, ann: &str) -> Api {
-    let actions = |letters: &str| {
-        let action = |letter| match letter {
-            'r' => "\"read\"",
-            'c' => "\"create\"",
-            'u' => "\"update\"",
-            _ => "\"delete\"",
-        };
-        letters.chars().map(action).collect::<Vec<_>>().join(", ")
-    };
-    let token = |name: &str, letters: &str| {
-        let allow = format!(
-            "allow = [{{ prefix = \"\", actions = [{}] }}]",
-            actions(letters)
-        );
-        lines(name, name, &allow)
-    };
-    let tokens = token("ann", ann) + &token("ben", "rcud");
-    let authority = Authority::new(Tokens::parse(&tokens).unwrap(), None);
-    Api::guarded_by(Arc::clone(store), authority)
-}
-
-async fn send_by(api: &Api, sent: Sent<'_>, tag: &str, by: &str) -> Answer {
-    let call = sent.call(api, tag).header("idempotency-key", KEY);
-    call.by(by).send().await
-}
-
-#[tokio::test]
-async fn each_writer_has_keys_of_its_own() {
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    let api = guarded(&store, "rcud");
-    let put = REQUESTS[0];
-    let of_ann = send_by(&api, put, "", "ann").await;
-    let of_ben = send_by(&api, put, "", "ben").await;
-    assert_eq!((of_ann.status.as_u16(), of_ben.status.as_u16()), (201, 200));
-    assert_eq!(of_ben.json()["modified_by"], "ben");
-    assert_replay(&send_by(&api, put, "", "ann").await, &of_ann);
-    assert_replay(&send_by(&api, put, "", "ben").await, &of_ben);
-    let other = Sent { body: "1", ..put };
-    let refused = send_by(&api, other, "", "ben").await;
-    refused.assert_error(422, "idempotency_mismatch");
-}
-
-#[tokio::test]
-async fn a_replay_needs_the_rights_of_today_and_shows_what_they_allow() {
-    replays_by_rights(async |_| Arc::new(MemoryStore::new()) as Arc<dyn Store>).await;
-}
-
-#[tokio::test]
-async fn a_replay_needs_the_same_rights_if_its_commit_is_read_from_the_log() {
-    replays_by_rights(async |folder| {
-        let path = folder.join("data.json");
-        let store = FileStore::open(&path, Journaling::default()).await;
-        Arc::new(store.unwrap()) as Arc<dyn Store>
-    })
-    .await;
-}
-
-async fn replays_by_rights(new_store: impl AsyncFn(&Path) -> Arc<dyn Store>) {
-    for (index, needed) in [
-        (0, "c"),
-        (1, "u"),
-        (3, "u"),
-        (4, "ru"),
-        (5, "d"),
-        (7, "rcud"),
-    ] {
-        let folder = tempfile::tempdir().unwrap();
-        let store = new_store(folder.path()).await;
-        let scene = Api::with(Arc::clone(&store), Policy::AllWrites, LIMITS);
-        let tag = set_scene(&scene).await;
-        let sent = REQUESTS[index];
-        let first = send_by(&guarded(&store, "rcud"), sent, &tag, "ann").await;
-        assert!(first.status.is_success(), "{first:?}");
-        let enough = format!("r{}", needed.trim_start_matches('r'));
-        let same = send_by(&guarded(&store, &enough), sent, &tag, "ann").await;
-        assert_replay(&same, &first);
-        for missing in needed.chars() {
-            let left: String = "rcud".chars().filter(|letter| *letter != missing).collect();
-            let answer = send_by(&guarded(&store, &left), sent, &tag, "ann").await;
-            answer.assert_error(403, "forbidden");
-        }
-        // A put shows what was sent; nothing else may be seen without the right to read.
-        if !needed.contains('r') {
-            let answer = send_by(&guarded(&store, needed), sent, &tag, "ann").await;
-            if sent.method == "PUT" {
-                assert_replay(&answer, &first);
-            } else {
-                assert_eq!(answer.status, 204);
-                assert_eq!(answer.header("etag"), None);
-                assert_eq!(answer.header("idempotency-replayed"), Some("true"));
-            }
-        }
-    }
 }
 
 /// A proxy that passes the first request on, and loses the answer.
