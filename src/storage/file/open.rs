@@ -79,10 +79,12 @@ pub fn open(path: &Path, settings: &Settings) -> Result<Opened, OpenError> {
     let journal_file = file.companion(JOURNAL_SUFFIX);
     check_suitable(&file, &journal_file)?;
     let lock = lock(&file)?;
+    // First, because what reading it takes in memory is used again for the records.
+    let mut scanned = log::read(&file).map_err(scan_failed)?;
     let (data_bytes, loaded) = load_data(&file)?;
+    scanned.cut_torn_end().map_err(scan_failed)?;
     let (mut table, named) = (loaded.table, loaded.journal);
     let data_revision = table.revision();
-    let mut scanned = log::scan(&file).map_err(scan_failed)?;
     let journal = replay(&journal_file, &mut table, named.as_ref())
         .map_err(|error| mention_missing_data(error, &file))?;
     let is_named_log = |id: &LogId| {

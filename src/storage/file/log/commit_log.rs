@@ -81,10 +81,10 @@ impl CommitLog {
                 && last.number == scanned.last_number
                 && metadata.is_ok_and(|metadata| metadata.len() == last.bytes())
         });
-        if let Some(last) = &last
-            && !is_whole
-        {
-            last.seal();
+        match &last {
+            Some(last) if is_whole => last.with(|content| content.index.link()),
+            Some(last) => last.seal(),
+            None => {}
         }
         Self {
             data,
@@ -176,8 +176,10 @@ impl CommitLog {
         self.distrust();
         noted.map_err(StoreError::NotApplied)?;
         (self.end, self.at) = (start.position, start.at);
+        let mut index = Index::new(start.position.revision);
+        index.link();
         let content = Content {
-            index: Index::new(start.position.revision),
+            index,
             end: start.position,
             at: start.at,
             bytes: written.bytes,

@@ -60,6 +60,8 @@ pub struct Sorted(Vec<Version>);
 /// How the versions are ordered.
 #[derive(Debug)]
 enum Order {
+    /// By revision, while a segment is read: whoever looks for one goes through them all.
+    Read,
     /// By revision. For each hash the newest, and for each version the one before of the same hash.
     Appended {
         newest: HashMap<u64, u32>,
@@ -73,17 +75,28 @@ enum Order {
 const NONE: u32 = u32::MAX;
 
 impl Index {
-    /// An empty one of a segment that begins after this revision.
+    /// An empty one of a segment that begins after this revision. It is to be [sealed](Self::seal), or
+    /// [linked](Self::link) if more is added while it is read.
     pub fn new(first: Revision) -> Self {
         Self {
             first,
             versions: Vec::new(),
-            order: Order::Appended {
-                newest: HashMap::new(),
-                previous: Vec::new(),
-            },
+            order: Order::Read,
             marks: Vec::new(),
         }
+    }
+
+    /// Makes it quick while more is added, for which it takes more memory.
+    pub fn link(&mut self) {
+        if !matches!(self.order, Order::Read) {
+            return;
+        }
+        let mut newest = HashMap::new();
+        let previous = (0..).zip(&self.versions);
+        let previous = previous
+            .map(|(number, version)| newest.insert(version.hash, number).unwrap_or(NONE))
+            .collect();
+        self.order = Order::Appended { newest, previous };
     }
 
     /// Notes where a frame begins. Call it for each, in their order.
@@ -108,12 +121,14 @@ impl Index {
         });
     }
 
-    /// Its versions by hash and revision, for [`seal`](Self::seal).
-    pub fn sorted(&self) -> Sorted {
+    /// Its versions by hash and revision, for [`seal`](Self::seal), unless that was done.
+    pub fn sorted(&self) -> Option<Sorted> {
+        if matches!(self.order, Order::Sealed) {
+            return None;
+        }
         let mut versions = self.versions.clone();
         versions.sort_unstable();
-        versions.shrink_to_fit();
-        Sorted(versions)
+        Some(Sorted(versions))
     }
 
     /// Makes it smaller, because nothing more is added. What was [sorted](Self::sorted) is all that it has.
@@ -142,6 +157,11 @@ impl Index {
     pub fn newest(&self, hash: u64, revision: Revision) -> Option<Found> {
         let limit = self.limit(revision)?;
         match &self.order {
+            Order::Read => {
+                let is_it = |version: &&Version| version.hash == hash && version.revision <= limit;
+                let version = self.versions.iter().rfind(is_it)?;
+                Some(self.found(*version))
+            }
             Order::Appended { newest, previous } => {
                 let mut number = newest.get(&hash).copied().unwrap_or(NONE);
                 loop {
@@ -166,6 +186,13 @@ impl Index {
     pub fn oldest_after(&self, hash: u64, revision: Revision) -> Option<Found> {
         let limit = self.limit(revision);
         match &self.order {
+            Order::Read => {
+                let is_after =
+                    |version: &Version| limit.is_none_or(|limit| version.revision > limit);
+                let mut versions = self.versions.iter();
+                let version = versions.find(|version| version.hash == hash && is_after(version))?;
+                Some(self.found(*version))
+            }
             Order::Appended { newest, previous } => {
                 let mut oldest = None;
                 let mut number = newest.get(&hash).copied().unwrap_or(NONE);
@@ -250,9 +277,18 @@ mod tests {
     }
 
     #[test]
-    fn versions_are_found_before_and_after_every_revision_sealed_or_not() {
+    fn versions_are_found_before_and_after_every_revision_in_every_order() {
         let (mut index, all) = example();
-        for _ in 0..2 {
+        for order in 0..3 {
+            match order {
+                0 => {}
+                1 => index.link(),
+                _ => {
+                    let sorted = index.sorted().unwrap();
+                    index.seal(sorted);
+                    assert!(index.sorted().is_none());
+                }
+            }
             for hash in [7, 8, 9, u64::MAX] {
                 for revision in 90..=210 {
                     let of_key = || all.iter().filter(|(of, _)| *of == hash);
@@ -278,9 +314,17 @@ mod tests {
             };
             assert_eq!(deletions(187), [190, 195, 200]);
             assert_eq!(deletions(0).len(), 20);
-            let sorted = index.sorted();
-            index.seal(sorted);
         }
+    }
+
+    #[test]
+    fn what_is_added_to_a_linked_index_is_found() {
+        let (mut index, _) = example();
+        index.link();
+        index.add(9, found(201), false);
+        assert_eq!(index.newest(9, 300), Some(found(201)));
+        assert_eq!(index.oldest_after(9, 200), Some(found(201)));
+        assert!(index.newest(9, 200).unwrap().revision <= 200);
     }
 
     #[test]

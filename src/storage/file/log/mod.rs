@@ -43,7 +43,7 @@ pub use self::follow::Follower;
 pub use self::past::LogReader;
 pub use self::past_snapshot::PastSnapshot;
 pub use self::replay::{check_is_new, check_not_needed, cut_to, replay};
-pub use self::scan::{ScanError, Scanned, kept_of, last_segment, read, scan, unfinished};
+pub use self::scan::{ScanError, Scanned, kept_of, last_segment, read, unfinished};
 pub use self::segment::Segments;
 #[cfg(feature = "internals")]
 pub use self::text::{Group, group_frame};

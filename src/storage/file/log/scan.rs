@@ -139,20 +139,6 @@ pub fn unfinished(data: &ReplacedFile) -> io::Result<Vec<ReplacedFile>> {
     Ok(unfinished)
 }
 
-/// Reads the log of a data file. A torn end of the last segment is cut off.
-///
-/// # Errors
-/// [`ScanError`].
-pub fn scan(data: &ReplacedFile) -> Result<Scanned, ScanError> {
-    let scanned = read(data)?;
-    if let Some(last) = scanned.segments.last()
-        && scanned.torn_bytes > 0
-    {
-        cut_torn_end(last, scanned.torn_bytes)?;
-    }
-    Ok(scanned)
-}
-
 /// Reads the log of a data file, and changes nothing.
 ///
 /// # Errors
@@ -194,10 +180,21 @@ fn read_all(
 ) -> Result<Vec<ReadSegment>, ScanError> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     let threads = threads.min(MAX_THREADS).min(numbers.len().max(1));
+    let last = numbers.last();
     let read_every = |first: usize| {
         let of_thread = numbers.iter().skip(first).step_by(threads);
         of_thread
-            .map(|number| ReadSegment::read(data, *number, hasher))
+            .map(|number| {
+                let mut read = ReadSegment::read(data, *number, hasher)?;
+                // Only the last one may be appended to.
+                let index = &mut read.content.index;
+                if last != Some(number)
+                    && let Some(sorted) = index.sorted()
+                {
+                    index.seal(sorted);
+                }
+                Ok(read)
+            })
             .collect::<Result<Vec<_>, _>>()
     };
     let parts = thread::scope(|scope| {
@@ -221,28 +218,6 @@ fn read_all(
     }
     all.sort_by_key(|one| one.number);
     Ok(all)
-}
-
-/// Cuts off what a power cut has torn at the end of a segment.
-fn cut_torn_end(last: &Segment, torn_bytes: u64) -> Result<(), ScanError> {
-    let whole_bytes = last.bytes();
-    tracing::warn!(
-        file = %last.path.path().display(),
-        at = whole_bytes,
-        bytes = torn_bytes,
-        "cutting off a commit that was being written at a power cut"
-    );
-    let cut = last.file().and_then(|file| {
-        file.set_len(whole_bytes)?;
-        file.sync_all()?;
-        file.metadata()
-    });
-    let metadata = cut.map_err(|source| ScanError::Io {
-        path: last.path.path().to_owned(),
-        source,
-    })?;
-    last.path.note(&metadata);
-    Ok(())
 }
 
 /// A segment that was read.
@@ -376,6 +351,35 @@ impl Scanned {
     /// The state after the last commit, if there is a log.
     pub fn end(&self) -> Option<Position> {
         self.segments.last().map(|last| last.end())
+    }
+
+    /// Cuts off what a power cut has torn at the end of the last segment.
+    ///
+    /// # Errors
+    /// [`ScanError::Io`].
+    pub fn cut_torn_end(&self) -> Result<(), ScanError> {
+        let torn_bytes = self.torn_bytes;
+        let Some(last) = self.segments.last().filter(|_| torn_bytes > 0) else {
+            return Ok(());
+        };
+        let whole_bytes = last.bytes();
+        tracing::warn!(
+            file = %last.path.path().display(),
+            at = whole_bytes,
+            bytes = torn_bytes,
+            "cutting off a commit that was being written at a power cut"
+        );
+        let cut = last.file().and_then(|file| {
+            file.set_len(whole_bytes)?;
+            file.sync_all()?;
+            file.metadata()
+        });
+        let metadata = cut.map_err(|source| ScanError::Io {
+            path: last.path.path().to_owned(),
+            source,
+        })?;
+        last.path.note(&metadata);
+        Ok(())
     }
 
     /// When the last commit was made.

@@ -84,8 +84,10 @@ impl Segment {
     pub fn seal(&self) {
         *self.file.lock() = None;
         // Sorting takes some milliseconds, in which readers do not wait.
-        let versions = self.content.read().index.sorted();
-        self.content.write().index.seal(versions);
+        let sorted = self.content.read().index.sorted();
+        if let Some(sorted) = sorted {
+            self.content.write().index.seal(sorted);
+        }
     }
 
     /// The state after its last commit.

@@ -3,7 +3,7 @@
 use super::*;
 use crate::atomic_file::{FolderSync, ReplacedFile};
 use crate::storage::file::frame::SECTOR_BYTES;
-use crate::storage::file::log::scan::{ScanError, scan};
+use crate::storage::file::log::scan::{ScanError, read};
 
 /// A store with a journal that was killed: its files, where each frame of the last segment ends, and the state and
 /// how many events there are after each.
@@ -65,7 +65,7 @@ impl Example {
 /// Why the log of a data file is refused, and its file.
 fn scan_refused(folder: &Path) -> (PathBuf, String) {
     let data = ReplacedFile::new(&folder.join("data.json"), FolderSync::Required).unwrap();
-    match scan(&data) {
+    match read(&data) {
         Err(ScanError::Damaged { path, reason }) => (path, reason),
         other => panic!("{other:?}"),
     }
