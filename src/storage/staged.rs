@@ -70,6 +70,12 @@ impl Staged {
         self.after
     }
 
+    /// When the last commit was made.
+    #[must_use]
+    pub fn at(&self) -> Timestamp {
+        self.at
+    }
+
     /// The revision that the table will have.
     #[must_use]
     pub fn revision(&self) -> Revision {

@@ -7,7 +7,8 @@
 //! | journal | appends a frame to the log and syncs it | `data.json` and the frames that are newer |
 //! | poisoned journal | replaces `data.json` by one that names no log, with a frame in a new segment | `data.json`, before with the log, or after |
 //!
-//! So a `data.json` alone says whether it is everything. Without a history only a journal is logged.
+//! So a `data.json` alone says whether it is everything. Without a history a journal is logged, and what follows a
+//! request for as long as that is remembered.
 
 use std::io;
 use std::path::Path;
@@ -220,16 +221,14 @@ impl Disk {
         self.rewrite(&table, &nothing_on(&table))
     }
 
-    /// Drops what is no longer kept of the past. Returns the revision of the oldest state that is still known, if
-    /// there is a history.
-    pub fn drop_old(&mut self) -> Option<Revision> {
+    /// Drops what is no longer kept of the past. Returns the revision of the oldest state that is still known.
+    pub fn drop_old(&mut self) -> Revision {
         let now = now();
         if self.log.is_due(now) {
             self.log.distrust();
         }
         let needed_after = (self.journal != Journal::None).then_some(self.data_revision);
-        let oldest = self.log.drop_old(now, needed_after);
-        oldest.map(|position| position.revision)
+        self.log.drop_old(now, needed_after).revision
     }
 
     /// Makes the data file alone hold everything, because the store is about to be closed.
@@ -289,15 +288,16 @@ impl Disk {
         self.journal = Journal::None;
         self.journal_bytes = 0;
         self.log.remove_lost();
-        if !self.log.keeps_history() {
-            self.log.drop_old(now(), None);
+        let now = now();
+        if self.log.is_only_journal(now) {
+            self.log.drop_old(now, None);
         }
         Ok(())
     }
 
     /// Writes a frame of the history, which is to be synced before the data file is renamed.
     fn log_beside(&mut self, staged: &Staged) -> Result<Option<Appended>, StoreError> {
-        if !self.log.keeps_history() || staged.is_empty() {
+        if !self.log.must_have(staged) {
             return Ok(None);
         }
         self.log.ensure_open(staged.after(), now(), false)?;
@@ -451,8 +451,9 @@ impl Disk {
         self.data_revision = begun.revision;
         self.journal_bytes = self.journal_bytes.saturating_sub(begun.journal_bytes);
         self.policy.note_checkpoint(data_bytes, self.journal_bytes);
-        if !self.log.keeps_history() {
-            self.log.drop_old(now(), Some(self.data_revision));
+        let now = now();
+        if self.log.is_only_journal(now) {
+            self.log.drop_old(now, Some(self.data_revision));
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use super::load;
 use super::lock::{Lock, LockError};
 use super::log::{self, CommitLog, ScanError};
 use super::policy::Policy;
-use super::settings::{History, Settings};
+use super::settings::Settings;
 use super::suitable::{self, open_regular};
 use crate::atomic_file::{FolderSync, ReplacedFile};
 use crate::storage::StoreError;
@@ -123,14 +123,19 @@ pub fn open(path: &Path, settings: &Settings) -> Result<Opened, OpenError> {
     }
     table.note_commit_at(scanned.newest_at());
     let mut requests = Requests::within(settings.idempotency_window);
-    // Without a history their commits cannot be shown again.
-    let known = scanned.requests.drain(..);
-    for request in known.filter(|_| settings.history != History::Never) {
+    let last_request = scanned.requests.iter().map(|request| request.at).max();
+    for request in scanned.requests.drain(..) {
         requests.note_done(request.by, &request.request, request.position, request.at);
     }
     *table.requests_mut() = requests;
     let policy = Policy::new(settings.journaling, data_bytes, table.live_bytes());
-    let log = CommitLog::new(file.clone(), scanned, settings.history, table.position());
+    let log = CommitLog::new(
+        file.clone(),
+        scanned,
+        settings,
+        table.position(),
+        last_request,
+    );
     let mut disk = Disk::new(file, log, lock, policy, data_revision);
     let failed_write = |error| failed(path, "written")(io::Error::other(error));
     if let Some(journal_bytes) = journal_bytes {
@@ -142,9 +147,7 @@ pub fn open(path: &Path, settings: &Settings) -> Result<Opened, OpenError> {
             .remove()
             .map_err(failed(journal_file.path(), "removed"))?;
     }
-    if let Some(oldest) = disk.drop_old() {
-        table.requests_mut().forget_to(oldest);
-    }
+    table.requests_mut().forget_to(disk.drop_old());
     Ok(Opened { disk, table })
 }
 

@@ -24,7 +24,6 @@ use crate::model::{
 use crate::storage::feed::Feed;
 use crate::storage::lease::Lease;
 use crate::storage::past::{Past, PastError};
-use crate::storage::recent_commits::RecentCommits;
 use crate::storage::requests::Known;
 use crate::storage::table::Table;
 use crate::storage::{
@@ -33,8 +32,6 @@ use crate::storage::{
 
 /// How many commits may wait for the writer; past that, callers wait for a place.
 const QUEUE_COMMITS: usize = 1024;
-/// How much of the commits of recent requests is kept in memory without a history, in bytes.
-const REQUESTS_MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// A [`Store`] on one `data.json`.
 #[derive(Debug)]
@@ -42,9 +39,6 @@ pub struct FileStore {
     table: Arc<RwLock<Table>>,
     feed: Arc<Feed>,
     past: LogReader,
-    /// The commits of recent requests, if the log does not keep them. Changed while the table is locked for
-    /// writing.
-    requests: Option<Arc<Mutex<RecentCommits>>>,
     secret: Arc<str>,
     writable: Arc<AtomicBool>,
     tasks: mpsc::Sender<Task>,
@@ -73,8 +67,6 @@ impl FileStore {
             opened.map_err(|ended| failed("opened")(io::Error::other(ended)))??;
         let feed = Feed::new(table.position(), settings.watch_buffer_bytes);
         let keeps_history = settings.history != History::Never;
-        let requests = RecentCommits::since(table.position(), REQUESTS_MAX_BYTES);
-        let requests = (!keeps_history).then(|| Arc::new(Mutex::new(requests)));
         let secret = disk.log_id().shared();
         let feed = Arc::new(feed);
         let table = Arc::new(RwLock::new(table));
@@ -86,7 +78,6 @@ impl FileStore {
         Writer::new(
             Arc::clone(&table),
             Arc::clone(&feed),
-            requests.clone(),
             disk,
             Arc::clone(&writable),
             tasks.downgrade(),
@@ -97,7 +88,6 @@ impl FileStore {
             table,
             feed,
             past,
-            requests,
             secret,
             writable,
             tasks,
@@ -220,9 +210,6 @@ impl Past for FileStore {
             Some(Known::Mismatch) => return Err(CommitError::RequestMismatch),
             Some(Known::Done(position)) => position.revision,
         };
-        if let Some(requests) = &self.requests {
-            return Ok(requests.lock().get(revision).cloned());
-        }
         Ok(self
             .past
             .on_thread(move |past| past.commit(revision))

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
@@ -16,7 +16,6 @@ use super::commit::{Commit, Outcome, Reply, Taken};
 use super::disk::Disk;
 use crate::storage::StoreError;
 use crate::storage::feed::Feed;
-use crate::storage::recent_commits::RecentCommits;
 use crate::storage::snapshot::TableSnapshot;
 use crate::storage::staged::Staged;
 use crate::storage::table::Table;
@@ -52,7 +51,6 @@ pub enum Task {
 pub struct Writer {
     table: Arc<RwLock<Table>>,
     feed: Arc<Feed>,
-    requests: Option<Arc<Mutex<RecentCommits>>>,
     disk: Disk,
     writable: Arc<AtomicBool>,
     /// Whether it has asked itself to try the disk again.
@@ -67,7 +65,6 @@ impl Writer {
     pub fn new(
         table: Arc<RwLock<Table>>,
         feed: Arc<Feed>,
-        requests: Option<Arc<Mutex<RecentCommits>>>,
         disk: Disk,
         writable: Arc<AtomicBool>,
         tasks: mpsc::WeakSender<Task>,
@@ -75,7 +72,6 @@ impl Writer {
         Self {
             table,
             feed,
-            requests,
             disk,
             writable,
             will_try: false,
@@ -180,15 +176,6 @@ impl Writer {
     fn apply(&self, staged: Staged) {
         let mut table = self.table.write();
         let commits = staged.apply_to(&mut table);
-        if let Some(requests) = &self.requests {
-            let of_requests: Vec<_> = commits
-                .iter()
-                .filter(|commit| commit.request.is_some())
-                .cloned()
-                .collect();
-            let oldest = requests.lock().add(&of_requests);
-            table.requests_mut().forget_to(oldest);
-        }
         self.feed.publish(&commits, table.position());
     }
 
@@ -235,9 +222,8 @@ impl Writer {
             // Only a write shows whether it can write again.
             self.note_writable(Some(&error));
         }
-        if let Some(oldest) = self.disk.drop_old() {
-            self.table.write().requests_mut().forget_to(oldest);
-        }
+        let oldest = self.disk.drop_old();
+        self.table.write().requests_mut().forget_to(oldest);
         self.look_after_files_later();
     }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use super::index::Index;
 use super::scan::{Scanned, segment_path};
@@ -14,7 +15,7 @@ use crate::atomic_file::{PathState, ReplaceError, ReplacedFile};
 use crate::model::{Position, Revision, Timestamp};
 use crate::storage::StoreError;
 use crate::storage::file::identity::LogId;
-use crate::storage::file::settings::History;
+use crate::storage::file::settings::{History, Settings};
 use crate::storage::staged::Staged;
 
 /// How long a segment becomes at the most before the next one is begun, in bytes.
@@ -25,6 +26,8 @@ const LONGEST_SEGMENT_BYTES: u64 = 1024 * 1024 * 1024;
 const SEGMENTS_MAX: u64 = 256;
 /// How long it becomes at the least, in bytes, however little is kept.
 const SEGMENT_MIN_BYTES: u64 = 64 * 1024;
+/// How much is kept without a history for requests to be repeated, in bytes.
+const REQUESTS_MAX_BYTES: u64 = 64 * 1024 * 1024;
 /// Into how many segments at least what is kept is divided: the oldest is dropped as a whole.
 const SEGMENTS_KEPT: u32 = 16;
 
@@ -32,7 +35,7 @@ const SEGMENTS_KEPT: u32 = 16;
 pub struct CommitLog {
     data: ReplacedFile,
     id: LogId,
-    history: History,
+    kept: Kept,
     segments: Arc<Segments>,
     /// The last segment, if it can be appended to.
     active: Option<Arc<Segment>>,
@@ -44,6 +47,35 @@ pub struct CommitLog {
     /// The state after the last commit that is durable in it.
     end: Position,
     at: Timestamp,
+}
+
+/// How much of the log is kept beyond what the data file needs.
+#[derive(Debug, Clone, Copy)]
+struct Kept {
+    history: History,
+    /// How long a request is remembered.
+    idempotency_window: Duration,
+    /// Until when a request is remembered, whose commit the log must have.
+    requests_until: Timestamp,
+}
+
+impl Kept {
+    fn note_request(&mut self, at: Timestamp) {
+        let window = u64::try_from(self.idempotency_window.as_millis()).unwrap_or(u64::MAX);
+        let until = Timestamp::from_millis(at.millis().saturating_add(window));
+        self.requests_until = self.requests_until.max(until);
+    }
+
+    /// For how long, and how many bytes; nothing if only a journal is.
+    fn limits_at(&self, now: Timestamp) -> Option<(Duration, u64)> {
+        match self.history {
+            History::For { time, max_bytes } => Some((time, max_bytes)),
+            History::Never if now <= self.requests_until => {
+                Some((self.idempotency_window, REQUESTS_MAX_BYTES))
+            }
+            History::Never => None,
+        }
+    }
 }
 
 /// A frame that was written and may not be durable yet.
@@ -61,8 +93,23 @@ impl Appended {
 }
 
 impl CommitLog {
-    /// The log as it was found beside a store that is at `position`. It is appended to if it leads there.
-    pub fn new(data: ReplacedFile, scanned: Scanned, history: History, position: Position) -> Self {
+    /// The log as it was found beside a store that is at `position`, whose last request was committed at
+    /// `last_request`. It is appended to if it leads there.
+    pub fn new(
+        data: ReplacedFile,
+        scanned: Scanned,
+        settings: &Settings,
+        position: Position,
+        last_request: Option<Timestamp>,
+    ) -> Self {
+        let mut kept = Kept {
+            history: settings.history,
+            idempotency_window: settings.idempotency_window,
+            requests_until: Timestamp::default(),
+        };
+        if let Some(at) = last_request {
+            kept.note_request(at);
+        }
         let last = scanned.segments.last().cloned();
         let id = last
             .as_ref()
@@ -89,7 +136,7 @@ impl CommitLog {
         Self {
             data,
             id,
-            history,
+            kept,
             segments: Arc::new(Segments::of(scanned.segments, scanned.hasher)),
             active: last.filter(|_| is_whole),
             void: scanned.void,
@@ -110,9 +157,18 @@ impl CommitLog {
         &self.id
     }
 
-    /// Whether commits are kept that the data file has, too.
-    pub fn keeps_history(&self) -> bool {
-        self.history != History::Never
+    /// Whether nothing of it is kept but what the data file needs.
+    pub fn is_only_journal(&self, now: Timestamp) -> bool {
+        self.kept.limits_at(now).is_none()
+    }
+
+    /// Whether it must have these commits even if the data file has them, too: for the history, or because a
+    /// request is remembered whose commit it has.
+    pub fn must_have(&self, staged: &Staged) -> bool {
+        let mut commits = staged.commits().iter();
+        !staged.is_empty()
+            && (!self.is_only_journal(staged.at())
+                || commits.any(|commit| commit.request.is_some()))
     }
 
     /// Begins a segment after the state at `position`, which is durable, unless there is one already that can
@@ -300,6 +356,11 @@ impl CommitLog {
         };
         self.segments
             .add(active, appended.at, appended.bytes, staged.commits());
+        for commit in staged.commits() {
+            if commit.request.is_some() {
+                self.kept.note_request(commit.at);
+            }
+        }
         (self.end, self.at) = (active.end(), active.newest_at());
     }
 
@@ -335,9 +396,8 @@ impl CommitLog {
     }
 
     /// Drops what is no longer kept at `now`: whole segments, the oldest first, and none with a commit after
-    /// `needed_after`, which the data file does not have. Returns the oldest state that is still known, if there
-    /// is a history.
-    pub fn drop_old(&mut self, now: Timestamp, needed_after: Option<Revision>) -> Option<Position> {
+    /// `needed_after`, which the data file does not have. Returns the oldest state that is still known.
+    pub fn drop_old(&mut self, now: Timestamp, needed_after: Option<Revision>) -> Position {
         while let Some(oldest) = self.void.first().or(self.segments.all().first()).cloned()
             && self.is_droppable(&oldest, now, needed_after)
         {
@@ -356,8 +416,7 @@ impl CommitLog {
                 self.active = None;
             }
         }
-        let oldest = self.segments.oldest().unwrap_or(self.end);
-        self.keeps_history().then_some(oldest)
+        self.segments.oldest().unwrap_or(self.end)
     }
 
     fn is_droppable(
@@ -377,10 +436,10 @@ impl CommitLog {
         {
             return false;
         }
-        match self.history {
-            History::Never => true,
-            History::For { .. } if is_active => false,
-            History::For { time, max_bytes } => {
+        match self.kept.limits_at(now) {
+            None => true,
+            Some(_) if is_active => false,
+            Some((time, max_bytes)) => {
                 let age = now.millis().saturating_sub(segment.newest_at().millis());
                 u128::from(age) > time.as_millis() || self.bytes() > max_bytes
             }
@@ -390,7 +449,7 @@ impl CommitLog {
     /// Whether the last segment is so old that the next commit should begin another, so that it can be dropped in
     /// time.
     pub fn is_due(&self, now: Timestamp) -> bool {
-        let (Some(active), History::For { time, .. }) = (&self.active, self.history) else {
+        let (Some(active), Some((time, _))) = (&self.active, self.kept.limits_at(now)) else {
             return false;
         };
         let age = now.millis().saturating_sub(active.start.at.millis());
@@ -405,7 +464,7 @@ impl CommitLog {
     }
 
     fn segment_bytes(&self) -> u64 {
-        match self.history {
+        match self.kept.history {
             History::Never => SEGMENT_MAX_BYTES,
             History::For { max_bytes, .. } => {
                 let part = max_bytes / u64::from(SEGMENTS_KEPT);

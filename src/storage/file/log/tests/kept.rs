@@ -5,6 +5,8 @@ use std::thread;
 use std::time::Instant;
 
 use super::*;
+use crate::model::{Fingerprint, IdempotencyKey};
+use crate::storage::requests::Known;
 
 /// How much of the history is kept here, in bytes.
 const FEW_BYTES: u64 = 256 * 1024;
@@ -51,7 +53,7 @@ fn whole_segments_are_dropped_the_oldest_first_when_there_is_too_much() {
     for _ in 0..300 {
         write_next(&mut store);
         let before = segments(folder.path());
-        let now = store.disk.drop_old().unwrap();
+        let now = store.disk.drop_old();
         let after = segments(folder.path());
         assert!(before.ends_with(&after), "{before:?} {after:?}");
         assert_eq!(now > oldest, after.len() < before.len());
@@ -207,6 +209,40 @@ fn without_a_history_a_small_store_has_no_segments_and_a_journal_only_what_it_ne
     let store = Store::open_with(folder.path(), &never(SMALL)).unwrap();
     assert_eq!(segments(folder.path()), Vec::<PathBuf>::new());
     assert_eq!(store.revision(), 4);
+}
+
+#[test]
+fn without_a_history_the_log_has_what_follows_a_request_while_that_is_remembered() {
+    let settings = Settings {
+        history: History::Never,
+        idempotency_window: Duration::from_secs(3600),
+        ..SMALL.into()
+    };
+    let request = Request {
+        key: IdempotencyKey::new("once").unwrap(),
+        fingerprint: Fingerprint::from_bytes([7; Fingerprint::BYTES]),
+    };
+    let now: Timestamp = SystemTime::now().into();
+    let ago = |seconds: u64| Timestamp::from_millis(now.millis() - seconds * 1000);
+    for (committed, is_remembered) in [(ago(1800), true), (ago(7200), false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = Store::open_with(folder.path(), &settings).unwrap();
+        store.commit_group_for(Some(&request), &[&[("a", Some("1"))]], committed);
+        let length = total_bytes(folder.path());
+        assert_eq!(length > 0, is_remembered);
+        store.commit(&[("b", Some("2"))]);
+        assert_eq!(total_bytes(folder.path()) > length, is_remembered);
+        assert_eq!(store.told(), Vec::<String>::new(), "it is no history");
+        drop(store);
+
+        let store = Store::open_with(folder.path(), &settings).unwrap();
+        let known = store.table.read().requests().known(None, &request, now);
+        assert_eq!(known.is_some(), is_remembered);
+        if let Some(Known::Done(position)) = known {
+            let commit = store.past.commit(position.revision).unwrap().unwrap();
+            assert_eq!(commit.request.as_ref(), Some(&request));
+        }
+    }
 }
 
 #[test]

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::LogReader;
 use crate::model::{
     Change, ChangeSet, Expected, Filter, HistoryPoint, HistoryQuery, Key, Operation, PastEvent,
-    Record, Revision, Timestamp, Value,
+    Record, Request, Revision, Timestamp, Value,
 };
 use crate::storage::PastError;
 use crate::storage::file::disk::Disk;
@@ -62,6 +62,16 @@ impl Store {
 
     /// Makes some commits with one file operation at this moment.
     fn commit_group(&mut self, commits: &[&[Step<'_>]], at: Timestamp) {
+        self.commit_group_for(None, commits, at);
+    }
+
+    /// The same for a request that is remembered.
+    fn commit_group_for(
+        &mut self,
+        request: Option<&Request>,
+        commits: &[&[Step<'_>]],
+        at: Timestamp,
+    ) {
         let mut table = self.table.write();
         let mut staged = Staged::on(&table);
         for steps in commits {
@@ -74,6 +84,7 @@ impl Store {
                 },
             });
             let changes = ChangeSet::new(changes.collect()).unwrap();
+            let changes = changes.for_request(request.cloned());
             staged.stage(&table, changes, at).unwrap();
         }
         let before = table.snapshot();
