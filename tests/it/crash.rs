@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::binary::{MODES, Process, soon};
+use crate::support::binary::{MODES, Process, in_each_mode, soon};
 use crate::support::http;
 use crate::support::segments::{history_in, keeps_history, keeps_journal};
 use crate::support::strace::{Fault, Strace};
@@ -16,6 +16,8 @@ use crate::support::writers::{Writers, as_stored, random_below, shown_entries, s
 const WRITERS: usize = 64;
 /// How often the server is killed, unless `IFMATCH_CRASH_ROUNDS` says otherwise.
 const ROUNDS: u32 = 20;
+/// After how many of them the next begins with an empty folder: the longer a history, the longer it takes to judge.
+const ROUNDS_PER_FOLDER: u32 = 10;
 /// A kill comes before so many acknowledgements of its round.
 const ACKNOWLEDGEMENTS: u64 = 300;
 /// With as much alive as the writers write, a journal begins and ends again and again.
@@ -27,9 +29,13 @@ const BETWEEN: [&[&str]; 2] = [
 #[tokio::test]
 async fn a_kill_under_load_loses_nothing_that_was_acknowledged() {
     for mode in MODES.into_iter().chain(BETWEEN) {
-        let folder = TempDir::new().unwrap();
+        let mut folder = TempDir::new().unwrap();
         let mut writers = Writers::new(WRITERS);
-        for _ in 0..rounds() {
+        for round in 0..rounds() {
+            if round > 0 && round.is_multiple_of(ROUNDS_PER_FOLDER) {
+                folder = TempDir::new().unwrap();
+                writers = Writers::new(WRITERS);
+            }
             let process = Process::start(folder.path(), mode).await;
             let mut working = writers.start(&process);
             working.acknowledged(random_below(ACKNOWLEDGEMENTS)).await;
@@ -209,7 +215,7 @@ async fn a_kill_at_any_step_leaves_files_that_open_with_what_was_acknowledged() 
     if !Strace::is_usable().await {
         return;
     }
-    for mode in MODES {
+    in_each_mode(|mode| async move {
         for calls in STEPS {
             let mut nth = 1;
             while dies_at_step(mode, calls, nth).await {
@@ -223,7 +229,8 @@ async fn a_kill_at_any_step_leaves_files_that_open_with_what_was_acknowledged() 
             };
             assert!(nth > 1 || !is_sure, "{calls} is called");
         }
-    }
+    })
+    .await;
 }
 
 /// Whether the process came to that step.

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::support::binary::{MODES, Process, soon};
+use crate::support::binary::{Process, in_each_mode, soon};
 use crate::support::events::Events;
 use crate::support::http;
 use crate::support::strace::Strace;
@@ -210,29 +210,31 @@ async fn what_was_told_of_a_write_on_a_slow_disk_is_so() {
     if !Strace::is_usable().await {
         return;
     }
-    for mode in MODES {
-        let folder = TempDir::new().unwrap();
-        let arguments = [mode, &["--request-timeout", "1s"]].concat();
-        let process = Process::start(folder.path(), &arguments).await;
-        let seen = Arc::<Seen>::default();
-        let mut looking = look_on(&process, &seen).await;
-        let began = Instant::now();
-        let writers = write_on_a_slow_disk(&process).await;
-        println!("{mode:?}: {:?}", began.elapsed());
-        let shown = shown_entries(&process).await;
-        let ended = process.stop().await;
-        assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
-        // The watcher has read to the end of its stream.
-        let _ = timeout(Duration::from_secs(5), async {
-            while looking.join_next().await.is_some() {}
-        })
-        .await;
-        let process = Process::start(folder.path(), mode).await;
-        let restarted = shown_entries(&process).await;
-        assert_eq!(restarted, shown, "{mode:?}");
-        seen.note(restarted.into_values());
-        check(mode, &writers, &shown, &seen.all());
-    }
+    in_each_mode(what_was_told_is_so).await;
+}
+
+async fn what_was_told_is_so(mode: &[&str]) {
+    let folder = TempDir::new().unwrap();
+    let arguments = [mode, &["--request-timeout", "1s"]].concat();
+    let process = Process::start(folder.path(), &arguments).await;
+    let seen = Arc::<Seen>::default();
+    let mut looking = look_on(&process, &seen).await;
+    let began = Instant::now();
+    let writers = write_on_a_slow_disk(&process).await;
+    println!("{mode:?}: {:?}", began.elapsed());
+    let shown = shown_entries(&process).await;
+    let ended = process.stop().await;
+    assert_eq!(ended.status.code(), Some(0), "{}", ended.log);
+    // The watcher has read to the end of its stream.
+    let _ = timeout(Duration::from_secs(5), async {
+        while looking.join_next().await.is_some() {}
+    })
+    .await;
+    let process = Process::start(folder.path(), mode).await;
+    let restarted = shown_entries(&process).await;
+    assert_eq!(restarted, shown, "{mode:?}");
+    seen.note(restarted.into_values());
+    check(mode, &writers, &shown, &seen.all());
 }
 
 fn check(mode: &[&str], writers: &[Writer], shown: &BTreeMap<String, Value>, seen: &BTreeSet<u64>) {

@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, prlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::binary::{MODES, Process};
+use crate::support::binary::{Process, in_each_mode};
 use crate::support::http;
 use crate::support::segments::{history_in, keeps_history, keeps_journal, segments};
 use crate::support::strace::{Fault, INJECTED, RENAME, Strace};
@@ -82,7 +82,7 @@ async fn a_call_that_fails_once_costs_no_more_than_its_commit() {
     if !Strace::is_usable().await {
         return;
     }
-    for mode in MODES {
+    in_each_mode(|mode| async move {
         let mut met = BTreeSet::new();
         for calls in CALLS {
             for nth in occurrences() {
@@ -102,7 +102,8 @@ async fn a_call_that_fails_once_costs_no_more_than_its_commit() {
             }
         }
         assert_met(mode, &met);
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -110,7 +111,7 @@ async fn calls_that_fail_until_the_disk_is_mended_or_the_process_killed_lose_not
     if !Strace::is_usable().await {
         return;
     }
-    for mode in MODES {
+    in_each_mode(|mode| async move {
         let mut met = BTreeSet::new();
         for calls in CALLS {
             // From the second on: the first of a commit may succeed, so that it is half-way.
@@ -144,7 +145,8 @@ async fn calls_that_fail_until_the_disk_is_mended_or_the_process_killed_lose_not
             }
         }
         assert_met(mode, &met);
-    }
+    })
+    .await;
 }
 
 /// One client, so that no later commit mends what a refused one left behind.
@@ -153,7 +155,7 @@ async fn what_was_refused_is_gone_also_if_the_process_is_killed_at_once() {
     if !Strace::is_usable().await {
         return;
     }
-    for mode in MODES {
+    in_each_mode(|mode| async move {
         for calls in CALLS {
             for nth in occurrences() {
                 let folder = TempDir::new().unwrap();
@@ -188,7 +190,8 @@ async fn what_was_refused_is_gone_also_if_the_process_is_killed_at_once() {
                 }
             }
         }
-    }
+    })
+    .await;
 }
 
 async fn put(process: &Process, key: &str) -> (u16, Value) {
@@ -231,7 +234,7 @@ async fn a_call_that_fails_at_the_start_stops_it_or_does_no_harm() {
     if !Strace::is_usable().await {
         return;
     }
-    for mode in MODES {
+    in_each_mode(|mode| async move {
         let folder = TempDir::new().unwrap();
         let process = Process::start(folder.path(), mode).await;
         let mut working = Writers::new(WRITERS).start(&process);
@@ -267,7 +270,8 @@ async fn a_call_that_fails_at_the_start_stops_it_or_does_no_harm() {
                 "{calls} is called"
             );
         }
-    }
+    })
+    .await;
 }
 
 /// Starts on files that a crash left, with one call on them failing; `false`, if none did.
@@ -327,7 +331,7 @@ const LARGEST_LIMIT_BYTES: u64 = 16_000;
 /// A limit stops a write in its middle: some bytes are in the file, the rest is refused.
 #[tokio::test]
 async fn a_file_that_may_not_grow_refuses_and_loses_nothing() {
-    for mode in MODES {
+    in_each_mode(|mode| async move {
         let folder = TempDir::new().unwrap();
         let mut writers = Writers::on_a_failing_disk(WRITERS);
         let mut met = 0;
@@ -347,7 +351,8 @@ async fn a_file_that_may_not_grow_refuses_and_loses_nothing() {
             writers.check_history(folder.path(), mode).await;
         }
         assert!(met >= LIMITS / 4, "{mode:?}: {met} limits were met");
-    }
+    })
+    .await;
 }
 
 /// How large a file of the process may become, in bytes.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
@@ -22,6 +23,12 @@ pub const MODES: [&[&str]; 4] = [
     &["--journal-above", "0"],
     &["--journal-above", "0", "--history", "never"],
 ];
+
+/// Does the same in each mode, in all of them at once: most of the time goes by with waiting for processes and the
+/// disk.
+pub async fn in_each_mode<F: Future<Output = ()>>(test: impl Fn(&'static [&'static str]) -> F) {
+    join_all(MODES.map(test)).await;
+}
 
 /// A running process that serves. It is killed when this goes away.
 pub struct Process {
