@@ -38,7 +38,6 @@ mod history;
 mod hosts;
 mod http;
 mod idempotency;
-mod idempotency_rights;
 mod identities;
 mod http2;
 mod identity;

@@ -16,10 +16,10 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::races::Gated;
 use crate::support::access::lines;
 use crate::support::api::{Answer, Api, LIMITS};
 use crate::support::contract::CONTRACT;
+use crate::support::stores::Gated;
 
 const PATH: &str = "/kv/doc/plan";
 /// A tag that no entry has.

@@ -3,19 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use axum::http::Method;
-use ifmatch::model::{ChangeSet, Entry, Filter, Key, Record, ResumeToken};
 use ifmatch::service::Policy;
-use ifmatch::storage::memory::MemoryStore;
-use ifmatch::storage::{
-    CommitError, Committed, Lease, Past, Snapshot, Status, Store, StoreError, Subscription,
-};
+use ifmatch::storage::Store;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use crate::support::api::{Answer, Api, LIMITS};
+use crate::support::stores::Gated;
 
 async fn at_once(api: &Api, count: usize, condition: (&'static str, String)) -> Vec<Answer> {
     let mut writers = JoinSet::new();
@@ -156,73 +151,6 @@ async fn a_writer_that_loses_a_race_but_whose_condition_still_holds_writes_all_t
     assert_eq!(with_status(&answers, 200).len(), 50);
     assert_eq!(api.get("/kv/a").send().await.json()["version"], 51);
     api.close().await;
-}
-
-/// A store whose commits wait until they are let through.
-pub struct Gated {
-    pub store: Arc<MemoryStore>,
-    pub waiting: Semaphore,
-    pub open: Arc<Semaphore>,
-}
-
-impl Default for Gated {
-    fn default() -> Self {
-        Self {
-            store: Arc::default(),
-            waiting: Semaphore::new(0),
-            open: Arc::new(Semaphore::new(0)),
-        }
-    }
-}
-
-#[async_trait]
-impl Store for Gated {
-    async fn get(&self, key: &Key) -> Result<Option<Arc<Record>>, StoreError> {
-        self.store.get(key).await
-    }
-
-    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
-        self.store.snapshot().await
-    }
-
-    fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {
-        self.store.hold(entries)
-    }
-
-    async fn commit(
-        &self,
-        changes: ChangeSet,
-        deadline: Instant,
-    ) -> Result<Committed, CommitError> {
-        let (store, open) = (Arc::clone(&self.store), Arc::clone(&self.open));
-        // It is begun, so it is finished whatever becomes of the caller.
-        let begun = tokio::spawn(async move {
-            open.acquire().await.unwrap().forget();
-            store.commit(changes, deadline).await
-        });
-        self.waiting.add_permits(1);
-        begun.await.unwrap()
-    }
-
-    async fn watch(
-        &self,
-        filter: Filter,
-        since: Option<ResumeToken>,
-    ) -> Result<Subscription, StoreError> {
-        self.store.watch(filter, since).await
-    }
-
-    fn past(&self) -> &dyn Past {
-        self.store.past()
-    }
-
-    async fn status(&self) -> Status {
-        self.store.status().await
-    }
-
-    async fn close(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
 }
 
 #[tokio::test]

@@ -11,11 +11,11 @@ use tempfile::tempdir;
 use tokio::process::Command;
 
 use super::{ADMIN, file};
-use crate::races::Gated;
 use crate::support::api::Api;
 use crate::support::binary::{Process, command};
 use crate::support::http;
 use crate::support::log::Log;
+use crate::support::stores::Gated;
 
 const AUDIT: &str = "ifmatch::audit";
 

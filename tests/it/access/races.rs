@@ -5,29 +5,31 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ifmatch::access::{Authority, Tokens};
-use ifmatch::model::{Change, ChangeSet, Expected, Filter, Operation, Record, ResumeToken};
+use ifmatch::model::{Change, Expected, Operation, Record};
+use ifmatch::storage::Store;
 use ifmatch::storage::memory::MemoryStore;
-use ifmatch::storage::{
-    CommitError, Committed, Lease, Past, Snapshot, Status, Store, Subscription,
-};
-use ifmatch::{Entry, Key, StoreError, Value};
+use ifmatch::{Key, StoreError, Value};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{ADMIN, file, put, transact};
 use crate::support::api::Api;
+use crate::support::stores::{Changed, Otherwise};
 
-/// A store in which somebody else is faster: between the next read of a key and the commit.
+/// Somebody else is faster: between the next read of a key and the commit.
 #[derive(Default)]
 struct Overtaken {
-    store: MemoryStore,
     by: Mutex<Option<Operation>>,
 }
 
 #[async_trait]
-impl Store for Overtaken {
-    async fn get(&self, key: &Key) -> Result<Option<Arc<Record>>, StoreError> {
-        let read = self.store.get(key).await?;
+impl Otherwise for Overtaken {
+    async fn get(
+        &self,
+        store: &Arc<MemoryStore>,
+        key: &Key,
+    ) -> Result<Option<Arc<Record>>, StoreError> {
+        let read = store.get(key).await?;
         let faster = self.by.lock().take();
         if let Some(operation) = faster {
             let change = Change {
@@ -36,51 +38,15 @@ impl Store for Overtaken {
                 operation,
             };
             let deadline = Instant::now() + Duration::from_secs(60);
-            self.store.commit(change.into(), deadline).await.unwrap();
+            store.commit(change.into(), deadline).await.unwrap();
         }
         Ok(read)
-    }
-
-    async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
-        self.store.snapshot().await
-    }
-
-    fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {
-        self.store.hold(entries)
-    }
-
-    async fn commit(
-        &self,
-        changes: ChangeSet,
-        deadline: Instant,
-    ) -> Result<Committed, CommitError> {
-        self.store.commit(changes, deadline).await
-    }
-
-    async fn watch(
-        &self,
-        filter: Filter,
-        since: Option<ResumeToken>,
-    ) -> Result<Subscription, StoreError> {
-        self.store.watch(filter, since).await
-    }
-
-    fn past(&self) -> &dyn Past {
-        self.store.past()
-    }
-
-    async fn status(&self) -> Status {
-        self.store.status().await
-    }
-
-    async fn close(&self) -> Result<(), StoreError> {
-        self.store.close().await
     }
 }
 
 /// A service in which `creator` may only create, and `updater` only update.
-fn service() -> (Api, Arc<Overtaken>) {
-    let store = Arc::new(Overtaken::default());
+fn service() -> (Api, Arc<Changed<Overtaken>>) {
+    let store = Arc::new(Changed::<Overtaken>::default());
     let tokens = file(&[("creator", &[("", "c")]), ("updater", &[("", "u")])]);
     let authority = Authority::new(Tokens::parse(&tokens).unwrap(), None);
     let api = Api::guarded_by(Arc::clone(&store) as Arc<dyn Store>, authority);

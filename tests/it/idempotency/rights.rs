@@ -9,7 +9,7 @@ use ifmatch::storage::Store;
 use ifmatch::storage::file::{FileStore, Journaling};
 use ifmatch::storage::memory::MemoryStore;
 
-use crate::idempotency::{KEY, REQUESTS, Sent, assert_replay, set_scene};
+use super::{KEY, REQUESTS, Sent, assert_replay, set_scene};
 use crate::support::access::lines;
 use crate::support::api::{Answer, Api, LIMITS};
 
