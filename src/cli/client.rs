@@ -12,9 +12,10 @@ use reqwest::{Method, Request, RequestBuilder, Response, StatusCode};
 
 use super::ca_file::CaFile;
 use super::entry::Entry;
-use super::failure::{Failure, Refusal};
+use super::failure::Failure;
 use super::moment::Moment;
 use super::precondition::Precondition;
+use super::refusal::Refusal;
 use super::retry::{self, Retried};
 use super::scheme::{may_come_of_scheme, speaks_other_scheme};
 use super::server::Server;

@@ -47,6 +47,7 @@ mod patch;
 mod precondition;
 mod profiles;
 mod put;
+mod refusal;
 mod retry;
 mod revert;
 mod rm;

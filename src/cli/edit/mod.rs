@@ -9,17 +9,19 @@
 //! If anything goes wrong, the text is kept in a file, and the message names the file and the command
 //! to continue.
 
+mod remarks;
+
 use std::env;
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::SystemTime;
 
 use clap::Args;
 use futures_util::FutureExt as _;
-use serde_json::{Value as Tree, json};
+use serde_json::Value as Tree;
 use tokio::process::Command;
 
+use self::remarks::{first_draft, name, remark, resumed_draft, saved_by};
 use super::caller::Caller;
 use super::client::Client;
 use super::draft::{self, Draft, DraftError};
@@ -29,7 +31,7 @@ use super::failure::Failure;
 use super::interrupt::{Interrupt, Interrupts};
 use super::output::{Output, note, warn_of_odd_key};
 use super::precondition::Precondition;
-use super::text::{ago, printable, shell_quoted};
+use super::text::shell_quoted;
 use crate::access::{Action, Grants};
 use crate::merge::{merge, merge_with};
 use crate::model::Key;
@@ -456,76 +458,4 @@ fn interrupted(client: &Client, signal: Interrupt) -> Failure {
     let server = client.server_name();
     let reason = format!("interrupted by {signal}");
     Failure::OutcomeUnknown { server, reason }
-}
-
-fn first_draft(key: &Key, base: Option<&Entry>) -> Draft {
-    let key = printable(key.as_str());
-    match base {
-        Some(entry) => Draft::new(
-            &[
-                format!(
-                    "{key}, {}. To save, save the file and close the editor;",
-                    entry.version_in_words()
-                ),
-                "to leave the entry unchanged, change nothing or empty the file.".to_owned(),
-            ],
-            draft::to_text(&entry.value.to_tree()),
-        ),
-        None => Draft::new(
-            &[format!(
-                "{key} is new. Write any JSON value; to create nothing, change nothing."
-            )],
-            draft::to_text(&json!({})),
-        ),
-    }
-}
-
-fn resumed_draft(key: &Key, base: Option<&Entry>, text: &str) -> Draft {
-    let made_from = base.map_or_else(
-        || "for a new entry".to_owned(),
-        |entry| format!("from {}", entry.version_in_words()),
-    );
-    // The remark above the first text was not typed by the user.
-    first_draft(key, base).edited(text).with_remark(&[
-        format!(
-            "{}, the text of an earlier edit, made {made_from}. It is saved when you close the",
-            printable(key.as_str())
-        ),
-        "editor, even if you change nothing; to save nothing, empty the file.".to_owned(),
-    ])
-}
-
-fn name(entry: Option<&Entry>, absent: &str) -> String {
-    match entry {
-        Some(entry) => entry.version_in_words(),
-        None => absent.to_owned(),
-    }
-}
-
-/// Who saved an entry, and when, if that is known.
-fn saved_by(entry: &Entry) -> Option<String> {
-    let name = printable(entry.modified_by.as_deref()?);
-    let when = ago(&entry.modified_at, SystemTime::now());
-    Some(format!("{name} saved version {}, {when}", entry.version))
-}
-
-fn remark(places: &[String], theirs: Option<&Entry>, theirs_name: &str) -> [String; 2] {
-    let places: Vec<_> = places
-        .iter()
-        .map(|place| match place.as_str() {
-            "" => "the whole value".to_owned(),
-            place => printable(place).into_owned(),
-        })
-        .collect();
-    let places = places.join(", ");
-    let both_changed = match theirs.and_then(saved_by) {
-        // Others may have saved versions before that one.
-        Some(saved) => format!("{saved}. It and your text both change {places}."),
-        None => format!("You and somebody else ({theirs_name}) both changed {places}."),
-    };
-    [
-        both_changed,
-        "In each place, keep what is to be saved, and delete the rest and the marker lines."
-            .to_owned(),
-    ]
 }
