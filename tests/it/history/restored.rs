@@ -5,9 +5,14 @@ use std::path::Path;
 use reqwest::Response;
 use serde_json::{Value, json};
 
-use crate::support::binary::Process;
+use crate::journal::refused;
+use crate::support::binary::{MODES, Process};
 use crate::support::events::Events;
 use crate::support::http;
+
+const JOURNAL: [&str; 2] = ["--journal-above", "0"];
+/// The modes that keep a history.
+const WITH_HISTORY: [&[&str]; 2] = [&[], &JOURNAL];
 
 async fn put(process: &Process, value: &str) -> Value {
     let put = http::client().put(process.url("/kv/a")).json(value);
@@ -56,15 +61,21 @@ fn values(history: &Value) -> Vec<&str> {
 
 #[tokio::test]
 async fn what_came_after_an_older_data_file_is_no_longer_known() {
+    for mode in WITH_HISTORY {
+        after_an_older_data_file(mode).await;
+    }
+}
+
+async fn after_an_older_data_file(mode: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
-    let process = Process::start(folder.path(), &[]).await;
+    let process = Process::start(folder.path(), mode).await;
     put(&process, "one").await;
     let common = position(&process).await;
     put(&process, "two").await;
     let three = put(&process, "three").await;
     let older = stop_and_keep(process, folder.path()).await;
 
-    let process = Process::start(folder.path(), &[]).await;
+    let process = Process::start(folder.path(), mode).await;
     let mut void = Vec::new();
     let mut moments = Vec::new();
     for value in ["void 4", "void 5", "void 6", "void 7"] {
@@ -75,7 +86,7 @@ async fn what_came_after_an_older_data_file_is_no_longer_known() {
     assert!(process.stop().await.status.success());
     std::fs::write(folder.path().join("data.json"), &older).unwrap();
 
-    let mut process = Process::start(folder.path(), &[]).await;
+    let mut process = Process::start(folder.path(), mode).await;
     for since in &void {
         assert_reset(&process, since, 3).await;
     }
@@ -106,6 +117,38 @@ async fn what_came_after_an_older_data_file_is_no_longer_known() {
             assert_eq!(event.json()["value"], **value);
         }
         assert!(process.stop().await.status.success());
-        process = Process::start(folder.path(), &[]).await;
+        process = Process::start(folder.path(), mode).await;
     }
+}
+
+/// The log has acknowledged commits that no data file has ever had.
+#[tokio::test]
+async fn an_older_data_file_beside_a_journal_that_was_not_closed_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data.json");
+    let process = Process::start(folder.path(), &JOURNAL).await;
+    put(&process, "one").await;
+    put(&process, "two").await;
+    let older = stop_and_keep(process, folder.path()).await;
+    let process = Process::start(folder.path(), &JOURNAL).await;
+    put(&process, "three").await;
+    put(&process, "four").await;
+    process.kill().await;
+    let newer = std::fs::read(&data).unwrap();
+    std::fs::write(&data, &older).unwrap();
+    for mode in MODES {
+        let message = refused(folder.path(), mode).await;
+        for said in [
+            "commits up to revision 4",
+            "the data file is of revision 2",
+            "put the newer data.json back",
+            "move the log away",
+        ] {
+            assert!(message.contains(said), "{said}: {message}");
+        }
+    }
+    std::fs::write(&data, newer).unwrap();
+    let process = Process::start(folder.path(), &[]).await;
+    let all = ["four", "three", "two", "one"];
+    assert_eq!(values(&json_at(&process, "/history/a").await), all);
 }

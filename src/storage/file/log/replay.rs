@@ -77,27 +77,27 @@ fn check_whole(scanned: &Scanned, revision: Revision) -> Result<(), ScanError> {
     Ok(())
 }
 
-/// Checks that a data file, whose content is in `table` and which does not need a log, does not miss commits of
-/// this one that were acknowledged.
+/// Checks that a data file, whose content is in `table` and which does not need a log, does not miss commits that only
+/// this one has: those of a journal that was not closed. When it is closed, a segment that is no journal begins.
 ///
 /// # Errors
 /// [`ScanError::Damaged`].
 pub fn check_not_needed(scanned: &Scanned, table: &Table) -> Result<(), ScanError> {
     let revision = table.revision();
-    let newer = scanned
-        .segments
-        .iter()
-        .rfind(|segment| segment.start.is_journal && segment.end().revision > revision);
-    let Some(newer) = newer else {
+    let last = scanned.segments.last();
+    let Some(last) = last.filter(|last| last.start.is_journal) else {
         return Ok(());
     };
-    let end = newer.end().revision;
+    let end = last.end().revision;
+    if end <= revision {
+        return Ok(());
+    }
     Err(ScanError::Damaged {
-        path: newer.path.path().to_owned(),
+        path: last.path.path().to_owned(),
         reason: format!(
-            "it belongs to another data.json: it has commits up to revision {end}, and the data file \
-             is of revision {revision} and names no log; restore the data.json that it belongs to, or \
-             move the log away to start with the data file alone"
+            "it belongs to another data.json: it has commits up to revision {end} that no data file has \
+             had, and the data file is of revision {revision} and names no log; put the newer data.json \
+             back, or move the log away to start with the data file alone, without these commits"
         ),
     })
 }

@@ -5,10 +5,10 @@
 //! | no journal | appends a frame to the log and replaces `data.json` | `data.json`, before or after; a frame that is newer is void |
 //! | none, but one is wanted | a segment that is a journal, then a `data.json` that names the log, and then as below | `data.json`, before |
 //! | journal | appends a frame to the log and syncs it | `data.json` and the frames that are newer |
-//! | poisoned journal | replaces `data.json` by one that names no log, with a frame in a new segment | `data.json`, before with the log, or after |
+//! | poisoned journal | first ends it: a `data.json` that names no log, and a segment that is no journal; then as above | `data.json`, before with the log, or after |
 //!
-//! So a `data.json` alone says whether it is everything. Without a history a journal is logged, and what follows a
-//! request for as long as that is remembered.
+//! So a `data.json` alone says whether it is everything, and a log whose last segment is no journal has nothing that
+//! only it has. Without a history a journal is logged, and what follows a request for as long as that is remembered.
 
 use std::io;
 use std::path::Path;
@@ -118,7 +118,7 @@ impl Disk {
     /// If a system call fails; nothing was changed.
     pub fn take_up_journal(&mut self, table: &TableSnapshot) -> Result<(), StoreError> {
         self.journal = Journal::Poisoned;
-        self.rewrite(table, &nothing_on(table))
+        self.end_journal(table)
     }
 
     /// Makes what is staged on a table durable. With nothing staged it finds out whether a commit
@@ -133,20 +133,24 @@ impl Disk {
     ) -> Result<(), StoreError> {
         self.lock.check().map_err(StoreError::NotApplied)?;
         self.notice_changes().map_err(StoreError::NotApplied)?;
+        if self.journal == Journal::Poisoned {
+            self.end_journal(&table()).map_err(not_applied)?;
+            if staged.is_empty() {
+                return Ok(());
+            }
+        }
         if self.journal == Journal::None && self.policy.begins_journal() && !staged.is_empty() {
             self.begin_journal(&table())?;
         }
-        let done = match self.journal {
-            Journal::Open if staged.is_empty() => return Ok(()),
-            Journal::Open => {
-                let appended = self.append(staged);
-                if let Err(error) = &appended {
-                    tracing::warn!(%error, "the journal is no longer trusted");
-                    self.journal = Journal::Poisoned;
-                }
-                appended
-            }
-            Journal::None | Journal::Poisoned => self.rewrite(&table(), staged),
+        let done = if self.journal == Journal::None {
+            self.rewrite(&table(), staged)
+        } else if staged.is_empty() {
+            return Ok(());
+        } else {
+            self.append(staged).inspect_err(|error| {
+                tracing::warn!(%error, "the journal is no longer trusted");
+                self.journal = Journal::Poisoned;
+            })
         };
         if let Err(StoreError::Unknown(_)) = done {
             // Only a new data file is known to be newer than whatever was left behind.
@@ -217,8 +221,7 @@ impl Disk {
         if !is_missed {
             return Ok(());
         }
-        let table = table();
-        self.rewrite(&table, &nothing_on(&table))
+        self.end_journal(&table())
     }
 
     /// Drops what is no longer kept of the past. Returns the revision of the oldest state that is still known.
@@ -246,8 +249,7 @@ impl Disk {
         }
         self.lock.check().map_err(StoreError::NotApplied)?;
         self.notice_changes().map_err(StoreError::NotApplied)?;
-        let table = table();
-        self.rewrite(&table, &nothing_on(&table))
+        self.end_journal(&table())
     }
 
     /// Checks whether the files are the expected ones, and logs if not. If the log or its data file is not, nothing
@@ -273,6 +275,20 @@ impl Disk {
             self.journal = Journal::Poisoned;
         }
         Ok(data)
+    }
+
+    /// Makes the data file alone hold everything. The log then goes on in a segment that is no journal: an older data
+    /// file may be put beside it. What could not be cut off at its end is void by that.
+    fn end_journal(&mut self, table: &TableSnapshot) -> Result<(), StoreError> {
+        let had_journal = self.journal != Journal::None;
+        self.rewrite(table, &nothing_on(table))?;
+        if had_journal
+            && self.log.keeps_history()
+            && let Err(error) = self.log.begin(table.position(), now(), false)
+        {
+            tracing::warn!(%error, "the log cannot be gone on with yet; the data file has everything");
+        }
+        Ok(())
     }
 
     /// Replaces the data file by one that names no log, and logs what is staged. If the new file is in place but not
@@ -445,8 +461,7 @@ impl Disk {
             }
         };
         if !self.policy.keeps_journal() {
-            let table = table();
-            return self.rewrite(&table, &nothing_on(&table));
+            return self.end_journal(&table());
         }
         self.data_revision = begun.revision;
         self.journal_bytes = self.journal_bytes.saturating_sub(begun.journal_bytes);
@@ -474,6 +489,14 @@ fn now() -> Timestamp {
     SystemTime::now().into()
 }
 
+/// The error of something before a commit that was not begun then.
+fn not_applied(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Unknown(error) => StoreError::NotApplied(error),
+        other => other,
+    }
+}
+
 fn nothing_on(table: &TableSnapshot) -> Staged {
     Staged::on_position(table.position(), Timestamp::default())
 }
@@ -496,69 +519,4 @@ fn warn_of(path: &Path, state: PathState) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use super::*;
-    use crate::model::{Change, Expected, Operation, Value};
-    use crate::storage::file::open::{Opened, open};
-    use crate::storage::file::{Journaling, Settings};
-    use crate::storage::table::Table;
-
-    const ALWAYS: Journaling = Journaling::Above { bytes: 0 };
-
-    /// The files of a folder with the table that they hold.
-    struct Store(Disk, Table);
-
-    impl Store {
-        fn open(folder: &Path) -> Self {
-            let settings = Settings::from(ALWAYS);
-            let Opened { disk, table } = open(&folder.join("data.json"), &settings).unwrap();
-            Self(disk, table)
-        }
-
-        fn snapshot(&self) -> TableSnapshot {
-            self.1.snapshot()
-        }
-
-        fn put(&mut self, key: &str) {
-            let change = Change {
-                key: key.parse().unwrap(),
-                expected: Expected::Any,
-                operation: Operation::Put(Value::from_json(b"1").unwrap()),
-            };
-            let mut staged = Staged::on(&self.1);
-            let moment = Timestamp::from_millis(1);
-            staged.stage(&self.1, change.into(), moment).unwrap();
-            let table = self.snapshot();
-            self.0.commit(|| table.clone(), &staged).unwrap();
-            staged.apply_to(&mut self.1);
-            self.0.is_checkpoint_due(self.1.live_bytes());
-        }
-    }
-
-    #[tokio::test]
-    async fn the_result_of_a_cancelled_checkpoint_is_ignored_for_the_next() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut store = Store::open(folder.path());
-        store.put("in the data file");
-        store.put("in the journal");
-        let cancelled = store.0.begin_checkpoint(store.snapshot()).unwrap().await;
-        let table = store.snapshot();
-        store.0.close(|| table.clone()).unwrap();
-
-        store.put("in the next journal");
-        let next = store.0.begin_checkpoint(store.snapshot()).unwrap();
-        store
-            .0
-            .finish_checkpoint(cancelled, || table.clone())
-            .unwrap();
-        store.put("after that");
-        let next = next.await;
-        let table = store.snapshot();
-        store.0.finish_checkpoint(next, || table.clone()).unwrap();
-        store.put("at last");
-        drop(store);
-        assert_eq!(Store::open(folder.path()).1.count(), 5);
-    }
-}
+mod tests;
