@@ -194,6 +194,48 @@ async fn what_was_refused_is_gone_also_if_the_process_is_killed_at_once() {
     .await;
 }
 
+/// A frame that could neither be made durable nor be cut off: the data file is then of its revision without it.
+#[tokio::test]
+async fn a_frame_that_cannot_be_cut_off_is_not_history_and_costs_none() {
+    if !Strace::is_usable().await {
+        return;
+    }
+    for mode in MODES.into_iter().filter(|mode| keeps_history(mode)) {
+        let folder = TempDir::new().unwrap();
+        let process = Process::start(folder.path(), mode).await;
+        let mut acknowledged = Vec::new();
+        for number in 0..3 {
+            let (status, entry) = put(&process, &format!("key/{number}")).await;
+            assert_eq!(status, 201, "{entry}");
+            acknowledged.push(Some(entry));
+        }
+        let mut fault = fault(WRITE, 1, "1".to_owned(), folder.path());
+        fault.calls = "fdatasync,ftruncate";
+        let mut strace = Strace::attach(&process, &fault).await;
+        let (status, body) = put(&process, "refused").await;
+        assert_eq!(status, 500, "{body}");
+        let message = body["message"].as_str().unwrap();
+        assert!(message.contains("not known"), "{message}");
+        strace.injected().await;
+        strace.injected().await;
+        strace.detach().await;
+        let ended = process.stop().await;
+        assert!(ended.status.success(), "{}", ended.log);
+        for _ in 0..2 {
+            let history = history_in(folder.path(), mode).await.unwrap();
+            let past: Vec<_> = history.into_iter().map(|happened| happened.put).collect();
+            assert_eq!(past, acknowledged, "{mode:?}");
+            let process = Process::start(folder.path(), mode).await;
+            assert_eq!(shown_entries(&process).await.len(), acknowledged.len());
+            let key = format!("key/{}", acknowledged.len());
+            let (status, entry) = put(&process, &key).await;
+            assert_eq!(status, 201, "{entry}");
+            acknowledged.push(Some(entry));
+            process.kill().await;
+        }
+    }
+}
+
 async fn put(process: &Process, key: &str) -> (u16, Value) {
     let url = process.url(&format!("/kv/{key}"));
     let answer = http::client().put(url).json(&1).send().await.unwrap();
