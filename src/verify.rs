@@ -81,8 +81,12 @@ fn print(verified: &Verified) -> io::Result<()> {
             "The log has later commits than the data file. The next start leaves them out, and the history up \
              to the data file stays."
         }
+        LeadsToData::Edited => {
+            "The data file was edited. The next start makes a commit of what was changed."
+        }
         LeadsToData::No => {
-            "The data file was edited or is of another past. The next start begins a new history."
+            "The data file is of another past, or something was edited in it that was written before the log began. \
+             The next start begins a new history."
         }
     };
     writeln!(output, "{together}")?;

@@ -14,7 +14,7 @@ use crate::model::{
 };
 
 /// Commits that were decided but are not yet in a [`Table`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Staged {
     changes: BTreeMap<Key, Option<Arc<Record>>>,
     commits: Vec<Arc<Commit>>,

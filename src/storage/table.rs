@@ -180,7 +180,8 @@ impl Table {
         self.take(key);
     }
 
-    fn take(&mut self, key: &Key) -> Option<Arc<Record>> {
+    /// Removes a record and returns it, if it exists.
+    pub fn take(&mut self, key: &Key) -> Option<Arc<Record>> {
         self.ordered.remove(key);
         let removed = self.records.remove(key)?;
         self.live_bytes -= line_bytes(key, &removed);

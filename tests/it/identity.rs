@@ -319,27 +319,40 @@ async fn a_data_file_that_is_past_its_log_says_so() {
 }
 
 #[tokio::test]
-async fn a_data_file_that_was_edited_has_no_history_before_that_and_the_log_says_so() {
-    let folder = tempfile::tempdir().unwrap();
-    let process = Process::start(folder.path(), &[]).await;
-    put(&process, "a", "one").await;
-    put(&process, "b", 2).await;
-    process.stop().await;
-    let data = folder.path().join("data.json");
-    let text = fs::read_to_string(&data).unwrap();
-    fs::write(&data, text.replace("\"one\"", "\"by hand\"")).unwrap();
-    let process = Process::start(folder.path(), &[]).await;
-    assert_eq!(shown_entries(&process).await["a"]["value"], "by hand");
-    put(&process, "b", 3).await;
-    let log = process.stop().await.log;
-    assert!(
-        log.contains("WARN") && log.contains("the history begins anew"),
-        "{log}"
-    );
-    let history = history_in(folder.path(), &[]).await.unwrap();
-    assert_eq!(history.len(), 1);
-    assert_eq!(history[0].revision, 3);
-    let process = Process::start(folder.path(), &[]).await;
-    let log = process.stop().await.log;
-    assert!(!log.contains("WARN"), "it is said once: {log}");
+async fn what_was_edited_in_a_data_file_is_a_commit_and_the_log_says_so_once() {
+    for mode in [&[][..], &ALWAYS] {
+        let folder = tempfile::tempdir().unwrap();
+        let process = Process::start(folder.path(), mode).await;
+        put(&process, "a", "one").await;
+        put(&process, "b", 2).await;
+        process.stop().await;
+        let data = folder.path().join("data.json");
+        let text = fs::read_to_string(&data).unwrap();
+        fs::write(&data, text.replace("\"one\"", "\"by hand\"")).unwrap();
+        let process = Process::start(folder.path(), mode).await;
+        let edited = shown_entries(&process).await["a"].clone();
+        assert_eq!(edited["value"], "by hand");
+        assert_eq!(
+            (&edited["version"], &edited["revision"]),
+            (&2.into(), &3.into())
+        );
+        put(&process, "b", 3).await;
+        let log = process.stop().await.log;
+        assert!(
+            log.contains("WARN") && log.contains("the data file was edited"),
+            "{log}"
+        );
+        let history = history_in(folder.path(), mode).await.unwrap();
+        let values: Vec<_> = history
+            .iter()
+            .map(|happened| happened.put.as_ref().unwrap()["value"].clone())
+            .collect();
+        assert_eq!(
+            values,
+            ["one".into(), Value::from(2), "by hand".into(), 3.into()]
+        );
+        let process = Process::start(folder.path(), mode).await;
+        let log = process.stop().await.log;
+        assert!(!log.contains("WARN"), "it is said once: {log}");
+    }
 }

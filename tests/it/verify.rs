@@ -107,7 +107,7 @@ async fn a_restored_backup_and_an_edited_file_are_told_apart() {
     assert_eq!(restored["log"]["leads_to_data"], "past", "{restored}");
     fs::write(&data, current.replace("\"n\":1", "\"n\":100")).unwrap();
     let edited = verify(folder.path()).await.json();
-    assert_eq!(edited["log"]["leads_to_data"], "no", "{edited}");
+    assert_eq!(edited["log"]["leads_to_data"], "edited", "{edited}");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Seek as _};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use thiserror::Error;
 
@@ -12,13 +13,14 @@ use super::identity::LogId;
 use super::journal::{self, ReplayError, Replayed};
 use super::load;
 use super::lock::{Lock, LockError};
-use super::log::{self, CommitLog, ScanError};
+use super::log::{self, CommitLog, Edits, Led, ScanError, Scanned};
 use super::policy::Policy;
-use super::settings::Settings;
+use super::settings::{History, Settings};
 use super::suitable::{self, open_regular};
 use crate::atomic_file::{FolderSync, ReplacedFile};
 use crate::storage::StoreError;
 use crate::storage::requests::Requests;
+use crate::storage::staged::Staged;
 use crate::storage::table::Table;
 
 /// The suffix of the data file's name for the file that keeps a second process out.
@@ -91,7 +93,7 @@ pub fn open(path: &Path, settings: &Settings) -> Result<Opened, OpenError> {
         let mut segments = scanned.segments.iter();
         segments.any(|segment| segment.start.id == *id)
     };
-    let journal_bytes = match &named {
+    let mut journal_bytes = match &named {
         Some(id) if journal.is_none() && is_named_log(id) => {
             Some(log::replay(&scanned, &mut table).map_err(scan_failed)?)
         }
@@ -109,7 +111,8 @@ pub fn open(path: &Path, settings: &Settings) -> Result<Opened, OpenError> {
     } else if journal_bytes.is_none() {
         log::check_not_needed(&scanned, &table).map_err(scan_failed)?;
     }
-    log::cut_to(&mut scanned, &table).map_err(scan_failed)?;
+    let keeps_history = settings.history != History::Never;
+    let edits = cut_to(&mut scanned, &mut table, keeps_history)?;
     let unfinished = log::unfinished(&file).map_err(failed(file.path(), "cleaned up after"))?;
     for leftover in [&file, &journal_file].into_iter().chain(&unfinished) {
         leftover
@@ -138,6 +141,9 @@ pub fn open(path: &Path, settings: &Settings) -> Result<Opened, OpenError> {
     );
     let mut disk = Disk::new(file, log, lock, policy, data_revision);
     let failed_write = |error| failed(path, "written")(io::Error::other(error));
+    if let Some(edits) = edits {
+        commit_edits(&mut disk, &mut table, edits, &mut journal_bytes).map_err(failed_write)?;
+    }
     if let Some(journal_bytes) = journal_bytes {
         disk.resume(journal_bytes, &table.snapshot())
             .map_err(failed_write)?;
@@ -166,6 +172,63 @@ fn check_suitable(file: &ReplacedFile, journal_file: &ReplacedFile) -> Result<()
             return Err(OpenError::Unsuitable { path, reason });
         }
     }
+    Ok(())
+}
+
+/// Makes void what is in the log and does not lead to the content of the data file, which is in `table`. Returns what
+/// was edited, if the log knows what there was before: the table has that then.
+fn cut_to(
+    scanned: &mut Scanned,
+    table: &mut Table,
+    keeps_history: bool,
+) -> Result<Option<Edits>, OpenError> {
+    let data = table.revision();
+    match log::cut_to(scanned, table, keeps_history).map_err(scan_failed)? {
+        Led::There => {}
+        Led::Past(log) => tracing::warn!(
+            log,
+            data,
+            "the log has later commits than the data file; they are no longer part of the history"
+        ),
+        Led::Edited(edits) => return Ok(Some(edits)),
+        Led::Elsewhere(log) => tracing::warn!(
+            log,
+            data,
+            "the log does not lead to the content of the data file, which is of another past, or of which \
+             something was edited that was written before the log began; the history begins anew, and the \
+             one before this is no longer readable"
+        ),
+    }
+    Ok(None)
+}
+
+/// Makes a commit of what was edited, on what was before.
+///
+/// # Errors
+/// If a system call fails; what was edited is still in the data file.
+fn commit_edits(
+    disk: &mut Disk,
+    table: &mut Table,
+    edits: Edits,
+    journal_bytes: &mut Option<u64>,
+) -> Result<(), StoreError> {
+    let entries = edits.count();
+    let changes = edits
+        .into_changes()
+        .map_err(|error| StoreError::NotApplied(io::Error::other(error)))?;
+    let mut staged = Staged::on(table);
+    let staging = staged.stage(table, changes, SystemTime::now().into());
+    staging.map_err(|error| StoreError::NotApplied(io::Error::other(error)))?;
+    staged.clone().apply_to(table);
+    match journal_bytes {
+        Some(bytes) => *bytes += disk.append_edits(&staged)?,
+        None => disk.write_edits(&table.snapshot(), &staged)?,
+    }
+    tracing::warn!(
+        entries,
+        revision = table.revision(),
+        "the data file was edited since it was written; what was changed is a commit of its own now"
+    );
     Ok(())
 }
 

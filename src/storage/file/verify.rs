@@ -4,10 +4,10 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::log::{self, Scanned};
+use super::log::{self, Led};
 use super::open::{self, OpenError};
 use crate::atomic_file::{FolderSync, ReplacedFile};
-use crate::model::{Revision, StateDigest, Timestamp};
+use crate::model::{Revision, Timestamp};
 
 /// What the files of a store hold. They are whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -56,7 +56,10 @@ pub enum LeadsToData {
     /// The log has later commits than the data file, which is everything: of a backup that was restored, or of a
     /// crash. They do not count.
     Past,
-    /// The data file is of another past, or was edited: the history begins anew at the next start.
+    /// The data file was edited: what was changed becomes a commit at the next start.
+    Edited,
+    /// The data file is of another past, or something was edited in it that was written before the log began: the
+    /// history begins anew at the next start.
     No,
 }
 
@@ -78,9 +81,9 @@ pub fn verify(path: &Path) -> Result<Verified, OpenError> {
     }
     let _lock = open::lock(&file)?;
     let (_, loaded) = open::load_data(&file)?;
-    let table = loaded.table;
+    let mut table = loaded.table;
     let position = table.position();
-    let scanned = log::read(&file).map_err(open::scan_failed)?;
+    let mut scanned = log::read(&file).map_err(open::scan_failed)?;
     let mut commits = 0;
     for segment in &scanned.segments {
         commits += log::verify_states(segment).map_err(open::scan_failed)?;
@@ -94,19 +97,7 @@ pub fn verify(path: &Path) -> Result<Verified, OpenError> {
     let (Some(first), Some(end)) = (scanned.segments.first(), scanned.end()) else {
         return Ok(verified);
     };
-    let leads_to_data = if end == position {
-        LeadsToData::Yes
-    } else if loaded.journal.is_some() {
-        LeadsToData::BeyondIt
-    } else {
-        let state = state_at(&scanned, position.revision).map_err(open::scan_failed)?;
-        if state == Some(position.state) {
-            LeadsToData::Past
-        } else {
-            LeadsToData::No
-        }
-    };
-    verified.log = Some(VerifiedLog {
+    let mut log = VerifiedLog {
         segments: scanned.segments.len(),
         void_segments: scanned.void.len(),
         commits,
@@ -114,23 +105,20 @@ pub fn verify(path: &Path) -> Result<Verified, OpenError> {
         oldest_revision: first.start.position.revision,
         newest_revision: end.revision,
         newest_at: scanned.newest_at(),
-        leads_to_data,
+        leads_to_data: LeadsToData::BeyondIt,
         torn_bytes: scanned.torn_bytes,
-    });
-    Ok(verified)
-}
-
-/// The last state of a log up to a revision.
-fn state_at(scanned: &Scanned, revision: Revision) -> Result<Option<StateDigest>, log::ScanError> {
-    let segments = scanned.segments.iter().rev();
-    let mut before = segments.filter(|segment| segment.start.position.revision <= revision);
-    let Some(segment) = before.next() else {
-        return Ok(None);
     };
-    log::kept_of(segment, revision)
-        .map(|kept| Some(kept.end.state))
-        .map_err(|source| log::ScanError::Io {
-            path: segment.path.path().to_owned(),
-            source,
-        })
+    if end == position {
+        log.leads_to_data = LeadsToData::Yes;
+    } else if loaded.journal.is_none() {
+        let led = log::cut_to(&mut scanned, &mut table, true).map_err(open::scan_failed)?;
+        log.leads_to_data = match led {
+            Led::There => LeadsToData::Yes,
+            Led::Past(_) => LeadsToData::Past,
+            Led::Edited(_) => LeadsToData::Edited,
+            Led::Elsewhere(_) => LeadsToData::No,
+        };
+    }
+    verified.log = Some(log);
+    Ok(verified)
 }

@@ -121,6 +121,29 @@ impl Disk {
         self.end_journal(table)
     }
 
+    /// Makes a commit of what was edited in a data file that is everything, with which `table` was edited, too.
+    ///
+    /// # Errors
+    /// If a system call fails; the data file has what was edited.
+    pub fn write_edits(
+        &mut self,
+        edited: &TableSnapshot,
+        staged: &Staged,
+    ) -> Result<(), StoreError> {
+        // Should it have to be written back, that is what was edited, too.
+        self.rewrite(edited, staged)
+    }
+
+    /// The same for a data file that needs the log. Returns how long the frame is.
+    ///
+    /// # Errors
+    /// If a system call fails; the data file has what was edited.
+    pub fn append_edits(&mut self, staged: &Staged) -> Result<u64, StoreError> {
+        let before = self.journal_bytes;
+        self.append(staged)?;
+        Ok(self.journal_bytes - before)
+    }
+
     /// Makes what is staged on a table durable. With nothing staged it finds out whether a commit
     /// could be made.
     ///
@@ -282,9 +305,10 @@ impl Disk {
     fn end_journal(&mut self, table: &TableSnapshot) -> Result<(), StoreError> {
         let had_journal = self.journal != Journal::None;
         self.rewrite(table, &nothing_on(table))?;
+        let now = now();
         if had_journal
-            && self.log.keeps_history()
-            && let Err(error) = self.log.begin(table.position(), now(), false)
+            && !self.log.is_only_journal(now)
+            && let Err(error) = self.log.begin(table.position(), now, false)
         {
             tracing::warn!(%error, "the log cannot be gone on with yet; the data file has everything");
         }

@@ -19,6 +19,7 @@
 //! | `segment` | the segments as readers see them |
 //! | `scan` | reading segments at the start: which commits count, and which damage stops it |
 //! | `replay` | how a log and the data file beside it go together |
+//! | `edits` | what somebody has changed in the data file by hand |
 //! | `verify` | checking a log that nobody is writing to |
 //! | `commit_log` | the writer's side: appending, beginning segments, dropping old ones |
 //! | `past` | states and events of the past |
@@ -26,6 +27,7 @@
 //! | `follow` | the changes after a point, for a watcher that was away for long |
 
 mod commit_log;
+mod edits;
 mod follow;
 mod index;
 mod past;
@@ -39,11 +41,12 @@ mod tests;
 mod verify;
 
 pub use self::commit_log::{Appended, CommitLog};
+pub use self::edits::Edits;
 pub use self::follow::Follower;
 pub use self::past::LogReader;
 pub use self::past_snapshot::PastSnapshot;
-pub use self::replay::{check_is_new, check_not_needed, cut_to, replay};
-pub use self::scan::{ScanError, Scanned, kept_of, last_segment, read, unfinished};
+pub use self::replay::{Led, check_is_new, check_not_needed, cut_to, replay};
+pub use self::scan::{ScanError, Scanned, last_segment, read, unfinished};
 pub use self::segment::Segments;
 #[cfg(feature = "internals")]
 pub use self::text::{Group, group_frame};

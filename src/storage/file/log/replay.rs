@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::edits::Edits;
 use super::scan::{ScanError, Scanned, for_each_commit};
 use crate::model::Revision;
 use crate::storage::file::format::Names;
@@ -126,36 +127,55 @@ pub fn check_is_new(scanned: &Scanned, data: &Path) -> Result<(), ScanError> {
     })
 }
 
-/// Makes void whatever of a log does not lead to the content of a data file, which is in `table`: what was
-/// being written at a crash, what came after a backup that was restored, or everything if the data file was
-/// edited.
+/// How a log goes together with a data file.
+#[derive(Debug)]
+pub enum Led {
+    /// It leads to its content, or it is empty.
+    There,
+    /// It has later commits, up to this revision, which are void now: they were being written at a crash, or came
+    /// after a backup that was put back.
+    Past(Revision),
+    /// The data file was edited.
+    Edited(Edits),
+    /// The data file is of another past, a part of the log is missing, or something was edited that was written before
+    /// the log began.
+    Elsewhere(Revision),
+}
+
+/// Makes void whatever of a log does not lead to the content of a data file, which is in `table`. If that was edited,
+/// and the log is kept as a history, the table becomes what it was before.
 ///
 /// # Errors
 /// [`ScanError`].
-pub fn cut_to(scanned: &mut Scanned, table: &Table) -> Result<(), ScanError> {
+pub fn cut_to(
+    scanned: &mut Scanned,
+    table: &mut Table,
+    keeps_history: bool,
+) -> Result<Led, ScanError> {
     let Some(found) = scanned.end() else {
-        return Ok(());
+        return Ok(Led::There);
     };
     let position = table.position();
     scanned.truncate(position.revision)?;
-    let end = scanned.end();
-    if end.is_some_and(|end| end.state == position.state) {
-        if found.revision > position.revision {
-            tracing::warn!(
-                log = found.revision,
-                data = position.revision,
-                "the log has later commits than the data file; they are no longer part of the history"
-            );
+    if let Some(end) = scanned.end() {
+        if end.state == position.state {
+            let is_past = found.revision > position.revision;
+            return Ok(if is_past {
+                Led::Past(found.revision)
+            } else {
+                Led::There
+            });
         }
-        return Ok(());
+        // Somebody who edits the file leaves its revision. If the log ends earlier, a part of it is missing.
+        let is_whole = end.revision == position.revision;
+        if keeps_history
+            && is_whole
+            && let Some(edits) = Edits::undo(scanned, end.state, table)?
+        {
+            return Ok(Led::Edited(edits));
+        }
     }
-    tracing::warn!(
-        log = found.revision,
-        data = position.revision,
-        "the log does not lead to the content of the data file, which was edited or is of another past; \
-         the history begins anew"
-    );
     scanned.void.append(&mut scanned.segments);
     scanned.requests.clear();
-    Ok(())
+    Ok(Led::Elsewhere(found.revision))
 }

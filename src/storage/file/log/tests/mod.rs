@@ -1,6 +1,7 @@
 //! Logs that are whole, torn, damaged, shortened and of another past.
 
 mod damage;
+mod edited;
 mod kept;
 mod other_past;
 
@@ -94,6 +95,12 @@ impl Store {
         self.disk.is_checkpoint_due(table.live_bytes());
     }
 
+    /// Ends it as a clean stop does.
+    fn close(mut self) {
+        let before = self.table.read().snapshot();
+        self.disk.close(|| before.clone()).unwrap();
+    }
+
     fn revision(&self) -> Revision {
         self.table.read().revision()
     }
@@ -148,6 +155,11 @@ impl Store {
 
 fn key(name: &str) -> Key {
     name.parse().unwrap()
+}
+
+/// The data file of a folder.
+fn data(folder: &Path) -> PathBuf {
+    folder.join("data.json")
 }
 
 /// The segments of a folder, the oldest first.

@@ -7,11 +7,6 @@ use crate::storage::file::frame::next_frame;
 use crate::storage::file::log::scan::segment_path;
 use crate::storage::file::log::text::{SegmentStart, first_frame, read_first};
 
-/// The data file of a folder.
-fn data(folder: &Path) -> PathBuf {
-    folder.join("data.json")
-}
-
 fn at(millis: u64) -> Timestamp {
     Timestamp::from_millis(1_763_805_600_000 + millis)
 }
@@ -132,34 +127,6 @@ fn a_frame_that_no_data_file_followed_is_void() {
     for revision in 1..=5 {
         let record = store.record_at("a", revision).unwrap().unwrap();
         assert_eq!(record.value.as_json(), revision.to_string());
-    }
-}
-
-#[test]
-fn after_a_data_file_was_edited_the_history_begins_anew() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut store = Store::open(folder.path(), SMALL);
-    store.commit(&[("a", Some("1"))]);
-    store.commit(&[("a", Some("2"))]);
-    let old = store.past.state_at(2).unwrap();
-    drop(store);
-    let text = fs::read_to_string(data(folder.path())).unwrap();
-    let edited = text.replace("\"value\":2", "\"value\":22");
-    fs::write(data(folder.path()), edited).unwrap();
-    let mut store = Store::open(folder.path(), SMALL);
-    assert_eq!(store.told(), Vec::<String>::new());
-    assert_ne!(store.past.state_at(2).unwrap(), old);
-    let before = store.record_at("a", 1);
-    assert!(matches!(before, Err(PastError::Compacted { oldest: 2 })));
-    store.commit(&[("a", Some("3"))]);
-    for _ in 0..2 {
-        assert_eq!(store.told(), ["3 Put a 3"]);
-        let record = store.record_at("a", 2).unwrap().unwrap();
-        assert_eq!(record.value.as_json(), "22");
-        let before = store.record_at("a", 1);
-        assert!(matches!(before, Err(PastError::Compacted { oldest: 2 })));
-        drop(store);
-        store = Store::open(folder.path(), SMALL);
     }
 }
 
