@@ -25,6 +25,9 @@ const PATH_BYTES: u64 = 3 * 1024;
 /// each node is copied once.
 const TREE_BYTES_PER_KEY: u64 = 64;
 
+/// How much is freed without a separate thread, in bytes, at the most.
+const FREED_AT_ONCE_MAX_BYTES: u64 = 4 * 1024 * 1024;
+
 /// About how much memory a record takes with a key of so many bytes, in bytes.
 #[must_use]
 pub fn entry_bytes(key_bytes: usize, record: &Record) -> u64 {
@@ -45,7 +48,17 @@ struct Register {
     uncopied_bytes: u64,
     /// The oldest first; the key is the number of the lease.
     lent: BTreeMap<u64, Lent>,
+    /// Leases on what each reader alone holds, in the same order.
+    owned: BTreeMap<u64, Owned>,
+    /// How much that is together.
+    owned_bytes: u64,
     next: u64,
+}
+
+/// What one reader alone holds.
+struct Owned {
+    bytes: u64,
+    slot: Arc<dyn Slot>,
 }
 
 struct Lent {
@@ -57,6 +70,12 @@ struct Lent {
 impl fmt::Debug for Lent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Lent(since {})", self.since)
+    }
+}
+
+impl fmt::Debug for Owned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Owned({} bytes)", self.bytes)
     }
 }
 
@@ -94,13 +113,27 @@ impl<T> Lease<T> {
         let held = self.slot.lock();
         held.as_ref().map(read).ok_or(StoreError::Revoked)
     }
+
+    /// The same for what may be changed.
+    ///
+    /// # Errors
+    /// [`StoreError::Revoked`] if it was revoked.
+    pub fn change<U>(&self, change: impl FnOnce(&mut T) -> U) -> Result<U, StoreError> {
+        let mut held = self.slot.lock();
+        held.as_mut().map(change).ok_or(StoreError::Revoked)
+    }
 }
 
 impl<T> Drop for Lease<T> {
     fn drop(&mut self) {
-        let lent = self.leases.0.lock().lent.remove(&self.number);
+        let mut register = self.leases.0.lock();
+        let removed = (
+            register.lent.remove(&self.number),
+            register.take_owned(self.number),
+        );
+        drop(register);
         // What was held is dropped with the slot, not under the lock.
-        drop(lent);
+        drop(removed);
     }
 }
 
@@ -119,6 +152,8 @@ impl Leases {
             replaced_bytes: 0,
             uncopied_bytes: 0,
             lent: BTreeMap::new(),
+            owned: BTreeMap::new(),
+            owned_bytes: 0,
             next: 0,
         })))
     }
@@ -145,22 +180,39 @@ impl Leases {
         self.lend(entries, replaced_bytes)
     }
 
+    /// Keeps so many bytes that were read for one reader and that nothing else holds.
+    pub fn hold_owned<T: Send + 'static>(&self, held: T, bytes: u64) -> Lease<T> {
+        self.register(held, |register, slot| {
+            register.owned_bytes += bytes;
+            let excess = register.take_excess();
+            register.owned.insert(register.next, Owned { bytes, slot });
+            excess
+        })
+    }
+
     /// `replaced_bytes` of it are replaced already.
     fn lend<T: Send + 'static>(&self, held: T, replaced_bytes: u64) -> Lease<T> {
+        self.register(held, |register, slot| {
+            let since = register.replaced_bytes;
+            register.replaced_bytes += replaced_bytes;
+            let excess = register.take_excess();
+            register.lent.insert(register.next, Lent { since, slot });
+            excess
+        })
+    }
+
+    fn register<T: Send + 'static>(
+        &self,
+        held: T,
+        enter: impl FnOnce(&mut Register, Arc<dyn Slot>) -> Excess,
+    ) -> Lease<T> {
         let slot = Arc::new(Mutex::new(Some(held)));
         let mut register = self.0.lock();
-        let since = register.replaced_bytes;
-        register.replaced_bytes += replaced_bytes;
-        let excess = register.take_excess();
         let number = register.next;
+        let excess = enter(&mut register, Arc::<Mutex<Option<T>>>::clone(&slot));
         register.next += 1;
-        let lent = Lent {
-            since,
-            slot: Arc::<Mutex<Option<T>>>::clone(&slot),
-        };
-        register.lent.insert(number, lent);
         drop(register);
-        revoke(&excess);
+        excess.revoke();
         Lease {
             slot,
             number,
@@ -181,35 +233,76 @@ impl Leases {
         register.replaced_bytes += bytes + copied_bytes;
         let excess = register.take_excess();
         drop(register);
-        revoke(&excess);
+        excess.revoke();
     }
 }
 
 impl Register {
     /// The oldest leases, if what all hold together is too much.
-    fn take_excess(&mut self) -> Vec<Lent> {
-        let mut excess = Vec::new();
-        while let Some(oldest) = self.lent.first_entry()
-            && self.replaced_bytes - oldest.get().since > self.limit_bytes
-        {
-            excess.push(oldest.remove());
+    fn take_excess(&mut self) -> Excess {
+        let mut excess = Excess::default();
+        while self.held_bytes() > self.limit_bytes {
+            let lent = self.lent.first_key_value().map(|(number, _)| *number);
+            let owned = self.owned.first_key_value().map(|(number, _)| *number);
+            match (lent, owned) {
+                (None, None) => break,
+                (lent, Some(owned)) if lent.is_none_or(|lent| owned < lent) => {
+                    let taken = self.take_owned(owned);
+                    excess.owned_bytes += taken.as_ref().map_or(0, |taken| taken.bytes);
+                    excess.slots.extend(taken.map(|taken| taken.slot));
+                }
+                _ => {
+                    let taken = self.lent.pop_first();
+                    excess.lent += 1;
+                    excess.slots.extend(taken.map(|(_, taken)| taken.slot));
+                }
+            }
         }
         excess
     }
+
+    fn held_bytes(&self) -> u64 {
+        let oldest = self.lent.first_key_value();
+        let replaced_bytes = oldest.map_or(0, |(_, oldest)| self.replaced_bytes - oldest.since);
+        replaced_bytes + self.owned_bytes
+    }
+
+    fn take_owned(&mut self, number: u64) -> Option<Owned> {
+        let owned = self.owned.remove(&number)?;
+        self.owned_bytes -= owned.bytes;
+        Some(owned)
+    }
 }
 
-/// Takes away what these readers hold. It may be a million records, so it is freed in a separate thread: this
-/// is called by the writer.
-fn revoke(excess: &[Lent]) {
-    if excess.is_empty() {
-        return;
+/// The leases that are too much.
+#[derive(Default)]
+struct Excess {
+    slots: Vec<Arc<dyn Slot>>,
+    /// How many of them are on state that the table has dropped.
+    lent: usize,
+    /// How much the others hold.
+    owned_bytes: u64,
+}
+
+impl Excess {
+    /// Takes away what these readers hold. It may be a million records, so it is freed in a separate thread: this
+    /// is called by the writer.
+    fn revoke(&self) {
+        if self.slots.is_empty() {
+            return;
+        }
+        if self.lent > 0 {
+            let readers = self.lent;
+            tracing::warn!(readers, "slow readers held too much and are cut off");
+        }
+        let revoked: Vec<_> = self.slots.iter().map(|slot| slot.revoke()).collect();
+        if self.lent == 0 && self.owned_bytes < FREED_AT_ONCE_MAX_BYTES {
+            return;
+        }
+        let freeing = thread::Builder::new().name("revoke".to_owned());
+        // Without a thread, they are freed here.
+        let _ = freeing.spawn(move || drop(revoked));
     }
-    let readers = excess.len();
-    tracing::warn!(readers, "slow readers held too much and are cut off");
-    let revoked: Vec<_> = excess.iter().map(|lent| lent.slot.revoke()).collect();
-    let freeing = thread::Builder::new().name("revoke".to_owned());
-    // Without a thread, they are freed here.
-    let _ = freeing.spawn(move || drop(revoked));
 }
 
 #[cfg(test)]
@@ -294,6 +387,31 @@ mod tests {
         let second = leases.lend_entries(entries(), |_| false);
         assert!(!current.iter().any(is_held));
         assert!(!is_held(&first) && is_held(&second));
+    }
+
+    #[test]
+    fn what_readers_alone_hold_counts_until_they_drop_it() {
+        let leases = Leases::of_at_most(1000);
+        for _ in 0..10 {
+            drop(leases.hold_owned((), 900));
+        }
+        let first = leases.hold_owned((), 600);
+        let tree = leases.lend_tree((), 0);
+        leases.note_replaced(400, 0);
+        assert!(is_held(&first) && is_held(&tree));
+        let second = leases.hold_owned((), 500);
+        assert!(!is_held(&first) && is_held(&tree), "the oldest is revoked");
+        leases.note_replaced(101, 0);
+        assert!(!is_held(&tree) && is_held(&second));
+        let large = leases.hold_owned((), 2000);
+        assert!(!is_held(&second));
+        assert!(is_held(&large), "the newest is kept");
+        drop(large);
+        let last = leases.hold_owned((), 1000);
+        assert!(is_held(&last));
+        drop((first, second, last));
+        let register = leases.0.lock();
+        assert_eq!((register.owned.len(), register.owned_bytes), (0, 0));
     }
 
     #[test]

@@ -113,7 +113,8 @@ pub trait Snapshot: Send + Sync {
     /// When that was.
     fn position(&self) -> Position;
 
-    /// The entries of a range, ascending by the bytes of the key.
+    /// The entries of a range, ascending by the bytes of the key. They may be fewer than the range allows, but one at
+    /// least, if there are more; after such a page there may be none.
     ///
     /// # Errors
     /// [`StoreError::Revoked`] if the reader was too slow; [`StoreError`] if the engine fails.

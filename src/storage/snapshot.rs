@@ -74,6 +74,14 @@ impl LentSnapshot {
     pub fn new(ordered: Lease<OrdMap<Key, Arc<Record>>>, position: Position) -> Self {
         Self { ordered, position }
     }
+
+    /// The entries of a range, without waiting for anything.
+    ///
+    /// # Errors
+    /// [`StoreError::Revoked`] if the reader was too slow.
+    pub fn page_now(&self, range: &Range) -> Result<Page, StoreError> {
+        self.ordered.read(|ordered| page(ordered, range))
+    }
 }
 
 #[async_trait]
@@ -83,7 +91,7 @@ impl Snapshot for LentSnapshot {
     }
 
     async fn page(&self, range: &Range) -> Result<Page, StoreError> {
-        self.ordered.read(|ordered| page(ordered, range))
+        self.page_now(range)
     }
 }
 

@@ -50,6 +50,12 @@ impl Table {
         }
     }
 
+    /// The leases of its readers.
+    #[must_use]
+    pub fn leases(&self) -> &Leases {
+        &self.leases
+    }
+
     /// Makes room for so many more records.
     pub fn reserve(&mut self, records: usize) {
         self.records.reserve(records);

@@ -65,6 +65,29 @@ async fn readers_who_hardly_read_are_cut_off() {
     trial.finish(MEMORY_MAX_BYTES).await;
 }
 
+/// Every value was deleted since: each reader is given it from the log.
+#[tokio::test]
+async fn readers_of_a_list_of_the_past_hold_a_bounded_amount() {
+    let setup = Setup::new(&["--request-timeout", "5m"]);
+    let trial = setup.values(strings(VALUES, VALUE_BYTES)).start().await;
+    for number in 0..VALUES {
+        let path = format!("/kv/{}", key(number));
+        let delete = request("DELETE", &path, "Prefer: return=minimal\r\n", "");
+        let answer = soon(ask(&trial.address, &delete)).await.unwrap();
+        answer.assert_is_one_of(&[204]);
+    }
+    let list = get(&format!("/kv?revision={VALUES}"), "");
+    let mut readers = Vec::new();
+    for _ in 0..READERS {
+        let mut stream = connect_slow_reader(&trial.address).await;
+        stream.write_all(list.as_bytes()).await.unwrap();
+        soon(stream.readable()).await.unwrap();
+        readers.push(stream);
+    }
+    trial.finish(MEMORY_MAX_BYTES).await;
+    drop(readers);
+}
+
 async fn replace(trial: &Trial, number: usize, letter: u8) {
     let path = format!("/kv/{}", key(number));
     let value = string(VALUE_BYTES, letter);

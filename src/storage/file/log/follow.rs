@@ -11,7 +11,7 @@ use futures_util::{Stream, StreamExt as _};
 use super::past::LogReader;
 use crate::model::{Commit, Filter, ResumeToken};
 use crate::storage::feed::Feed;
-use crate::storage::{ChangeStream, SharedEvent, Start, StoreError};
+use crate::storage::{ChangeStream, Lease, SharedEvent, Start, StoreError};
 
 /// How much is read from the log at once, in bytes of values.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -23,14 +23,26 @@ pub struct Follower {
     filter: Filter,
     /// What was returned, or does not match.
     after: ResumeToken,
-    /// What comes next.
-    events: VecDeque<Arc<SharedEvent>>,
-    /// The last one is kept until the next is asked for: it may be sent in pieces.
-    last: Option<Arc<SharedEvent>>,
+    /// What comes next. If it is revoked, it is read again.
+    batch: Option<Lease<Batch>>,
     source: Source,
 }
 
-/// Where the next events come from.
+/// Events that were read from the log.
+struct Batch {
+    events: VecDeque<Arc<SharedEvent>>,
+    /// The last one is kept until the next is asked for: it may be sent in pieces.
+    last: Option<Arc<SharedEvent>>,
+}
+
+impl Batch {
+    fn next(&mut self) -> Option<Arc<SharedEvent>> {
+        self.last = self.events.pop_front();
+        self.last.clone()
+    }
+}
+
+/// Where the events after those of the batch come from.
 enum Source {
     /// The log: they are being read.
     Log(Reading),
@@ -40,64 +52,89 @@ enum Source {
     Ended,
 }
 
+/// What was read of the log.
+struct Read {
+    /// It counts from the moment on at which it was read: a watcher may never come for it.
+    batch: Lease<Batch>,
+    /// The end of what was read.
+    end: ResumeToken,
+    /// Whether there was no commit.
+    is_nothing: bool,
+}
+
 /// Commits that are being read.
-type Reading = Pin<Box<dyn Future<Output = Result<Vec<Commit>, StoreError>> + Send>>;
+type Reading = Pin<Box<dyn Future<Output = Result<Read, StoreError>> + Send>>;
 
 impl Follower {
     /// The changes that match `filter` after `since`, which is a point of this log.
     pub fn new(reader: LogReader, feed: Arc<Feed>, filter: Filter, since: ResumeToken) -> Self {
-        let source = Source::Log(read_after(&reader, since));
+        let source = Source::Log(read_after(&reader, &filter, since));
         Self {
             reader,
             feed,
             filter,
             after: since,
-            events: VecDeque::new(),
-            last: None,
+            batch: None,
             source,
         }
     }
 
     /// Takes what was read. The feed goes on as soon as it remembers what follows.
-    fn take(&mut self, read: Result<Vec<Commit>, StoreError>) -> Source {
-        let commits = match read {
-            Ok(commits) => commits,
+    fn take(&mut self, read: Result<Read, StoreError>) -> Source {
+        let read = match read {
+            Ok(read) => read,
             Err(error) => {
                 tracing::error!(%error, "a watcher is disconnected, because the log cannot be read");
                 return Source::Ended;
             }
         };
-        let mut after = self.after;
-        for event in commits.iter().flat_map(Commit::events) {
-            if event.cursor > after {
-                after = event.cursor;
-                if self.filter.matches(&event.entry.key) {
-                    self.events.push_back(Arc::new(event.into()));
-                }
-            }
+        if let Ok(true) = read.batch.read(|batch| batch.events.is_empty()) {
+            self.after = read.end;
         }
-        if self.events.is_empty() {
-            self.after = after;
-        }
-        let joined = self.feed.watch(self.filter.clone(), Some(after));
+        self.batch = Some(read.batch);
+        let joined = self.feed.watch(self.filter.clone(), Some(read.end));
         match joined.start {
-            Start::Reset if commits.is_empty() => Source::Ended,
-            Start::Reset => Source::Log(read_after(&self.reader, after)),
+            Start::Reset if read.is_nothing => Source::Ended,
+            Start::Reset => Source::Log(read_after(&self.reader, &self.filter, read.end)),
             Start::Now | Start::Resumed => Source::Feed(joined.changes),
         }
+    }
+
+    /// Whether everything that was read was returned.
+    fn has_returned_all(&self) -> bool {
+        let left = |batch: &Lease<Batch>| batch.read(|batch| batch.events.is_empty());
+        self.batch
+            .as_ref()
+            .is_none_or(|batch| left(batch).unwrap_or(false))
     }
 }
 
 /// Reads the commits from `after` on, also that in which it is.
-fn read_after(reader: &LogReader, after: ResumeToken) -> Reading {
-    let reader = reader.clone();
+fn read_after(reader: &LogReader, filter: &Filter, after: ResumeToken) -> Reading {
+    let (reader, filter) = (reader.clone(), filter.clone());
     let in_commit = u64::from(!after.is_after_whole_commit());
     let revision = after.revision().saturating_sub(in_commit);
-    Box::pin(async move {
-        reader
-            .on_thread(move |reader| reader.commits_after(revision, BATCH_BYTES))
-            .await
-    })
+    let read = move |reader: &LogReader| {
+        let commits = reader.commits_after(revision, BATCH_BYTES)?;
+        let (mut end, mut events, mut bytes) = (after, VecDeque::new(), 0);
+        for event in commits.iter().flat_map(Commit::events) {
+            if event.cursor > after {
+                end = event.cursor;
+                if filter.matches(&event.entry.key) {
+                    let event = SharedEvent::from(event);
+                    bytes += event.memory_bytes() as u64;
+                    events.push_back(Arc::new(event));
+                }
+            }
+        }
+        let batch = Batch { events, last: None };
+        Ok(Read {
+            batch: reader.leases().hold_owned(batch, bytes),
+            end,
+            is_nothing: commits.is_empty(),
+        })
+    };
+    Box::pin(async move { reader.on_thread(read).await })
 }
 
 impl Stream for Follower {
@@ -109,20 +146,27 @@ impl Stream for Follower {
     ) -> Poll<Option<Arc<SharedEvent>>> {
         let follower = self.get_mut();
         loop {
-            if let Some(event) = follower.events.pop_front() {
-                follower.after = event.cursor;
-                follower.last = Some(Arc::clone(&event));
-                return Poll::Ready(Some(event));
+            if let Some(batch) = follower.batch.take() {
+                match batch.change(Batch::next) {
+                    Ok(Some(event)) => {
+                        follower.after = event.cursor;
+                        follower.batch = Some(batch);
+                        return Poll::Ready(Some(event));
+                    }
+                    Ok(None) => {}
+                    // It was held for too long.
+                    Err(_) => {
+                        let again = read_after(&follower.reader, &follower.filter, follower.after);
+                        follower.source = Source::Log(again);
+                    }
+                }
             }
             match &mut follower.source {
                 Source::Log(read) => {
                     let read = ready!(read.as_mut().poll(context));
                     follower.source = follower.take(read);
                 }
-                Source::Feed(changes) => {
-                    follower.last = None;
-                    return changes.poll_next_unpin(context);
-                }
+                Source::Feed(changes) => return changes.poll_next_unpin(context),
                 Source::Ended => return Poll::Ready(None),
             }
         }
@@ -132,7 +176,7 @@ impl Stream for Follower {
 impl ChangeStream for Follower {
     fn position(&self) -> ResumeToken {
         match &self.source {
-            Source::Feed(changes) if self.events.is_empty() => changes.position(),
+            Source::Feed(changes) if self.has_returned_all() => changes.position(),
             _ => self.after,
         }
     }

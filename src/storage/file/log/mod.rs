@@ -22,7 +22,8 @@
 //! | `edits` | what somebody has changed in the data file by hand |
 //! | `verify` | checking a log that nobody is writing to |
 //! | `commit_log` | the writer's side: appending, beginning segments, dropping old ones |
-//! | `past` | states and events of the past |
+//! | `past` | states of the past |
+//! | `past_events` | events of the past |
 //! | `past_snapshot` | all entries of a state of the past |
 //! | `follow` | the changes after a point, for a watcher that was away for long |
 
@@ -31,6 +32,7 @@ mod edits;
 mod follow;
 mod index;
 mod past;
+mod past_events;
 mod past_snapshot;
 mod replay;
 mod scan;

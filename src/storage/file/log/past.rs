@@ -1,6 +1,6 @@
-//! States and events of the past.
+//! States of the past, and their commits.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -9,30 +9,28 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::scan::{for_each_commit, kept_of};
-use super::segment::{Place, Segment, Segments};
+use super::segment::{Place, Segments};
 use super::text::Group;
-use crate::model::{
-    Commit, Filter, HistoryPage, HistoryPoint, HistoryQuery, Key, PastEvent, Position, Record,
-    Revision, StateDigest, Timestamp,
-};
-use crate::storage::StoreError;
+use crate::model::{Commit, Key, Position, Record, Revision, StateDigest, Timestamp};
 use crate::storage::file::format::Names;
-use crate::storage::file::frame::{frame_bytes, read_frame_at};
+use crate::storage::file::frame::read_frame_at;
 use crate::storage::past::PastError;
-use crate::storage::recent_commits::past_event;
 use crate::storage::table::Table;
+use crate::storage::{Lease, Leases, StoreError};
 
 /// How many readers may wait for the disk at once.
 const MAX_READERS: usize = 4;
-/// How much of a log is read for one page of the history of a prefix, in bytes.
-const SCAN_BYTES: u64 = 4 * 1024 * 1024;
+/// What a key takes in memory besides its text, in bytes, roughly.
+const KEY_REST_BYTES: u64 = 48;
 
 /// Reads the past from the log. Everything here may wait for the disk.
 #[derive(Debug, Clone)]
 pub struct LogReader {
-    segments: Arc<Segments>,
-    table: Arc<RwLock<Table>>,
-    keeps_history: bool,
+    pub(super) segments: Arc<Segments>,
+    pub(super) table: Arc<RwLock<Table>>,
+    pub(super) keeps_history: bool,
+    /// On what was read for one reader.
+    leases: Leases,
     /// Who may wait for the disk.
     turns: Arc<Semaphore>,
 }
@@ -40,12 +38,25 @@ pub struct LogReader {
 impl LogReader {
     /// Reads these segments of the store whose records are in `table`.
     pub fn new(segments: Arc<Segments>, table: Arc<RwLock<Table>>, keeps_history: bool) -> Self {
+        let leases = table.read().leases().clone();
         Self {
             segments,
             table,
             keeps_history,
+            leases,
             turns: Arc::new(Semaphore::new(MAX_READERS)),
         }
+    }
+
+    /// The same with other leases.
+    #[cfg(test)]
+    pub fn with_leases(self, leases: Leases) -> Self {
+        Self { leases, ..self }
+    }
+
+    /// The leases on what is read for one reader.
+    pub fn leases(&self) -> &Leases {
+        &self.leases
     }
 
     /// Reads on a thread that may wait for the disk, when it is this reader's turn.
@@ -280,15 +291,12 @@ impl LogReader {
         Ok(found)
     }
 
-    /// Which keys were deleted after a revision, with what they were at that revision.
+    /// Which keys were deleted after a revision, on a lease.
     ///
     /// # Errors
     /// [`PastError`].
-    pub fn deleted_since(
-        &self,
-        revision: Revision,
-    ) -> Result<BTreeMap<Key, Arc<Record>>, PastError> {
-        let mut deleted = BTreeMap::new();
+    pub fn deleted_since(&self, revision: Revision) -> Result<Lease<BTreeSet<Key>>, PastError> {
+        let mut deleted = BTreeSet::new();
         for segment in self.segments.all() {
             if segment.end().revision <= revision {
                 continue;
@@ -302,112 +310,16 @@ impl LogReader {
                     // It may have been dropped meanwhile.
                     self.check(revision)?;
                 }
-                for done in read?.changes {
-                    // It may be there again now, and not have been when a reader began.
-                    if done.after.is_none()
-                        && !deleted.contains_key(&done.key)
-                        && let Some(record) = self.record_at(&done.key, revision)?
-                    {
-                        deleted.insert(done.key, record);
-                    }
-                }
+                let changes = read?.changes.into_iter();
+                let of_keys = changes.filter(|done| done.after.is_none());
+                deleted.extend(of_keys.map(|done| done.key));
             }
         }
-        Ok(deleted)
-    }
-
-    /// What happened, the newest first.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the log cannot be read.
-    pub fn history(&self, query: &HistoryQuery) -> Result<HistoryPage, StoreError> {
-        let mut page = Page {
-            query,
-            bytes: 0,
-            filled: HistoryPage {
-                events: Vec::new(),
-                next: None,
-                oldest_revision: self.oldest().revision,
-            },
-        };
-        if !self.keeps_history {
-            return Ok(page.filled);
-        }
-        // What is durable but not shown by reads yet comes later.
-        let newest = self.table.read().revision();
-        let read = if let [Filter::Key(key)] = &query.filters[..] {
-            self.history_of_key(key, newest, &mut page)
-        } else {
-            self.history_of_all(newest, &mut page)
-        };
-        let mut page = page.filled;
-        let known = page.oldest_revision;
-        page.oldest_revision = self.oldest().revision;
-        match read {
-            // The rest was dropped meanwhile.
-            Err(_) if page.oldest_revision > known => {}
-            read => read?,
-        }
-        Ok(page)
-    }
-
-    fn history_of_key(
-        &self,
-        key: &Key,
-        newest: Revision,
-        page: &mut Page<'_>,
-    ) -> Result<(), StoreError> {
-        let hash = self.segments.hash(key);
-        let mut up_to = newest.min(page.query.before.revision);
-        while let Some(place) = self.segments.newest(hash, up_to) {
-            if !page.add_commit(&read_commit(&place)?) {
-                return Ok(());
-            }
-            let Some(before) = place.found.revision.checked_sub(1) else {
-                return Ok(());
-            };
-            up_to = before;
-        }
-        Ok(())
-    }
-
-    fn history_of_all(&self, newest: Revision, page: &mut Page<'_>) -> Result<(), StoreError> {
-        let last = newest.min(page.query.before.revision);
-        let mut scanned = 0;
-        for segment in self.segments.all().into_iter().rev() {
-            if segment.start.position.revision >= last {
-                continue;
-            }
-            let marks = segment.with(|content| {
-                let marks = content.index.marks();
-                let end = marks.partition_point(|mark| mark.after < last);
-                let mut ends: Vec<_> = marks
-                    .iter()
-                    .skip(1)
-                    .map(|mark| u64::from(mark.frame))
-                    .collect();
-                ends.push(content.bytes);
-                let blocks = marks.iter().zip(ends).take(end);
-                blocks.map(|(mark, end)| (*mark, end)).collect::<Vec<_>>()
-            });
-            for (mark, end) in marks.into_iter().rev() {
-                if scanned >= SCAN_BYTES {
-                    page.filled.next = Some(HistoryPoint {
-                        revision: mark_end(&segment, end, last),
-                        changes: 0,
-                    });
-                    return Ok(());
-                }
-                let begin = u64::from(mark.frame);
-                scanned += end - begin;
-                for commit in read_block(&segment, begin, end, last)?.iter().rev() {
-                    if !page.add_commit(commit) {
-                        return Ok(());
-                    }
-                }
-            }
-        }
-        Ok(())
+        let bytes = deleted
+            .iter()
+            .map(|key| KEY_REST_BYTES + key.as_str().len() as u64);
+        let bytes = bytes.sum();
+        Ok(self.leases.hold_owned(deleted, bytes))
     }
 
     /// The commits after a revision, in their order: about `max_bytes` of the log, but one at least if there is
@@ -451,78 +363,8 @@ impl LogReader {
     }
 }
 
-/// The revision after which a part of a segment that was not read begins.
-fn mark_end(segment: &Segment, end: u64, last: Revision) -> Revision {
-    let next = segment.with(|content| {
-        let marks = content.index.marks();
-        let next = marks.iter().find(|mark| u64::from(mark.frame) == end);
-        next.map_or(content.end.revision, |mark| mark.after)
-    });
-    next.saturating_add(1).min(last)
-}
-
-/// A page that is being filled.
-struct Page<'a> {
-    query: &'a HistoryQuery,
-    bytes: usize,
-    filled: HistoryPage,
-}
-
-impl Page<'_> {
-    /// Adds what the query asks for. Returns whether there is room for more.
-    fn add_commit(&mut self, commit: &Commit) -> bool {
-        for (index, done) in commit.changes.iter().enumerate().rev() {
-            if !self.query.matches(&done.key) {
-                continue;
-            }
-            let Some(event) = past_event(commit, index) else {
-                continue;
-            };
-            if event.point >= self.query.before {
-                continue;
-            }
-            if self.filled.events.len() >= self.query.limit || self.bytes >= self.query.max_bytes {
-                self.filled.next = self.filled.events.last().map(|event| event.point);
-                return false;
-            }
-            self.bytes += event_bytes(&event);
-            self.filled.events.push(event);
-        }
-        true
-    }
-}
-
-fn event_bytes(event: &PastEvent) -> usize {
-    event.entry.key.as_str().len() + event.entry.record.text_bytes()
-}
-
-/// The commits up to a revision in a part of a segment.
-fn read_block(
-    segment: &Segment,
-    begin: u64,
-    end: u64,
-    last: Revision,
-) -> Result<Vec<Commit>, StoreError> {
-    let last = last.min(segment.end().revision);
-    let mut commits = Vec::new();
-    let mut names = Names::default();
-    let file = segment.file().map_err(damaged)?;
-    let mut at = begin;
-    while at < end {
-        let text = read_frame_at(&file, at).map_err(damaged)?;
-        let group = read_group(&text)?;
-        for commit in &group.commits {
-            if commit.revision <= last {
-                commits.push(decode(commit, &mut names)?);
-            }
-        }
-        at += frame_bytes(&text);
-    }
-    Ok(commits)
-}
-
 /// The commit at a place.
-fn read_commit(place: &Place) -> Result<Commit, StoreError> {
+pub(super) fn read_commit(place: &Place) -> Result<Commit, StoreError> {
     let file = place.segment.file().map_err(damaged)?;
     let text = read_frame_at(&file, u64::from(place.found.frame)).map_err(damaged)?;
     let group = read_group(&text)?;
@@ -531,16 +373,19 @@ fn read_commit(place: &Place) -> Result<Commit, StoreError> {
     decode(commit, &mut Names::default())
 }
 
-fn read_group(text: &[u8]) -> Result<Group<'_>, StoreError> {
+pub(super) fn read_group(text: &[u8]) -> Result<Group<'_>, StoreError> {
     Group::read(text).map_err(|reason| damaged(io::Error::other(reason)))
 }
 
-fn decode(commit: &super::text::StoredCommit<'_>, names: &mut Names) -> Result<Commit, StoreError> {
+pub(super) fn decode(
+    commit: &super::text::StoredCommit<'_>,
+    names: &mut Names,
+) -> Result<Commit, StoreError> {
     let decoded = commit.decode(names);
     decoded.map_err(|reason| damaged(io::Error::other(reason)))
 }
 
 /// The log was whole when the store was opened, and it is not now.
-fn damaged(error: io::Error) -> StoreError {
+pub(super) fn damaged(error: io::Error) -> StoreError {
     StoreError::Unreadable(error)
 }

@@ -2,6 +2,7 @@
 
 mod damage;
 mod edited;
+mod held;
 mod kept;
 mod other_past;
 
