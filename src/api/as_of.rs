@@ -1,7 +1,5 @@
 //! Which state of the past a query asks for.
 
-use std::time::SystemTime;
-
 use super::error::ApiError;
 use crate::model::{Revision, Timestamp};
 use crate::service::AsOf;
@@ -9,7 +7,7 @@ use crate::service::AsOf;
 /// What `revision` and `at` of a query ask for; `None` for the current state.
 ///
 /// # Errors
-/// [`ApiError::InvalidQuery`] if both are there, or if `at` cannot be read or is still to come.
+/// [`ApiError::InvalidQuery`] if both are there, or if `at` cannot be read.
 pub fn as_of(revision: Option<Revision>, at: Option<&str>) -> Result<Option<AsOf>, ApiError> {
     let invalid = |reason: &str| ApiError::InvalidQuery(reason.to_owned());
     match (revision, at) {
@@ -20,9 +18,6 @@ pub fn as_of(revision: Option<Revision>, at: Option<&str>) -> Result<Option<AsOf
             let moment = read_moment(text).ok_or_else(|| {
                 invalid("at must be a moment from 1970 on in RFC 3339, as 2026-11-23T10:00:00Z")
             })?;
-            if moment > SystemTime::now().into() {
-                return Err(invalid("at is still to come"));
-            }
             Ok(Some(AsOf::Time(moment)))
         }
     }

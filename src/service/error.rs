@@ -42,6 +42,9 @@ pub enum Error {
         /// The newest commit.
         newest: Revision,
     },
+    /// That moment is still to come.
+    #[error("that moment is still to come")]
+    MomentToCome,
     /// The caller may not do this.
     #[error(transparent)]
     Forbidden(#[from] Forbidden),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::admission::{Admission, InFlight};
 use super::error::Error;
@@ -29,7 +30,7 @@ impl Operations<'_> {
     /// The entry of a key as of then, if the preconditions hold for that.
     ///
     /// # Errors
-    /// [`Error::Forbidden`], [`Error::AbsentThen`], [`Error::Compacted`], [`Error::Future`],
+    /// [`Error::Forbidden`], [`Error::AbsentThen`], [`Error::Compacted`], [`Error::Future`], [`Error::MomentToCome`],
     /// [`Error::PreconditionFailed`], [`Error::Unserved`].
     pub async fn read_as_of(
         &self,
@@ -51,7 +52,7 @@ impl Operations<'_> {
     ///
     /// # Errors
     /// [`Error::Forbidden`] if the caller may read no key with this prefix; [`Error::Compacted`],
-    /// [`Error::Future`], [`Error::PreconditionFailed`], [`Error::Unserved`].
+    /// [`Error::Future`], [`Error::MomentToCome`], [`Error::PreconditionFailed`], [`Error::Unserved`].
     pub async fn list_as_of(
         &self,
         range: &Range,
@@ -71,7 +72,14 @@ impl Operations<'_> {
     async fn revision_of(&self, as_of: AsOf) -> Result<Revision, Error> {
         match as_of {
             AsOf::Revision(revision) => Ok(revision),
-            AsOf::Time(moment) => Ok(self.store().past().revision_at(moment).await?),
+            AsOf::Time(moment) => {
+                let past = self.store().past();
+                // The clock may have been set back since a commit.
+                if moment > past.newest_at().max(SystemTime::now().into()) {
+                    return Err(Error::MomentToCome);
+                }
+                Ok(past.revision_at(moment).await?)
+            }
         }
     }
 

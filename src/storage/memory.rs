@@ -168,6 +168,10 @@ impl Past for MemoryStore {
         }
     }
 
+    fn newest_at(&self) -> Timestamp {
+        self.table.read().last_commit_at()
+    }
+
     async fn revision_at(&self, at: Timestamp) -> Result<Revision, PastError> {
         self.past.lock().revision_at(at)
     }

@@ -25,6 +25,10 @@ pub trait Past: Send + Sync {
         request: &Request,
     ) -> Result<Option<Arc<Commit>>, CommitError>;
 
+    /// When the newest commit was made; the beginning of time if that is not known. After the clock was set back it can
+    /// be later than the clock.
+    fn newest_at(&self) -> Timestamp;
+
     /// The newest revision that was committed at `at` or before.
     ///
     /// # Errors

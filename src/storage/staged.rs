@@ -115,6 +115,7 @@ impl Staged {
             None => table.get(key),
         };
         let revision = self.position.revision + 1;
+        let mut at = Timestamp::of_write(now, None);
         let mut conflicts = Vec::new();
         let count = changes.as_slice().len();
         let (by, origin) = (changes.writer().cloned(), changes.origin());
@@ -133,10 +134,15 @@ impl Staged {
                 Operation::Put(value) => {
                     let version = next_number(before.as_ref().map_or(0, |record| record.version))?;
                     let dated = before.as_ref().map(|record| record.modified_at);
+                    let modified_at = Timestamp::of_write(now, dated);
+                    // A date that was edited by hand is not that of a commit.
+                    if dated.is_some_and(|dated| dated <= self.at) {
+                        at = at.max(modified_at);
+                    }
                     let stamp = Stamp {
                         version,
                         revision,
-                        modified_at: Timestamp::of_write(now, dated),
+                        modified_at,
                         modified_by: by.clone(),
                     };
                     Some(Arc::new(Record::new(&change.key, value, stamp)))
@@ -159,7 +165,7 @@ impl Staged {
         }
         if !done.is_empty() {
             next_number(self.position.revision)?;
-            self.at = self.at.max(Timestamp::of_write(now, None));
+            self.at = self.at.max(at);
             let state = done.iter().fold(self.position.state, |state, done| {
                 let state = match &done.before {
                     Some(before) => state.without(before.state_hash()),

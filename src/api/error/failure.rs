@@ -312,6 +312,7 @@ impl From<&Error> for Failure {
                 let message = format!("that revision is still to come; the newest is {newest}");
                 Self::invalid("invalid_query", message)
             }
+            Error::MomentToCome => Self::invalid("invalid_query", "at is still to come"),
             Error::Forbidden(error) => {
                 let message = format!("{error}, and nothing was done: ask for a token that may");
                 Self::new(StatusCode::FORBIDDEN, "forbidden", message)

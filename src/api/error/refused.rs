@@ -41,6 +41,7 @@ pub fn refused(service: &Service, error: Error) -> Refused {
         | Error::AbsentThen { .. }
         | Error::NothingToRevert { .. }
         | Error::Future { .. }
+        | Error::MomentToCome
         | Error::Forbidden(_)
         | Error::Patch(_)
         | Error::PreconditionRequired

@@ -216,6 +216,10 @@ impl Past for FileStore {
             .await?)
     }
 
+    fn newest_at(&self) -> Timestamp {
+        self.table.read().last_commit_at()
+    }
+
     async fn revision_at(&self, at: Timestamp) -> Result<Revision, PastError> {
         self.past.on_thread(move |past| past.revision_at(at)).await
     }

@@ -1,5 +1,6 @@
 //! Logs that are whole, torn, damaged, shortened and of another past.
 
+mod clock;
 mod damage;
 mod edited;
 mod held;
