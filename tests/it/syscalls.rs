@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, prlimit};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::binary::{Process, in_each_mode};
+use crate::support::binary::{MODES, Process, in_each_mode};
 use crate::support::http;
 use crate::support::segments::{history_in, keeps_history, keeps_journal, segments};
 use crate::support::strace::{Fault, INJECTED, RENAME, Strace};
