@@ -65,20 +65,24 @@ async fn readers_who_hardly_read_are_cut_off() {
     trial.finish(MEMORY_MAX_BYTES).await;
 }
 
+/// How many values are deleted, and how many read the list of before.
+const DELETED: usize = 12;
+const PAST_READERS: usize = 40;
+
 /// Every value was deleted since: each reader is given it from the log.
 #[tokio::test]
 async fn readers_of_a_list_of_the_past_hold_a_bounded_amount() {
     let setup = Setup::new(&["--request-timeout", "5m"]);
-    let trial = setup.values(strings(VALUES, VALUE_BYTES)).start().await;
-    for number in 0..VALUES {
+    let trial = setup.values(strings(DELETED, VALUE_BYTES)).start().await;
+    for number in 0..DELETED {
         let path = format!("/kv/{}", key(number));
         let delete = request("DELETE", &path, "Prefer: return=minimal\r\n", "");
         let answer = soon(ask(&trial.address, &delete)).await.unwrap();
         answer.assert_is_one_of(&[204]);
     }
-    let list = get(&format!("/kv?revision={VALUES}"), "");
+    let list = get(&format!("/kv?revision={DELETED}"), "");
     let mut readers = Vec::new();
-    for _ in 0..READERS {
+    for _ in 0..PAST_READERS {
         let mut stream = connect_slow_reader(&trial.address).await;
         stream.write_all(list.as_bytes()).await.unwrap();
         soon(stream.readable()).await.unwrap();

@@ -1,23 +1,23 @@
 //! A clock that was set back.
 
-use axum::body::Body;
-use axum::http::{Request, StatusCode, header};
-use http_body_util::BodyExt as _;
-use tower::ServiceExt as _;
-
 use super::*;
+use crate::model::Entry;
+use crate::precondition::Preconditions;
+use crate::service::{AsOf, Reading};
+use crate::storage::Store as _;
 use crate::storage::file::FileStore;
-use crate::{AllowedHosts, Limits, Service, router};
+use crate::{Error, Principal, Service};
 
 const HOUR_MILLIS: u64 = 60 * 60 * 1000;
 
-async fn get(app: &axum::Router, path: &str) -> (StatusCode, serde_json::Value) {
-    let request = Request::get(path).header(header::HOST, "localhost");
-    let request = request.body(Body::empty()).unwrap();
-    let response = app.clone().oneshot(request).await.unwrap();
-    let status = response.status();
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    (status, serde_json::from_slice(&body).unwrap())
+/// The entry of a key at a moment.
+async fn entry_at(service: &Service, name: &str, at: Timestamp) -> Result<Entry, Error> {
+    let operations = service.acting_as(Principal::unrestricted());
+    let conditions = Preconditions::default();
+    let reading = operations.read_as_of(key(name), AsOf::Time(at), &conditions);
+    match reading.await? {
+        Reading::Found(entry) | Reading::NotModified(entry) => Ok(entry),
+    }
 }
 
 #[tokio::test]
@@ -33,31 +33,21 @@ async fn what_was_committed_is_not_still_to_come() {
     store.commit(&[("c", Some("1"))]);
     store.close();
     let store = FileStore::open(&data(folder.path()), SMALL).await.unwrap();
-    let service = Service::new(Arc::new(store), crate::Settings::default());
-    let app = router(Arc::new(service), Limits::default(), AllowedHosts::any());
-    let (_, list) = get(&app, "/kv").await;
-    let items = list["items"].as_array().unwrap();
-    assert_eq!(items.len(), 3);
-    for entry in items {
-        let key = entry["key"].as_str().unwrap();
-        let at = entry["modified_at"].as_str().unwrap();
-        let (status, then) = get(&app, &format!("/kv/{key}?at={at}")).await;
-        if key == "c" {
-            // By the clock it was there before the others.
-            assert_eq!(status, StatusCode::NOT_FOUND, "{then}");
-        } else {
-            assert_eq!((status, &then), (StatusCode::OK, entry));
-        }
-        let (status, then) = get(&app, &format!("/kv?at={at}")).await;
-        assert_eq!(status, StatusCode::OK, "{then}");
+    let store = Arc::new(store);
+    let service = Service::new(Arc::clone(&store) as _, crate::Settings::default());
+    for name in ["a", "b"] {
+        let current = store.get(&key(name)).await.unwrap().unwrap();
+        assert!(current.modified_at >= ahead);
+        let entry = entry_at(&service, name, current.modified_at).await.unwrap();
+        assert_eq!(entry.record, current);
     }
+    let first = entry_at(&service, "a", ahead).await.unwrap();
+    assert_eq!(first.record.value.as_json(), "1");
+    // By the clock it was there before the others.
+    let current = store.get(&key("c")).await.unwrap().unwrap();
+    let then = entry_at(&service, "c", current.modified_at).await;
+    assert!(matches!(then, Err(Error::AbsentThen { revision: 0 })));
     let later = Timestamp::from_millis(ahead.millis() + 10_000);
-    for path in ["/kv/a", "/kv"] {
-        let (status, error) = get(&app, &format!("{path}?at={later}")).await;
-        assert_eq!(status, StatusCode::BAD_REQUEST);
-        assert_eq!(error["error"], "invalid_query");
-        assert_eq!(error["message"], "at is still to come");
-    }
-    let (status, then) = get(&app, &format!("/kv/a?at={ahead}")).await;
-    assert_eq!((status, &then["value"]), (StatusCode::OK, &1.into()));
+    let then = entry_at(&service, "a", later).await;
+    assert!(matches!(then, Err(Error::MomentToCome)));
 }
