@@ -153,7 +153,7 @@ fn the_errors_are_those_of_the_contract() {
 /// applied.
 #[test]
 fn the_command_line_and_the_console_know_each_server_error() {
-    for client in ["src/cli/failure.rs", "console/api.js"] {
+    for client in ["src/cli/refusal.rs", "console/api.js"] {
         let text = file(client);
         let listed = listed_errors().into_iter();
         for (status, code) in listed.filter(|(status, _)| status.starts_with('5')) {
