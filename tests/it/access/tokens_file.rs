@@ -307,14 +307,20 @@ async fn a_broken_file_is_logged_again_every_ten_minutes_while_it_stays_broken()
     let minutes = |minutes: u64| tokio::time::sleep(Duration::from_secs(60 * minutes));
     let folder = tempdir().unwrap();
     let path = folder.path().join("tokens.toml");
-    fs::write(&path, file(&[])).unwrap();
+    // As a whole: it may be being read.
+    let write = |text: &str| {
+        let new = folder.path().join("new.toml");
+        fs::write(&new, text).unwrap();
+        fs::rename(new, &path).unwrap();
+    };
+    write(&file(&[]));
     let (watched, tokens) = WatchedTokens::open(&path).await.unwrap();
     tokio::spawn(watched.keep_current(Authority::new(tokens, None)));
     minutes(1).await;
     assert_eq!(errors(), 0);
     // The same mistake each time.
     for _ in 0..5 {
-        fs::write(&path, "[[token]").unwrap();
+        write("[[token]");
         minutes(1).await;
         assert_eq!(errors(), 1);
     }
@@ -323,15 +329,15 @@ async fn a_broken_file_is_logged_again_every_ten_minutes_while_it_stays_broken()
     minutes(8).await;
     assert_eq!(errors(), 2);
     // Another mistake.
-    fs::write(&path, "x = 1").unwrap();
+    write("x = 1");
     minutes(1).await;
     assert_eq!(errors(), 3);
     minutes(10).await;
     assert_eq!(errors(), 4);
-    fs::write(&path, file(&[])).unwrap();
+    write(&file(&[]));
     minutes(30).await;
     assert_eq!(errors(), 4);
-    fs::write(&path, "x = 1").unwrap();
+    write("x = 1");
     minutes(1).await;
     assert_eq!(errors(), 5);
     assert_eq!(log.text().matches("was read again").count(), 1);
