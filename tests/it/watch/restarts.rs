@@ -187,42 +187,48 @@ async fn after_an_old_data_file_was_put_back_a_client_is_told_to_list_again() {
     }
 }
 
+/// Writes twice; returns the id between the two, and the one after both.
+async fn written_twice(folder: &Path, client: &Client) -> (String, String) {
+    let process = Process::start(folder, &[]).await;
+    write(&process, client, 0).await;
+    let before = position(&process).await;
+    write(&process, client, 1).await;
+    let newest = position(&process).await;
+    process.stop().await;
+    (before, newest)
+}
+
 #[tokio::test]
-async fn after_the_data_file_was_edited_or_the_log_is_gone_a_client_is_told_to_list_again() {
-    let edit = |folder: &Path| {
-        let data = folder.join("data.json");
-        let text = fs::read_to_string(&data).unwrap();
-        fs::write(&data, text.replacen("\"value\":1,", "\"value\":42,", 1)).unwrap();
-    };
-    let forget = |folder: &Path| {
-        for segment in segments(folder) {
-            fs::remove_file(segment).unwrap();
-        }
-    };
-    for is_other_state in [true, false] {
-        let folder = tempfile::tempdir().unwrap();
-        let client = http::client();
-        let process = Process::start(folder.path(), &[]).await;
-        write(&process, &client, 0).await;
-        let before = position(&process).await;
-        write(&process, &client, 1).await;
-        let newest = position(&process).await;
-        process.stop().await;
-        if is_other_state {
-            edit(folder.path());
-        } else {
-            forget(folder.path());
-        }
-        let process = Process::start(folder.path(), &[]).await;
-        let event = first_event(&process, &before).await;
-        assert_eq!(event.event.as_deref(), Some("reset"));
-        let next = write(&process, &client, 2).await;
-        let event = first_event(&process, &newest).await;
-        if is_other_state {
-            assert_eq!(event.event.as_deref(), Some("reset"));
-        } else {
-            // The same state is the same point.
-            assert_eq!(event.told(), next[0]);
-        }
+async fn after_the_data_file_was_edited_a_client_gets_the_edit() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = http::client();
+    let (before, newest) = written_twice(folder.path(), &client).await;
+    let data = folder.path().join("data.json");
+    let text = fs::read_to_string(&data).unwrap();
+    fs::write(&data, text.replacen("\"value\":1,", "\"value\":42,", 1)).unwrap();
+    let process = Process::start(folder.path(), &[]).await;
+    assert_ne!(position(&process).await, newest, "it is another state");
+    let event = first_event(&process, &newest).await;
+    assert_eq!(event.event.as_deref(), Some("put"));
+    assert_eq!(event.json()["value"], 42);
+    // Nothing before it is missed.
+    let event = first_event(&process, &before).await;
+    assert_eq!(event.json()["value"], 1);
+}
+
+#[tokio::test]
+async fn without_the_log_a_client_is_told_to_list_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let client = http::client();
+    let (before, newest) = written_twice(folder.path(), &client).await;
+    for segment in segments(folder.path()) {
+        fs::remove_file(segment).unwrap();
     }
+    let process = Process::start(folder.path(), &[]).await;
+    let event = first_event(&process, &before).await;
+    assert_eq!(event.event.as_deref(), Some("reset"));
+    let next = write(&process, &client, 2).await;
+    // The same state is the same point.
+    let event = first_event(&process, &newest).await;
+    assert_eq!(event.told(), next[0]);
 }
