@@ -244,10 +244,13 @@ impl Operations<'_> {
         let Some(version) = version_of(tag) else {
             return Ok(None);
         };
-        let distance = current.version.checked_sub(version);
-        if distance.is_none_or(|distance| distance == 0 || distance > reach.events) {
+        let distance = current.version.checked_sub(version).unwrap_or_default();
+        if distance == 0 || distance > reach.events {
             return Ok(None);
         }
+        // No more of the past than leads there: most stale writes are one or two versions behind.
+        let limit = usize::try_from(distance)
+            .map_or(HISTORY_MAX_LIMIT, |events| events.min(HISTORY_MAX_LIMIT));
         let mut before = HistoryPoint {
             revision: current.revision,
             changes: 0,
@@ -257,7 +260,7 @@ impl Operations<'_> {
             let query = HistoryQuery {
                 filters: vec![Filter::Key(key.clone())],
                 before,
-                limit: HISTORY_MAX_LIMIT,
+                limit,
                 max_bytes: PAGE_BYTES,
             };
             let page = past.history(query).await?;
