@@ -26,39 +26,71 @@ const BETWEEN: [&[&str]; 2] = [
     &["--journal-above", "100000", "--history", "never"],
 ];
 
-#[tokio::test]
-async fn a_kill_under_load_loses_nothing_that_was_acknowledged() {
-    for mode in MODES.into_iter().chain(BETWEEN) {
-        let mut folder = TempDir::new().unwrap();
-        let mut writers = Writers::new(WRITERS);
-        for round in 0..rounds() {
-            if round > 0 && round.is_multiple_of(ROUNDS_PER_FOLDER) {
-                folder = TempDir::new().unwrap();
-                writers = Writers::new(WRITERS);
-            }
-            let process = Process::start(folder.path(), mode).await;
-            let mut working = writers.start(&process);
-            working.acknowledged(random_below(ACKNOWLEDGEMENTS)).await;
-            process.signal(Signal::KILL);
-            let (status, log) = process.wait().await;
-            assert_eq!(status.code(), None, "it ended by itself: {log}");
-            writers = working.end().await;
+/// A test for each mode, so that they run beside each other.
+mod a_kill_under_load_loses_nothing_that_was_acknowledged {
+    use super::{BETWEEN, MODES, killed_under_load};
 
-            let process = Process::start(folder.path(), mode).await;
-            let shown = shown_entries(&process).await;
-            writers.check(shown.clone());
-            assert!(process.stop().await.status.success());
-            let stored = stored_entries(folder.path());
-            assert!(
-                shown
-                    .into_iter()
-                    .map(|(key, entry)| (key, as_stored(entry)))
-                    .eq(stored),
-                "what a start shows is in data.json after a clean stop"
-            );
-            assert_eq!(temporary_files(folder.path()), 0);
-            writers.check_history(folder.path(), mode).await;
+    #[tokio::test]
+    async fn of_a_data_file() {
+        killed_under_load(MODES[0]).await;
+    }
+
+    #[tokio::test]
+    async fn of_a_data_file_without_history() {
+        killed_under_load(MODES[1]).await;
+    }
+
+    #[tokio::test]
+    async fn of_a_journal() {
+        killed_under_load(MODES[2]).await;
+    }
+
+    #[tokio::test]
+    async fn of_a_journal_without_history() {
+        killed_under_load(MODES[3]).await;
+    }
+
+    #[tokio::test]
+    async fn between_the_two() {
+        killed_under_load(BETWEEN[0]).await;
+    }
+
+    #[tokio::test]
+    async fn between_the_two_without_history() {
+        killed_under_load(BETWEEN[1]).await;
+    }
+}
+
+async fn killed_under_load(mode: &[&str]) {
+    let mut folder = TempDir::new().unwrap();
+    let mut writers = Writers::new(WRITERS);
+    for round in 0..rounds() {
+        if round > 0 && round.is_multiple_of(ROUNDS_PER_FOLDER) {
+            folder = TempDir::new().unwrap();
+            writers = Writers::new(WRITERS);
         }
+        let process = Process::start(folder.path(), mode).await;
+        let mut working = writers.start(&process);
+        working.acknowledged(random_below(ACKNOWLEDGEMENTS)).await;
+        process.signal(Signal::KILL);
+        let (status, log) = process.wait().await;
+        assert_eq!(status.code(), None, "it ended by itself: {log}");
+        writers = working.end().await;
+
+        let process = Process::start(folder.path(), mode).await;
+        let shown = shown_entries(&process).await;
+        writers.check(shown.clone());
+        assert!(process.stop().await.status.success());
+        let stored = stored_entries(folder.path());
+        assert!(
+            shown
+                .into_iter()
+                .map(|(key, entry)| (key, as_stored(entry)))
+                .eq(stored),
+            "what a start shows is in data.json after a clean stop"
+        );
+        assert_eq!(temporary_files(folder.path()), 0);
+        writers.check_history(folder.path(), mode).await;
     }
 }
 
