@@ -264,7 +264,8 @@ fn log_frames(c: &mut Criterion) {
     let after = table.revision();
     let encode = |staged: &Staged| {
         let commits = staged.commits().iter().map(|commit| &**commit);
-        log::group_frame(after, after, commits).expect("memory")
+        let frame = log::group_frame(after, after, commits).expect("memory");
+        frame.bytes
     };
     let frame = encode(&staged);
     let text = log::text_of_frame(&frame);

@@ -50,6 +50,19 @@ impl StateDigest {
     }
 }
 
+impl StateDigest {
+    /// As it is written: hexadecimal digits in ASCII.
+    ///
+    /// # Panics
+    /// Never: there are two digits for a byte.
+    #[must_use]
+    pub fn digits(self) -> [u8; Self::DIGITS] {
+        let mut digits = [0; Self::DIGITS];
+        hex::encode_to_slice(self.0.to_be_bytes(), &mut digits).expect("two digits for a byte");
+        digits
+    }
+}
+
 impl fmt::Display for StateDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}", self.0)

@@ -45,7 +45,7 @@ impl Staged {
 
     /// Applies it to the table on which it was staged, and returns the commits in their order.
     pub fn apply_to(self, table: &mut Table) -> Vec<Arc<Commit>> {
-        table.update(self.changes, self.position.revision, self.at);
+        table.update(self.changes, self.position, self.at);
         for commit in &self.commits {
             table.requests_mut().note(commit);
         }

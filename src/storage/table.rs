@@ -168,15 +168,22 @@ impl Table {
 
     /// Sets a record as it was stored, and returns the one that it replaces.
     pub fn insert(&mut self, key: Key, record: Arc<Record>) -> Option<Arc<Record>> {
-        self.live_bytes += line_bytes(&key, &record);
         self.state = self.state.with(record.state_hash());
+        let replaced = self.set(key, record);
+        if let Some(replaced) = &replaced {
+            self.state = self.state.without(replaced.state_hash());
+        }
+        replaced
+    }
+
+    fn set(&mut self, key: Key, record: Arc<Record>) -> Option<Arc<Record>> {
+        self.live_bytes += line_bytes(&key, &record);
         self.ordered.insert(key.clone(), Arc::clone(&record));
         let key_bytes = key.as_str().len();
         let replaced = self.records.insert(key, record);
         self.places = self.places.max(self.records.capacity());
         if let Some(replaced) = &replaced {
             self.live_bytes -= record_bytes(key_bytes, replaced);
-            self.state = self.state.without(replaced.state_hash());
         }
         replaced
     }
@@ -188,10 +195,15 @@ impl Table {
 
     /// Removes a record and returns it, if it exists.
     pub fn take(&mut self, key: &Key) -> Option<Arc<Record>> {
+        let removed = self.unset(key)?;
+        self.state = self.state.without(removed.state_hash());
+        Some(removed)
+    }
+
+    fn unset(&mut self, key: &Key) -> Option<Arc<Record>> {
         self.ordered.remove(key);
         let removed = self.records.remove(key)?;
         self.live_bytes -= line_bytes(key, &removed);
-        self.state = self.state.without(removed.state_hash());
         self.give_back_places();
         Some(removed)
     }
@@ -209,22 +221,24 @@ impl Table {
         self.revision = self.revision.max(revision);
     }
 
-    /// Sets or removes records by the commits up to `revision`, the last of which was made at `at`.
+    /// Sets or removes records by commits that lead to `position`, the last of which was made at `at`. Who staged
+    /// them has computed the digest of the state.
     pub fn update(
         &mut self,
         changes: BTreeMap<Key, Option<Arc<Record>>>,
-        revision: Revision,
+        position: Position,
         at: Timestamp,
     ) {
-        self.revision = revision;
+        self.revision = position.revision;
+        self.state = position.state;
         self.note_commit_at(at);
         let count = changes.len() as u64;
         let mut replaced_bytes = 0;
         for (key, record) in changes {
             let key_bytes = key.as_str().len();
             let replaced = match record {
-                Some(record) => self.insert(key, record),
-                None => self.take(&key),
+                Some(record) => self.set(key, record),
+                None => self.unset(&key),
             };
             if let Some(replaced) = replaced {
                 replaced_bytes += entry_bytes(key_bytes, &replaced);

@@ -125,7 +125,8 @@ impl EntryWriter {
         Ok(())
     }
 
-    fn text_of(&mut self, moment: Timestamp) -> &str {
+    /// The text of a moment.
+    pub fn text_of(&mut self, moment: Timestamp) -> &str {
         let last = self.moment.take().filter(|(last, _)| *last == moment);
         let (_, text) = self
             .moment

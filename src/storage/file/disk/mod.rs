@@ -38,7 +38,8 @@ pub struct Disk {
     lines: Lines,
     syncer: Syncer,
     journal: Journal,
-    /// How much of the log is newer than the data file, in bytes, while there is a journal.
+    /// How much of the log is newer than the data file, in bytes, while there is a journal. What commits replaced is
+    /// not counted after the start: it would make checkpoints more frequent, and they do not need it.
     journal_bytes: u64,
     /// The revision of the data file, as far as it is known to be durable.
     data_revision: Revision,
@@ -192,7 +193,7 @@ impl Disk {
         });
         match appended {
             Ok(appended) => {
-                self.journal_bytes += appended.bytes();
+                self.journal_bytes += appended.journal_bytes();
                 self.log.publish(appended, staged);
                 Ok(())
             }

@@ -83,12 +83,13 @@ impl Kept {
 pub struct Appended {
     at: u64,
     bytes: u64,
+    replaced_bytes: u64,
 }
 
 impl Appended {
-    /// How long the frame is.
-    pub fn bytes(self) -> u64 {
-        self.bytes
+    /// How much of the frame the data file does not have, in bytes: all but what the commits replaced.
+    pub fn journal_bytes(self) -> u64 {
+        self.bytes - self.replaced_bytes
     }
 }
 
@@ -310,10 +311,11 @@ impl CommitLog {
         let first = active.start.position.revision;
         let frame = group_frame(self.end.revision, first, commits)?;
         let at = active.bytes();
-        active.file()?.write_all_at(&frame, at)?;
+        active.file()?.write_all_at(&frame.bytes, at)?;
         Ok(Appended {
             at,
-            bytes: frame.len() as u64,
+            bytes: frame.bytes.len() as u64,
+            replaced_bytes: frame.replaced_bytes,
         })
     }
 

@@ -2,6 +2,7 @@
 //! long keys as for short ones, and what it finds must be compared with the key.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::model::{Revision, Timestamp};
 
@@ -64,7 +65,7 @@ enum Order {
     Read,
     /// By revision. For each hash the newest, and for each version the one before of the same hash.
     Appended {
-        newest: HashMap<u64, u32>,
+        newest: HashMap<u64, u32, BuildHasherDefault<AsIs>>,
         previous: Vec<u32>,
     },
     /// By hash and revision.
@@ -73,6 +74,26 @@ enum Order {
 
 /// No version.
 const NONE: u32 = u32::MAX;
+
+/// The hash of what is a hash already.
+#[derive(Debug, Default)]
+struct AsIs(u64);
+
+impl Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
 
 impl Index {
     /// An empty one of a segment that begins after this revision. It is to be [sealed](Self::seal), or
@@ -91,7 +112,7 @@ impl Index {
         if !matches!(self.order, Order::Read) {
             return;
         }
-        let mut newest = HashMap::new();
+        let mut newest = HashMap::default();
         let previous = (0..).zip(&self.versions);
         let previous = previous
             .map(|(number, version)| newest.insert(version.hash, number).unwrap_or(NONE))

@@ -1,6 +1,6 @@
 //! The texts in the frames of a segment.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -82,6 +82,15 @@ fn state(digits: &str) -> Result<StateDigest, String> {
         .map_err(|_| format!("the state {digits:?} is not 16 digits from 0 to f"))
 }
 
+/// A frame of commits.
+#[derive(Debug)]
+pub struct GroupFrame {
+    /// All of it.
+    pub bytes: Vec<u8>,
+    /// How much of it is what the commits replaced, in bytes.
+    pub replaced_bytes: u64,
+}
+
 /// The frame of a group of commits after the revision `after`, in a segment that begins at `segment`. A record
 /// that was replaced is in it if no commit of the segment wrote it, so that the states between are known
 /// although older segments are not kept.
@@ -92,18 +101,31 @@ pub fn group_frame<'a>(
     after: Revision,
     segment: Revision,
     commits: impl IntoIterator<Item = &'a Commit>,
-) -> io::Result<Vec<u8>> {
+) -> io::Result<GroupFrame> {
     let mut frame = begin_frame();
-    let mut entry_writer = EntryWriter::default();
-    write!(frame, "{{\"after\":{after},\"commits\":[")?;
+    let mut writers = Writers::default();
+    let mut replaced_bytes = 0;
+    frame.extend_from_slice(b"{\"after\":");
+    frame.extend_from_slice(itoa::Buffer::new().format(after).as_bytes());
+    frame.extend_from_slice(b",\"commits\":[");
     let mut separator = &b""[..];
     for commit in commits {
         frame.extend_from_slice(separator);
-        write_commit(&mut frame, segment, commit, &mut entry_writer)?;
+        replaced_bytes += write_commit(&mut frame, segment, commit, &mut writers)?;
         separator = b",";
     }
     frame.extend_from_slice(b"]}");
-    Ok(end_frame(frame))
+    Ok(GroupFrame {
+        bytes: end_frame(frame),
+        replaced_bytes: replaced_bytes as u64,
+    })
+}
+
+/// Writers of records. Those of a group have one moment; what they replaced has others.
+#[derive(Default)]
+struct Writers {
+    after: EntryWriter,
+    before: EntryWriter,
 }
 
 /// The frame that a segment ends with when the next one has been begun, whose number it has.
@@ -118,10 +140,15 @@ fn write_commit(
     frame: &mut Vec<u8>,
     segment: Revision,
     commit: &Commit,
-    entry_writer: &mut EntryWriter,
-) -> io::Result<()> {
+    writers: &mut Writers,
+) -> io::Result<usize> {
     let Position { revision, state } = commit.position;
-    write!(frame, "{{\"revision\":{revision},\"at\":\"{}\"", commit.at)?;
+    // Without the formatter, which took a tenth of the time of a frame.
+    frame.extend_from_slice(b"{\"revision\":");
+    frame.extend_from_slice(itoa::Buffer::new().format(revision).as_bytes());
+    frame.extend_from_slice(b",\"at\":\"");
+    frame.extend_from_slice(writers.after.text_of(commit.at).as_bytes());
+    frame.push(b'"');
     let head = Head {
         by: commit.by.as_ref(),
         request: commit.request.as_ref().map(|request| request.key.as_str()),
@@ -146,7 +173,7 @@ fn write_commit(
     }
     let changes = commit.changes.iter();
     let after = changes.map(|done| (&done.key, done.after.as_deref()));
-    write_members(frame, "changes", after, entry_writer)?;
+    write_members(frame, "changes", after, &mut writers.after)?;
     let changes = commit.changes.iter();
     let before = changes.filter_map(|done| {
         let before = done.before.as_deref()?;
@@ -154,10 +181,15 @@ fn write_commit(
         is_needed.then_some((&done.key, Some(before)))
     });
     let mut before = before.peekable();
+    let bytes_before = frame.len();
     if before.peek().is_some() {
-        write_members(frame, "before", before, entry_writer)?;
+        write_members(frame, "before", before, &mut writers.before)?;
     }
-    write!(frame, ",\"state\":\"{state}\"}}")
+    let replaced_bytes = frame.len() - bytes_before;
+    frame.extend_from_slice(b",\"state\":\"");
+    frame.extend_from_slice(&state.digits());
+    frame.extend_from_slice(b"\"}");
+    Ok(replaced_bytes)
 }
 
 fn write_members<'a>(
@@ -166,7 +198,9 @@ fn write_members<'a>(
     members: impl Iterator<Item = (&'a Key, Option<&'a Record>)>,
     entry_writer: &mut EntryWriter,
 ) -> io::Result<()> {
-    write!(frame, ",\"{name}\":{{")?;
+    frame.extend_from_slice(b",\"");
+    frame.extend_from_slice(name.as_bytes());
+    frame.extend_from_slice(b"\":{");
     let mut separator = &b""[..];
     for (key, record) in members {
         frame.extend_from_slice(separator);
