@@ -67,9 +67,7 @@ impl Operations<'_> {
                 Err(Error::RequestMismatch)
             }
             Err(CommitError::Store(error)) => {
-                let is_known =
-                    !matches!(error, StoreError::Unknown(_) | StoreError::OutcomeUnknown);
-                if is_known {
+                if !error.leaves_outcome_unknown() {
                     begun.were_not_done();
                 }
                 Err(error.into())

@@ -33,6 +33,13 @@ pub enum StoreError {
     /// A reader was so slow that what it reads has been dropped.
     #[error("what is read was replaced, and has been dropped")]
     Revoked,
+    /// The engine cannot be reached, and this says why. Nothing was done, and nothing will be.
+    #[error("the store cannot be reached: {0}")]
+    Unavailable(String),
+    /// The engine takes no commit of this size. Nothing was done, and nothing will be. The text names the limit, in
+    /// words for the client who sent the commit.
+    #[error("the commit is too large: {0}")]
+    TooLarge(String),
 }
 
 impl StoreError {
@@ -48,6 +55,23 @@ impl StoreError {
             Self::Closed => Self::Closed,
             Self::Unreadable(error) => Self::Unreadable(same(error)),
             Self::Revoked => Self::Revoked,
+            Self::Unavailable(reason) => Self::Unavailable(reason.clone()),
+            Self::TooLarge(limit) => Self::TooLarge(limit.clone()),
+        }
+    }
+
+    /// Whether a commit that failed with it may have been applied all the same, or may be later.
+    #[must_use]
+    pub fn leaves_outcome_unknown(&self) -> bool {
+        match self {
+            Self::Unknown(_) | Self::OutcomeUnknown => true,
+            Self::NotApplied(_)
+            | Self::Expired
+            | Self::Closed
+            | Self::Unreadable(_)
+            | Self::Revoked
+            | Self::Unavailable(_)
+            | Self::TooLarge(_) => false,
         }
     }
 }

@@ -459,6 +459,17 @@ impl From<&StoreError> for Failure {
                 "the data changed while it was being read too slowly: read it again",
                 "a reader that was too slow",
             ),
+            // Why is for the log of the engine, which says it once and not for each request.
+            StoreError::Unavailable(_) => Self::refused(
+                "the store cannot be reached; nothing was done: try again soon",
+                "the store cannot be reached",
+            ),
+            StoreError::TooLarge(limit) => {
+                let message = format!(
+                    "the store cannot commit that much at once, and nothing was done: {limit}"
+                );
+                Self::too_large("request_too_large", message)
+            }
         }
     }
 }
