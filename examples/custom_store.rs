@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use ifmatch::model::{ChangeSet, Filter, Record, ResumeToken};
 use ifmatch::storage::{
-    CommitError, Committed, Lease, Past, Snapshot, Status, Subscription, conformance,
+    CommitError, Committed, Known, Lease, Past, Snapshot, Status, Subscription, conformance,
 };
 use ifmatch::{Entry, Key, MemoryStore, Store, StoreError};
 use tokio::time::Instant;
@@ -32,8 +32,16 @@ impl<S: Store> Store for Counted<S> {
         self.inner.get(key).await
     }
 
+    async fn get_many(&self, keys: &[&Key]) -> Result<Vec<Option<Arc<Record>>>, StoreError> {
+        self.inner.get_many(keys).await
+    }
+
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
         self.inner.snapshot().await
+    }
+
+    fn known(&self) -> &dyn Known {
+        self.inner.known()
     }
 
     fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {

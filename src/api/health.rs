@@ -31,7 +31,8 @@ pub async fn ready(_: NoQuery, State(shared): State<Shared>) -> Response {
     answer(ready, Json(body))
 }
 
-/// As [`ready`], with details; how much is in the store is for those who may read all of it.
+/// As [`ready`], with details; how much is in the store, and what is wrong with it, is for those who may read all of
+/// it.
 pub async fn report(_: NoQuery, State(shared): State<Shared>, request: Request) -> Response {
     let health = shared.service.health().await;
     // A probe has no token, and a wrong one is no reason to call the service unhealthy.
@@ -48,7 +49,9 @@ pub async fn report(_: NoQuery, State(shared): State<Shared>, request: Request) 
             engine: health.store.engine,
             keys: figure(health.store.keys as u64),
             revision: figure(health.store.position.revision),
+            readable: health.store.readable,
             writable: health.store.writable,
+            problem: health.store.problem.filter(|_| shows_figures),
         },
     };
     answer(health.ready, Json(body))
@@ -74,7 +77,10 @@ struct StoreBody {
     keys: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     revision: Option<Revision>,
+    readable: bool,
     writable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
 }
 
 fn status_of(ready: bool) -> &'static str {

@@ -12,7 +12,8 @@ pub const LAST_NUMBER: u64 = (1 << 53) - 1;
 /// How often a key was written since it was created: 1 at creation. For people.
 pub type Version = u64;
 
-/// The number of a commit of a store: +1 per commit, never reused.
+/// The number of a commit of a store: ever larger, never reused. An engine that others share leaves some out; one of
+/// those has the state of the revision before it.
 pub type Revision = u64;
 
 /// What stands for all records of a store: the sum of a hash of each, so that a commit changes it in as many

@@ -21,7 +21,7 @@ impl Service {
     pub async fn health(&self) -> Health {
         let store = self.store.status().await;
         Health {
-            ready: store.writable && !self.is_draining(),
+            ready: store.readable && store.writable && !self.is_draining(),
             uptime: self.started.elapsed(),
             store,
         }

@@ -99,6 +99,6 @@ pub enum CommitError {
 pub struct Conflict {
     /// Which change of the commit, counted from 0.
     pub index: usize,
-    /// The current record, if there is one.
+    /// The current record, if there is one: as new as by a strict read that began with the commit.
     pub current: Option<Arc<Record>>,
 }

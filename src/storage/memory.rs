@@ -9,10 +9,11 @@ use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
 use super::feed::{DEFAULT_WATCH_BUFFER_BYTES, Feed};
+use super::known::Known;
 use super::lease::{Lease, Leases};
 use super::past::{Past, PastError};
 use super::recent_commits::{RECENT_COMMITS_MAX_BYTES, RecentCommits};
-use super::requests::Known;
+use super::requests::KnownRequest;
 use super::staged::Staged;
 use super::table::Table;
 use super::{Committed, Snapshot, Status, Store, Subscription};
@@ -94,8 +95,16 @@ impl Store for MemoryStore {
         Ok(self.table.read().get(key).cloned())
     }
 
+    async fn get_many(&self, keys: &[&Key]) -> Result<Vec<Option<Arc<Record>>>, StoreError> {
+        Ok(self.table.read().get_many(keys))
+    }
+
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
         Ok(Box::new(self.table.read().lend()))
+    }
+
+    fn known(&self) -> &dyn Known {
+        &self.table
     }
 
     fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {
@@ -141,7 +150,9 @@ impl Store for MemoryStore {
             engine: "memory",
             keys: table.count(),
             position: table.position(),
+            readable: true,
             writable: !self.closed.load(Ordering::Acquire),
+            problem: None,
         }
     }
 
@@ -163,8 +174,10 @@ impl Past for MemoryStore {
         let now = SystemTime::now().into();
         match table.requests().known(writer, request, now) {
             None => Ok(None),
-            Some(Known::Done(position)) => Ok(self.past.lock().get(position.revision).cloned()),
-            Some(Known::Mismatch) => Err(CommitError::RequestMismatch),
+            Some(KnownRequest::Done(position)) => {
+                Ok(self.past.lock().get(position.revision).cloned())
+            }
+            Some(KnownRequest::Mismatch) => Err(CommitError::RequestMismatch),
         }
     }
 

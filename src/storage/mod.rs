@@ -11,6 +11,7 @@ pub mod file;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;
+mod known;
 mod lease;
 pub mod memory;
 mod past;
@@ -31,6 +32,7 @@ use tokio::time::Instant;
 
 pub use self::error::{CommitError, Conflict, StoreError};
 pub use self::feed::{DEFAULT_WATCH_BUFFER_BYTES, Feed};
+pub use self::known::Known;
 pub use self::lease::{HELD_MAX_BYTES, Lease, Leases};
 pub use self::past::{Past, PastError};
 pub use self::requests::{DEFAULT_IDEMPOTENCY_WINDOW, REQUESTS_MAX};
@@ -44,30 +46,44 @@ pub const OUTCOME_WAIT: Duration = Duration::from_secs(2);
 
 /// The smallest set of operations that an engine must have. Every engine passes the suite in `conformance`,
 /// which is public with the feature of that name.
+///
+/// An engine may belong to one process or be shared by several, in which others read and write as well. A read is
+/// *strict*: it is durable, and at least as new as the last commit that was acknowledged before the call, by whichever
+/// process. Each operation fails with [`StoreError::Unavailable`] if the engine cannot be reached, and has done nothing
+/// then. What [`known`](Self::known) returns is neither strict nor does it fail.
 #[async_trait]
 pub trait Store: Send + Sync {
-    /// The record of a key. It is durable, and it is at least as new as the last commit that was
-    /// acknowledged before the call.
+    /// The record of a key, by a strict read.
     ///
     /// # Errors
     /// [`StoreError`] if the engine fails.
     async fn get(&self, key: &Key) -> Result<Option<Arc<Record>>, StoreError>;
 
-    /// All entries as they are now. Reading them does not block writers. What is replaced meanwhile
-    /// is kept for all readers together up to a limit, from the newest back; a reader that still
+    /// The records of these keys in their order, all as of one moment, by a strict read.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the engine fails.
+    async fn get_many(&self, keys: &[&Key]) -> Result<Vec<Option<Arc<Record>>>, StoreError>;
+
+    /// All entries as they are now, by a strict read. Reading them does not block writers. What is replaced
+    /// meanwhile is kept for all readers together up to a limit, from the newest back; a reader that still
     /// needs more than that fails.
     ///
     /// # Errors
     /// [`StoreError`] if the engine fails.
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError>;
 
+    /// What this process knows without asking anybody.
+    fn known(&self) -> &dyn Known;
+
     /// Keeps the entries of an answer that is sent piece by piece, within the same limit.
     fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>>;
 
-    /// Makes all of `changes` or none, under one new revision; checks alone take none. Whether every key is
-    /// as expected is decided atomically with the change; a delete expects a record in any case. Returns when
-    /// the commit would survive a power cut. Every record that it puts, and every event of a deletion, has the
-    /// name of its writer.
+    /// Makes all of `changes` or none, under one new revision, which is larger than all before it; revisions may
+    /// be left out. Checks alone take none. Whether every key is as expected is decided atomically with the
+    /// change; a delete expects a record in any case. Returns when the commit would survive a power cut and
+    /// [`known`](Self::known) has it. Every record that it puts, and every event of a deletion, has the name of
+    /// its writer.
     ///
     /// A commit that has not been begun by `deadline` is withdrawn: nothing of it is ever applied. One
     /// that has been begun is finished, and waited for until [`OUTCOME_WAIT`] after that. If the caller
@@ -75,15 +91,17 @@ pub trait Store: Send + Sync {
     /// torn.
     ///
     /// # Errors
-    /// [`CommitError::Conflict`] with every change whose key was not as expected;
-    /// [`CommitError::Store`] if it could not be made durable, with [`StoreError::Expired`] if it
-    /// was withdrawn, and [`StoreError::OutcomeUnknown`] if it is not done yet.
+    /// [`CommitError::Conflict`] with every change whose key was not as expected, and the record of each of these
+    /// keys, as new as by a strict read that began with the commit; [`CommitError::Store`] if it could not be made
+    /// durable, with [`StoreError::Expired`] if it was withdrawn, [`StoreError::OutcomeUnknown`] if it is not done
+    /// yet, and [`StoreError::TooLarge`] if the engine takes no commit of this size.
     async fn commit(&self, changes: ChangeSet, deadline: Instant)
     -> Result<Committed, CommitError>;
 
     /// Subscribes to every change that matches `filter` and is committed from now on or, if it is still
     /// known, after `since`: each once, in the order of the commits, and not before [`get`](Self::get) shows it. The
-    /// position of a snapshot is a valid `since`, so that nothing is lost between the two.
+    /// position of a snapshot is a valid `since`, so that nothing is lost between the two. A revision that was left
+    /// out has the state before it, so it is a valid `since` with the digest of that.
     ///
     /// # Errors
     /// [`StoreError`] if the engine fails.
@@ -96,7 +114,7 @@ pub trait Store: Send + Sync {
     /// What the engine knows of its past.
     fn past(&self) -> &dyn Past;
 
-    /// The status of the engine.
+    /// The status of the engine. It does not wait for anything that may not come.
     async fn status(&self) -> Status;
 
     /// Finishes the commits in progress and accepts no more.
@@ -161,13 +179,14 @@ pub trait ChangeStream: Stream<Item = Arc<SharedEvent>> + Send + Unpin {
 /// A commit that is durable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
-    /// Its number; of checks alone, that of the state that they hold for.
+    /// Its revision; of checks alone, that of the state that they hold for.
     pub revision: Revision,
     /// For each change in order the record that it wrote, deleted or found.
     pub records: Vec<Option<Arc<Record>>>,
 }
 
-/// The status of an engine.
+/// The status of an engine, as far as this process knows it without asking: it is shown within a second whatever
+/// the engine waits for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
     /// Its name.
@@ -176,6 +195,11 @@ pub struct Status {
     pub keys: usize,
     /// Its newest commit.
     pub position: Position,
-    /// Whether it can commit, as far as it knows.
+    /// Whether strict reads succeed.
+    pub readable: bool,
+    /// Whether commits succeed.
     pub writable: bool,
+    /// What is wrong, or will be soon, in a sentence for the operator. The engine may well be readable and writable
+    /// with it.
+    pub problem: Option<String>,
 }

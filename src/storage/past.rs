@@ -11,10 +11,16 @@ use crate::model::{
     Commit, HistoryPage, HistoryQuery, Key, Name, Record, Request, Revision, StateDigest, Timestamp,
 };
 
-/// What an engine knows of its past. How far back that is, is up to the engine.
+/// What an engine knows of its past. How far back that is, is up to the engine. A revision that was left out has the
+/// state before it.
+///
+/// Reads of it are strict, as those of a [`Store`](super::Store), unless they say otherwise: a commit that was
+/// acknowledged before the call, by whichever process, is not said to be still to come, and a history has it.
 #[async_trait]
 pub trait Past: Send + Sync {
-    /// The commit that was made for a request of this writer, if it was one of those that are remembered.
+    /// The commit that was made for a request of this writer, if it was one of those that are remembered, of the
+    /// commits that this process [knows](super::Store::known). It need not ask for others: a commit does not repeat
+    /// them, and nobody is refused before a strict read.
     ///
     /// # Errors
     /// [`CommitError::RequestMismatch`] if the writer used its key for another request;
@@ -25,8 +31,8 @@ pub trait Past: Send + Sync {
         request: &Request,
     ) -> Result<Option<Arc<Commit>>, CommitError>;
 
-    /// When the newest commit was made; the beginning of time if that is not known. After the clock was set back it can
-    /// be later than the clock.
+    /// When the newest commit that this process knows was made; the beginning of time if that is not known. After the
+    /// clock was set back, or by another clock, it can be later than the clock.
     fn newest_at(&self) -> Timestamp;
 
     /// The newest revision that was committed at `at` or before.
@@ -45,7 +51,7 @@ pub trait Past: Send + Sync {
         revision: Revision,
     ) -> Result<Option<Arc<Record>>, PastError>;
 
-    /// All entries as they were at a revision.
+    /// All entries as they were at a revision. The position has that revision, also if it was left out.
     ///
     /// # Errors
     /// [`PastError`].
@@ -58,13 +64,14 @@ pub trait Past: Send + Sync {
     /// [`StoreError`] if the engine fails.
     async fn history(&self, query: HistoryQuery) -> Result<HistoryPage, StoreError>;
 
-    /// The digest of the state at a revision, if that is still known.
+    /// The digest of the state at a revision, if that is still known and not still to come.
     ///
     /// # Errors
     /// [`StoreError`] if the engine fails.
     async fn state_at(&self, revision: Revision) -> Result<Option<StateDigest>, StoreError>;
 
-    /// A random text that stays the same for as long as the engine knows its past. No client learns it.
+    /// A random text that stays the same for as long as the engine knows its past, and that all processes on it
+    /// share. No client learns it.
     fn secret(&self) -> Arc<str>;
 }
 

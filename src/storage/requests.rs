@@ -37,7 +37,7 @@ pub struct DoneRequest {
 
 /// What is known of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Known {
+pub enum KnownRequest {
     /// It was done by this commit.
     Done(Position),
     /// Its key was used for another one.
@@ -63,16 +63,21 @@ impl Requests {
 
     /// What is known of a request at `now`.
     #[must_use]
-    pub fn known(&self, writer: Option<&Name>, request: &Request, now: Timestamp) -> Option<Known> {
+    pub fn known(
+        &self,
+        writer: Option<&Name>,
+        request: &Request,
+        now: Timestamp,
+    ) -> Option<KnownRequest> {
         let of_writer = self.done.get(&writer.cloned())?;
         let done = of_writer.get(&request.key)?;
         if self.is_too_old(done.at, now) {
             return None;
         }
         if done.fingerprint == request.fingerprint {
-            Some(Known::Done(done.position))
+            Some(KnownRequest::Done(done.position))
         } else {
-            Some(Known::Mismatch)
+            Some(KnownRequest::Mismatch)
         }
     }
 
@@ -188,8 +193,11 @@ mod tests {
         let ann: Name = "ann".parse().unwrap();
         let ben: Name = "ben".parse().unwrap();
         let known = |writer, content, now| requests.known(writer, &request("a", content), at(now));
-        assert_eq!(known(Some(&ann), 1, 100), Some(Known::Done(position(1))));
-        assert_eq!(known(Some(&ann), 2, 100), Some(Known::Mismatch));
+        assert_eq!(
+            known(Some(&ann), 1, 100),
+            Some(KnownRequest::Done(position(1)))
+        );
+        assert_eq!(known(Some(&ann), 2, 100), Some(KnownRequest::Mismatch));
         assert_eq!(known(Some(&ann), 1, 101), None);
         assert_eq!(known(Some(&ben), 1, 0), None);
         assert_eq!(known(None, 1, 0), None);
@@ -220,6 +228,6 @@ mod tests {
         requests.note(&commit(2, 101, None, request("a", 2)));
         requests.note(&commit(3, 150, None, request("b", 2)));
         let known = requests.known(None, &request("a", 2), at(150));
-        assert_eq!(known, Some(Known::Done(position(2))));
+        assert_eq!(known, Some(KnownRequest::Done(position(2))));
     }
 }

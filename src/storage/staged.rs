@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Committed;
 use super::error::{CommitError, Conflict, StoreError};
-use super::requests::Known;
+use super::requests::KnownRequest;
 use super::table::Table;
 use crate::model::{
     Change, ChangeSet, Commit, Done, Key, LAST_NUMBER, Name, Operation, Position, Record, Request,
@@ -212,15 +212,15 @@ impl Staged {
         });
         let known = match staged {
             Some(commit) if commit.request.as_ref() == Some(request) => {
-                Some(Known::Done(commit.position))
+                Some(KnownRequest::Done(commit.position))
             }
-            Some(_) => Some(Known::Mismatch),
+            Some(_) => Some(KnownRequest::Mismatch),
             None => table.requests().known(writer, request, now),
         };
         match known {
             None => Ok(()),
-            Some(Known::Done(position)) => Err(CommitError::Repeated(position.revision)),
-            Some(Known::Mismatch) => Err(CommitError::RequestMismatch),
+            Some(KnownRequest::Done(position)) => Err(CommitError::Repeated(position.revision)),
+            Some(KnownRequest::Mismatch) => Err(CommitError::RequestMismatch),
         }
     }
 }

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use imbl::OrdMap;
+use parking_lot::RwLock;
 
+use super::Snapshot;
+use super::known::Known;
 use super::lease::{Lease, Leases, entry_bytes};
 use super::requests::Requests;
 use super::snapshot::{LentSnapshot, TableSnapshot};
@@ -106,6 +109,12 @@ impl Table {
     #[must_use]
     pub fn get(&self, key: &Key) -> Option<&Arc<Record>> {
         self.records.get(key)
+    }
+
+    /// The records of these keys, in their order.
+    #[must_use]
+    pub fn get_many(&self, keys: &[&Key]) -> Vec<Option<Arc<Record>>> {
+        keys.iter().map(|key| self.get(key).cloned()).collect()
     }
 
     /// An entry that a later commit than `revision` wrote, if there is one.
@@ -245,6 +254,21 @@ impl Table {
             }
         }
         self.leases.note_replaced(replaced_bytes, count);
+    }
+}
+
+/// A table that is shared with readers is all that they can know without waiting.
+impl Known for RwLock<Table> {
+    fn record(&self, key: &Key) -> Option<Arc<Record>> {
+        self.read().get(key).cloned()
+    }
+
+    fn position(&self) -> Position {
+        self.read().position()
+    }
+
+    fn snapshot(&self) -> Box<dyn Snapshot> {
+        Box::new(self.read().lend())
     }
 }
 

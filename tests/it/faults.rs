@@ -63,10 +63,15 @@ async fn assert_survives(
     );
     api.get("/kv/0").send().await.assert_error(404, "not_found");
     assert_eq!(api.get("/health/ready").send().await.status.as_u16(), 503);
+    let health = api.get("/health").send().await.json();
+    let store = &health["store"];
     assert_eq!(
-        api.get("/health").send().await.json()["store"]["writable"],
-        false
+        (&store["readable"], &store["writable"]),
+        (&true.into(), &false.into())
     );
+    let problem = store["problem"].as_str().unwrap();
+    assert!(problem.contains("cannot be written"), "{problem}");
+    assert!(!problem.contains('/'), "no path is shown: {problem}");
     assert_eq!(api.get("/health/live").send().await.status.as_u16(), 200);
 
     mend_disk();
@@ -80,6 +85,8 @@ async fn assert_survives(
     assert_eq!(after.json()["version"], 2);
     assert_eq!(after.json()["revision"], 2, "what failed took no number");
     assert_eq!(api.get("/health/ready").send().await.status.as_u16(), 200);
+    let health = api.get("/health").send().await.json();
+    assert_eq!(health["store"].get("problem"), None);
 }
 
 #[tokio::test]

@@ -260,7 +260,9 @@ async fn health_says_how_the_service_is_and_is_never_stored() {
     assert!(body["uptime_seconds"].is_u64());
     assert_eq!(
         body["store"],
-        serde_json::json!({"engine": "file", "keys": 1, "revision": 1, "writable": true})
+        serde_json::json!({
+            "engine": "file", "keys": 1, "revision": 1, "readable": true, "writable": true
+        })
     );
     for path in ["/health", "/health/live", "/health/ready"] {
         let answer = api.get(path).send().await;
@@ -422,5 +424,10 @@ async fn a_store_that_is_closed_is_live_but_not_ready() {
         }
     }
     let health = api.get("/health").send().await.json();
-    assert_eq!(health["store"]["writable"], false);
+    let store = &health["store"];
+    assert_eq!(
+        (&store["readable"], &store["writable"]),
+        (&true.into(), &false.into())
+    );
+    assert_eq!(store.get("problem"), None, "it was closed on purpose");
 }

@@ -7,23 +7,22 @@
 
 mod helpers;
 mod past;
+mod reads;
 mod watch;
 
-use std::slice;
 use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use self::helpers::{
-    committed, conflicts, deadline, delete, everything, got, key, listed, put, set,
-};
+use self::helpers::{committed, conflicts, deadline, delete, got, key, put, set};
 #[allow(clippy::wildcard_imports, reason = "all of its tests are named below")]
 use self::past::*;
 #[allow(clippy::wildcard_imports, reason = "all of its tests are named below")]
+use self::reads::*;
+#[allow(clippy::wildcard_imports, reason = "all of its tests are named below")]
 use self::watch::*;
 use super::Store;
-use super::lease::HELD_MAX_BYTES;
-use crate::model::{Change, ChangeSet, Entry, Expected, Filter, Name, Operation, Range};
+use crate::model::{Change, ChangeSet, Expected, Filter, Name, Operation, Range};
 use crate::storage::{CommitError, Conflict, StoreError};
 
 /// Passes the names of all tests to another macro.
@@ -39,6 +38,8 @@ macro_rules! with_tests {
             a_failed_check_fails_the_commit_and_checks_take_no_revision,
             commits_of_several_keys_never_interleave,
             records_and_deletions_say_who_wrote_them,
+            several_keys_are_read_as_of_one_moment,
+            what_is_known_has_what_was_returned,
             a_list_is_ascending_and_pages_meet,
             readers_lose_replaced_records_when_all_hold_too_much,
             one_of_many_commits_on_the_same_state_wins,
@@ -78,39 +79,6 @@ macro_rules! run_all {
 }
 
 with_tests!(run_all);
-
-async fn readers_lose_replaced_records_when_all_hold_too_much(store: Arc<dyn Store>) {
-    let entry = async |name: &str| Entry {
-        key: key(name),
-        record: got(&*store, name).await.unwrap(),
-    };
-    let large = format!("\"{}\"", "x".repeat(1024 * 1024));
-    committed(&*store, vec![put("a", Expected::Any, &large)]).await;
-    let too_many = usize::try_from(HELD_MAX_BYTES / (1024 * 1024)).unwrap() + 1;
-    let old = entry("a").await;
-    let snapshot = store.snapshot().await.unwrap();
-    // Current entries cost nothing, however many answers hold them.
-    let answer = store.hold(vec![old.clone(); too_many]);
-    let page = snapshot.page(&Range::default()).await.unwrap();
-    assert_eq!(page.entries, slice::from_ref(&old));
-    committed(&*store, vec![put("a", Expected::Any, "2")]).await;
-    let page = snapshot.page(&Range::default()).await.unwrap();
-    assert_eq!(
-        page.entries,
-        slice::from_ref(&old),
-        "a snapshot does not change"
-    );
-    assert_eq!(answer.read(Vec::len).unwrap(), too_many);
-    let newest = store.hold(vec![old; too_many]);
-    let revoked = snapshot.page(&Range::default()).await;
-    assert!(matches!(revoked, Err(StoreError::Revoked)));
-    assert!(matches!(answer.read(Vec::len), Err(StoreError::Revoked)));
-    assert_eq!(newest.read(Vec::len).unwrap(), too_many);
-    let (held, _) = everything(&*store).await;
-    assert_eq!(held, [entry("a").await]);
-    committed(&*store, vec![delete("a", Expected::Any)]).await;
-    assert!(matches!(newest.read(Vec::len), Err(StoreError::Revoked)));
-}
 
 async fn a_put_value_is_read_and_a_deleted_one_is_gone(store: Arc<dyn Store>) {
     assert_eq!(got(&*store, "a").await, None);
@@ -215,33 +183,6 @@ async fn a_delete_needs_a_record(store: Arc<dyn Store>) {
         conflicts(&*store, vec![delete("a", Expected::Any)]).await,
         [absent]
     );
-}
-
-async fn a_list_is_ascending_and_pages_meet(store: Arc<dyn Store>) {
-    for name in ["b", "a/2", "a", "a/1", "ü", "a0"] {
-        committed(&*store, vec![put(name, Expected::Any, "0")]).await;
-    }
-    let list = |prefix, after, limit| listed(&*store, prefix, after, limit);
-    let all: Vec<_> = ["a", "a/1", "a/2", "a0", "b", "ü"]
-        .map(str::to_owned)
-        .into();
-    assert_eq!(list("", None, None).await, (all, false));
-    assert_eq!(
-        list("a/", None, None).await,
-        (vec!["a/1".into(), "a/2".into()], false)
-    );
-    assert_eq!(list("a/", None, Some(1)).await, (vec!["a/1".into()], true));
-    assert_eq!(
-        list("a/", Some("a/1"), Some(1)).await,
-        (vec!["a/2".into()], false)
-    );
-    assert_eq!(list("b", Some("a"), None).await, (vec!["b".into()], false));
-    assert_eq!(list("a", Some("b"), None).await, (vec![], false));
-    assert_eq!(
-        list("", Some("a00"), Some(2)).await,
-        (vec!["b".into(), "ü".into()], false)
-    );
-    assert_eq!(list("x", None, None).await, (vec![], false));
 }
 
 async fn one_of_many_commits_on_the_same_state_wins(store: Arc<dyn Store>) {
@@ -405,6 +346,7 @@ async fn records_and_deletions_say_who_wrote_them(store: Arc<dyn Store>) {
 mod engines {
     use super::super::file::{FileStore, Journaling};
     use super::super::memory::MemoryStore;
+    use super::helpers::everything;
     use super::*;
 
     /// The same tests for every engine.

@@ -22,9 +22,10 @@ use crate::model::{
     Request, ResumeToken, Revision, StateDigest, Timestamp,
 };
 use crate::storage::feed::Feed;
+use crate::storage::known::Known;
 use crate::storage::lease::Lease;
 use crate::storage::past::{Past, PastError};
-use crate::storage::requests::Known;
+use crate::storage::requests::KnownRequest;
 use crate::storage::table::Table;
 use crate::storage::{
     CommitError, Committed, OUTCOME_WAIT, Snapshot, Start, Status, Store, StoreError, Subscription,
@@ -32,6 +33,9 @@ use crate::storage::{
 
 /// How many commits may wait for the writer; past that, callers wait for a place.
 const QUEUE_COMMITS: usize = 1024;
+/// The problem of a store that serves reads alone.
+const CANNOT_WRITE: &str =
+    "the data file cannot be written; reads still work, and the log says why";
 
 /// A [`Store`] on one `data.json`.
 #[derive(Debug)]
@@ -102,8 +106,16 @@ impl Store for FileStore {
         Ok(self.table.read().get(key).cloned())
     }
 
+    async fn get_many(&self, keys: &[&Key]) -> Result<Vec<Option<Arc<Record>>>, StoreError> {
+        Ok(self.table.read().get_many(keys))
+    }
+
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
         Ok(Box::new(self.table.read().lend()))
+    }
+
+    fn known(&self) -> &dyn Known {
+        &*self.table
     }
 
     fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {
@@ -163,12 +175,15 @@ impl Store for FileStore {
     }
 
     async fn status(&self) -> Status {
+        let can_write = self.writable.load(Ordering::Acquire);
         let table = self.table.read();
         Status {
             engine: "file",
             keys: table.count(),
             position: table.position(),
-            writable: self.writable.load(Ordering::Acquire) && !self.tasks.is_closed(),
+            readable: true,
+            writable: can_write && !self.tasks.is_closed(),
+            problem: (!can_write).then(|| CANNOT_WRITE.to_owned()),
         }
     }
 
@@ -207,8 +222,8 @@ impl Past for FileStore {
         let known = self.table.read().requests().known(writer, request, now);
         let revision = match known {
             None => return Ok(None),
-            Some(Known::Mismatch) => return Err(CommitError::RequestMismatch),
-            Some(Known::Done(position)) => position.revision,
+            Some(KnownRequest::Mismatch) => return Err(CommitError::RequestMismatch),
+            Some(KnownRequest::Done(position)) => position.revision,
         };
         Ok(self
             .past

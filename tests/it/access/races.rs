@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use ifmatch::access::{Authority, Tokens};
-use ifmatch::model::{Change, Expected, Operation, Record};
-use ifmatch::storage::Store;
+use ifmatch::model::{Change, ChangeSet, Expected, Operation, Record};
 use ifmatch::storage::memory::MemoryStore;
+use ifmatch::storage::{CommitError, Committed, Store};
 use ifmatch::{Key, StoreError, Value};
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -16,20 +16,14 @@ use super::{ADMIN, file, put, transact};
 use crate::support::api::Api;
 use crate::support::stores::{Changed, Otherwise};
 
-/// Somebody else is faster: between the next read of a key and the commit.
+/// Somebody else is faster: between the next decision on a key and the commit, or the refusal.
 #[derive(Default)]
 struct Overtaken {
     by: Mutex<Option<Operation>>,
 }
 
-#[async_trait]
-impl Otherwise for Overtaken {
-    async fn get(
-        &self,
-        store: &Arc<MemoryStore>,
-        key: &Key,
-    ) -> Result<Option<Arc<Record>>, StoreError> {
-        let read = store.get(key).await?;
+impl Overtaken {
+    async fn let_pass(&self, store: &MemoryStore, key: &Key) {
         let faster = self.by.lock().take();
         if let Some(operation) = faster {
             let change = Change {
@@ -40,7 +34,30 @@ impl Otherwise for Overtaken {
             let deadline = Instant::now() + Duration::from_secs(60);
             store.commit(change.into(), deadline).await.unwrap();
         }
+    }
+}
+
+#[async_trait]
+impl Otherwise for Overtaken {
+    async fn get(
+        &self,
+        store: &Arc<MemoryStore>,
+        key: &Key,
+    ) -> Result<Option<Arc<Record>>, StoreError> {
+        let read = store.get(key).await?;
+        self.let_pass(store, key).await;
         Ok(read)
+    }
+
+    async fn commit(
+        &self,
+        store: &Arc<MemoryStore>,
+        changes: ChangeSet,
+        deadline: Instant,
+    ) -> Result<Committed, CommitError> {
+        let key = changes.as_slice()[0].key.clone();
+        self.let_pass(store, &key).await;
+        store.commit(changes, deadline).await
     }
 }
 

@@ -10,7 +10,7 @@ use ifmatch::model::{ChangeSet, Entry, Filter, Key, Record, ResumeToken};
 use ifmatch::service::{Service, Settings};
 use ifmatch::storage::memory::MemoryStore;
 use ifmatch::storage::{
-    CommitError, Committed, Lease, Past, Snapshot, Status, Store, StoreError, Subscription,
+    CommitError, Committed, Known, Lease, Past, Snapshot, Status, Store, StoreError, Subscription,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -219,9 +219,18 @@ impl Store for SlowStore {
         self.0.get(key).await
     }
 
+    async fn get_many(&self, keys: &[&Key]) -> Result<Vec<Option<Arc<Record>>>, StoreError> {
+        sleep(READ_DELAY).await;
+        self.0.get_many(keys).await
+    }
+
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
         sleep(READ_DELAY).await;
         self.0.snapshot().await
+    }
+
+    fn known(&self) -> &dyn Known {
+        self.0.known()
     }
 
     fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {

@@ -4,10 +4,10 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use ifmatch::model::{ChangeSet, Entry, Filter, Key, Record, ResumeToken};
+use ifmatch::model::{ChangeSet, Entry, Filter, Key, Position, Record, ResumeToken};
 use ifmatch::storage::memory::MemoryStore;
 use ifmatch::storage::{
-    CommitError, Committed, Lease, Past, Snapshot, Status, Store, StoreError, Subscription,
+    CommitError, Committed, Known, Lease, Past, Snapshot, Status, Store, StoreError, Subscription,
 };
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -21,6 +21,10 @@ pub trait Otherwise: Send + Sync + 'static {
         key: &Key,
     ) -> Result<Option<Arc<Record>>, StoreError> {
         store.get(key).await
+    }
+
+    fn known(&self, store: &Arc<MemoryStore>, key: &Key) -> Option<Arc<Record>> {
+        store.known().record(key)
     }
 
     async fn commit(
@@ -54,8 +58,20 @@ impl<T: Otherwise> Store for Changed<T> {
         self.otherwise.get(&self.store, key).await
     }
 
+    async fn get_many(&self, keys: &[&Key]) -> Result<Vec<Option<Arc<Record>>>, StoreError> {
+        let mut records = Vec::new();
+        for key in keys {
+            records.push(self.get(key).await?);
+        }
+        Ok(records)
+    }
+
     async fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
         self.store.snapshot().await
+    }
+
+    fn known(&self) -> &dyn Known {
+        self
     }
 
     fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {
@@ -88,6 +104,20 @@ impl<T: Otherwise> Store for Changed<T> {
 
     async fn close(&self) -> Result<(), StoreError> {
         self.store.close().await
+    }
+}
+
+impl<T: Otherwise> Known for Changed<T> {
+    fn record(&self, key: &Key) -> Option<Arc<Record>> {
+        self.otherwise.known(&self.store, key)
+    }
+
+    fn position(&self) -> Position {
+        self.store.known().position()
+    }
+
+    fn snapshot(&self) -> Box<dyn Snapshot> {
+        self.store.known().snapshot()
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::model::{Fingerprint, IdempotencyKey};
-use crate::storage::requests::Known;
+use crate::storage::requests::KnownRequest;
 
 /// How much of the history is kept here, in bytes.
 const FEW_BYTES: u64 = 256 * 1024;
@@ -238,7 +238,7 @@ fn without_a_history_the_log_has_what_follows_a_request_while_that_is_remembered
         let store = Store::open_with(folder.path(), &settings).unwrap();
         let known = store.table.read().requests().known(None, &request, now);
         assert_eq!(known.is_some(), is_remembered);
-        if let Some(Known::Done(position)) = known {
+        if let Some(KnownRequest::Done(position)) = known {
             let commit = store.past.commit(position.revision).unwrap().unwrap();
             assert_eq!(commit.request.as_ref(), Some(&request));
         }

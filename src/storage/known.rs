@@ -1,0 +1,30 @@
+//! What one process knows of a store without asking anybody.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Snapshot;
+use crate::model::{Key, Position, Record};
+
+/// What this process knows of a store, without waiting and without asking anybody. If the engine belongs to one
+/// process, that is the current state. If several processes share it, it is a state that the store has had, and
+/// others may have written since: a decision on it may be made if the commit compares with it, but nobody may be
+/// refused because of it.
+///
+/// It never goes back. It is at least as new as anything that this process has returned: by a read, by a commit, by
+/// a conflict or by an event.
+pub trait Known: Send + Sync {
+    /// The record of a key.
+    fn record(&self, key: &Key) -> Option<Arc<Record>>;
+
+    /// The newest commit that is known. What is read after this call is at least as new.
+    fn position(&self) -> Position;
+
+    /// All entries.
+    fn snapshot(&self) -> Box<dyn Snapshot>;
+
+    /// How long ago it was known to be current. Zero if no other process can write.
+    fn age(&self) -> Duration {
+        Duration::ZERO
+    }
+}
