@@ -33,6 +33,8 @@ pub struct MemoryStore {
     secret: Arc<str>,
     feed: Feed,
     closed: AtomicBool,
+    /// How many revisions are left out before each commit.
+    left_out: u64,
 }
 
 impl MemoryStore {
@@ -54,6 +56,7 @@ impl MemoryStore {
             secret: random_token(),
             feed: Feed::new(Position::default(), bytes),
             closed: AtomicBool::new(false),
+            left_out: 0,
         }
     }
 
@@ -70,6 +73,13 @@ impl MemoryStore {
     pub fn with_history_limit(self, bytes: usize) -> Self {
         let past = Mutex::new(RecentCommits::since(Position::default(), bytes));
         Self { past, ..self }
+    }
+
+    /// The same, which leaves out so many revisions before each commit, as an engine does that others share: to test
+    /// what must not rely on a revision that counts the commits.
+    #[must_use]
+    pub fn leaving_out_revisions(self, left_out: u64) -> Self {
+        Self { left_out, ..self }
     }
 }
 
@@ -123,7 +133,7 @@ impl Store for MemoryStore {
             return Err(StoreError::Closed.into());
         }
         let mut table = self.table.write();
-        let mut staged = Staged::on(&table);
+        let mut staged = Staged::on(&table).leaving_out(self.left_out);
         let committed = staged.stage(&table, changes, SystemTime::now().into())?;
         let commits = staged.apply_to(&mut table);
         let oldest = self.past.lock().add(&commits);

@@ -62,13 +62,19 @@ impl RecentCommits {
         commit.filter(|commit| commit.position.revision == revision)
     }
 
-    /// The digest of the state at a revision.
+    /// The digest of the state at a revision. One that was left out has the state before it.
     #[must_use]
     pub fn state_at(&self, revision: Revision) -> Option<StateDigest> {
-        if revision == self.oldest.revision {
-            return Some(self.oldest.state);
+        let newest = self.commits.back().map(|commit| commit.position);
+        if revision > newest.unwrap_or(self.oldest).revision {
+            return None;
         }
-        self.get(revision).map(|commit| commit.position.state)
+        let next = self.first_after(revision);
+        let last = next
+            .checked_sub(1)
+            .and_then(|index| self.commits.get(index));
+        let position = last.map_or(self.oldest, |commit| commit.position);
+        (position.revision <= revision).then_some(position.state)
     }
 
     /// The newest state of a time; `newest` is the current revision.

@@ -22,6 +22,8 @@ pub struct Staged {
     position: Position,
     /// When the last commit was made.
     at: Timestamp,
+    /// How many revisions are left out before each commit.
+    left_out: u64,
 }
 
 impl Staged {
@@ -29,6 +31,12 @@ impl Staged {
     #[must_use]
     pub fn on(table: &Table) -> Self {
         Self::on_position(table.position(), table.last_commit_at())
+    }
+
+    /// The same, which leaves out so many revisions before each commit.
+    #[must_use]
+    pub fn leaving_out(self, left_out: u64) -> Self {
+        Self { left_out, ..self }
     }
 
     /// No commits yet, on top of a table at this position, whose last commit was made at `at`.
@@ -40,6 +48,7 @@ impl Staged {
             after: position,
             position,
             at,
+            left_out: 0,
         }
     }
 
@@ -114,7 +123,8 @@ impl Staged {
             Some(staged) => staged.as_ref(),
             None => table.get(key),
         };
-        let revision = self.position.revision + 1;
+        let last_left_out = self.position.revision + self.left_out;
+        let revision = last_left_out + 1;
         let mut at = Timestamp::of_write(now, None);
         let mut conflicts = Vec::new();
         let count = changes.as_slice().len();
@@ -164,7 +174,7 @@ impl Staged {
             return Err(CommitError::Conflict(conflicts));
         }
         if !done.is_empty() {
-            next_number(self.position.revision)?;
+            next_number(last_left_out)?;
             self.at = self.at.max(at);
             let state = done.iter().fold(self.position.state, |state, done| {
                 let state = match &done.before {

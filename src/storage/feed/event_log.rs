@@ -121,17 +121,18 @@ impl EventLog {
             && self.state_at(cursor.revision()) == Some(cursor.position().state)
     }
 
-    /// The digest of the state at a revision, if it is known.
+    /// The digest of the state at a revision, if it is known. One that was left out has the state before it.
     pub fn state_at(&self, revision: Revision) -> Option<StateDigest> {
-        let index = self
+        if revision > self.published.revision() {
+            return None;
+        }
+        let next = self
             .events
-            .partition_point(|event| event.cursor.revision() < revision);
-        let event = self.events.get(index).map(|event| event.cursor);
-        let known = [self.forgotten, self.published];
-        let points = event.into_iter().chain(known);
-        let mut positions = points.map(ResumeToken::position);
-        let found = positions.find(|position| position.revision == revision);
-        found.map(|position| position.state)
+            .partition_point(|event| event.cursor.revision() <= revision);
+        let last = next.checked_sub(1).and_then(|index| self.events.get(index));
+        let cursor = last.map_or(self.forgotten, |event| event.cursor);
+        let position = cursor.position();
+        (position.revision <= revision).then_some(position.state)
     }
 
     /// The number of the first event after `cursor`.
