@@ -191,6 +191,15 @@ pub struct Forbidden {
     pub place: Place,
 }
 
+impl Forbidden {
+    pub(super) fn of_key(needed: &'static [Action], key: &Key) -> Self {
+        Self {
+            needed,
+            place: Place::Key(key.clone()),
+        }
+    }
+}
+
 /// The keys that an action concerns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {

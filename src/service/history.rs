@@ -75,8 +75,13 @@ impl Operations<'_> {
             AsOf::Time(moment) => {
                 let past = self.store().past();
                 // The clock may have been set back since a commit.
-                if moment > past.newest_at().max(SystemTime::now().into()) {
-                    return Err(Error::MomentToCome);
+                let is_to_come = || moment > past.newest_at().max(SystemTime::now().into());
+                if is_to_come() {
+                    // That of another process may be ahead, and what it has committed not be known yet.
+                    self.store().get_many(&[]).await?;
+                    if is_to_come() {
+                        return Err(Error::MomentToCome);
+                    }
                 }
                 Ok(past.revision_at(moment).await?)
             }

@@ -1,4 +1,4 @@
-//! What the operations mean: read → decide → commit, repeated after a lost race.
+//! What the operations mean: decide on what is known → commit, repeated after a lost race; and read before a refusal.
 //!
 //! | file | has |
 //! | --- | --- |
@@ -6,6 +6,7 @@
 //! | `read` | entries and lists |
 //! | `history`, `revert` | the past: entries and lists as of then, what happened, and bringing a value back |
 //! | `write`, `transaction`, `commit` | writes of one key, of several, and what both have in common |
+//! | `decision`, `strict` | what a write does to the record of its key, and what is read before it is refused |
 //! | `once`, `in_progress` | writes that are done once, however often their request is sent |
 //! | `merging` | writes that are merged with what others have written, and where that differs |
 //! | `watch` | streams of changes, and reads that wait for something newer |
@@ -17,6 +18,7 @@
 mod admission;
 mod audit;
 mod commit;
+mod decision;
 mod error;
 mod history;
 mod in_progress;
@@ -28,6 +30,7 @@ mod permission;
 mod read;
 mod revert;
 mod scope;
+mod strict;
 mod transaction;
 mod watch;
 mod workers;

@@ -93,9 +93,17 @@ impl<'a> Operations<'a> {
         if needed != [Action::Read] {
             self.audit_refused(needed, key);
         }
-        Forbidden {
-            needed,
-            place: Place::Key(key.clone()),
+        Forbidden::of_key(needed, key)
+    }
+
+    /// The refusal of a write, which is audited if it is for lack of rights.
+    pub(super) fn audited(&self, refused: Error) -> Error {
+        match refused {
+            Error::Forbidden(Forbidden {
+                needed,
+                place: Place::Key(key),
+            }) => self.forbidden(needed, &key).into(),
+            refused => refused,
         }
     }
 

@@ -30,32 +30,25 @@ impl Operations<'_> {
             update: self.may(Action::Update, key),
         })
     }
-
-    /// Checks the rights against the state of a key, before its preconditions: the answer to a caller who may not
-    /// write this must not say whether they hold, or it would answer questions about an entry that is not read.
-    ///
-    /// # Errors
-    /// [`Error::Forbidden`] if the put would do what is not granted to `current`.
-    pub(super) fn require_for(
-        &self,
-        rights: PutRights,
-        key: &Key,
-        conditions: &Preconditions,
-        current: Option<&Record>,
-    ) -> Result<(), Error> {
-        let (is_granted, action, needed): (_, _, &'static [Action]) = match current {
-            Some(_) => (rights.update, Action::Update, &[Action::Update]),
-            None => (rights.create, Action::Create, &[Action::Create]),
-        };
-        // What cannot come about is refused by the preconditions.
-        if is_granted || !possible(conditions).contains(&action) {
-            return Ok(());
-        }
-        Err(self.forbidden(needed, key).into())
-    }
 }
 
 impl PutRights {
+    /// What the caller may not do and a put of a key in this state would do. To be checked before the preconditions:
+    /// the answer to a caller who may not write this must not say whether they hold, or it would answer questions
+    /// about an entry that is not read.
+    pub(super) fn missing(
+        self,
+        conditions: &Preconditions,
+        current: Option<&Record>,
+    ) -> Option<&'static [Action]> {
+        let (is_granted, action, needed): (_, _, &'static [Action]) = match current {
+            Some(_) => (self.update, Action::Update, &[Action::Update]),
+            None => (self.create, Action::Create, &[Action::Create]),
+        };
+        // What cannot come about is refused by the preconditions.
+        (!is_granted && possible(conditions).contains(&action)).then_some(needed)
+    }
+
     /// What a put must expect of its key, so that it does only what is granted, whatever comes before it.
     pub(super) fn narrow(self, expected: Expected, current: Option<&Record>) -> Expected {
         let has_both = self.create && self.update;

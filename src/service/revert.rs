@@ -1,12 +1,15 @@
 //! Bringing back a value of the past.
 
+use std::sync::Arc;
+
 use tokio::time::Instant;
 
+use super::decision::Write;
 use super::error::Error;
 use super::operations::Operations;
-use super::write::{Write, Written};
+use super::write::Written;
 use crate::access::Action;
-use crate::model::{Key, Revision};
+use crate::model::{Key, Record, Revision};
 use crate::precondition::Preconditions;
 
 impl Operations<'_> {
@@ -34,13 +37,31 @@ impl Operations<'_> {
         if let Some(commit) = self.done_before().await? {
             return self.written_before(&commit, &key);
         }
-        let then = self.store().past().record_at(&key, revision).await?;
-        let then = then.ok_or(Error::NothingToRevert { revision })?;
+        let then = match self.value_of(&key, revision).await {
+            Err(error) if self.request.is_some() && !matches!(error, Error::Unserved(_)) => {
+                // It may have been done by another process, of which this one does not know yet.
+                Box::pin(self.newest_of(&[], deadline)).await?;
+                return match self.done_before().await? {
+                    Some(commit) => self.written_before(&commit, &key),
+                    None => Err(error),
+                };
+            }
+            then => then?,
+        };
         let limit = self.service.max_value_bytes();
         if then.value.as_json().len() > limit {
             return Err(Error::ValueTooLarge { limit });
         }
         let write = Write::Revert(then, rights);
         self.write(key, &write, conditions, deadline).await
+    }
+
+    /// The record that a key had, whose value can be brought back.
+    ///
+    /// # Errors
+    /// [`Error::NothingToRevert`], [`Error::Compacted`], [`Error::Future`], [`Error::Unserved`].
+    async fn value_of(&self, key: &Key, revision: Revision) -> Result<Arc<Record>, Error> {
+        let then = self.store().past().record_at(key, revision).await?;
+        then.ok_or(Error::NothingToRevert { revision })
     }
 }

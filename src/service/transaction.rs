@@ -7,10 +7,11 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use super::commit::{Outcome, no_records};
-use super::error::{Error, FailedOperation};
+use super::error::{Error, FailedOperation, Forbidden};
 use super::once::Attempt;
 use super::operations::Operations;
 use super::permission::PutRights;
+use super::strict::is_same;
 use crate::access::Action;
 use crate::model::{
     Change, ChangeSet, Commit, Entry, Key, Operation, Record, RepeatedKey, Revision,
@@ -125,12 +126,28 @@ impl Operations<'_> {
                 self.service.check_policy(&operation.conditions)?;
             }
         }
-        let mut current = Vec::with_capacity(operations.len());
-        for operation in operations {
-            current.push(self.store().get(&operation.key).await?);
-        }
+        let known = self.store().known();
+        let keys = operations.iter().map(|operation| &operation.key);
+        let mut current: Vec<_> = keys.clone().map(|key| known.record(key)).collect();
+        let mut is_strict = false;
         loop {
-            let changes = self.changes_of(operations, rights, &current)?;
+            let changes = match self.changes_of(operations, rights, &current) {
+                Err(refused) if is_strict => return Err(self.audited(refused)),
+                // Nobody is refused before a strict read.
+                Err(refused) => {
+                    let keys: Vec<_> = keys.clone().collect();
+                    // Boxed, so that the futures of other transactions need no room for it.
+                    let newest = Box::pin(self.newest_of(&keys, deadline)).await?;
+                    let mut pairs = newest.iter().zip(&current);
+                    if pairs.all(|(newest, known)| is_same(newest.as_ref(), known.as_ref())) {
+                        return Err(self.audited(refused));
+                    }
+                    current = newest;
+                    is_strict = true;
+                    continue;
+                }
+                Ok(changes) => changes,
+            };
             match self.commit(changes, deadline).await? {
                 Outcome::Committed(committed) if committed.records.len() == operations.len() => {
                     let records = operations.iter().zip(committed.records);
@@ -151,6 +168,8 @@ impl Operations<'_> {
                     for conflict in conflicts {
                         current[conflict.index] = conflict.current;
                     }
+                    // What is refused now is because of these.
+                    is_strict = true;
                 }
             }
         }
@@ -229,7 +248,8 @@ impl Operations<'_> {
     }
 
     /// # Errors
-    /// [`Error::TransactionFailed`] with every operation whose preconditions do not hold, [`Error::Forbidden`].
+    /// [`Error::TransactionFailed`] with every operation whose preconditions do not hold, [`Error::Forbidden`], which is
+    /// still to be [audited](Self::audited).
     fn changes_of(
         &self,
         operations: &[TransactionOperation],
@@ -245,8 +265,10 @@ impl Operations<'_> {
                 Operation::Put(_) | Operation::Check => Purpose::Write,
             };
             let key = operation.key.clone();
-            if let Some(rights) = rights {
-                self.require_for(*rights, &key, &operation.conditions, current.as_deref())?;
+            let missing =
+                rights.and_then(|rights| rights.missing(&operation.conditions, current.as_deref()));
+            if let Some(needed) = missing {
+                return Err(Forbidden::of_key(needed, &key).into());
             }
             match decide(&operation.conditions, purpose, current.as_deref()) {
                 Decision::Proceed(expected) => {

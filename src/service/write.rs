@@ -4,21 +4,16 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::admission::Admission;
 use super::commit::{Outcome, no_records};
-use super::error::{Comparison, Error, Unmerged};
-use super::merging::{Base, Merged};
+use super::decision::{Asked, Decided, Seen, Write};
+use super::error::Error;
 use super::once::Attempt;
 use super::operations::Operations;
 use super::permission::PutRights;
-use super::workers::Stop;
 use crate::access::Action;
-use crate::model::{
-    Change, ChangeSet, Commit, Entry, Expected, Key, Operation, Origin, Record, Value,
-};
-use crate::patch::{ApplyError, Patch};
-use crate::precondition::{Decision, Preconditions, Purpose, decide};
-use crate::storage::StoreError;
+use crate::model::{Change, ChangeSet, Commit, Entry, Key, Origin, Record, Value};
+use crate::patch::Patch;
+use crate::precondition::Preconditions;
 
 /// A write that was done.
 #[derive(Debug)]
@@ -191,7 +186,7 @@ impl Operations<'_> {
         })
     }
 
-    /// Decides on the current record and commits only if that is still current; otherwise decides again on
+    /// Decides on the record that is known and commits only if that is still current; otherwise decides again on
     /// the new one.
     async fn write_now(
         &self,
@@ -201,12 +196,20 @@ impl Operations<'_> {
         deadline: Instant,
     ) -> Result<Attempt<Written>, Error> {
         self.service.check_policy(conditions)?;
-        let mut current = self.store().get(key).await?;
+        let asked = Asked {
+            key,
+            write,
+            conditions,
+            deadline,
+        };
+        let mut seen = Seen {
+            record: self.store().known().record(key),
+            is_strict: false,
+        };
         let mut base = None;
         loop {
-            let record = current.as_ref();
-            let decided = self.decide(key, write, record, &mut base, conditions, deadline);
-            let (change, origin, admission) = match decided.await? {
+            let decided = self.decide(&asked, &mut seen, &mut base).await?;
+            let (change, origin, admission) = match decided {
                 Decided::Change {
                     expected,
                     operation,
@@ -222,7 +225,7 @@ impl Operations<'_> {
                     (change, origin, admission)
                 }
                 Decided::Nothing => {
-                    let record = current.ok_or_else(no_records)?;
+                    let record = seen.record.ok_or_else(no_records)?;
                     return Ok(Attempt::Now(written(key, record, true)));
                 }
             };
@@ -237,170 +240,12 @@ impl Operations<'_> {
                 }
                 Outcome::Repeated(commit) => return Ok(Attempt::Before(commit)),
                 Outcome::Lost(lost) => {
-                    current = lost.into_iter().next().and_then(|lost| lost.current);
+                    seen = Seen {
+                        record: lost.into_iter().next().and_then(|lost| lost.current),
+                        is_strict: true,
+                    };
                 }
             }
-        }
-    }
-
-    /// What a write does to the current record.
-    ///
-    /// # Errors
-    /// [`Error::Forbidden`], [`Error::NotFound`], [`Error::Patch`], [`Error::PreconditionFailed`],
-    /// [`Error::MergedTooLarge`], [`Error::Unserved`].
-    async fn decide(
-        &self,
-        key: &Key,
-        write: &Write,
-        current: Option<&Arc<Record>>,
-        base: &mut Option<Base>,
-        conditions: &Preconditions,
-        deadline: Instant,
-    ) -> Result<Decided, Error> {
-        if let Write::Put(_, rights) | Write::Revert(_, rights) | Write::Merge(_, rights) = write {
-            self.require_for(*rights, key, conditions, current.map(Arc::as_ref))?;
-        }
-        let expected = match decide(conditions, write.purpose(), current.map(Arc::as_ref)) {
-            Decision::Proceed(expected) => expected,
-            Decision::NotFound => return Err(Error::NotFound),
-            Decision::Failed | Decision::NotModified => {
-                let stale = self.merge_or_refuse(key, write, current, base, conditions, deadline);
-                // Boxed, as patches are below.
-                return Box::pin(stale).await;
-            }
-        };
-        match (write, current) {
-            (Write::Put(value, rights) | Write::Merge(value, rights), current) => Ok(Decided::to(
-                rights.narrow(expected, current.map(Arc::as_ref)),
-                Operation::Put(value.clone()),
-            )),
-            (Write::Revert(then, rights), current) => Ok(Decided::Change {
-                expected: rights.narrow(expected, current.map(Arc::as_ref)),
-                operation: Operation::Put(then.value.clone()),
-                origin: Some(Origin::Revert {
-                    revision: then.revision,
-                }),
-                admission: None,
-            }),
-            (Write::Delete, _) => Ok(Decided::to(expected, Operation::Delete)),
-            (Write::Patch(_), None) => Err(Error::NotFound),
-            (Write::Patch(patch), Some(record)) => {
-                // Boxed, so that the futures of other writes need no room for it.
-                let patched = Box::pin(self.patched(patch, record, deadline));
-                let (value, admission) = patched.await?;
-                // A result of patching this value fits no other.
-                let expected = Expected::At(record.revision);
-                Ok(Decided::Change {
-                    expected,
-                    operation: Operation::Put(value),
-                    origin: None,
-                    admission: Some(admission),
-                })
-            }
-        }
-    }
-
-    /// What becomes of a write whose precondition does not hold.
-    async fn merge_or_refuse(
-        &self,
-        key: &Key,
-        write: &Write,
-        current: Option<&Arc<Record>>,
-        base: &mut Option<Base>,
-        conditions: &Preconditions,
-        deadline: Instant,
-    ) -> Result<Decided, Error> {
-        let mine = match write {
-            Write::Merge(value, _) => value,
-            Write::Put(..) | Write::Revert(..) | Write::Patch(_) | Write::Delete => {
-                let current = current.cloned();
-                return Err(self.stale(key, current, conditions, deadline).await);
-            }
-        };
-        let Some(record) = current else {
-            let unmerged = Comparison {
-                changed: None,
-                unmerged: Some(Unmerged::NoBase),
-            };
-            let absent = self.current(key, None);
-            return Err(Error::mismatch(absent, conditions).compared(unmerged));
-        };
-        let merged = self.merged(key, mine, record, base, conditions, deadline);
-        Ok(match merged.await? {
-            Merged::Current => Decided::Nothing,
-            Merged::Value(value, admission, origin) => Decided::Change {
-                expected: Expected::At(record.revision),
-                operation: Operation::Put(value),
-                origin: Some(origin),
-                admission: Some(admission),
-            },
-        })
-    }
-
-    /// The value that a patch makes of a record, with the admission of its bytes.
-    async fn patched(
-        &self,
-        patch: &Arc<Patch>,
-        record: &Arc<Record>,
-        deadline: Instant,
-    ) -> Result<(Value, Admission), Error> {
-        let limit = self.service.max_value_bytes();
-        let bytes = record.value.as_json().len() + patch.text_bytes();
-        let (patch, before) = (Arc::clone(patch), Arc::clone(record));
-        let work = move |stop: &Stop| {
-            let patched = patch.apply(before.value.as_json(), limit, || stop.is_due());
-            patched.map(Value::from_compact)
-        };
-        let value = match self.service.workers.run(bytes, deadline, work).await? {
-            Err(ApplyError::Stopped) => return Err(StoreError::Expired.into()),
-            applied => applied?,
-        };
-        let mut admission = self.service.in_flight().admission();
-        admission.grow(value.as_json().len())?;
-        Ok((value, admission))
-    }
-}
-
-/// What is written to one key.
-pub(super) enum Write {
-    Put(Value, PutRights),
-    /// The value of this record once more.
-    Revert(Arc<Record>, PutRights),
-    /// A put that is merged if others have replaced what it began from.
-    Merge(Value, PutRights),
-    Patch(Arc<Patch>),
-    Delete,
-}
-
-impl Write {
-    fn purpose(&self) -> Purpose {
-        match self {
-            Self::Put(..) | Self::Revert(..) | Self::Merge(..) => Purpose::Write,
-            Self::Patch(_) | Self::Delete => Purpose::WriteExisting,
-        }
-    }
-}
-
-/// What is to be done to the current record.
-enum Decided {
-    Change {
-        expected: Expected,
-        operation: Operation,
-        origin: Option<Origin>,
-        /// What was made of the record takes room until it is committed.
-        admission: Option<Admission>,
-    },
-    /// It is already as it is to be.
-    Nothing,
-}
-
-impl Decided {
-    fn to(expected: Expected, operation: Operation) -> Self {
-        Self::Change {
-            expected,
-            operation,
-            origin: None,
-            admission: None,
         }
     }
 }

@@ -55,6 +55,7 @@ mod past_model;
 mod patch;
 mod power_cut;
 mod preconditions;
+mod processes;
 mod races;
 mod readme;
 mod requests;

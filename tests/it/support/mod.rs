@@ -17,6 +17,7 @@ pub mod prober;
 pub mod proc;
 pub mod raw;
 pub mod segments;
+pub mod shared;
 pub mod stores;
 pub mod strace;
 pub mod tls;
