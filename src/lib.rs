@@ -71,6 +71,7 @@
 //! | `server` | the HTTP interface: [`api`] |
 //! | `console` | the web page at `/` |
 //! | `docs` | `/openapi.yaml`, `/openapi.json`, and a page to try them at `/docs` |
+//! | `etcd` | the engine for several processes on one etcd cluster: [`storage::etcd`] |
 //! | `cli` | the program: flags, logs, the commands of a client |
 //! | `conformance` | the suite that every engine passes |
 //! | `internals` | what the benchmarks of this crate measure; not part of the public interface |

@@ -13,3 +13,15 @@ pub mod log {
     pub use crate::storage::file::frame::text_of_frame;
     pub use crate::storage::file::log::{Group, group_frame};
 }
+
+/// The client of etcd.
+#[cfg(feature = "etcd")]
+pub mod etcd {
+    pub use crate::storage::etcd::client::{Client, WatchStream};
+    pub use crate::storage::etcd::error::ClientError;
+
+    /// What it sends and receives.
+    pub mod messages {
+        pub use crate::storage::etcd::messages::*;
+    }
+}

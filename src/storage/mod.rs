@@ -6,6 +6,8 @@
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod error;
+#[cfg(feature = "etcd")]
+pub mod etcd;
 mod feed;
 pub mod file;
 #[cfg(feature = "internals")]

@@ -1,0 +1,277 @@
+//! A cluster: requests go to one member after another, with a token that it accepts.
+
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tonic::Status;
+
+use super::connection::Connector;
+use super::login::Login;
+use super::members::{Member, Members};
+use super::rpc::{self, Token};
+use super::tls;
+use super::verdict::{Verdict, text, verdict};
+use crate::storage::etcd::error::{ClientError, SetupError};
+use crate::storage::etcd::messages::AuthenticateResponse;
+use crate::storage::etcd::settings::EtcdSettings;
+
+/// A member that has not answered for so long is not asked first any more, even if the request had no more time.
+const SLOW: Duration = Duration::from_millis(500);
+/// How often a token is renewed for one request.
+const RENEWALS_MAX: usize = 2;
+/// The pause after all members have failed, and how far it grows.
+const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// The members of a cluster, and how they are reached.
+pub struct Cluster {
+    pub members: Members,
+    pub connector: Connector,
+    login: Option<Login>,
+    pub request_timeout: Duration,
+}
+
+/// When a request may be sent again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// Whenever it was not answered.
+    Always,
+    /// While it is certain that it was not done.
+    IfNotDone,
+}
+
+/// One request, encoded.
+pub struct Call {
+    path: &'static str,
+    message: Bytes,
+    repeat: Repeat,
+}
+
+impl Call {
+    /// `path` is the service and the method.
+    pub fn new(path: &'static str, request: &impl Message, repeat: Repeat) -> Self {
+        Self {
+            path,
+            message: request.encode_to_vec().into(),
+            repeat,
+        }
+    }
+}
+
+/// Why one member has not done it.
+pub struct Failure {
+    pub verdict: Verdict,
+    /// etcd's text, or that of the connection.
+    pub text: String,
+    /// It answered, so it is there.
+    pub is_answer: bool,
+}
+
+impl Failure {
+    fn of(member: &Member, status: &Status) -> Self {
+        let verdict = verdict(&member.name, status);
+        Self {
+            is_answer: matches!(verdict, Verdict::Final(_) | Verdict::Token),
+            verdict,
+            text: text(&member.name, status),
+        }
+    }
+
+    fn late(member: &Member, verdict: Verdict) -> Self {
+        Self {
+            verdict,
+            text: format!("{}: no answer in time", member.name),
+            is_answer: false,
+        }
+    }
+
+    /// What it means for a request that is not sent again.
+    pub fn into_error(self) -> ClientError {
+        match self.verdict {
+            Verdict::NotDone => ClientError::Unavailable(self.text),
+            Verdict::Unknown => ClientError::Unknown(self.text),
+            Verdict::Token => ClientError::Denied(self.text),
+            Verdict::Final(error) => error,
+        }
+    }
+}
+
+impl Cluster {
+    /// # Errors
+    /// [`SetupError`] if the settings cannot be used.
+    pub fn new(endpoints: &[String], settings: &EtcdSettings) -> Result<Self, SetupError> {
+        let tls = tls::connector(settings)?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        Ok(Self {
+            members: Members::new(endpoints, scheme)?,
+            connector: Connector {
+                tls,
+                connect_timeout: settings.connect_timeout,
+                keep_alive: settings.keep_alive,
+            },
+            login: Login::new(settings)?,
+            request_timeout: settings.request_timeout,
+        })
+    }
+
+    /// Asks one member after another, again and again until `deadline`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn call<R>(&self, call: &Call, deadline: Instant) -> Result<R, ClientError>
+    where
+        R: Message + Default + 'static,
+    {
+        let mut pause = PAUSE;
+        let mut last = "the deadline has passed".to_owned();
+        loop {
+            let members = self.members.in_order();
+            let count = members.len();
+            for (index, member) in members.into_iter().enumerate() {
+                let begun = Instant::now();
+                if begun >= deadline {
+                    return Err(ClientError::Unavailable(last));
+                }
+                let left = deadline - begun;
+                // If there are others that may be asked then, they get a part of the time.
+                let has_next = index + 1 < count && call.repeat == Repeat::Always;
+                let part = if has_next { left / 2 } else { left };
+                let until = begun + part.min(self.request_timeout);
+                let failure = match self.attempt(member, call, until).await {
+                    Ok(response) => {
+                        self.members.answered(member);
+                        return Ok(response);
+                    }
+                    Err(failure) => failure,
+                };
+                if failure.is_answer {
+                    self.members.answered(member);
+                    return Err(failure.into_error());
+                }
+                if Instant::now() < until || begun.elapsed() >= SLOW {
+                    member.failed();
+                }
+                if failure.verdict == Verdict::Unknown && call.repeat == Repeat::IfNotDone {
+                    return Err(failure.into_error());
+                }
+                last = failure.text;
+            }
+            sleep_until(deadline.min(Instant::now() + pause)).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Asks one member, with a token that it accepts.
+    async fn attempt<R>(&self, member: &Member, call: &Call, until: Instant) -> Result<R, Failure>
+    where
+        R: Message + Default + 'static,
+    {
+        let mut stale = None;
+        for _ in 0..RENEWALS_MAX {
+            let token = self.token(member, stale.as_ref(), until).await?;
+            let asked = (call.path, &call.message, token_in(token.as_ref()));
+            match self.ask(member, asked, until).await {
+                Err(failure) if failure.verdict == Verdict::Token && token.is_some() => {
+                    stale = token;
+                }
+                response => return response,
+            }
+        }
+        let token = self.token(member, stale.as_ref(), until).await?;
+        let asked = (call.path, &call.message, token_in(token.as_ref()));
+        self.ask(member, asked, until).await
+    }
+
+    /// The token of the user, if there is one; not `stale`, which is renewed.
+    pub async fn token(
+        &self,
+        member: &Member,
+        stale: Option<&Arc<Option<Token>>>,
+        until: Instant,
+    ) -> Result<Option<Arc<Option<Token>>>, Failure> {
+        let Some(login) = &self.login else {
+            return Ok(None);
+        };
+        let authenticate = || async {
+            let asked = ("/etcdserverpb.Auth/Authenticate", &login.request, None);
+            match self.ask::<AuthenticateResponse>(member, asked, until).await {
+                Ok(response) => response.token.parse().map(Some).map_err(|_| Failure {
+                    verdict: Verdict::Final(ClientError::Denied(
+                        "etcd's token cannot be sent".to_owned(),
+                    )),
+                    text: String::new(),
+                    is_answer: true,
+                }),
+                Err(failure) if failure.text.ends_with("authentication is not enabled") => Ok(None),
+                Err(mut failure) => {
+                    // The request that needs the token was not sent.
+                    if failure.verdict == Verdict::Unknown {
+                        failure.verdict = Verdict::NotDone;
+                    }
+                    Err(failure)
+                }
+            }
+        };
+        match timeout_at(until, login.token(stale, authenticate)).await {
+            Ok(token) => token.map(Some),
+            Err(_) => Err(Failure::late(member, Verdict::NotDone)),
+        }
+    }
+
+    /// Sends one request to one member.
+    async fn ask<R>(
+        &self,
+        member: &Member,
+        (path, message, token): (&'static str, &Bytes, Option<&Token>),
+        until: Instant,
+    ) -> Result<R, Failure>
+    where
+        R: Message + Default + 'static,
+    {
+        let mut is_first = true;
+        loop {
+            let connection = match timeout_at(until, member.connection(&self.connector)).await {
+                Ok(Ok(connection)) => connection,
+                Ok(Err(reason)) => {
+                    return Err(Failure {
+                        verdict: Verdict::NotDone,
+                        text: format!("{}: {reason}", member.name),
+                        is_answer: false,
+                    });
+                }
+                Err(_) => return Err(Failure::late(member, Verdict::NotDone)),
+            };
+            let sent = rpc::unary(&connection, &member.origin, path, message.clone(), token);
+            match timeout_at(until, sent).await {
+                Ok(Ok(response)) => return Ok(response),
+                Ok(Err(status)) => {
+                    let failure = Failure::of(member, &status);
+                    // The connection's, and not etcd's.
+                    if status.source().is_some() {
+                        member.leave(&connection);
+                        // The member may have been started again since the connection was made.
+                        if is_first && failure.verdict == Verdict::NotDone {
+                            is_first = false;
+                            continue;
+                        }
+                    }
+                    return Err(failure);
+                }
+                Err(_) => {
+                    // It may be frozen, or its packets get lost; then only a new connection shows that it is back.
+                    member.leave(&connection);
+                    return Err(Failure::late(member, Verdict::Unknown));
+                }
+            }
+        }
+    }
+}
+
+/// What is sent of a token.
+pub fn token_in(token: Option<&Arc<Option<Token>>>) -> Option<&Token> {
+    token.and_then(|token| Option::as_ref(token))
+}

@@ -1,0 +1,120 @@
+//! The token of a user. It is renewed when etcd does not accept it any more, once for all calls that learn that.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+use prost::Message as _;
+
+use super::rpc::Token;
+use crate::storage::etcd::error::SetupError;
+use crate::storage::etcd::messages::AuthenticateRequest;
+use crate::storage::etcd::settings::EtcdSettings;
+
+/// A user with a password, and the token that etcd gave for it.
+pub struct Login {
+    /// An [`AuthenticateRequest`].
+    pub request: Bytes,
+    /// `None` in it if etcd does not want to know users.
+    token: RwLock<Option<Arc<Option<Token>>>>,
+    renewing: tokio::sync::Mutex<()>,
+}
+
+impl Login {
+    /// `None` without a user: a client certificate may tell etcd who this is, or nothing has to.
+    ///
+    /// # Errors
+    /// [`SetupError::Login`].
+    pub fn new(settings: &EtcdSettings) -> Result<Option<Self>, SetupError> {
+        let (name, password) = match (&settings.user, &settings.password) {
+            (None, None) => return Ok(None),
+            (Some(name), Some(password)) => (name.clone(), password.reveal().to_owned()),
+            _ => return Err(SetupError::Login),
+        };
+        let request = AuthenticateRequest { name, password };
+        Ok(Some(Self {
+            request: request.encode_to_vec().into(),
+            token: RwLock::default(),
+            renewing: tokio::sync::Mutex::default(),
+        }))
+    }
+
+    /// The token; if there is none but `stale` or none at all, what `authenticate` gets.
+    ///
+    /// # Errors
+    /// Those of `authenticate`.
+    pub async fn token<E, F>(
+        &self,
+        stale: Option<&Arc<Option<Token>>>,
+        authenticate: impl FnOnce() -> F,
+    ) -> Result<Arc<Option<Token>>, E>
+    where
+        F: Future<Output = Result<Option<Token>, E>>,
+    {
+        if let Some(token) = self.other_than(stale) {
+            return Ok(token);
+        }
+        let _one_at_a_time = self.renewing.lock().await;
+        if let Some(token) = self.other_than(stale) {
+            return Ok(token);
+        }
+        let token = Arc::new(authenticate().await?);
+        *self.token.write() = Some(Arc::clone(&token));
+        Ok(token)
+    }
+
+    fn other_than(&self, stale: Option<&Arc<Option<Token>>>) -> Option<Arc<Option<Token>>> {
+        let token = self.token.read();
+        let token = token.as_ref()?;
+        let is_stale = stale.is_some_and(|stale| Arc::ptr_eq(stale, token));
+        (!is_stale).then(|| Arc::clone(token))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::future::join_all;
+
+    use super::*;
+    use crate::storage::etcd::settings::Password;
+
+    #[tokio::test]
+    async fn a_token_is_renewed_once_for_all_who_found_it_stale() {
+        let settings = EtcdSettings {
+            user: Some("ann".to_owned()),
+            password: Some(Password::from("p".to_owned())),
+            ..EtcdSettings::default()
+        };
+        let login = Login::new(&settings).unwrap().unwrap();
+        let asked = AtomicUsize::new(0);
+        let authenticate = || async {
+            let number = asked.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+            Ok::<_, ()>(Some(format!("token{number}").parse().unwrap()))
+        };
+        let first = join_all((0..8).map(|_| login.token(None, authenticate))).await;
+        let first = first[0].clone().unwrap();
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+        let second = join_all((0..8).map(|_| login.token(Some(&first), authenticate))).await;
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
+        for token in second {
+            assert_eq!(token.unwrap().as_ref().as_ref().unwrap(), "token1");
+        }
+        // Who still has the first one gets the second one without asking.
+        login.token(Some(&first), authenticate).await.unwrap();
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_user_and_a_password_need_each_other() {
+        let settings = EtcdSettings {
+            user: Some("ann".to_owned()),
+            ..EtcdSettings::default()
+        };
+        assert_eq!(Login::new(&settings).err(), Some(SetupError::Login));
+        assert!(Login::new(&EtcdSettings::default()).unwrap().is_none());
+    }
+}

@@ -1,0 +1,62 @@
+//! Connections that are encrypted.
+
+use std::time::Duration;
+
+use ifmatch::storage::etcd::EtcdSettings;
+use ifmatch::storage::internals::etcd::{Client, ClientError};
+use tokio::time::Instant;
+
+use super::{key, keys_of, value, watch_of, write};
+use crate::support::cluster::EtcdCluster;
+use crate::support::tls::{Authority, Pair};
+
+fn settings(authority: &Authority, pair: Option<&Pair>) -> EtcdSettings {
+    EtcdSettings {
+        ca: Some(authority.pem.clone().into_bytes()),
+        certificate: pair.map(|pair| pair.certificate.clone().into_bytes()),
+        key: pair.map(|pair| pair.key.clone().into_bytes()),
+        ..EtcdSettings::default()
+    }
+}
+
+#[tokio::test]
+async fn a_client_with_a_certificate_is_served_and_others_are_not() {
+    let Some(cluster) = EtcdCluster::of(1).tls().start().await else {
+        return;
+    };
+    let authority = cluster.authority.as_ref().unwrap();
+    let pair = authority.issue_for(&["ifmatch.example"]);
+    let client = Client::new(&cluster.endpoints(), &settings(authority, Some(&pair))).unwrap();
+    write(&client, "/a", "1").await;
+    assert_eq!(value(&client, "/a").await, "1");
+    let mut watch = client.watch(watch_of("/", 0)).await.unwrap();
+    write(&client, "/b", "1").await;
+    assert_eq!(keys_of(&mut watch, 1).await, ["/b"]);
+
+    let other = Authority::new("other");
+    let pair_of_other = other.issue_for(&["ifmatch.example"]);
+    for (what, settings, text) in [
+        ("without", settings(authority, None), "certificate"),
+        (
+            "of another",
+            settings(authority, Some(&pair_of_other)),
+            "certificate",
+        ),
+        (
+            "trust in another",
+            settings(&other, Some(&pair)),
+            "certificate",
+        ),
+        ("plain", EtcdSettings::default(), ""),
+    ] {
+        let client = Client::new(&cluster.endpoints(), &settings).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(2);
+        let refused = client.range(&key("/a"), deadline).await;
+        let Err(ClientError::Unavailable(message)) = refused else {
+            panic!("{what}: {refused:?}");
+        };
+        println!("{what}: {message}");
+        assert!(message.contains(text), "{what}: {message}");
+        client.watch(watch_of("/", 0)).await.unwrap_err();
+    }
+}
