@@ -1,5 +1,6 @@
 //! Members that are not there.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,8 @@ use tokio::time::sleep;
 use super::{all, client_of, key, put, read, soon, value, write};
 use crate::support::cluster::EtcdCluster;
 
-/// More than an answer takes, and less than any timeout.
-const QUICK: Duration = Duration::from_millis(900);
+/// More than an answer takes on a busy machine, and less than the timeouts here.
+const QUICK: Duration = Duration::from_secs(6);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_read_fails_when_members_are_killed_one_after_another() {
@@ -49,24 +50,34 @@ async fn no_read_fails_when_members_are_killed_one_after_another() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_is_dead_from_the_start_takes_no_share_of_the_requests() {
+async fn an_endpoint_that_is_dead_takes_no_share_of_the_requests() {
     let Some(mut cluster) = EtcdCluster::of(3).start().await else {
         return;
     };
+    // Nobody is behind the first endpoint, and of the others one is killed.
+    let dead = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = dead.local_addr().unwrap().to_string();
+    let tries = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&tries);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = dead.accept().await {
+            counter.fetch_add(1, Ordering::Relaxed);
+            drop(stream);
+        }
+    });
     cluster.kill(0).await;
     cluster.leader().await;
-    let client = client_of(&cluster);
+    let endpoints = [vec![address], cluster.endpoints()].concat();
+    let client = Client::new(&endpoints, &EtcdSettings::default()).unwrap();
+    let absent = client.range(&key("/0"), soon()).await.unwrap();
+    assert_eq!(absent.count, 0);
     for number in 0..300 {
-        let begun = Instant::now();
         let key = format!("/{number}");
         client.txn(&all([put(&key, "1")]), soon()).await.unwrap();
         assert_eq!(value(&client, &key).await, "1");
-        assert!(
-            number == 0 || begun.elapsed() < QUICK,
-            "{:?}",
-            begun.elapsed()
-        );
     }
+    let tries = tries.load(Ordering::Relaxed);
+    assert!((1..=4).contains(&tries), "{tries} connections to it");
 }
 
 #[tokio::test]
@@ -84,7 +95,7 @@ async fn an_endpoint_that_swallows_packets_costs_one_connect_timeout() {
     .collect();
     let endpoints = [vec![address.to_string()], cluster.endpoints()].concat();
     let settings = EtcdSettings {
-        connect_timeout: Duration::from_secs(1),
+        connect_timeout: Duration::from_secs(10),
         ..EtcdSettings::default()
     };
     let client = Client::new(&endpoints, &settings).unwrap();
@@ -102,7 +113,7 @@ async fn an_endpoint_that_swallows_packets_costs_one_connect_timeout() {
         written.unwrap();
     }
     assert!(
-        begun.elapsed() < Duration::from_secs(10),
+        begun.elapsed() < Duration::from_secs(40),
         "{:?}",
         begun.elapsed()
     );
@@ -152,8 +163,9 @@ async fn without_a_majority_nothing_is_done_and_the_client_says_so() {
         matches!(refused, Err(ClientError::Unavailable(_))),
         "{refused:?}"
     );
-    // Members that run say what they have without the others.
-    client.status(soon()).await.unwrap_err();
+    // The one that is left says how it is.
+    let status = client.status(soon()).await.unwrap();
+    assert_eq!(status.leader, 0);
 
     cluster.begin_restart(0);
     cluster.restart(1).await;

@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout};
 use crate::support::cluster::EtcdCluster;
 
 /// How long anything may take before a test calls it hung.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A client with the default settings.
 fn client_of(cluster: &EtcdCluster) -> Client {

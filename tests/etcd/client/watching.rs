@@ -28,7 +28,7 @@ async fn a_watch_ends_when_its_member_is_killed_and_goes_on_at_another_one() {
         "{ended:?}"
     );
     assert!(
-        begun.elapsed() < Duration::from_secs(2),
+        begun.elapsed() < Duration::from_secs(6),
         "{:?}",
         begun.elapsed()
     );
@@ -69,7 +69,7 @@ async fn a_watch_without_events_lasts() {
     let client = client_of(&cluster);
     write(&client, "/w/1", "1").await;
     let mut watch = client.watch(watch_of("/w/", 0)).await.unwrap();
-    // Four times the interval at which the member is asked whether it is there: etcd ends connections that ask too
+    // More than four times the interval at which the member is asked whether it is there: etcd ends connections that ask too
     // often when they have asked so three times.
     let silence = tokio::time::timeout(Duration::from_secs(26), watch.next()).await;
     assert!(silence.is_err(), "{silence:?}");

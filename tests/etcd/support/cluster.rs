@@ -229,9 +229,9 @@ impl EtcdCluster {
                 .expect("it was started");
             let has_ended = process.try_wait().unwrap().is_some();
             if has_ended || begun.elapsed() > DEADLINE {
-                let log = fs::read_to_string(self.log_of(index)).unwrap();
-                let start = log.floor_char_boundary(log.len().saturating_sub(3000));
-                return Err(log[start..].to_owned());
+                let log = fs::read(self.log_of(index)).unwrap();
+                let end = &log[log.len().saturating_sub(3000)..];
+                return Err(String::from_utf8_lossy(end).into_owned());
             }
             let endpoint = self.members[index].endpoint();
             let asked = self.try_ctl_on(&endpoint, &["endpoint", "health"]).await;

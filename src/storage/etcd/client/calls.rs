@@ -123,14 +123,14 @@ impl Client {
         }
     }
 
-    /// The status of the member that answers.
+    /// The status of the member that answers, also if nobody leads.
     ///
     /// # Errors
     /// [`ClientError`].
     pub async fn status(&self, deadline: Instant) -> Result<StatusResponse, ClientError> {
         let path = "/etcdserverpb.Maintenance/Status";
         let call = Call::new(path, &StatusRequest {}, Repeat::Always);
-        self.cluster.call(&call, deadline).await
+        self.cluster.call(&call.without_leader(), deadline).await
     }
 
     /// The alarms of all members.

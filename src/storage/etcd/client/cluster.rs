@@ -12,7 +12,7 @@ use tonic::Status;
 use super::connection::Connector;
 use super::login::Login;
 use super::members::{Member, Members};
-use super::rpc::{self, Token};
+use super::rpc::{self, Outgoing, Token};
 use super::tls;
 use super::verdict::{Verdict, text, verdict};
 use crate::storage::etcd::error::{ClientError, SetupError};
@@ -49,6 +49,7 @@ pub struct Call {
     path: &'static str,
     message: Bytes,
     repeat: Repeat,
+    needs_leader: bool,
 }
 
 impl Call {
@@ -58,6 +59,22 @@ impl Call {
             path,
             message: request.encode_to_vec().into(),
             repeat,
+            needs_leader: true,
+        }
+    }
+
+    /// The same, which a member answers also if nobody leads.
+    pub fn without_leader(mut self) -> Self {
+        self.needs_leader = false;
+        self
+    }
+
+    fn with<'a>(&'a self, token: Option<&'a Arc<Option<Token>>>) -> Outgoing<'a> {
+        Outgoing {
+            path: self.path,
+            message: &self.message,
+            token: token_in(token),
+            needs_leader: self.needs_leader,
         }
     }
 }
@@ -173,8 +190,7 @@ impl Cluster {
         let mut stale = None;
         for _ in 0..RENEWALS_MAX {
             let token = self.token(member, stale.as_ref(), until).await?;
-            let asked = (call.path, &call.message, token_in(token.as_ref()));
-            match self.ask(member, asked, until).await {
+            match self.ask(member, call.with(token.as_ref()), until).await {
                 Err(failure) if failure.verdict == Verdict::Token && token.is_some() => {
                     stale = token;
                 }
@@ -182,8 +198,7 @@ impl Cluster {
             }
         }
         let token = self.token(member, stale.as_ref(), until).await?;
-        let asked = (call.path, &call.message, token_in(token.as_ref()));
-        self.ask(member, asked, until).await
+        self.ask(member, call.with(token.as_ref()), until).await
     }
 
     /// The token of the user, if there is one; not `stale`, which is renewed.
@@ -197,8 +212,16 @@ impl Cluster {
             return Ok(None);
         };
         let authenticate = || async {
-            let asked = ("/etcdserverpb.Auth/Authenticate", &login.request, None);
-            match self.ask::<AuthenticateResponse>(member, asked, until).await {
+            let outgoing = Outgoing {
+                path: "/etcdserverpb.Auth/Authenticate",
+                message: &login.request,
+                token: None,
+                needs_leader: true,
+            };
+            match self
+                .ask::<AuthenticateResponse>(member, outgoing, until)
+                .await
+            {
                 Ok(response) => response.token.parse().map(Some).map_err(|_| Failure {
                     verdict: Verdict::Final(ClientError::Denied(
                         "etcd's token cannot be sent".to_owned(),
@@ -226,7 +249,7 @@ impl Cluster {
     async fn ask<R>(
         &self,
         member: &Member,
-        (path, message, token): (&'static str, &Bytes, Option<&Token>),
+        outgoing: Outgoing<'_>,
         until: Instant,
     ) -> Result<R, Failure>
     where
@@ -245,7 +268,7 @@ impl Cluster {
                 }
                 Err(_) => return Err(Failure::late(member, Verdict::NotDone)),
             };
-            let sent = rpc::unary(&connection, &member.origin, path, message.clone(), token);
+            let sent = rpc::unary(&connection, &member.origin, outgoing);
             match timeout_at(until, sent).await {
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err(status)) => {

@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -27,6 +28,8 @@ use tower::Service;
 
 /// How long a member may take to say that it is there.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the end of a connection is waited for whose end is known already.
+const REASON_TIMEOUT: Duration = Duration::from_millis(100);
 /// What etcd tolerates by default (`--grpc-keepalive-min-time`).
 const KEEP_ALIVE_MIN: Duration = Duration::from_secs(5);
 
@@ -85,10 +88,17 @@ impl Connector {
             .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
             .handshake(TokioIo::new(stream))
             .await?;
-        // How it ends is told to whoever waits for an answer.
-        let task = tokio::spawn(async { drop(connection.await) });
+        let (end, ended) = watch::channel(String::new());
+        let task = tokio::spawn(async move {
+            let reason = match connection.await {
+                Ok(()) => "the member has closed the connection".to_owned(),
+                Err(error) => with_causes(&error),
+            };
+            end.send_replace(reason);
+        });
         Ok(Connection {
             sender,
+            ended,
             task: Arc::new(Task(task.abort_handle())),
         })
     }
@@ -98,6 +108,8 @@ impl Connector {
 #[derive(Clone)]
 pub struct Connection {
     sender: SendRequest<Body>,
+    /// Why it has ended; empty before that.
+    ended: watch::Receiver<String>,
     task: Arc<Task>,
 }
 
@@ -105,6 +117,16 @@ impl Connection {
     /// Whether no request can be sent on it any more.
     pub fn is_closed(&self) -> bool {
         self.sender.is_closed()
+    }
+
+    /// Why it has ended, if it has. A member that does not accept a certificate says so only there.
+    async fn reason(mut self) -> Option<String> {
+        if !self.is_closed() {
+            return None;
+        }
+        let ended = self.ended.wait_for(|reason| !reason.is_empty());
+        let reason = timeout(REASON_TIMEOUT, ended).await.ok()?.ok()?;
+        Some(reason.clone())
     }
 
     /// Whether both are one connection.
@@ -132,18 +154,24 @@ impl Service<Request<Body>> for Connection {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let sent = self.sender.try_send_request(request);
+        let connection = self.clone();
         Box::pin(async move {
-            sent.await.map_err(|mut error| {
-                let is_sent = error.take_message().is_none() && !is_refused(error.error());
-                let text = with_causes(error.error());
-                let mut status = Status::unavailable(text.clone());
-                status.set_source(Arc::new(if is_sent {
-                    BrokenConnection::Lost(text)
-                } else {
-                    BrokenConnection::NotSent(text)
-                }));
-                status
-            })
+            let mut error = match sent.await {
+                Ok(response) => return Ok(response),
+                Err(error) => error,
+            };
+            let is_sent = error.take_message().is_none() && !is_refused(error.error());
+            let text = match connection.reason().await {
+                Some(reason) => reason,
+                None => with_causes(error.error()),
+            };
+            let mut status = Status::unavailable(text.clone());
+            status.set_source(Arc::new(if is_sent {
+                BrokenConnection::Lost(text)
+            } else {
+                BrokenConnection::NotSent(text)
+            }));
+            Err(status)
         })
     }
 }

@@ -21,24 +21,48 @@ const RESPONSE_MAX_BYTES: usize = 256 * 1024 * 1024;
 /// A user's token, as it is sent.
 pub type Token = MetadataValue<Ascii>;
 
-/// One request and its response. `message` is the request as encoded.
+/// A request.
+#[derive(Clone, Copy)]
+pub struct Outgoing<'a> {
+    /// The service and the method.
+    pub path: &'static str,
+    /// As encoded.
+    pub message: &'a Bytes,
+    pub token: Option<&'a Token>,
+    /// A member that is cut off from the others refuses it, and ends it if it is a watch.
+    pub needs_leader: bool,
+}
+
+impl Outgoing<'_> {
+    fn with_metadata<T>(&self, body: T) -> Request<T> {
+        let mut request = Request::new(body);
+        let metadata = request.metadata_mut();
+        if self.needs_leader {
+            metadata.insert("hasleader", MetadataValue::from_static("true"));
+        }
+        if let Some(token) = self.token {
+            metadata.insert("token", token.clone());
+        }
+        request
+    }
+}
+
+/// One request and its response.
 ///
 /// # Errors
 /// etcd's, or how the connection failed.
 pub async fn unary<R>(
     connection: &Connection,
     origin: &Uri,
-    path: &'static str,
-    message: Bytes,
-    token: Option<&Token>,
+    outgoing: Outgoing<'_>,
 ) -> Result<R, Status>
 where
     R: Message + Default + 'static,
 {
     let response = grpc(connection, origin)
         .unary(
-            request(message, token),
-            PathAndQuery::from_static(path),
+            outgoing.with_metadata(outgoing.message.clone()),
+            PathAndQuery::from_static(outgoing.path),
             Plain::<R>(PhantomData),
         )
         .await?;
@@ -52,19 +76,17 @@ where
 pub async fn streaming<R>(
     connection: &Connection,
     origin: &Uri,
-    path: &'static str,
-    message: Bytes,
-    token: Option<&Token>,
+    outgoing: Outgoing<'_>,
 ) -> Result<Streaming<R>, Status>
 where
     R: Message + Default + 'static,
 {
-    // etcd ends a watch when its client has said all that it has to say.
-    let messages = stream::iter([message]).chain(stream::pending());
+    // The request has no end, so that no member takes its end for that of the watch.
+    let messages = stream::iter([outgoing.message.clone()]).chain(stream::pending());
     let response = grpc(connection, origin)
         .streaming(
-            request(messages, token),
-            PathAndQuery::from_static(path),
+            outgoing.with_metadata(messages),
+            PathAndQuery::from_static(outgoing.path),
             Plain::<R>(PhantomData),
         )
         .await?;
@@ -74,17 +96,6 @@ where
 fn grpc(connection: &Connection, origin: &Uri) -> Grpc<Connection> {
     Grpc::with_origin(connection.clone(), origin.clone())
         .max_decoding_message_size(RESPONSE_MAX_BYTES)
-}
-
-fn request<T>(message: T, token: Option<&Token>) -> Request<T> {
-    let mut request = Request::new(message);
-    let metadata = request.metadata_mut();
-    // A member that is cut off from the others says so then, and ends its watches.
-    metadata.insert("hasleader", MetadataValue::from_static("true"));
-    if let Some(token) = token {
-        metadata.insert("token", token.clone());
-    }
-    request
 }
 
 /// Requests are encoded already, so that one that is sent again is not encoded again.

@@ -12,7 +12,7 @@ use tonic::codec::Streaming;
 use super::cluster::{Cluster, Failure, token_in};
 use super::connection::Connection;
 use super::members::Member;
-use super::rpc::{self, Token};
+use super::rpc::{self, Outgoing, Token};
 use super::verdict::{Verdict, text, verdict};
 use crate::storage::etcd::error::ClientError;
 use crate::storage::etcd::messages::{
@@ -134,9 +134,14 @@ async fn confirmed(
     let connection = connected
         .map_err(|reason| ClientError::Unavailable(format!("{}: {reason}", member.name)))?;
     let opened = async {
-        let path = "/etcdserverpb.Watch/Watch";
+        let outgoing = Outgoing {
+            path: "/etcdserverpb.Watch/Watch",
+            message,
+            token,
+            needs_leader: true,
+        };
         let mut responses: Streaming<WatchResponse> =
-            rpc::streaming(&connection, &member.origin, path, message.clone(), token).await?;
+            rpc::streaming(&connection, &member.origin, outgoing).await?;
         let first = responses.message().await?;
         Ok::<_, Status>((responses, first))
     };
