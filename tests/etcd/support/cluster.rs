@@ -7,7 +7,7 @@ use std::process::Output;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Child;
@@ -260,9 +260,12 @@ impl EtcdCluster {
         self.spawn(index);
     }
 
-    /// Stops a member without ending it.
+    /// Stops a member without ending it; none of its threads does anything when this returns.
     pub fn freeze(&mut self, index: usize) {
         self.members[index].signal(Signal::STOP);
+        // Under load a thread goes on for a while.
+        let stopped = WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(self.members[index].id()), stopped).unwrap();
         self.members[index].is_frozen = true;
     }
 
@@ -413,15 +416,13 @@ impl Member {
         format!("http://127.0.0.1:{}", self.peer_port)
     }
 
+    fn id(&self) -> Pid {
+        let id = self.process.as_ref().expect("it runs").id();
+        Pid::from_raw(id.expect("it runs").try_into().unwrap()).unwrap()
+    }
+
     fn signal(&self, signal: Signal) {
-        let id = self
-            .process
-            .as_ref()
-            .expect("it runs")
-            .id()
-            .expect("it runs");
-        let id = Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
-        kill_process(id, signal).unwrap();
+        kill_process(self.id(), signal).unwrap();
     }
 }
 
