@@ -55,22 +55,6 @@ async fn a_token_that_has_expired_is_renewed() {
 }
 
 #[tokio::test]
-async fn a_token_that_the_member_does_not_know_is_renewed() {
-    let Some(mut cluster) = EtcdCluster::of(1).start().await else {
-        return;
-    };
-    cluster.enable_auth().await;
-    let client = login(&cluster, "ifmatch", PASSWORD);
-    write(&client, "/ifmatch/a", "1").await;
-    cluster.kill(0).await;
-    cluster.restart(0).await;
-    write(&client, "/ifmatch/a", "2").await;
-    cluster.kill(0).await;
-    cluster.restart(0).await;
-    client.watch(watch_of("/ifmatch/", 0)).await.unwrap();
-}
-
-#[tokio::test]
 async fn a_token_from_before_a_user_was_added_is_renewed() {
     let Some(mut cluster) = EtcdCluster::of(1).start_with_jwt().await else {
         return;
