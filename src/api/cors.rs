@@ -34,7 +34,8 @@ const REQUEST_HEADERS: [HeaderName; 11] = [
     HeaderName::from_static("x-request-id"),
 ];
 /// What a page may see of an answer besides what every page may see.
-const RESPONSE_HEADERS: [HeaderName; 10] = [
+const RESPONSE_HEADERS: [HeaderName; 11] = [
+    header::AGE,
     header::ALLOW,
     header::ETAG,
     header::LAST_MODIFIED,

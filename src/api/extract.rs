@@ -6,7 +6,7 @@ use std::error::Error as _;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, Uri};
+use axum::http::{HeaderMap, HeaderName, Uri};
 use axum_extra::extract::WithRejection;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
@@ -15,10 +15,11 @@ use serde::de::DeserializeOwned;
 use super::as_of::as_of;
 use super::conditional;
 use super::error::ApiError;
+use super::freshness::freshness;
 use super::state::{HISTORY_PATH, KEY_PATH, REVERT_PATH};
 use crate::model::{Filter, Key, LIST_MAX_LIMIT, Range, ResumeToken, ResumeTokenError, Revision};
 use crate::precondition::Preconditions;
-use crate::service::AsOf;
+use crate::service::{AsOf, Freshness};
 
 /// How far an event-stream client has read (WHATWG HTML §9.2.4).
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -48,29 +49,62 @@ pub fn key_in(uri: &Uri) -> Result<Key, ApiError> {
     decode(encoded)?.parse().map_err(ApiError::InvalidKey)
 }
 
-/// The key in the path, and which of its states the query asks for, if not for the current one.
-pub struct KeyAsOf(pub Key, pub Option<AsOf>);
+/// Which state a read asks for.
+pub enum When {
+    /// The current one, as new as that.
+    Now(Freshness),
+    /// One of the past.
+    Then(AsOf),
+}
+
+impl When {
+    /// What these parameters of a query ask for, and the headers.
+    ///
+    /// # Errors
+    /// [`ApiError::InvalidQuery`] if they exclude one another, or if `at` cannot be read.
+    fn of(
+        revision: Option<Revision>,
+        at: Option<&str>,
+        min_revision: Option<Revision>,
+        headers: &HeaderMap,
+    ) -> Result<Self, ApiError> {
+        match as_of(revision, at)? {
+            None => Ok(Self::Now(freshness(min_revision, headers))),
+            Some(_) if min_revision.is_some() => {
+                let reason = "min_revision is for the current state: not with revision or at";
+                Err(ApiError::InvalidQuery(reason.to_owned()))
+            }
+            Some(as_of) => Ok(Self::Then(as_of)),
+        }
+    }
+}
+
+/// The key in the path, and which of its states the query asks for.
+pub struct KeyWhen(pub Key, pub When);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct AsOfQuery {
+struct WhenQuery {
     revision: Option<Revision>,
     at: Option<String>,
+    min_revision: Option<Revision>,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for KeyAsOf {
+impl<S: Send + Sync> FromRequestParts<S> for KeyWhen {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         if has_no_query(&parts.uri) {
-            return Ok(Self(key_in(&parts.uri)?, None));
+            let when = When::Now(freshness(None, &parts.headers));
+            return Ok(Self(key_in(&parts.uri)?, when));
         }
-        let AsOfQuery { revision, at } = query(parts, state).await?;
-        let Some(as_of) = as_of(revision, at.as_deref())? else {
-            let reason = "the query of an entry must have revision or at";
-            return Err(ApiError::InvalidQuery(reason.to_owned()));
-        };
-        Ok(Self(key_in(&parts.uri)?, Some(as_of)))
+        let WhenQuery {
+            revision,
+            at,
+            min_revision,
+        } = query(parts, state).await?;
+        let when = When::of(revision, at.as_deref(), min_revision, &parts.headers)?;
+        Ok(Self(key_in(&parts.uri)?, when))
     }
 }
 
@@ -130,8 +164,8 @@ impl<S: Sync> FromRequestParts<S> for Conditions {
     }
 }
 
-/// The range that the query of a list asks for, and as of when, if not as of now.
-pub struct RangeInQuery(pub Range, pub Option<AsOf>);
+/// The range that the query of a list asks for, and as of when.
+pub struct RangeInQuery(pub Range, pub When);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -142,6 +176,7 @@ struct RangeQuery {
     limit: Option<usize>,
     revision: Option<Revision>,
     at: Option<String>,
+    min_revision: Option<Revision>,
 }
 
 impl From<QueryRejection> for ApiError {
@@ -167,13 +202,14 @@ impl<S: Send + Sync> FromRequestParts<S> for RangeInQuery {
             let reason = format!("limit must be from 1 to {LIST_MAX_LIMIT}");
             return Err(ApiError::InvalidQuery(reason));
         }
-        let as_of = as_of(query.revision, query.at.as_deref())?;
+        let (at, headers) = (query.at.as_deref(), &parts.headers);
+        let when = When::of(query.revision, at, query.min_revision, headers)?;
         let range = Range {
             prefix: query.prefix,
             after: query.after,
             limit: query.limit,
         };
-        Ok(Self(range, as_of))
+        Ok(Self(range, when))
     }
 }
 

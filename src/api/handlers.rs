@@ -1,5 +1,7 @@
 //! One short function per operation: extract, one call, reply.
 
+use std::time::Duration;
+
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 
@@ -8,37 +10,43 @@ use super::caller::Call;
 use super::client::Client;
 use super::deadline::Deadline;
 use super::error::{ApiError, Refused, refused};
-use super::extract::{Conditions, KeyAsOf, KeyInPath, NoQuery, RangeInQuery, Watched};
+use super::extract::{Conditions, KeyInPath, KeyWhen, NoQuery, RangeInQuery, Watched, When};
 use super::history::{self, HistoryInQuery, KeyHistory};
 use super::once::{NoBody, Once};
 use super::prefer::{PutPreferences, ReturnPreference, Wait};
 use super::revert::RevisionInBody;
 use super::transaction::TransactionInBody;
-use super::{listing, reply, watch};
+use super::{freshness, listing, reply, watch};
 use crate::model::Filter;
-use crate::service::Error;
+use crate::service::{Aged, Error, Freshness};
 
 pub async fn read(
     call: Call,
-    KeyAsOf(key, as_of): KeyAsOf,
+    KeyWhen(key, when): KeyWhen,
     Conditions(conditions): Conditions,
     wait: Wait,
 ) -> Result<Response, Refused> {
     let operations = call.operations();
-    if let Some(as_of) = as_of {
-        // Nothing comes that is newer, so it is not waited for.
-        let reading = Box::pin(operations.read_as_of(key, as_of, &conditions)).await;
-        let reading = or_refused(&call, reading)?;
-        return Ok(reply::reading(call.service(), reading));
-    }
-    let reading = match wait.end() {
-        None => operations.read(key, &conditions).await,
-        // Boxed, so that the futures of other reads need no room for it.
-        Some(end) => Box::pin(operations.read_newer(key, &conditions, end)).await,
+    // All but the first are boxed, so that its future needs no room for them.
+    let aged = match (when, wait.end()) {
+        (When::Now(Freshness::Strict), None) => operations.read(key, &conditions).await.into(),
+        (When::Now(Freshness::Strict), Some(end)) => {
+            let newer = Box::pin(operations.read_newer(key, &conditions, end));
+            newer.await.into()
+        }
+        (When::Now(freshness), end) => {
+            Box::pin(operations.read_aged(key, freshness, &conditions, end)).await
+        }
+        (When::Then(as_of), _) => {
+            // Nothing comes that is newer, so it is not waited for.
+            let reading = Box::pin(operations.read_as_of(key, as_of, &conditions)).await;
+            let reading = or_refused(&call, reading)?;
+            return Ok(reply::reading(call.service(), reading));
+        }
     };
-    let reading = or_refused(&call, reading)?;
+    let (reading, age) = aged_or_refused(&call, aged)?;
     let response = reply::reading(call.service(), reading);
-    Ok(wait.applied_to(response))
+    Ok(freshness::answer(response, &wait, age))
 }
 
 pub async fn put(
@@ -104,23 +112,29 @@ pub async fn transact(
 
 pub async fn list(
     call: Call,
-    RangeInQuery(range, as_of): RangeInQuery,
+    RangeInQuery(range, when): RangeInQuery,
     Conditions(conditions): Conditions,
     wait: Wait,
 ) -> Result<Response, Refused> {
     let operations = call.operations();
-    if let Some(as_of) = as_of {
-        let reading = operations.list_as_of(&range, as_of, &conditions).await;
-        let reading = or_refused(&call, reading)?;
-        return Ok(listing::listing(reading, range).await?);
-    }
-    let reading = match wait.end() {
-        None => operations.list(&range, &conditions).await,
-        Some(end) => Box::pin(operations.list_newer(&range, &conditions, end)).await,
+    let aged = match (when, wait.end()) {
+        (When::Now(Freshness::Strict), None) => operations.list(&range, &conditions).await.into(),
+        (When::Now(Freshness::Strict), Some(end)) => {
+            let newer = Box::pin(operations.list_newer(&range, &conditions, end));
+            newer.await.into()
+        }
+        (When::Now(freshness), end) => {
+            Box::pin(operations.list_aged(&range, freshness, &conditions, end)).await
+        }
+        (When::Then(as_of), _) => {
+            let reading = operations.list_as_of(&range, as_of, &conditions).await;
+            let reading = or_refused(&call, reading)?;
+            return Ok(listing::listing(reading, range).await?);
+        }
     };
-    let reading = or_refused(&call, reading)?;
-    let listing = listing::listing(reading, range).await?;
-    Ok(wait.applied_to(listing))
+    let (reading, age) = aged_or_refused(&call, aged)?;
+    let response = listing::listing(reading, range).await?;
+    Ok(freshness::answer(response, &wait, age))
 }
 
 pub async fn watch(
@@ -171,6 +185,17 @@ pub async fn revert(
 /// What the service did, or the answer that says why not.
 fn or_refused<T>(call: &Call, done: Result<T, Error>) -> Result<T, Refused> {
     done.map_err(|error| refused(call.service(), error))
+}
+
+/// What a read gave with its age, or the answer that says why it gave nothing.
+fn aged_or_refused<T>(
+    call: &Call,
+    Aged { reading, age }: Aged<T>,
+) -> Result<(T, Option<Duration>), Refused> {
+    match reading {
+        Ok(reading) => Ok((reading, age)),
+        Err(error) => Err(refused(call.service(), error).with_age(age)),
+    }
 }
 
 /// 404; 204 for `OPTIONS *`, which asks for the service as a whole (RFC 9110 §9.3.7).

@@ -16,6 +16,8 @@ mod deadline;
 mod docs;
 mod error;
 mod extract;
+mod fields;
+mod freshness;
 mod guard;
 mod handlers;
 mod handshake;

@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::sleep;
 
 use super::client::Client;
+use super::fields::{unquoted_split, word};
 
 /// The request field.
 const PREFER: HeaderName = HeaderName::from_static("prefer");
@@ -158,36 +159,6 @@ fn preference(headers: &HeaderMap, name: &str) -> Option<String> {
             let is_asked_for = token.trim().eq_ignore_ascii_case(name);
             is_asked_for.then(|| word(value.trim()))
         })
-}
-
-/// The parts of a text between separators that are not in a quoted string (RFC 9110 §5.6.4).
-fn unquoted_split(text: &str, separator: char) -> impl Iterator<Item = &str> {
-    let (mut is_quoted, mut is_escaped) = (false, false);
-    text.split(move |character| {
-        match character {
-            _ if is_escaped => is_escaped = false,
-            '\\' if is_quoted => is_escaped = true,
-            '"' => is_quoted = !is_quoted,
-            _ => return character == separator && !is_quoted,
-        }
-        false
-    })
-}
-
-/// The text of `token / quoted-string`.
-fn word(text: &str) -> String {
-    let quoted = text
-        .strip_prefix('"')
-        .and_then(|text| text.strip_suffix('"'));
-    let Some(quoted) = quoted else {
-        return text.to_owned();
-    };
-    let mut is_escaped = false;
-    let is_kept = |character: &char| {
-        is_escaped = *character == '\\' && !is_escaped;
-        !is_escaped
-    };
-    quoted.chars().filter(is_kept).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! | file | has |
 //! | --- | --- |
 //! | `operations`, `permission`, `scope` | the operations as one caller may do them, and what of a list or a stream that caller sees |
-//! | `read` | entries and lists |
+//! | `read`, `fresh` | entries and lists, as new as is asked for |
 //! | `history`, `revert` | the past: entries and lists as of then, what happened, and bringing a value back |
 //! | `write`, `transaction`, `commit` | writes of one key, of several, and what both have in common |
 //! | `decision`, `strict` | what a write does to the record of its key, and what is read before it is refused |
@@ -20,6 +20,7 @@ mod audit;
 mod commit;
 mod decision;
 mod error;
+mod fresh;
 mod history;
 mod in_progress;
 mod lifecycle;
@@ -47,6 +48,7 @@ pub use self::audit::AUDIT_TARGET;
 pub use self::error::{
     Comparison, Current, Error, FailedOperation, Forbidden, Place, Unmerged, Unserved,
 };
+pub use self::fresh::{Aged, Freshness};
 pub use self::history::{AsOf, HeldEvent, History};
 use self::in_progress::RequestsInProgress;
 pub use self::lifecycle::Health;

@@ -11,8 +11,8 @@ use crate::model::{Key, Position, Record};
 /// others may have written since: a decision on it may be made if the commit compares with it, but nobody may be
 /// refused because of it.
 ///
-/// It never goes back. It is at least as new as anything that this process has returned: by a read, by a commit, by
-/// a conflict or by an event.
+/// It never goes back. It is at least as new as anything that this process has returned by a commit, a conflict or an
+/// event, and after a strict read has returned, also one of no keys, as what that read would show.
 pub trait Known: Send + Sync {
     /// The record of a key.
     fn record(&self, key: &Key) -> Option<Arc<Record>>;
@@ -23,7 +23,7 @@ pub trait Known: Send + Sync {
     /// All entries.
     fn snapshot(&self) -> Box<dyn Snapshot>;
 
-    /// How long ago it was known to be current. Zero if no other process can write.
+    /// How long ago it was known to be current: since the last strict read that succeeded began. Zero if no other process can write.
     fn age(&self) -> Duration {
         Duration::ZERO
     }

@@ -1,11 +1,14 @@
 //! What a handler answers when the service has refused: a 412 shows the current entries, which a merge needs.
 
+use std::time::Duration;
+
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
 use super::answer::ErrorBody;
 use super::failure::Failure;
 use super::kind::ApiError;
+use crate::api::freshness::add_age;
 use crate::api::json_text::{JsonText, json_of};
 use crate::api::reply::{self, NO_STORE};
 use crate::model::Revision;
@@ -13,6 +16,14 @@ use crate::service::{Comparison, Current, Error, FailedOperation, Service, Unmer
 
 /// A failing answer that is ready.
 pub struct Refused(Box<Response>);
+
+impl Refused {
+    /// The same, of a state that was known to be current so long ago.
+    pub fn with_age(mut self, age: Option<Duration>) -> Self {
+        add_age(&mut self.0, age);
+        self
+    }
+}
 
 impl From<ApiError> for Refused {
     fn from(error: ApiError) -> Self {

@@ -1,5 +1,6 @@
 //! Several processes on one store: a write is decided on what one of them knows, which may be out of date.
 
+mod fresh;
 mod once;
 mod refusals;
 mod unreachable;

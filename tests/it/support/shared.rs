@@ -97,6 +97,11 @@ impl Process {
         self.has_forgotten.store(true, Ordering::Relaxed);
     }
 
+    /// Pretends that it was asked longer ago.
+    pub fn age_by(&self, time: Duration) {
+        self.known.write().when -= time;
+    }
+
     /// Makes it know what the store is now.
     pub async fn catch_up(&self) -> Result<(), StoreError> {
         self.reach().await?;
