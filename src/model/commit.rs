@@ -6,7 +6,7 @@ use super::entry::{Entry, Record};
 use super::event::{Event, EventKind};
 use super::key::Key;
 use super::name::Name;
-use super::position::{Position, ResumeToken, Revision};
+use super::position::{Position, ResumeToken, Revision, StateDigest};
 use super::request::Request;
 use super::timestamp::Timestamp;
 
@@ -62,6 +62,21 @@ impl Done {
         match self.after {
             Some(_) => EventKind::Put,
             None => EventKind::Delete,
+        }
+    }
+}
+
+impl Done {
+    /// The digest of a state after this, which was `state` before.
+    #[must_use]
+    pub fn state_after(&self, state: StateDigest) -> StateDigest {
+        let state = match &self.before {
+            Some(before) => state.without(before.state_hash()),
+            None => state,
+        };
+        match &self.after {
+            Some(after) => state.with(after.state_hash()),
+            None => state,
         }
     }
 }

@@ -176,16 +176,8 @@ impl Staged {
         if !done.is_empty() {
             next_number(last_left_out)?;
             self.at = self.at.max(at);
-            let state = done.iter().fold(self.position.state, |state, done| {
-                let state = match &done.before {
-                    Some(before) => state.without(before.state_hash()),
-                    None => state,
-                };
-                match &done.after {
-                    Some(after) => state.with(after.state_hash()),
-                    None => state,
-                }
-            });
+            let changes = done.iter();
+            let state = changes.fold(self.position.state, |state, done| done.state_after(state));
             self.position = Position { revision, state };
             let writes = done.iter();
             self.changes
