@@ -1,21 +1,64 @@
-//! What several processes share over an etcd cluster.
+//! The engine that several processes share over an etcd cluster.
 //!
-//! [`Address`] and [`EtcdSettings`] say which cluster, and how it is reached; `client` speaks to it.
+//! Each process has everything in memory: one watch of etcd fills its mirror. Reads are answered from that, after a
+//! barrier that makes them strict; commits are decided on it and made by one transaction.
+//!
+//! | file | has |
+//! | --- | --- |
+//! | `address`, `settings` | which cluster, and how it is reached |
+//! | `client`, `messages`, `error` | etcd's API |
+//! | `store`, `open`, `engine` | the store: its operations, how it is opened, what they share |
+//! | `layout`, `query` | the keys, the text of what is stored, and the questions about it |
+//! | `mirror` | what is in memory |
+//! | `load`, `follow` | what fills it: everything at the start, then what is written |
+//! | `gather`, `decoded`, `lineage` | the parts of that without I/O: events to commits, and whether it is still the same past |
+//! | `barrier` | what makes reads strict |
+//! | `commit`, `requests` | how a commit is made, and once for each request |
+//! | `past` | what was |
+//! | `check` | compares what is in memory with etcd now and then |
+//! | `space` | whether etcd has room |
 
 mod address;
+mod barrier;
+mod check;
 #[cfg_attr(
     not(feature = "internals"),
-    allow(dead_code, unused_imports, reason = "the engine follows")
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "the tests of the client use all of it"
+    )
 )]
 pub(super) mod client;
+mod commit;
+mod decoded;
+mod engine;
 pub(super) mod error;
+mod follow;
+mod gather;
+mod layout;
+mod lineage;
+mod load;
 #[cfg_attr(
     not(feature = "internals"),
-    allow(dead_code, unused_imports, reason = "the engine follows")
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "the tests of the client use all of it"
+    )
 )]
 pub(super) mod messages;
+mod mirror;
+mod open;
+mod past;
+mod query;
+mod requests;
 mod settings;
+mod space;
+mod store;
 
 pub use self::address::{Address, AddressError};
 pub use self::error::SetupError;
+pub use self::open::{DEFAULT_QUOTA_BYTES, OpenError, StoreSettings};
 pub use self::settings::{EtcdSettings, Password};
+pub use self::store::{Counts, EtcdStore};

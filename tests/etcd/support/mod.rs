@@ -5,6 +5,7 @@
 pub mod binary;
 pub mod cluster;
 pub mod etcd;
+pub mod proxy;
 #[path = "../../it/support/tls.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 pub mod tls;

@@ -1,0 +1,272 @@
+//! How a store is opened: its format, its secret, and the tasks that keep it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::barrier::Barrier;
+use super::check::{Checked, Checker};
+use super::client::Client;
+use super::engine::{COMMITS_MAX, Engine};
+use super::error::{ClientError, SetupError};
+use super::follow::{Follower, Following};
+use super::layout::{FORMAT, Layout, Reader};
+use super::load::{LoadError, load};
+use super::messages::{RequestOp, TxnRequest};
+use super::mirror::{Mirror, Sizes};
+use super::requests::{RequestLeases, StoredPast};
+use super::settings::EtcdSettings;
+use super::space::{self, Space};
+use super::store::{EtcdStore, Tasks};
+use super::{Address, query};
+use crate::storage::feed::DEFAULT_WATCH_BUFFER_BYTES;
+use crate::storage::lease::Leases;
+use crate::storage::requests::DEFAULT_IDEMPOTENCY_WINDOW;
+use crate::token::random_token;
+
+/// The quota of etcd unless its operator sets another, in bytes.
+pub const DEFAULT_QUOTA_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+/// The pause before etcd is asked again while a store is opened.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How often two processes that open an empty store at once try to be the one that begins it.
+const BEGIN_ATTEMPTS: usize = 3;
+
+/// The settings of an [`EtcdStore`].
+#[derive(Debug, Clone)]
+pub struct StoreSettings {
+    /// How the cluster is reached.
+    pub connection: EtcdSettings,
+    /// How long a request is remembered that was done, so that it is not done twice.
+    pub idempotency_window: Duration,
+    /// How much of the recent changes is kept for watchers, in bytes.
+    pub watch_buffer_bytes: usize,
+    /// How much etcd may store, in bytes: its `--quota-backend-bytes`. When it is almost used, the status says so.
+    pub quota_bytes: u64,
+    /// How long etcd is waited for at the start.
+    pub start_timeout: Duration,
+    /// How often what is in memory is compared with what etcd has.
+    pub check_interval: Duration,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self {
+            connection: EtcdSettings::default(),
+            idempotency_window: DEFAULT_IDEMPOTENCY_WINDOW,
+            watch_buffer_bytes: DEFAULT_WATCH_BUFFER_BYTES,
+            quota_bytes: DEFAULT_QUOTA_BYTES,
+            start_timeout: Duration::from_secs(30),
+            check_interval: Duration::from_secs(5 * 60),
+        }
+    }
+}
+
+/// Why a store cannot be opened.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The settings cannot be used.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// The cluster cannot be reached, or refuses.
+    #[error("etcd cannot be used: {0}")]
+    Unavailable(String),
+    /// A newer program has written what is there.
+    #[error(
+        "the data below {root} has the format {found}, which is newer than this program: it reads format {FORMAT}"
+    )]
+    Newer {
+        /// The root of the store.
+        root: String,
+        /// The format.
+        found: u64,
+    },
+    /// Something else is there.
+    #[error("what is stored below {root} is not of this program: its format is {found:?}")]
+    Foreign {
+        /// The root of the store.
+        root: String,
+        /// What is there instead of a format.
+        found: String,
+    },
+}
+
+impl From<ClientError> for OpenError {
+    fn from(error: ClientError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+/// Opens the store below the root of an address. Returns when everything is loaded and followed.
+///
+/// # Errors
+/// [`OpenError`].
+pub async fn open(address: &Address, settings: StoreSettings) -> Result<EtcdStore, OpenError> {
+    let client = Client::new(&address.endpoints, &settings.connection)?;
+    let patience = settings.connection.request_timeout;
+    let layout = Layout::new(&address.root);
+    let last = Instant::now() + settings.start_timeout;
+    let secret = begin(&client, &layout, &address.root, last).await?;
+    let mut reader = Reader::new(layout.clone());
+    let loaded = loop {
+        match load(&client, &mut reader, Leases::default(), patience).await {
+            Ok(loaded) => break loaded,
+            Err(error) if Instant::now() >= last => {
+                return Err(OpenError::Unavailable(error.to_string()));
+            }
+            Err(error @ LoadError::Client(ClientError::Denied(_))) => {
+                return Err(OpenError::Unavailable(error.to_string()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the content of etcd cannot be loaded yet");
+                sleep(PAUSE).await;
+            }
+        }
+    };
+    let sizes = Sizes {
+        idempotency_window: settings.idempotency_window,
+        watch_buffer_bytes: settings.watch_buffer_bytes,
+    };
+    let mirror = Arc::new(Mirror::new(loaded, sizes));
+    let following = Arc::new(Following::default());
+    let follower = Follower {
+        client: client.clone(),
+        reader,
+        mirror: Arc::clone(&mirror),
+        following: Arc::clone(&following),
+        patience,
+    };
+    let (barrier, rounds) = Barrier::new(
+        client.clone(),
+        layout.clone(),
+        Arc::clone(&mirror),
+        Arc::clone(&following),
+        patience,
+    );
+    let space = Arc::new(Space::default());
+    let watching_space = space::follow(
+        client.clone(),
+        Arc::clone(&space),
+        settings.quota_bytes,
+        patience,
+    );
+    let checked = Arc::new(Checked::default());
+    let checker = Checker {
+        client: client.clone(),
+        layout: layout.clone(),
+        mirror: Arc::clone(&mirror),
+        following: Arc::clone(&following),
+        checked: Arc::clone(&checked),
+        interval: settings.check_interval,
+        patience,
+    };
+    let tasks = Tasks::new(vec![
+        tokio::spawn(follower.run()),
+        tokio::spawn(rounds.run()),
+        tokio::spawn(watching_space),
+        tokio::spawn(checker.run()),
+    ]);
+    let engine = Engine {
+        stored: StoredPast {
+            client: client.clone(),
+            layout: layout.clone(),
+            patience,
+        },
+        leases: RequestLeases::new(client.clone(), settings.idempotency_window),
+        client,
+        layout,
+        mirror,
+        barrier,
+        space,
+        following: Arc::clone(&following),
+        checked,
+        patience,
+        turns: Arc::new(Semaphore::new(COMMITS_MAX as usize)),
+        closed: false.into(),
+    };
+    let store = EtcdStore::new(engine, tasks, secret);
+    // The watch has to confirm what was loaded.
+    let last = last.max(Instant::now() + patience);
+    if timeout_at(last, following.begun()).await.is_err() {
+        let silent = "the watch was not begun in time".to_owned();
+        return Err(OpenError::Unavailable(silent));
+    }
+    let passed = store.engine().catch_up().await;
+    passed.map_err(|error| OpenError::Unavailable(error.to_string()))?;
+    Ok(store)
+}
+
+/// Checks the format of what is there, or begins an empty store. Returns its secret.
+async fn begin(
+    client: &Client,
+    layout: &Layout,
+    root: &str,
+    last: Instant,
+) -> Result<Arc<str>, OpenError> {
+    for _ in 0..BEGIN_ATTEMPTS {
+        let format = client.range(&query::get(layout.format()), last).await?;
+        let secret = client.range(&query::get(layout.secret()), last).await?;
+        let format = query::first(format).map(|stored| stored.value);
+        if let Some(text) = &format {
+            check_format(root, text)?;
+        }
+        let secret = query::first(secret).map(|stored| stored.value);
+        if let (Some(_), Some(secret)) = (&format, &secret) {
+            return Ok(String::from_utf8_lossy(secret).into());
+        }
+        let mut transaction = TxnRequest::default();
+        if format.is_none() {
+            transaction.compare.push(query::is_absent(layout.format()));
+            let put = RequestOp::put(layout.format(), FORMAT.to_string().into());
+            transaction.success.push(put);
+        }
+        if secret.is_none() {
+            transaction.compare.push(query::is_absent(layout.secret()));
+            let secret = [random_token(), random_token()].concat();
+            let put = RequestOp::put(layout.secret(), secret.into());
+            transaction.success.push(put);
+        }
+        match client.txn(&transaction, last).await {
+            // Then the next look shows it.
+            Ok(_) | Err(ClientError::Unknown(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(OpenError::Unavailable(
+        "the store could not be begun".to_owned(),
+    ))
+}
+
+fn check_format(root: &str, text: &[u8]) -> Result<(), OpenError> {
+    let text = String::from_utf8_lossy(text);
+    let root = root.to_owned();
+    match text.trim().parse() {
+        Ok(FORMAT) => Ok(()),
+        Ok(found) if found > FORMAT => Err(OpenError::Newer { root, found }),
+        _ => Err(OpenError::Foreign {
+            root,
+            found: text.into_owned(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_format_that_is_known_is_read() {
+        assert!(check_format("/r", b"1").is_ok());
+        assert!(check_format("/r", b"1\n").is_ok());
+        let newer = check_format("/r", b"2").unwrap_err();
+        assert!(matches!(newer, OpenError::Newer { found: 2, .. }));
+        assert!(newer.to_string().contains("newer than this program"));
+        for other in [&b""[..], b"0", b"x"] {
+            let foreign = check_format("/r", other);
+            assert!(matches!(foreign, Err(OpenError::Foreign { .. })));
+        }
+    }
+}
