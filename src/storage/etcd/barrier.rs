@@ -178,7 +178,7 @@ impl Rounds {
                 self.mirror.note_current(begun);
             }
             for waiter in round.drain(..) {
-                let passed = passed.as_ref().map(|()| ()).map_err(StoreError::duplicate);
+                let passed = passed.as_ref().copied().map_err(StoreError::duplicate);
                 // Who waited may have gone.
                 let _ = waiter.send(passed);
             }

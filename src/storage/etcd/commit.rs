@@ -5,27 +5,21 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::barrier::unavailable;
 use super::decoded::Mark;
+use super::draft::{Draft, Plan};
 use super::engine::Engine;
 use super::error::ClientError;
-use super::layout::{Digits, DoneRequest, Marker, entry_text, etcd_number};
-use super::messages::{
-    Compare, CompareResult, Operation as EtcdOperation, OperationResponse, PutRequest, RequestOp,
-    TxnRequest, TxnResponse,
-};
+use super::messages::{OperationResponse, TxnResponse};
 use super::mirror::Awaited;
 use super::query;
 use super::requests::Found;
-use crate::model::{
-    ChangeSet, Commit, Expected, Key, Operation, Record, Request, Revision, Timestamp,
-};
+use super::text::entry_text;
+use crate::model::{ChangeSet, Commit, Operation, Record, Request, Revision};
 use crate::storage::requests::KnownRequest;
 use crate::storage::{CommitError, Committed, Conflict, OUTCOME_WAIT, StoreError};
-use crate::token::random_token;
 
 /// The pause before a commit is sent again that was decided on the newest state and failed all the same.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -42,13 +36,6 @@ enum Decision {
     Checked(Committed),
     /// This is to be done if it still holds.
     Send(Draft),
-}
-
-/// A transaction.
-struct Plan {
-    transaction: TxnRequest,
-    digits: Digits,
-    lease: Option<i64>,
 }
 
 /// What became of a transaction.
@@ -82,7 +69,7 @@ impl Engine {
                     attempts += 1;
                     let found = std::mem::take(&mut draft.found);
                     let lease = self.lease_for(changes, deadline).await?;
-                    let plan = self.plan(draft, changes, lease);
+                    let plan = draft.into_plan(&self.layout, changes, lease);
                     match self.send(plan, changes, deadline).await? {
                         Sent::Committed(commit) => return Ok(committed(&commit, changes, found)?),
                         Sent::LeaseLost(lease) => self.leases.forget(lease).await,
@@ -209,59 +196,13 @@ impl Engine {
         if !conflicts.is_empty() {
             return Ok(Decision::Conflict(conflicts));
         }
-        if draft.changed.is_empty() {
+        if draft.is_empty() {
             return Ok(Decision::Checked(Committed {
                 revision: table.revision(),
                 records: draft.found,
             }));
         }
         Ok(Decision::Send(draft))
-    }
-
-    /// The transaction: what is compared, what is put, and last the marker.
-    fn plan(&self, draft: Draft, changes: &ChangeSet, lease: Option<i64>) -> Plan {
-        let digits = random_digits();
-        let Draft {
-            at,
-            mut compare,
-            mut success,
-            changed,
-            ..
-        } = draft;
-        let mut failure = vec![query::get_in_transaction(self.layout.marker())];
-        if let Some(request) = changes.request() {
-            let place = self.layout.request(changes.writer(), &request.key);
-            let done = DoneRequest {
-                fingerprint: request.fingerprint,
-                at,
-                origin: changes.origin(),
-                changed,
-            };
-            compare.push(query::is_absent(place.clone()));
-            failure.push(query::get_in_transaction(place.clone()));
-            success.push(put_with_lease(
-                place,
-                done.text(),
-                lease.unwrap_or_default(),
-            ));
-        }
-        let marker = Marker {
-            digits,
-            at,
-            by: changes.writer().cloned(),
-            request: changes.request().cloned(),
-            origin: changes.origin(),
-        };
-        success.push(RequestOp::put(self.layout.marker(), marker.text()));
-        Plan {
-            transaction: TxnRequest {
-                compare,
-                success,
-                failure,
-            },
-            digits,
-            lease,
-        }
     }
 
     /// Sends a transaction once, and waits until it is known what became of it.
@@ -348,89 +289,6 @@ enum Outcome {
     Unknown,
 }
 
-/// A transaction that is being put together.
-struct Draft {
-    now: Timestamp,
-    at: Timestamp,
-    compare: Vec<Compare>,
-    success: Vec<RequestOp>,
-    /// The records that are only checked, in the order of the changes.
-    found: Vec<Option<Arc<Record>>>,
-    changed: Vec<Key>,
-}
-
-impl Draft {
-    fn begun_at(now: Timestamp, last_at: Timestamp) -> Self {
-        Self {
-            now,
-            at: Timestamp::of_write(now, None).max(last_at),
-            compare: Vec::new(),
-            success: Vec::new(),
-            found: Vec::new(),
-            changed: Vec::new(),
-        }
-    }
-
-    /// Compares so that the commit is made only if `expected` holds, and a record that is only checked is the current
-    /// one.
-    fn compare(
-        &mut self,
-        place: &Bytes,
-        expected: Expected,
-        operation: &Operation,
-        current: Option<&Arc<Record>>,
-    ) {
-        let current = current.map_or(0, |record| record.revision);
-        let (result, revision) = match (operation, expected) {
-            (Operation::Check, _) => (CompareResult::Equal, current),
-            (_, Expected::At(revision)) => (CompareResult::Equal, revision),
-            (_, Expected::Absent) => (CompareResult::Equal, 0),
-            (_, Expected::Present) | (Operation::Delete, Expected::Any) => {
-                (CompareResult::Greater, 0)
-            }
-            (Operation::Put(_), Expected::Any) => return,
-        };
-        let compare = Compare::mod_revision(place.clone(), result, etcd_number(revision));
-        self.compare.push(compare);
-    }
-
-    /// When a state is written whose key's last state is from `dated`. The commit is not made before that.
-    fn date(&mut self, dated: Option<Timestamp>, last_at: Timestamp) -> Timestamp {
-        let at = Timestamp::of_write(self.now, dated);
-        // A date that was edited by hand is not that of a commit.
-        if dated.is_some_and(|dated| dated <= last_at) {
-            self.at = self.at.max(at);
-        }
-        at
-    }
-
-    fn put(&mut self, place: Bytes, key: &Key, text: Bytes) {
-        self.success.push(RequestOp::put(place, text));
-        self.changed.push(key.clone());
-    }
-
-    fn delete(&mut self, place: Bytes, key: &Key) {
-        self.success.push(RequestOp::delete(place));
-        self.changed.push(key.clone());
-    }
-}
-
-fn put_with_lease(key: Bytes, value: Bytes, lease: i64) -> RequestOp {
-    EtcdOperation::Put(PutRequest {
-        key,
-        value,
-        lease,
-        ..PutRequest::default()
-    })
-    .into()
-}
-
-/// Digits that no other commit has.
-fn random_digits() -> Digits {
-    let token = random_token();
-    Digits::parse(&token).unwrap_or_else(|| Digits::from_bits(0))
-}
-
 /// What a transaction whose comparisons do not hold has found: the newest mark, and the request.
 fn lost(response: TxnResponse) -> Result<(Option<Mark>, Option<Found>), StoreError> {
     let ranges = response.responses.into_iter().map(|of| match of.response {
@@ -508,12 +366,5 @@ mod tests {
             let told = too_large(&format!("10.0.0.1:2379: {text}"));
             assert!(matches!(told, StoreError::TooLarge(told) if told == text));
         }
-    }
-
-    #[test]
-    fn digits_are_not_repeated() {
-        let digits: std::collections::HashSet<_> = (0..1000).map(|_| random_digits()).collect();
-        assert_eq!(digits.len(), 1000);
-        assert!(!digits.contains(&Digits::from_bits(0)));
     }
 }

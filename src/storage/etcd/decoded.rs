@@ -8,8 +8,9 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::gather::{Group, RawChange, RawMarker};
-use super::layout::{Damaged, Digits, Marker, Place, Reader, number};
+use super::layout::{Place, number};
 use super::messages::KeyValue;
+use super::text::{Damaged, Digits, Marker, Reader};
 use crate::model::{Commit, Done, Key, Position, Record, Revision, StateDigest, Timestamp};
 use crate::storage::table::Table;
 
@@ -22,8 +23,8 @@ pub struct Decoded {
     pub changes: Vec<Change>,
     /// What is said of the commit, unless it was not one of ours.
     pub marker: Option<Marker>,
-    /// What became of the mark, if something did.
-    pub mark: Option<Option<Mark>>,
+    /// What became of the mark.
+    pub mark: MarkChange,
 }
 
 /// A change of an entry.
@@ -48,6 +49,17 @@ pub enum After {
     Deleted,
     /// Something that is no record.
     Damaged(String),
+}
+
+/// What became of the mark.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MarkChange {
+    /// Nothing.
+    Unchanged,
+    /// This is the newest.
+    Put(Mark),
+    /// There is none any more.
+    Deleted,
 }
 
 /// A marker at a revision.
@@ -113,16 +125,16 @@ impl Change {
 impl Decoded {
     /// Reads what was gathered.
     #[must_use]
-    pub fn read(group: Group, reader: &mut Reader) -> Self {
+    pub fn read(group: &Group, reader: &mut Reader) -> Self {
         let (marker, mark) = match &group.marker {
-            RawMarker::Untouched => (None, None),
-            RawMarker::Deleted => (None, Some(None)),
-            RawMarker::Put(stored) => (
-                Marker::read(&stored.value).ok(),
-                Some(Some(Mark::of(stored))),
-            ),
+            RawMarker::Untouched => (None, MarkChange::Unchanged),
+            RawMarker::Deleted => (None, MarkChange::Deleted),
+            RawMarker::Put(stored) => {
+                let marker = Marker::read(&stored.value).ok();
+                (marker, MarkChange::Put(Mark::of(stored)))
+            }
         };
-        let changes = group.changes.into_iter();
+        let changes = group.changes.iter();
         Self {
             revision: group.revision,
             changes: changes.map(|change| read(change, reader)).collect(),
@@ -165,7 +177,7 @@ pub fn commit(
     }
 }
 
-fn read(change: RawChange, reader: &mut Reader) -> Change {
+fn read(change: &RawChange, reader: &mut Reader) -> Change {
     let place = Bytes::copy_from_slice(&change.stored.key);
     let key = match reader.layout().place(&place) {
         Place::Entry(key) => Reader::key(key),
@@ -274,7 +286,8 @@ fn either(known: Option<Arc<Record>>, record: Arc<Record>) -> Arc<Record> {
 mod tests {
     use super::*;
     use crate::model::Value;
-    use crate::storage::etcd::layout::{Layout, entry_text};
+    use crate::storage::etcd::layout::Layout;
+    use crate::storage::etcd::text::entry_text;
 
     const ROOT: &str = "/r";
 
@@ -343,7 +356,7 @@ mod tests {
         let mut reader = Reader::new(Layout::new(ROOT));
         let groups = groups.into_iter();
         groups
-            .map(|group| Decoded::read(group, &mut reader))
+            .map(|group| Decoded::read(&group, &mut reader))
             .collect()
     }
 
@@ -451,7 +464,7 @@ mod tests {
             let mut reader = Reader::new(Layout::new(ROOT));
             let mut raw = change;
             raw.before = before;
-            let change = read(raw, &mut reader);
+            let change = read(&raw, &mut reader);
             change.follows(change.before.as_deref())
         };
         let a = |version| stored("a", version, 9);

@@ -17,10 +17,11 @@ use super::client::{Client, WatchStream};
 use super::decoded::{Decoded, Mark};
 use super::error::ClientError;
 use super::gather::{Gather, OutOfOrder};
-use super::layout::{Reader, number};
+use super::layout::number;
 use super::load::{LoadError, load};
 use super::mirror::{Discontinuous, Mirror};
 use super::query;
+use super::text::Reader;
 use crate::model::Revision;
 
 /// The first pause before a watch is tried again.
@@ -175,7 +176,7 @@ impl Follower {
             }
             let response = response?;
             for group in gather.add(&layout, response.events, response.fragment)? {
-                let decoded = Decoded::read(group, &mut self.reader);
+                let decoded = Decoded::read(&group, &mut self.reader);
                 self.mirror.apply(decoded)?;
             }
         }

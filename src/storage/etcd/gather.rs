@@ -148,9 +148,10 @@ impl Gather {
                 }
             }
             Place::Marker => {
-                self.open(revision).marker = match is_deletion {
-                    true => RawMarker::Deleted,
-                    false => RawMarker::Put(stored),
+                self.open(revision).marker = if is_deletion {
+                    RawMarker::Deleted
+                } else {
+                    RawMarker::Put(stored)
                 };
                 self.close(whole);
             }

@@ -70,7 +70,7 @@ impl Lineage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::etcd::layout::Digits;
+    use crate::storage::etcd::text::Digits;
 
     fn mark(revision: Revision, digits: u64) -> Mark {
         Mark {

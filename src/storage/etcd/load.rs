@@ -9,13 +9,14 @@ use thiserror::Error;
 use tokio::time::{Instant, timeout};
 
 use super::client::Client;
-use super::decoded::{Decoded, Mark, rewind};
+use super::decoded::{Decoded, Mark, MarkChange, rewind};
 use super::error::ClientError;
 use super::gather::{Gather, OutOfOrder};
-use super::layout::{Place, Reader, etcd_number, number};
+use super::layout::{Place, etcd_number, number};
 use super::messages::{Event, KeyValue, RangeRequest};
 use super::mirror::Loaded;
 use super::query;
+use super::text::Reader;
 use crate::model::Revision;
 use crate::storage::lease::Leases;
 use crate::storage::table::Table;
@@ -63,9 +64,13 @@ pub async fn load(
     let content = Content::read(client, reader, leases, patience).await?;
     let newest = content.table.revision();
     let (from, decoded) = read_past(client, reader, newest, content.reached, patience).await?;
-    let first = mark_before(client, reader, from, patience).await?;
-    let marks = marks_of(first.flatten(), &decoded, content.mark);
-    let begins = first.map(|mark| mark.map_or(0, |mark| mark.revision));
+    let before = mark_before(client, reader, from, patience).await?;
+    let begins = match before {
+        Before::Nothing => Some(0),
+        Before::Commit(mark) => Some(mark.revision),
+        Before::Compacted => None,
+    };
+    let marks = marks_of(before, &decoded, content.mark);
     let (oldest, commits) = rewind(&content.table, from, begins, decoded);
     tracing::info!(
         keys = content.table.count(),
@@ -84,35 +89,53 @@ pub async fn load(
     })
 }
 
-/// The newest mark before a revision, if that is not compacted. There is none before the first commit.
+/// What was committed last before a revision.
+#[derive(Debug, Clone, Copy)]
+enum Before {
+    /// Nothing.
+    Nothing,
+    /// This.
+    Commit(Mark),
+    /// It is compacted.
+    Compacted,
+}
+
 async fn mark_before(
     client: &Client,
     reader: &Reader,
     revision: Revision,
     patience: Duration,
-) -> Result<Option<Option<Mark>>, ClientError> {
-    let Some(before) = revision.checked_sub(1).filter(|before| *before > 0) else {
-        return Ok(Some(None));
-    };
-    let request = query::get_at(reader.layout().marker(), before);
+) -> Result<Before, ClientError> {
+    let last = revision.saturating_sub(1);
+    if last == 0 {
+        return Ok(Before::Nothing);
+    }
+    let request = query::get_at(reader.layout().marker(), last);
     match client.range(&request, Instant::now() + patience).await {
         Ok(response) => {
-            let mark = query::first(response).map(|stored| Mark::of(&stored));
-            Ok(Some(mark))
+            let stored = query::first(response);
+            Ok(stored.map_or(Before::Nothing, |stored| Before::Commit(Mark::of(&stored))))
         }
-        Err(ClientError::Compacted { .. }) => Ok(None),
+        Err(ClientError::Compacted { .. }) => Ok(Before::Compacted),
         Err(error) => Err(error),
     }
 }
 
 /// The mark before the past that is known, those in it, and the newest. Without that there are none: somebody has
 /// deleted the marker.
-fn marks_of(first: Option<Mark>, decoded: &[Decoded], newest: Option<Mark>) -> Vec<Mark> {
+fn marks_of(before: Before, decoded: &[Decoded], newest: Option<Mark>) -> Vec<Mark> {
     let Some(newest) = newest else {
         return Vec::new();
     };
-    let past = decoded.iter().filter_map(|decoded| decoded.mark.flatten());
-    let past = first.into_iter().chain(past);
+    let before = match before {
+        Before::Commit(mark) => Some(mark),
+        Before::Nothing | Before::Compacted => None,
+    };
+    let past = decoded.iter().filter_map(|decoded| match decoded.mark {
+        MarkChange::Put(mark) => Some(mark),
+        MarkChange::Unchanged | MarkChange::Deleted => None,
+    });
+    let past = before.into_iter().chain(past);
     let past = past.filter(|mark| mark.revision < newest.revision);
     past.chain([newest]).collect()
 }
@@ -310,7 +333,7 @@ async fn read_from(
         bytes += response.events.iter().map(event_bytes).sum::<usize>();
         for group in gather.add(&layout, response.events, response.fragment)? {
             if group.revision <= newest {
-                decoded.push(Decoded::read(group, reader));
+                decoded.push(Decoded::read(&group, reader));
             }
         }
         if number(gather.next()) > newest {

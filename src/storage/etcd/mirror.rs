@@ -11,9 +11,9 @@ use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-use super::decoded::{After, Change, Decoded, Mark, commit};
-use super::layout::Digits;
+use super::decoded::{After, Change, Decoded, Mark, MarkChange, commit};
 use super::lineage::{self, Lineage};
+use super::text::Digits;
 use crate::model::{Commit, Filter, Key, Position, Record, ResumeToken, Revision, StateDigest};
 use crate::storage::feed::Feed;
 use crate::storage::known::Known;
@@ -239,8 +239,10 @@ impl Mirror {
         table.requests_mut().forget_to(oldest);
         rest.feed
             .publish(slice::from_ref(&commit), table.position());
-        if let Some(mark) = mark {
-            rest.lineage.note(mark);
+        match mark {
+            MarkChange::Unchanged => {}
+            MarkChange::Put(mark) => rest.lineage.note(Some(mark)),
+            MarkChange::Deleted => rest.lineage.note(None),
         }
         let waiting = digits.and_then(|digits| rest.awaited.remove(&digits));
         self.reached.send_replace(revision);

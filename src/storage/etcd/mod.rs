@@ -8,12 +8,12 @@
 //! | `address`, `settings` | which cluster, and how it is reached |
 //! | `client`, `messages`, `error` | etcd's API |
 //! | `store`, `open`, `engine` | the store: its operations, how it is opened, what they share |
-//! | `layout`, `query` | the keys, the text of what is stored, and the questions about it |
+//! | `layout`, `text`, `query` | the keys, the text of what is stored, and the questions about it |
 //! | `mirror` | what is in memory |
 //! | `load`, `follow` | what fills it: everything at the start, then what is written |
 //! | `gather`, `decoded`, `lineage` | the parts of that without I/O: events to commits, and whether it is still the same past |
 //! | `barrier` | what makes reads strict |
-//! | `commit`, `requests` | how a commit is made, and once for each request |
+//! | `commit`, `draft`, `requests` | how a commit is made, and once for each request |
 //! | `past` | what was |
 //! | `check` | compares what is in memory with etcd now and then |
 //! | `space` | whether etcd has room |
@@ -32,6 +32,7 @@ mod check;
 pub(super) mod client;
 mod commit;
 mod decoded;
+mod draft;
 mod engine;
 pub(super) mod error;
 mod follow;
@@ -56,6 +57,7 @@ mod requests;
 mod settings;
 mod space;
 mod store;
+mod text;
 
 pub use self::address::{Address, AddressError};
 pub use self::error::SetupError;

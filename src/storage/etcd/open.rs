@@ -13,7 +13,7 @@ use super::client::Client;
 use super::engine::{COMMITS_MAX, Engine};
 use super::error::{ClientError, SetupError};
 use super::follow::{Follower, Following};
-use super::layout::{FORMAT, Layout, Reader};
+use super::layout::{FORMAT, Layout};
 use super::load::{LoadError, load};
 use super::messages::{RequestOp, TxnRequest};
 use super::mirror::{Mirror, Sizes};
@@ -21,6 +21,7 @@ use super::requests::{RequestLeases, StoredPast};
 use super::settings::EtcdSettings;
 use super::space::{self, Space};
 use super::store::{EtcdStore, Tasks};
+use super::text::Reader;
 use super::{Address, query};
 use crate::storage::feed::DEFAULT_WATCH_BUFFER_BYTES;
 use crate::storage::lease::Leases;
@@ -154,7 +155,7 @@ pub async fn open(address: &Address, settings: StoreSettings) -> Result<EtcdStor
         patience,
     );
     let checked = Arc::new(Checked::default());
-    let checker = Checker {
+    let checking = Checker {
         client: client.clone(),
         layout: layout.clone(),
         mirror: Arc::clone(&mirror),
@@ -167,7 +168,7 @@ pub async fn open(address: &Address, settings: StoreSettings) -> Result<EtcdStor
         tokio::spawn(follower.run()),
         tokio::spawn(rounds.run()),
         tokio::spawn(watching_space),
-        tokio::spawn(checker.run()),
+        tokio::spawn(checking.run()),
     ]);
     let engine = Engine {
         stored: StoredPast {

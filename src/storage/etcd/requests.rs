@@ -11,9 +11,10 @@ use tokio::time::Instant;
 use super::barrier::unavailable;
 use super::client::Client;
 use super::error::ClientError;
-use super::layout::{Damaged, DoneRequest, Layout, Reader, number};
+use super::layout::{Layout, number};
 use super::messages::KeyValue;
 use super::query;
+use super::text::{Damaged, DoneRequest, Reader};
 use crate::model::{Commit, Done, Key, Name, Position, Record, Request, Revision, StateDigest};
 use crate::storage::StoreError;
 
