@@ -1,6 +1,7 @@
 //! Nobody is refused because of what another process has changed meanwhile.
 
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use axum::http::Method;
 use ifmatch::Store;
@@ -241,4 +242,18 @@ async fn a_revision_of_another_process_is_not_to_come() {
     assert_eq!(call.send().await.json()["value"], 1);
     let then = api.get(&format!("/kv/a?revision={}", written["revision"]));
     assert_eq!(then.send().await.json(), written);
+}
+
+#[tokio::test]
+async fn a_moment_of_another_process_is_not_to_come() {
+    let [(_, first), (process, api)] = Process::two();
+    let entry = first.put("/kv/a", "1").send().await.json();
+    api.get("/kv/a").send().await;
+    let soon = SystemTime::now() + Duration::from_secs(30);
+    let soon = humantime::format_rfc3339_seconds(soon);
+    let path = format!("/kv/a?at={soon}");
+    let answer = api.get(&path).send().await;
+    answer.assert_error(400, "invalid_query");
+    process.set_ahead(Duration::from_secs(60));
+    assert_eq!(api.get(&path).send().await.json(), entry);
 }

@@ -2,7 +2,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant as Moment};
 
 use async_trait::async_trait;
@@ -43,6 +43,8 @@ pub struct Process {
     reads: Mutex<usize>,
     /// Whether no state of the past is kept any more.
     has_forgotten: AtomicBool,
+    /// By how much the clock of the other processes is ahead, in milliseconds.
+    ahead_millis: AtomicU64,
 }
 
 /// What the store was.
@@ -69,6 +71,7 @@ impl Process {
             link: Mutex::default(),
             reads: Mutex::new(0),
             has_forgotten: AtomicBool::new(false),
+            ahead_millis: AtomicU64::new(0),
         })
     }
 
@@ -97,6 +100,12 @@ impl Process {
         self.has_forgotten.store(true, Ordering::Relaxed);
     }
 
+    /// Others write with a clock that is ahead.
+    pub fn set_ahead(&self, time: Duration) {
+        let millis = time.as_millis().try_into().unwrap();
+        self.ahead_millis.store(millis, Ordering::Relaxed);
+    }
+
     /// Pretends that it was asked longer ago.
     pub fn age_by(&self, time: Duration) {
         self.known.write().when -= time;
@@ -107,13 +116,14 @@ impl Process {
         self.reach().await?;
         *self.reads.lock() += 1;
         let when = Moment::now();
-        let newest_at = self.shared.past().newest_at();
+        let newest_at = self.shared.past().newest_at().millis();
+        let newest_at = newest_at + self.ahead_millis.load(Ordering::Relaxed);
         let snapshot = self.shared.snapshot().await?;
         let page = snapshot.page(&Range::default()).await?;
         let state = State {
             entries: page.entries.into(),
             position: snapshot.position(),
-            newest_at,
+            newest_at: Timestamp::from_millis(newest_at),
             when,
         };
         let mut known = self.known.write();
