@@ -12,6 +12,9 @@ use ifmatch::api::{self, AllowedHosts, AllowedOrigins, Guard, Listener, Tls, Tru
 use ifmatch::cli::{self, Arguments, Task};
 use ifmatch::config::{Config, LogFormat};
 use ifmatch::service::{AUDIT_TARGET, Service};
+use ifmatch::storage::Store;
+#[cfg(feature = "etcd")]
+use ifmatch::storage::etcd::EtcdStore;
 use ifmatch::storage::file::FileStore;
 use ifmatch::verify;
 use rustix::process::Signal;
@@ -101,8 +104,8 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
         }
         _ => None,
     };
-    let store = FileStore::open(&config.data, config.store_settings()).await?;
-    let service = Arc::new(Service::new(Arc::new(store), config.service_settings()));
+    let store = open_store(config).await?;
+    let service = Arc::new(Service::new(store, config.service_settings()));
     let listener = api::listen(&config.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
@@ -113,7 +116,7 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     let health = service.health().await.store;
     tracing::info!(
         %address,
-        data = %config.data.display(),
+        store = where_the_store_is(config),
         keys = health.keys,
         revision = health.position.revision,
         tls = tls.is_some(),
@@ -152,6 +155,24 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
     })?;
     tracing::info!("stopped");
     Ok(())
+}
+
+async fn open_store(config: &Config) -> Result<Arc<dyn Store>, Box<dyn Error>> {
+    #[cfg(feature = "etcd")]
+    if let Some(address) = &config.etcd.store {
+        let settings = config.etcd_settings().await?;
+        return Ok(Arc::new(EtcdStore::open(address, settings).await?));
+    }
+    let store = FileStore::open(&config.data, config.store_settings()).await?;
+    Ok(Arc::new(store))
+}
+
+fn where_the_store_is(config: &Config) -> String {
+    #[cfg(feature = "etcd")]
+    if let Some(address) = &config.etcd.store {
+        return address.to_string();
+    }
+    config.data.display().to_string()
 }
 
 fn log_to_stderr(config: &Config) -> Result<(), Box<dyn Error>> {

@@ -230,7 +230,9 @@ impl Mirror {
         let before = table.position().state;
         let position = Position {
             revision,
-            state: done.iter().fold(before, |state, done| done.state_after(state)),
+            state: done
+                .iter()
+                .fold(before, |state, done| done.state_after(state)),
         };
         table.update(records.collect::<BTreeMap<_, _>>(), position, at);
         let commit = Arc::new(commit(marker, position, at, done));

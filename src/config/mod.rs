@@ -1,15 +1,22 @@
 //! Flags and environment variables, each with its default and its meaning.
 
+#[cfg(feature = "etcd")]
+mod etcd;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+#[cfg(feature = "etcd")]
+pub use self::etcd::EtcdFlags;
 use crate::access::{Action, Authority, Grants, Tokens};
 use crate::api::{HeaderName, HostName, Limits, Network, Origin};
 use crate::model::DEFAULT_MAX_VALUE_BYTES;
 use crate::service::{self, DEFAULT_MAX_IN_FLIGHT_BYTES, Policy};
 use crate::storage::DEFAULT_WATCH_BUFFER_BYTES;
+#[cfg(feature = "etcd")]
+use crate::storage::etcd::StoreSettings;
 use crate::storage::file::{DEFAULT_HISTORY_MAX_BYTES, History, Journaling, Settings};
 
 /// An HTTP key-value service in which nobody's update gets lost.
@@ -136,6 +143,11 @@ pub struct Config {
     #[arg(long, env = "IFMATCH_IDEMPOTENCY_WINDOW", value_name = "TIME",
           default_value = "24h", value_parser = duration)]
     pub idempotency_window: Duration,
+
+    /// Where the entries are if not in a data file.
+    #[cfg(feature = "etcd")]
+    #[command(flatten)]
+    pub etcd: EtcdFlags,
 
     /// Memory for recent changes, in bytes, shared by all watchers
     #[arg(long, env = "IFMATCH_WATCH_BUFFER", value_name = "BYTES",
@@ -280,6 +292,18 @@ impl Config {
             idempotency_window: self.idempotency_window,
             watch_buffer_bytes: self.watch_buffer,
         }
+    }
+
+    /// How a store on etcd works, with the files that the flags name.
+    ///
+    /// # Errors
+    /// Why a file cannot be read.
+    #[cfg(feature = "etcd")]
+    pub async fn etcd_settings(&self) -> Result<StoreSettings, String> {
+        let settings = self
+            .etcd
+            .settings(self.idempotency_window, self.watch_buffer);
+        settings.await
     }
 
     /// How the service works.
