@@ -187,6 +187,7 @@ impl Rounds {
 
     async fn pass(&self, deadline: Instant) -> Result<(), StoreError> {
         loop {
+            let known = self.mirror.newest_mark();
             let request = query::get(self.layout.marker());
             let response = self.client.range(&request, deadline).await;
             let found = query::first(response.map_err(unavailable)?);
@@ -195,7 +196,10 @@ impl Rounds {
                 let late = "the watch of etcd is behind";
                 StoreError::Unavailable(late.to_owned())
             };
+            // What was known here before etcd was asked is known there too, unless it was restored from a backup.
+            let is_older = mark.map(|mark| mark.revision) < known.map(|mark| mark.revision);
             match self.mirror.compare(mark) {
+                _ if is_older => {}
                 Reach::Reached => return Ok(()),
                 Reach::Behind(revision) => {
                     if timeout(STALLED, self.mirror.reach(revision)).await.is_err() {
