@@ -128,9 +128,12 @@ impl Engine {
                 "{count} keys hold something that is no entry, which somebody else has put there: {text}"
             ));
         }
-        self.barrier
-            .health()
+        let health = self.barrier.health();
+        // What nobody answers has not failed yet.
+        let is_silent = !health.has_passed_within(READABLE) && !self.is_closed();
+        health
             .problem()
+            .or_else(|| is_silent.then(|| "etcd does not answer".to_owned()))
             .or_else(|| self.space.problem())
     }
 }
