@@ -5,33 +5,25 @@
 //! after it, it never did. Nothing takes effect once its process is dead (durable linearizability:
 //! Izraelevitz, Mendes and Scott, DISC 2016).
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use reqwest::Method;
 use rustix::process::Signal;
-use serde_json::{Value, json};
 use tempfile::TempDir;
-use todc_utils::Action::{self, Call, Response};
+use todc_utils::Action::{Call, Response};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::support::binary::{MODES, Process, soon};
-use crate::support::http;
-use crate::support::linear::{
-    Answer, Entry, Event, Mark, Operation, Request, Verb, put, refused_event,
-};
+use crate::support::linear::{Answer, Event, Mark, Operation, Request, Verb, put, refused_event};
+use crate::support::linear_clients::{CLIENTS, Client, Dice, KEYS, Outcome, Record};
 use crate::support::segments::{Happened, histories_in};
 use crate::support::writers::random_below;
 
-const CLIENTS: usize = 8;
-const KEYS: usize = 3;
 /// How often the server is killed in each mode, unless `IFMATCH_LINEAR_ROUNDS` says otherwise.
 const ROUNDS: u64 = 20;
 /// A kill comes before so many acknowledgements of its round.
 const ACKNOWLEDGEMENTS: usize = 600;
-/// How many of the entries that it saw last a client may name in If-Match.
-const REMEMBERED: usize = 3;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_key_is_linearizable_also_across_kills() {
@@ -46,7 +38,7 @@ async fn every_key_is_linearizable_also_across_kills() {
 
 async fn kill_and_judge(arguments: &[&str], mut dice: Dice) {
     let folder = TempDir::new().unwrap();
-    let record = Arc::new(Record::default());
+    let record = Arc::new(Record::new("linear"));
     let mut clients: Vec<_> = (0..CLIENTS)
         .map(|number| Client::new(number, dice.roll()))
         .collect();
@@ -70,7 +62,7 @@ async fn kill_and_judge(arguments: &[&str], mut dice: Dice) {
             }
         }
         if let Some(found) = found {
-            record.assert_is_in(&found);
+            assert_is_in(&record, &found);
         }
     }
     assert!(process.stop().await.status.success());
@@ -85,7 +77,12 @@ async fn work_until_killed(
     let (acknowledge, mut acknowledgements) = mpsc::unbounded_channel();
     let mut working = JoinSet::new();
     for client in clients {
-        working.spawn(client.work(process.url(""), Arc::clone(record), acknowledge.clone()));
+        working.spawn(work(
+            client,
+            process.url(""),
+            Arc::clone(record),
+            acknowledge.clone(),
+        ));
     }
     drop(acknowledge);
     for _ in 0..kill_after {
@@ -100,247 +97,49 @@ async fn work_until_killed(
     soon(working.join_all()).await
 }
 
+/// Works until the server is gone.
+async fn work(
+    mut client: Client,
+    server: String,
+    record: Arc<Record>,
+    acknowledge: mpsc::UnboundedSender<()>,
+) -> Client {
+    let servers = [server];
+    loop {
+        match client.step(&servers, &record).await {
+            // Whoever counts may have heard enough.
+            Outcome::Answered(_) => drop(acknowledge.send(())),
+            Outcome::Refused => panic!("nobody refuses anything"),
+            Outcome::Lost => return client,
+        }
+    }
+}
+
+/// Every entry that was ever shown is in the history, once, and what is there of a key leads from one version to
+/// the next.
+fn assert_is_in(record: &Record, histories: &BTreeMap<String, Vec<Happened>>) {
+    for history in histories.values() {
+        let mut version = 0;
+        for happened in history {
+            version += u64::from(happened.put.is_some());
+            assert_eq!(happened.version, version, "{happened:?}");
+            if happened.put.is_none() {
+                version = 0;
+            }
+        }
+    }
+    for shown in record.shown() {
+        let history = &histories[shown["key"].as_str().unwrap()];
+        let found = history
+            .iter()
+            .filter(|happened| happened.put.as_ref() == Some(&shown));
+        assert_eq!(found.count(), 1, "{shown}");
+    }
+}
+
 fn number_from(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().expect(variable))
-}
-
-/// What all clients did and saw.
-#[derive(Default)]
-struct Record {
-    /// In the one order in which they happened.
-    events: Mutex<Vec<Event>>,
-    tags: Mutex<Tags>,
-}
-
-#[derive(Default)]
-struct Tags {
-    of_entry: HashMap<Entry, String>,
-    shown_with: HashMap<String, Value>,
-}
-
-impl Record {
-    fn note(&self, key: usize, client: usize, action: Action<Operation>) {
-        let event = Event {
-            key,
-            client,
-            action,
-        };
-        self.events.lock().unwrap().push(event);
-    }
-
-    /// All events so far. The reads at the end, of every key, begin the next history.
-    fn next_history(&self) -> Vec<Event> {
-        let mut events = self.events.lock().unwrap();
-        let reads = events[events.len() - 2 * KEYS..].to_vec();
-        std::mem::replace(&mut *events, reads)
-    }
-
-    /// Every entry that was ever shown is in the history, once, and what is there of a key leads from one version to
-    /// the next.
-    fn assert_is_in(&self, histories: &BTreeMap<String, Vec<Happened>>) {
-        for history in histories.values() {
-            let mut version = 0;
-            for happened in history {
-                version += u64::from(happened.put.is_some());
-                assert_eq!(happened.version, version, "{happened:?}");
-                if happened.put.is_none() {
-                    version = 0;
-                }
-            }
-        }
-        for shown in self.tags.lock().unwrap().shown_with.values() {
-            let history = &histories[shown["key"].as_str().unwrap()];
-            let found = history
-                .iter()
-                .filter(|happened| happened.put.as_ref() == Some(shown));
-            assert_eq!(found.count(), 1, "{shown}");
-        }
-    }
-
-    fn tag_of(&self, entry: Entry) -> String {
-        self.tags.lock().unwrap().of_entry[&entry].clone()
-    }
-
-    /// An entry as it was shown, which must always be shown so.
-    fn entry(&self, key: usize, shown: &Value) -> Entry {
-        let entry = Entry {
-            marks: serde_json::from_value(shown["value"].clone()).unwrap(),
-            version: shown["version"].as_u64().unwrap(),
-        };
-        assert_eq!(shown["key"], name_of(key), "{shown}");
-        let tag = shown["etag"].as_str().unwrap().to_owned();
-        let mut tags = self.tags.lock().unwrap();
-        let known = tags.of_entry.entry(entry).or_insert_with(|| tag.clone());
-        assert_eq!(known, &tag, "another tag of {shown}");
-        let known = tags.shown_with.entry(tag).or_insert_with(|| shown.clone());
-        assert_eq!(known, shown, "another entry with this tag");
-        entry
-    }
-}
-
-fn name_of(key: usize) -> String {
-    format!("linear/{key}")
-}
-
-struct Client {
-    number: usize,
-    http: reqwest::Client,
-    dice: Dice,
-    writes: u64,
-    /// The entries of each key that it saw last.
-    seen: [Vec<Entry>; KEYS],
-}
-
-impl Client {
-    fn new(number: usize, seed: u64) -> Self {
-        Self {
-            number,
-            http: http::client(),
-            dice: Dice(seed),
-            writes: 0,
-            seen: Default::default(),
-        }
-    }
-
-    /// Works until the server is gone.
-    async fn work(
-        mut self,
-        server: String,
-        record: Arc<Record>,
-        acknowledge: mpsc::UnboundedSender<()>,
-    ) -> Self {
-        let mut key = self.dice.below(KEYS);
-        loop {
-            // Whoever stays with a key knows its latest tags.
-            if self.dice.below(4) == 0 {
-                key = self.dice.below(KEYS);
-            }
-            let request = self.next_request(key);
-            if self.ask(&server, &record, key, request).await.is_none() {
-                return self;
-            }
-            // Whoever counts may have heard enough.
-            let _ = acknowledge.send(());
-        }
-    }
-
-    async fn read_all(&mut self, server: &str, record: &Record) {
-        let read = Request::new(Verb::Get);
-        for key in 0..KEYS {
-            let answer = soon(self.ask(server, record, key, read)).await;
-            answer.expect("it serves");
-        }
-    }
-
-    fn next_request(&mut self, key: usize) -> Request {
-        self.writes += 1;
-        let mark = (self.number, self.writes);
-        let (verb, conditional) = match self.dice.below(20) {
-            0..5 => (Verb::Get, false),
-            5..7 => (Verb::Put(mark), false),
-            7..16 => (Verb::Put(mark), true),
-            16..18 => (Verb::Patch(mark), self.dice.below(2) == 0),
-            _ => (Verb::Delete, self.dice.below(2) == 0),
-        };
-        let seen = &self.seen[key];
-        let if_match = if conditional && !seen.is_empty() {
-            // The last of them in two cases of three, so that some writes go through.
-            let back = self.dice.below(seen.len()) * self.dice.below(2);
-            Some(seen[seen.len() - 1 - back])
-        } else {
-            None
-        };
-        Request { verb, if_match }
-    }
-
-    /// The answer, if there was a whole one.
-    async fn ask(
-        &mut self,
-        server: &str,
-        record: &Record,
-        key: usize,
-        request: Request,
-    ) -> Option<Answer> {
-        let answer = None;
-        let operation = Operation { request, answer };
-        record.note(key, self.number, Call(operation));
-        let answer = self.send(server, record, key, request).await?;
-        let operation = Operation {
-            answer: Some(answer),
-            ..operation
-        };
-        record.note(key, self.number, Response(operation));
-        if let Answer::Shown(entry) | Answer::Created(entry) | Answer::Mismatch(Some(entry)) =
-            answer
-        {
-            let seen = &mut self.seen[key];
-            seen.push(entry);
-            seen.drain(..seen.len().saturating_sub(REMEMBERED));
-        }
-        Some(answer)
-    }
-
-    async fn send(
-        &self,
-        server: &str,
-        record: &Record,
-        key: usize,
-        Request { verb, if_match }: Request,
-    ) -> Option<Answer> {
-        let url = format!("{server}/kv/{}", name_of(key));
-        let mut call = match verb {
-            Verb::Get => self.http.get(url),
-            Verb::Put(mark) => self.http.put(url).json(&put(mark, 1).marks),
-            Verb::Patch(mark) => {
-                let patch = json!({ "patch": mark }).to_string();
-                let call = self.http.request(Method::PATCH, url).body(patch);
-                call.header("content-type", "application/merge-patch+json")
-            }
-            Verb::Delete => self.http.delete(url),
-        };
-        if let Some(entry) = if_match {
-            call = call.header("if-match", record.tag_of(entry));
-        }
-        let answer = call.send().await.ok()?;
-        let status = answer.status().as_u16();
-        let tag = answer.headers().get("etag").cloned();
-        let body: Value = answer.json().await.ok()?;
-        let shown = match status {
-            412 => &body["current"],
-            _ => &body,
-        };
-        let shown_tag = shown["etag"].as_str();
-        assert_eq!(tag.as_ref().map(|tag| tag.to_str().unwrap()), shown_tag);
-        Some(match (status, body["error"].as_str()) {
-            (200, None) => Answer::Shown(record.entry(key, shown)),
-            (201, None) => Answer::Created(record.entry(key, shown)),
-            (404, Some("not_found")) => Answer::NotFound,
-            (412, Some("precondition_failed")) => {
-                let current = (!shown.is_null()).then(|| record.entry(key, shown));
-                Answer::Mismatch(current)
-            }
-            _ => panic!("{status} {body} to {verb:?} with {if_match:?}"),
-        })
-    }
-}
-
-/// `SplitMix64`: the same rolls for the same seed.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// From 0 to `end`, without it.
-    fn below(&mut self, end: usize) -> usize {
-        let end = u64::try_from(end).unwrap();
-        (self.roll() % end).try_into().unwrap()
-    }
 }
 
 /// A history that somebody could have seen, of one key that is absent at first.

@@ -10,6 +10,7 @@ pub mod events;
 pub mod http;
 pub mod http2;
 pub mod linear;
+pub mod linear_clients;
 pub mod load;
 pub mod log;
 pub mod mounts;
