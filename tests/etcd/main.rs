@@ -7,3 +7,4 @@ mod support;
 
 mod client;
 mod engine;
+mod processes;

@@ -5,7 +5,14 @@
 pub mod binary;
 pub mod cluster;
 pub mod etcd;
+#[path = "../../it/support/events.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+pub mod events;
+#[path = "../../it/support/http.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+pub mod http;
 pub mod proxy;
+pub mod service;
 #[path = "../../it/support/tls.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 pub mod tls;

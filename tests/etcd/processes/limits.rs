@@ -1,0 +1,55 @@
+//! What etcd limits, as clients are told.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::cluster::EtcdCluster;
+use crate::support::service::{Answer, Caller, send, serve};
+
+async fn put_all(caller: &Caller, count: usize, value: &Value) -> Answer {
+    let puts =
+        (0..count).map(|number| json!({"op": "put", "key": format!("k/{number}"), "value": value}));
+    let operations: Vec<_> = puts.collect();
+    let call = caller.call(Method::POST, "/transactions");
+    send(call.json(&json!({ "operations": operations }))).await
+}
+
+#[tokio::test]
+async fn what_is_too_large_for_one_commit_is_refused_with_the_words_of_etcd() {
+    let Some(cluster) = EtcdCluster::of(1).start().await else {
+        return;
+    };
+    let process = serve(&cluster).await;
+    let caller = Caller::of(&process);
+    let almost = json!("x".repeat(1024 * 1024 - 64));
+    send(caller.put("/kv/one", almost.clone()))
+        .await
+        .expect(201);
+    let sent = send(caller.put("/kv/one", almost.clone()))
+        .await
+        .expect(200);
+    for (count, value, words) in [
+        (2, &almost, "larger than max"),
+        (
+            2,
+            &json!("x".repeat(800 * 1024)),
+            "etcdserver: request is too large",
+        ),
+        (
+            128,
+            &json!(1),
+            "etcdserver: too many operations in txn request",
+        ),
+    ] {
+        let refused = put_all(&caller, count, value).await;
+        let refused = refused.expect_error(413, "request_too_large");
+        let message = refused.body["message"].as_str().unwrap();
+        assert!(message.contains(words), "{message}");
+        assert!(message.contains("nothing was done"), "{message}");
+    }
+    let list = caller.get("/kv?limit=1").await;
+    assert_eq!(list.body["items"], json!([sent.body]));
+    put_all(&caller, 127, &json!(1)).await.expect(200);
+    // Nothing of this is a failure of the service.
+    caller.get("/health/ready").await.expect(200);
+}
