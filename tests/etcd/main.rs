@@ -6,5 +6,6 @@
 mod support;
 
 mod client;
+mod cluster;
 mod engine;
 mod processes;

@@ -11,6 +11,12 @@ pub mod events;
 #[path = "../../it/support/http.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 pub mod http;
+#[path = "../../it/support/linear.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+pub mod linear;
+#[path = "../../it/support/linear_clients.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+pub mod linear_clients;
 pub mod proxy;
 pub mod service;
 #[path = "../../it/support/tls.rs"]

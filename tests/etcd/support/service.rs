@@ -2,6 +2,7 @@
 
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder};
+use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
 use serde_json::Value;
 use tokio::process::Command;
 use tokio::time::{Duration, Instant, sleep};
@@ -155,4 +156,16 @@ pub async fn until_ready(caller: &Caller, ready: bool) {
         caller.get("/health/ready").await.status == status
     })
     .await;
+}
+
+/// Stops a process without ending it; none of its threads does anything when this returns.
+pub fn freeze(process: &Process) {
+    process.signal(Signal::STOP);
+    let stopped = WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT;
+    waitid(WaitId::Pid(process.pid()), stopped).unwrap();
+}
+
+/// Lets a frozen process go on.
+pub fn thaw(process: &Process) {
+    process.signal(Signal::CONT);
 }
