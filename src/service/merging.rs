@@ -244,7 +244,7 @@ impl Operations<'_> {
         let Some(version) = version_of(tag) else {
             return Ok(None);
         };
-        let distance = current.version.checked_sub(version).unwrap_or_default();
+        let distance = current.version.saturating_sub(version);
         if distance == 0 || distance > reach.events {
             return Ok(None);
         }
