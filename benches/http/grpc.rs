@@ -59,13 +59,10 @@ async fn main() {
                 } else {
                     let own = at % (keys / tasks);
                     let key = task + own * tasks;
-                    let revision = match revisions[own] {
-                        Some(revision) => revision,
-                        None => {
-                            let read = client.range(&get(key), soon()).await.expect("a read");
-                            revisions[own] = Some(read.kvs[0].mod_revision);
-                            continue;
-                        }
+                    let Some(revision) = revisions[own] else {
+                        let read = client.range(&get(key), soon()).await.expect("a read");
+                        revisions[own] = Some(read.kvs[0].mod_revision);
+                        continue;
                     };
                     let done = client.txn(&compare_and_put(key, revision), soon()).await;
                     let done = done.expect("a put");

@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn a_commit_is_whole_with_its_marker_however_it_is_cut() {
-        let events = vec![
+        let events = [
             put(5, "/r/k/a"),
             event(5, "/r/k/b", EventType::Delete),
             put(5, "/r/m"),

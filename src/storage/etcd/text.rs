@@ -336,7 +336,7 @@ mod tests {
             "{\"value\":1}",
             &format!("{{\"modified_at\":\"{at}\"}}"),
             &format!("{{\"modified_at\":\"{at}\",\"value\":}}"),
-            &format!("{{\"modified_at\":\"yesterday\",\"value\":1}}"),
+            "{\"modified_at\":\"yesterday\",\"value\":1}",
             &format!("{{\"modified_at\":\"{at}\",\"modified_by\":\"\",\"value\":1}}"),
         ] {
             let stored = KeyValue {

@@ -94,9 +94,9 @@ async fn restored(written_after: usize) {
             assert_eq!(read.expect(200).body, current.body);
         }
         let call = caller.call(Method::GET, "/kv");
-        let list = send(call.header("if-none-match", lost_list.etag())).await;
-        let list = list.expect(200);
-        assert_eq!(list.body["items"], json!([current.body, kept.body]));
+        let found = send(call.header("if-none-match", lost_list.etag())).await;
+        let found = found.expect(200);
+        assert_eq!(found.body["items"], json!([current.body, kept.body]));
         // What is of both pasts has the tag that it had.
         let call = caller.call(Method::GET, "/kv/kept");
         send(call.header("if-none-match", kept.etag()))

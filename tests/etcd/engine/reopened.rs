@@ -47,7 +47,7 @@ async fn tags_ids_history_and_states_are_the_same_after_a_restart() {
             .record_at(&event.entry.key, revision)
             .await
             .unwrap();
-        let written = (event.kind == ifmatch::model::EventKind::Put).then(|| &event.entry.record);
+        let written = (event.kind == ifmatch::model::EventKind::Put).then_some(&event.entry.record);
         assert_eq!(then.as_ref(), written);
     }
     let at = reopened.past().revision_at(known.0[0].at).await.unwrap();
