@@ -28,6 +28,8 @@ use crate::model::Revision;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How long a watch is waited for that should say what is compacted.
+const TOLD_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a follower tells others, and they it.
 #[derive(Debug)]
@@ -68,6 +70,10 @@ impl Following {
         self.doubted.notify_one();
         // The sender lives as long as this.
         let _ = verified.wait_for(|now| *now > before).await;
+    }
+
+    fn times_verified(&self) -> u64 {
+        *self.verified.borrow()
     }
 
     /// The watch may be dead: another is begun.
@@ -130,18 +136,20 @@ impl Follower {
     pub async fn run(mut self) {
         let mut pause = FIRST_PAUSE;
         loop {
-            let begun = Instant::now();
-            let interrupted = self.follow().await;
-            if begun.elapsed() > LONGEST_PAUSE {
-                pause = FIRST_PAUSE;
-            }
-            let Err(interrupted) = interrupted;
+            let before = self.following.times_verified();
+            let Err(interrupted) = self.follow().await;
+            let was_followed = self.following.times_verified() > before;
             if interrupted.leaves_doubt() {
                 tracing::error!(%interrupted, "the events of etcd are not whole: everything is loaded anew");
                 self.following.is_distrusted.store(true, Ordering::Release);
-                continue;
+            } else if was_followed {
+                tracing::info!(%interrupted, "the watch of etcd has ended: the next one is begun");
+            } else {
+                tracing::debug!(%interrupted, "etcd cannot be followed yet");
             }
-            tracing::info!(%interrupted, "the watch of etcd has ended: the next one is begun");
+            if was_followed {
+                pause = FIRST_PAUSE;
+            }
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -206,7 +214,7 @@ impl Follower {
         }
         // The watch says up to where. If the newest commit was the same one then, nothing is lost: in an etcd that
         // others use too, revisions go by in which nothing of this store is written.
-        let compacted = match timeout(self.patience, stream.next()).await {
+        let compacted = match timeout(TOLD_WITHIN, stream.next()).await {
             Ok(Err(ClientError::Compacted { revision })) => number(revision),
             Ok(Err(error)) => return Err(error.into()),
             Ok(Ok(_)) | Err(_) => return Ok(None),
