@@ -103,6 +103,10 @@ impl<S: Send + Sync> FromRequestParts<S> for KeyWhen {
             at,
             min_revision,
         } = query(parts, state).await?;
+        if revision.is_none() && at.is_none() && min_revision.is_none() {
+            let reason = "the query of an entry must have revision, at or min_revision";
+            return Err(ApiError::InvalidQuery(reason.to_owned()));
+        }
         let when = When::of(revision, at.as_deref(), min_revision, &parts.headers)?;
         Ok(Self(key_in(&parts.uri)?, when))
     }

@@ -6,7 +6,11 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::changed_file::ChangedFile;
 use crate::storage::etcd::{Address, DEFAULT_QUOTA_BYTES, EtcdSettings, Password, StoreSettings};
+
+/// How long a file may be that a flag names, in bytes.
+const FILE_MAX_BYTES: u64 = 1024 * 1024;
 
 /// Where the entries are if not in a data file.
 #[derive(Debug, Clone, Args)]
@@ -117,5 +121,6 @@ async fn content(path: Option<&Path>) -> Result<Option<Vec<u8>>, String> {
         return Ok(None);
     };
     let failed = |error: io::Error| format!("cannot read {}: {error}", path.display());
-    tokio::fs::read(path).await.map(Some).map_err(failed)
+    let file = ChangedFile::open(path.to_owned()).await.map_err(failed)?;
+    file.read(FILE_MAX_BYTES).await.map(Some).map_err(failed)
 }

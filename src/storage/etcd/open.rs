@@ -101,11 +101,18 @@ impl From<ClientError> for OpenError {
     }
 }
 
-/// Opens the store below the root of an address. Returns when everything is loaded and followed.
-///
-/// # Errors
-/// [`OpenError`].
-pub async fn open(address: &Address, settings: StoreSettings) -> Result<EtcdStore, OpenError> {
+impl EtcdStore {
+    /// Opens the store at an address, which is an empty one if nothing is there. Returns when everything is loaded
+    /// and followed.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open(address: &Address, settings: StoreSettings) -> Result<Self, OpenError> {
+        open(address, settings).await
+    }
+}
+
+async fn open(address: &Address, settings: StoreSettings) -> Result<EtcdStore, OpenError> {
     let client = Client::new(&address.endpoints, &settings.connection)?;
     let patience = settings.connection.request_timeout;
     let layout = Layout::new(&address.root);

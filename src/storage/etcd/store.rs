@@ -10,9 +10,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
-use super::Address;
 use super::engine::{COMMITS_MAX, Engine};
-use super::open::{OpenError, StoreSettings, open};
 use crate::model::{ChangeSet, Entry, Filter, Key, Record, ResumeToken};
 use crate::storage::known::Known;
 use crate::storage::lease::Lease;
@@ -62,15 +60,6 @@ impl Drop for Tasks {
 }
 
 impl EtcdStore {
-    /// Opens the store at an address, which is an empty one if nothing is there. Returns when everything is loaded
-    /// and followed.
-    ///
-    /// # Errors
-    /// [`OpenError`].
-    pub async fn open(address: &Address, settings: StoreSettings) -> Result<Self, OpenError> {
-        open(address, settings).await
-    }
-
     /// What has happened so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
