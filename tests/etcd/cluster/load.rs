@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use crate::support::binary::Process;
-use crate::support::service::{Answer, Caller, send, try_send, until};
+use crate::support::service::{Answer, Caller, attempt, send, try_send, until};
 
 const COUNTERS: usize = 4;
 const WRITERS: usize = 8;
@@ -240,10 +240,14 @@ impl Shared {
         let floor = counter.shown.load(Ordering::SeqCst);
         let next = read.version() + 1;
         let put = self.caller(dice).put(&path_of(number), next);
-        let Some(answer) = try_send(put.header("if-match", read.etag())).await else {
-            counter.unknown.fetch_add(1, Ordering::SeqCst);
-            sleep(PAUSE).await;
-            return;
+        let answer = match attempt(put.header("if-match", read.etag())).await {
+            Ok(answer) => answer,
+            Err(may_be_done) => {
+                let lost = u64::from(may_be_done);
+                counter.unknown.fetch_add(lost, Ordering::SeqCst);
+                sleep(PAUSE).await;
+                return;
+            }
         };
         if self.was_refused(&answer).await {
             return;

@@ -1,11 +1,12 @@
 //! How a process is told where its store is, and what it says if it cannot use it.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Output;
 use std::time::Duration;
 
+use socket2::{Domain, Socket, Type};
 use tokio::time::timeout;
 
 use crate::support::binary::{BINARY, Process, bare_command, command as with_file, run};
@@ -113,10 +114,14 @@ async fn a_cluster_that_nobody_runs_is_waited_for_and_then_named() {
     if Etcd::find().await.is_none() {
         return;
     }
-    // Nobody else gets the port while this holds it, and nobody answers there.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = port.local_addr().unwrap();
-    let closed = "127.0.0.1:9";
+    // One refuses connections, the other takes them and says nothing. Nobody else gets the ports meanwhile.
+    let refusing = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    refusing.bind(&any.into()).unwrap();
+    let closed = refusing.local_addr().unwrap().as_socket().unwrap();
+    let closed = closed.to_string();
+    let silent = TcpListener::bind(any).unwrap();
+    let address = silent.local_addr().unwrap();
     let store = format!("etcd://{closed},{address}{ROOT}");
     let started = timeout(Duration::from_secs(90), command(&store).output());
     let output = started.await.expect("it gives up").unwrap();
@@ -124,7 +129,7 @@ async fn a_cluster_that_nobody_runs_is_waited_for_and_then_named() {
     let text = String::from_utf8_lossy(&output.stderr);
     let last = text.lines().last().unwrap();
     assert!(
-        last.contains(closed) || last.contains(&address.to_string()),
+        last.contains(&closed) || last.contains(&address.to_string()),
         "{last}"
     );
 }

@@ -126,14 +126,20 @@ pub async fn send(call: RequestBuilder) -> Answer {
 
 /// The answer to a request, if there is a whole one.
 pub async fn try_send(call: RequestBuilder) -> Option<Answer> {
-    let response = call.timeout(SOON).send().await.ok()?;
+    attempt(call).await.ok()
+}
+
+/// The same; the error is whether anybody may have got the request.
+pub async fn attempt(call: RequestBuilder) -> Result<Answer, bool> {
+    let may_be_done = |error: reqwest::Error| !error.is_connect();
+    let response = call.timeout(SOON).send().await.map_err(may_be_done)?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    let text = response.text().await.ok()?;
+    let text = response.text().await.map_err(may_be_done)?;
     let body = match &*text {
         "" => Value::Null,
         text => serde_json::from_str(text).unwrap_or_else(|_| panic!("{status} {text}")),
     };
-    Some(Answer {
+    Ok(Answer {
         status,
         headers,
         body,
