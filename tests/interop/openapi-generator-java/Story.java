@@ -68,7 +68,7 @@ class Story {
     // (OpenAPITools/openapi-generator#19067).
     client.setObjectMapper(client.getObjectMapper().setDefaultPropertyInclusion(
         JsonInclude.Value.construct(JsonInclude.Include.NON_NULL, JsonInclude.Include.ALWAYS)));
-    Refusal stranger = refused(() -> new EntriesApi(client).getEntry(KEY, null, null, null, null, null, null, null));
+    Refusal stranger = refused(() -> new EntriesApi(client).getEntry(KEY, null, null, null, null, null, null, null, null, null));
     step("read without the token: 401, typed",
         stranger.status() == 401 && stranger.error().getError() == ErrorCode.UNAUTHORIZED);
     // With this HTTP client it has no setting for a token.
@@ -82,7 +82,7 @@ class Story {
     step("create: 201, version 1",
         created.getStatusCode() == 201 && first.getVersion() == 1 && first.getKey().equals(KEY));
 
-    Entry read = api.getEntry(KEY, null, null, null, null, null, null, null);
+    Entry read = api.getEntry(KEY, null, null, null, null, null, null, null, null, null);
     step("read: the same entry", read.equals(first) && read.getValue().equals(plan));
 
     Map<String, Object> raised = object("title", "Plan", "budget", 120);
@@ -122,7 +122,7 @@ class Story {
 
     step("delete with the newest tag", api.deleteEntry(KEY, third.getEtag(), null, null, null, null).equals(third));
 
-    Refusal gone = refused(() -> api.getEntry(KEY, null, null, null, null, null, null, null));
+    Refusal gone = refused(() -> api.getEntry(KEY, null, null, null, null, null, null, null, null, null));
     step("read: 404, typed", gone.status() == 404 && gone.error().getError() == ErrorCode.NOT_FOUND);
 
     Refusal lost = refused(() -> api.putEntry(KEY, plan, third.getEtag(), null, null, null, null));
@@ -141,15 +141,15 @@ class Story {
     kinds.put("bool", false);
     for (var kind : kinds.entrySet()) {
       Entry written = api.putEntry("kinds/" + kind.getKey(), kind.getValue(), null, null, null, null, null);
-      Entry again = api.getEntry("kinds/" + kind.getKey(), null, null, null, null, null, null, null);
+      Entry again = api.getEntry("kinds/" + kind.getKey(), null, null, null, null, null, null, null, null, null);
       step("a value of the kind " + kind.getKey(),
           written.equals(again) && again.getValue().equals(kind.getValue()));
     }
 
-    EntryList page = api.listEntries("kinds/", null, 3, null, null, null, null, null);
+    EntryList page = api.listEntries("kinds/", null, 3, null, null, null, null, null, null, null);
     step("list: a page of entries",
         page.getItems().size() == 3 && page.getItems().get(2).getKey().equals(page.getNext()));
-    EntryList rest = api.listEntries("kinds/", page.getNext(), null, null, null, null, null, null);
+    EntryList rest = api.listEntries("kinds/", page.getNext(), null, null, null, null, null, null, null, null);
     step("list: the rest, next is null", rest.getItems().size() == 4 && rest.getNext() == null);
     past(api, plan, raised);
   }
@@ -171,7 +171,7 @@ class Story {
             && history.getItems().get(0).getValue().equals(raised)
             && history.getItems().get(1).getEtag().equals(done.getEtag())
             && history.getItems().get(1).getValue().equals(plan));
-    Entry then = api.getEntry(key, done.getRevision(), null, null, null, null, null, null);
+    Entry then = api.getEntry(key, done.getRevision(), null, null, null, null, null, null, null, null);
     step("read at a revision: the entry of then", then.equals(done));
     RevertRequest back = new RevertRequest().revision(done.getRevision());
     Entry reverted = pastApi.revertEntry(key, back, newer.getEtag(), null, null, null, null);

@@ -56,7 +56,7 @@ fn check(key: &str, if_match: Option<&str>, if_none_match: Option<&str>) -> Tran
 async fn main() {
     let mut service = Configuration::new();
     service.base_path = std::env::args().nth(1).expect("the service's URL");
-    let stranger = get_entry(&service, KEY, None, None, None, None, None, None, None);
+    let stranger = get_entry(&service, KEY, None, None, None, None, None, None, None, None, None);
     let (status, error) = refused!(GetEntryError, stranger);
     step(
         "read without the token: 401, typed",
@@ -76,7 +76,7 @@ async fn main() {
         status == 201 && first.version == 1 && first.key == KEY,
     );
 
-    let (_, read) = done!(GetEntrySuccess, get_entry(service, KEY, None, None, None, None, None, None, None));
+    let (_, read) = done!(GetEntrySuccess, get_entry(service, KEY, None, None, None, None, None, None, None, None, None));
     step("read: the same entry", read == first && read.value == Some(plan.clone()));
 
     let raised = json!({"title": "Plan", "budget": 120});
@@ -150,7 +150,7 @@ async fn main() {
     step("delete with the newest tag", deleted == third);
 
     let (status, error) =
-        refused!(GetEntryError, get_entry(service, KEY, None, None, None, None, None, None, None));
+        refused!(GetEntryError, get_entry(service, KEY, None, None, None, None, None, None, None, None, None));
     step("read: 404, typed", status == 404 && error.error == ErrorCode::NotFound);
 
     let (status, error) = refused!(PutEntryError, put(&plan, Some(&third.etag), None));
@@ -177,7 +177,7 @@ async fn kinds(service: &Configuration) {
         let key = format!("kinds/{name}");
         let put = put_entry(service, &key, Some(value.clone()), None, None, None, None, None);
         let (_, written) = done!(PutEntrySuccess, put);
-        let get = get_entry(service, &key, None, None, None, None, None, None, None);
+        let get = get_entry(service, &key, None, None, None, None, None, None, None, None, None);
         let (_, read) = done!(GetEntrySuccess, get);
         step(
             &format!("a value of the kind {name}"),
@@ -185,14 +185,14 @@ async fn kinds(service: &Configuration) {
         );
     }
 
-    let list = list_entries(service, Some("kinds/"), None, Some(3), None, None, None, None, None);
+    let list = list_entries(service, Some("kinds/"), None, Some(3), None, None, None, None, None, None, None);
     let (_, page) = done!(ListEntriesSuccess, list);
     let last = page.items.last().map(|entry| entry.key.clone());
     step(
         "list: a page of entries",
         page.items.len() == 3 && last.is_some() && page.next == last,
     );
-    let rest = list_entries(service, Some("kinds/"), last.as_deref(), None, None, None, None, None, None);
+    let rest = list_entries(service, Some("kinds/"), last.as_deref(), None, None, None, None, None, None, None, None);
     let (_, rest) = done!(ListEntriesSuccess, rest);
     step(
         "list: the rest, next is null",
@@ -224,7 +224,7 @@ async fn past(service: &Configuration) {
         history.next.is_none()
             && shown == [(newer.etag.clone(), newer.value), (done.etag.clone(), done.value.clone())],
     );
-    let then = get_entry(service, key, Some(done.revision), None, None, None, None, None, None);
+    let then = get_entry(service, key, Some(done.revision), None, None, None, None, None, None, None, None);
     let (_, then) = done!(GetEntrySuccess, then);
     step("read at a revision: the entry of then", then == done);
     let back = RevertRequest::new(done.revision);
