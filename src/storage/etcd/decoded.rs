@@ -75,10 +75,14 @@ impl Mark {
     /// The mark that is stored. Something that is no marker has digits too: those of a hash of it.
     #[must_use]
     pub fn of(stored: &KeyValue) -> Self {
-        let read = Marker::read(&stored.value);
+        Self::with(stored, Marker::read(&stored.value).ok().as_ref())
+    }
+
+    /// The same, where the marker was read already.
+    fn with(stored: &KeyValue, marker: Option<&Marker>) -> Self {
         Self {
             revision: number(stored.mod_revision),
-            digits: read.map_or_else(|_| hashed(&stored.value), |marker| marker.digits),
+            digits: marker.map_or_else(|| hashed(&stored.value), |marker| marker.digits),
         }
     }
 }
@@ -131,7 +135,8 @@ impl Decoded {
             RawMarker::Deleted => (None, MarkChange::Deleted),
             RawMarker::Put(stored) => {
                 let marker = Marker::read(&stored.value).ok();
-                (marker, MarkChange::Put(Mark::of(stored)))
+                let mark = Mark::with(stored, marker.as_ref());
+                (marker, MarkChange::Put(mark))
             }
         };
         let changes = group.changes.iter();
