@@ -78,6 +78,25 @@ async fn a_stale_write_through_the_other_process_conflicts_with_the_current_reco
     );
 }
 
+/// Nobody is refused because of what a process does not know yet: the tag comes from the other one.
+#[tokio::test]
+async fn a_tag_of_the_other_process_is_good_at_once() {
+    let Some(cluster) = EtcdCluster::of(1).start().await else {
+        return;
+    };
+    let stores = [open(&cluster).await, open(&cluster).await];
+    let mut newest = write(&stores[0], "a", "0").await;
+    for round in 1..500 {
+        let store = &stores[round % 2];
+        let change = match round % 5 {
+            4 => delete("a"),
+            0 => put("a", Expected::Absent, "0"),
+            _ => put("a", Expected::At(newest), "1"),
+        };
+        newest = commit(store, vec![change]).await.unwrap().revision;
+    }
+}
+
 #[tokio::test]
 async fn writers_through_both_processes_lose_nothing() {
     const WRITERS: usize = 8;
