@@ -28,23 +28,24 @@ fn max_stale(headers: &HeaderMap) -> Option<Duration> {
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| unquoted_split(line, ','))
     {
-        let (name, value) = directive.split_once('=').unwrap_or((directive, ""));
+        let (name, value) = match directive.split_once('=') {
+            Some((name, value)) => (name, Some(word(value.trim()))),
+            None => (directive, None),
+        };
         match name.trim().to_ascii_lowercase().as_str() {
             // The reader wants it from the origin (§5.2.1.4).
             "no-cache" => return None,
-            "max-stale" if stale.is_none() => stale = Some(word(value.trim())),
+            "max-stale" if stale.is_none() => stale = Some(value),
             _ => {}
         }
     }
-    let stale = stale?;
-    if stale.is_empty() {
+    let Some(seconds) = stale? else {
         // However old it is.
         return Some(Duration::MAX);
-    }
-    let is_number = stale.bytes().all(|byte| byte.is_ascii_digit());
+    };
+    let is_number = !seconds.is_empty() && seconds.bytes().all(|byte| byte.is_ascii_digit());
     // A number that is too large to be read is as good as none (§1.2.2).
-    let seconds = stale.parse().unwrap_or(u64::MAX);
-    is_number.then(|| Duration::from_secs(seconds))
+    is_number.then(|| Duration::from_secs(seconds.parse().unwrap_or(u64::MAX)))
 }
 
 /// The answer to a read. An old state was not waited with.
@@ -84,6 +85,7 @@ mod tests {
             (&["max-stale=60, max-stale=5"], Some(seconds(60))),
             (&["x=\"max-stale\""], None),
             (&["max-stale=60", "no-cache"], None),
+            (&["max-stale="], None),
             (&["max-stale=-1"], None),
             (&["max-stale=1.5"], None),
             (&["max-stale=soon"], None),

@@ -41,7 +41,7 @@ impl Operations<'_> {
 
 /// Whether two reads of a key gave the same record.
 pub(super) fn is_same(one: Option<&Arc<Record>>, other: Option<&Arc<Record>>) -> bool {
-    // A revision is never used again.
-    let revision = |record: Option<&Arc<Record>>| record.map(|record| record.revision);
-    revision(one) == revision(other)
+    // A revision could come back with a backup, a tag does not.
+    let tag = |record: Option<&Arc<Record>>| record.map(|record| record.etag());
+    tag(one) == tag(other)
 }
