@@ -39,16 +39,18 @@ async fn main() {
         }
         return;
     }
+    let revisions = Arc::new(revisions(&clients[0]).await);
+    assert_eq!(revisions.len(), keys);
     let end = Instant::now() + Duration::from_secs(number(seconds) as u64);
     let turn = Arc::new(AtomicUsize::new(0));
     let mut running = JoinSet::new();
     for task in 0..tasks {
         let (client, turn) = (clients[task % clients.len()].clone(), Arc::clone(&turn));
         let is_get = load == "get";
+        // A task writes to keys of its own, so that no comparison fails.
+        let mut revisions = revisions.to_vec();
         running.spawn(async move {
             let mut took = Vec::new();
-            // A task has keys of its own, so that no comparison fails.
-            let mut revisions = vec![None; keys / tasks + 1];
             while Instant::now() < end {
                 // 7919 is prime, so that all keys have their turn in no order.
                 let at = turn.fetch_add(1, Ordering::Relaxed) * 7919;
@@ -57,17 +59,11 @@ async fn main() {
                     let read = client.range(&get(at % keys), soon()).await.expect("a read");
                     assert_eq!(read.kvs.len(), 1);
                 } else {
-                    let own = at % (keys / tasks);
-                    let key = task + own * tasks;
-                    let Some(revision) = revisions[own] else {
-                        let read = client.range(&get(key), soon()).await.expect("a read");
-                        revisions[own] = Some(read.kvs[0].mod_revision);
-                        continue;
-                    };
-                    let done = client.txn(&compare_and_put(key, revision), soon()).await;
-                    let done = done.expect("a put");
+                    let key = task + at % (keys / tasks) * tasks;
+                    let put = compare_and_put(key, revisions[key]);
+                    let done = client.txn(&put, soon()).await.expect("a put");
                     assert!(done.succeeded);
-                    revisions[own] = done.header.map(|header| header.revision);
+                    revisions[key] = done.header.expect("a header").revision;
                 }
                 took.push(began.elapsed());
             }
@@ -95,6 +91,18 @@ fn get(key: usize) -> RangeRequest {
         key: name(key),
         ..RangeRequest::default()
     }
+}
+
+/// Of all keys, in their order.
+async fn revisions(client: &Client) -> Vec<i64> {
+    let all = RangeRequest {
+        key: Bytes::from_static(b"/raw/doc/"),
+        range_end: Bytes::from_static(b"/raw/doc0"),
+        ..RangeRequest::default()
+    };
+    let read = client.range(&all, soon()).await.expect("a read");
+    let revisions = read.kvs.iter().map(|stored| stored.mod_revision);
+    revisions.collect()
 }
 
 fn value() -> Bytes {

@@ -11,8 +11,9 @@ use crate::model::{Key, Position, Record};
 /// others may have written since: a decision on it may be made if the commit compares with it, but nobody may be
 /// refused because of it.
 ///
-/// It never goes back, unless the store does because a backup was restored. It is at least as new as anything that this process has returned by a commit, a conflict or an
-/// event, and after a strict read has returned, also one of no keys, as what that read would show.
+/// It never goes back, unless the store does because a backup was restored. It is at least as new as anything that
+/// this process has returned by a commit, a conflict or an event, and after a strict read has returned, also one of no
+/// keys, as what that read would show.
 pub trait Known: Send + Sync {
     /// The record of a key.
     fn record(&self, key: &Key) -> Option<Arc<Record>>;
