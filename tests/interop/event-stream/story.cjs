@@ -8,6 +8,7 @@ const { isDeepStrictEqual } = require("node:util");
 const { EventSource } = require("eventsource");
 
 const [binary, folder] = process.argv.slice(2);
+const onEtcd = process.env.STORE === "etcd";
 const finding = (what, holds) => console.log(holds ? "ok" : "not ok", "eventsource:", what);
 let server;
 
@@ -35,6 +36,11 @@ async function ask(url, method, body) {
   return { etag: answer.headers.get("etag"), ...(await answer.json()) };
 }
 
+/** That of the last commit, because nobody else writes; an answer to DELETE has that of the deleted entry. */
+async function revisionNow(url) {
+  return (await ask(`${url}/kv?limit=1`, "GET")).revision;
+}
+
 async function write(url, rounds, expected) {
   for (let number = 0; number < rounds; number += 1) {
     const key = `doc/${number % 7}`;
@@ -42,7 +48,8 @@ async function write(url, rounds, expected) {
     expected.push(`${revision} ${key}`);
     if (number % 5 === 4) {
       await ask(`${url}/kv/${key}`, "DELETE");
-      expected.push(`${revision + 1} ${key}`);
+      // On etcd there are gaps: others write there, too.
+      expected.push(`${onEtcd ? await revisionNow(url) : revision + 1} ${key}`);
     }
     if (number % 10 === 0) {
       const operations = [3, 1, 2].map((n) => ({ op: "put", key: `many/${n}`, value: number }));
@@ -143,7 +150,7 @@ async function write(url, rounds, expected) {
     await write(url, 10, expected);
     await stop(restart % 2 === 0 ? "SIGTERM" : "SIGKILL");
     // A clean stop leaves all of the state in this file.
-    if (restart === 0) copyFileSync(`${folder}/data.json`, `${folder}/older.json`);
+    if (restart === 0 && !onEtcd) copyFileSync(`${folder}/data.json`, `${folder}/older.json`);
     url = await start(`127.0.0.1:${port}`);
     const { revision } = await ask(`${url}/kv/while-away`, "PUT", restart);
     expected.push(`${revision} while-away`);
@@ -153,18 +160,22 @@ async function write(url, rounds, expected) {
   finding("and it was never told to list again", resets === 0);
   finding("what it knows is what is there, after them", await holds());
 
-  await stop("SIGTERM");
-  copyFileSync(`${folder}/older.json`, `${folder}/data.json`);
-  const reset = new Promise((resolve) => (listedAgain = resolve));
-  url = await start(`127.0.0.1:${port}`);
-  await reset;
-  told = [];
-  expected = [];
-  await write(url, 59, expected);
-  await until(expected.at(-1));
-  finding("after an older state was restored it is told to list again, once", resets === 1);
-  finding("and from then on misses nothing", isDeepStrictEqual(told, expected));
-  finding("what it knows is what is there, again", await holds());
+  if (onEtcd) {
+    console.log("skipped eventsource: an older state: tests/etcd restores one of etcd");
+  } else {
+    await stop("SIGTERM");
+    copyFileSync(`${folder}/older.json`, `${folder}/data.json`);
+    const reset = new Promise((resolve) => (listedAgain = resolve));
+    url = await start(`127.0.0.1:${port}`);
+    await reset;
+    told = [];
+    expected = [];
+    await write(url, 59, expected);
+    await until(expected.at(-1));
+    finding("after an older state was restored it is told to list again, once", resets === 1);
+    finding("and from then on misses nothing", isDeepStrictEqual(told, expected));
+    finding("what it knows is what is there, again", await holds());
+  }
   source.close();
   server.kill();
   process.exit(0);

@@ -13,6 +13,7 @@ import httpx
 from httpx_sse import connect_sse
 
 binary, folder = sys.argv[1:]
+on_etcd = os.environ.get("STORE") == "etcd"
 os.makedirs(folder)
 client = httpx.Client(timeout=20)
 # Each write has a connection of its own: those before a restart are gone.
@@ -87,13 +88,21 @@ def change(method, path, **arguments):
     return answer.json()
 
 
+def revision_now():
+    """That of the last commit, because nobody else writes; an answer to DELETE has that of the deleted entry."""
+    answer = writer.get(f"{url}/kv", params={"limit": 1})
+    answer.raise_for_status()
+    return answer.json()["revision"]
+
+
 def write(rounds, expected):
     for number in range(rounds):
         key = f"doc/{number % 7}"
         expected.append((change("PUT", f"/kv/{key}", json=number)["revision"], key))
         if number % 5 == 4:
             change("DELETE", f"/kv/{key}")
-            expected.append((expected[-1][0] + 1, key))
+            # On etcd there are gaps: others write there, too.
+            expected.append((revision_now() if on_etcd else expected[-1][0] + 1, key))
         if number % 10 == 0:
             puts = [{"op": "put", "key": f"many/{n}", "value": number} for n in (3, 1, 2)]
             revision = change("POST", "/transactions", json={"operations": puts})["revision"]
@@ -103,6 +112,24 @@ def write(rounds, expected):
 
 def holds(follower):
     return {entry["key"]: entry for entry in client.get(f"{url}/kv").json()["items"]} == follower.known
+
+
+def restore_older_state():
+    global server, url
+    server.terminate()
+    server.wait()
+    shutil.copy(f"{folder}/older.json", f"{folder}/data.json")
+    follower.told, expected = [], []
+    server, url = start(address)
+    while follower.resets == 0:
+        time.sleep(0.01)
+    write(100, expected)
+    expected.append((change("PUT", "/kv/finish", json=1)["revision"], "finish"))
+    following.join()
+    finding("after an older state was restored it is told to list again, once", follower.resets == 1)
+    since = [change for change in expected if change[0] > follower.listed]
+    finding("and from then on misses nothing", follower.told == since)
+    finding("what it knows is what is there, again", holds(follower))
 
 
 server, url = start("127.0.0.1:0")
@@ -126,7 +153,7 @@ try:
         write(10, expected)
         server.send_signal(signal.SIGKILL if restart % 2 else signal.SIGTERM)
         server.wait()
-        if restart == 0:
+        if restart == 0 and not on_etcd:
             # A clean stop leaves all of the state in this file.
             shutil.copy(f"{folder}/data.json", f"{folder}/older.json")
         server, url = start(address)
@@ -136,20 +163,10 @@ try:
     finding("and it was never told to list again", follower.resets == 0)
     finding("what it knows is what is there, after them", holds(follower))
 
-    server.terminate()
-    server.wait()
-    shutil.copy(f"{folder}/older.json", f"{folder}/data.json")
-    follower.told, expected = [], []
-    server, url = start(address)
-    while follower.resets == 0:
-        time.sleep(0.01)
-    write(100, expected)
-    expected.append((change("PUT", "/kv/finish", json=1)["revision"], "finish"))
-    following.join()
-    finding("after an older state was restored it is told to list again, once", follower.resets == 1)
-    since = [change for change in expected if change[0] > follower.listed]
-    finding("and from then on misses nothing", follower.told == since)
-    finding("what it knows is what is there, again", holds(follower))
+    if on_etcd:
+        print("skipped httpx-sse: an older state: tests/etcd restores one of etcd", flush=True)
+    else:
+        restore_older_state()
 finally:
     server.kill()
     server.wait()
