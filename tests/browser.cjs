@@ -12,6 +12,14 @@ function finding(what, holds) {
   console.log(holds ? "ok" : "not ok", what);
 }
 
+/** Whether the stores are on etcd instead of in data files. */
+const onEtcd = process.env.STORE === "etcd";
+
+/** Prints what is not checked on this store, as tests/run reads it. */
+function skipped(what, why) {
+  console.log(`skipped ${what}: ${why}`);
+}
+
 /**
  * Runs check(browser) with Chromium, for which `names` lead to the loopback address. Ends the browser, the services
  * and the process, whatever is still open in it.
@@ -64,4 +72,4 @@ async function startService(ifmatch, listen, data, flags = []) {
   return { process: service, url: String(line[0]).trim().split(" ").pop() };
 }
 
-module.exports = { finding, inBrowser, newDataFile, startService };
+module.exports = { finding, inBrowser, newDataFile, onEtcd, skipped, startService };

@@ -85,6 +85,11 @@ class Server {
     return JSON.parse(await this.text(key)).value;
   }
 
+  /** The revision of the entry: where revisions begin, and whether there are gaps, depends on the store. */
+  async revision(key) {
+    return JSON.parse(await this.text(key)).revision;
+  }
+
   async status(key) {
     return (await this.ask(`kv/${key}`)).status;
   }
