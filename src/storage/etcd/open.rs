@@ -147,7 +147,7 @@ async fn open(address: &Address, settings: StoreSettings) -> Result<EtcdStore, O
         following: Arc::clone(&following),
         patience,
     };
-    let (barrier, rounds) = Barrier::new(
+    let barrier = Barrier::new(
         client.clone(),
         layout.clone(),
         Arc::clone(&mirror),
@@ -173,7 +173,7 @@ async fn open(address: &Address, settings: StoreSettings) -> Result<EtcdStore, O
     };
     let tasks = Tasks::new(vec![
         tokio::spawn(follower.run()),
-        tokio::spawn(rounds.run()),
+        tokio::spawn(barrier.clone().run()),
         tokio::spawn(watching_space),
         tokio::spawn(checking.run()),
     ]);

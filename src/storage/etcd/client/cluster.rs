@@ -31,6 +31,8 @@ const PAUSE_MAX: Duration = Duration::from_millis(500);
 pub struct Cluster {
     pub members: Members,
     pub connector: Connector,
+    /// How often a member that is watched is asked whether it is there.
+    pub keep_alive: Duration,
     login: Option<Login>,
     pub request_timeout: Duration,
 }
@@ -44,7 +46,7 @@ pub enum Repeat {
     IfNotDone,
 }
 
-/// One request, encoded.
+/// One request, framed.
 pub struct Call {
     path: &'static str,
     message: Bytes,
@@ -57,7 +59,7 @@ impl Call {
     pub fn new(path: &'static str, request: &impl Message, repeat: Repeat) -> Self {
         Self {
             path,
-            message: request.encode_to_vec().into(),
+            message: rpc::framed(request),
             repeat,
             needs_leader: true,
         }
@@ -128,8 +130,8 @@ impl Cluster {
             connector: Connector {
                 tls,
                 connect_timeout: settings.connect_timeout,
-                keep_alive: settings.keep_alive,
             },
+            keep_alive: settings.keep_alive,
             login: Login::new(settings)?,
             request_timeout: settings.request_timeout,
         })

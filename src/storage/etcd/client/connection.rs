@@ -1,33 +1,38 @@
 //! One HTTP/2 connection to a member.
 //!
 //! tonic's own channel is not used: it reconnects behind its caller's back, and then does not say whether a
-//! request was sent. For a transaction that is the difference between a safe repetition and a lost update.
+//! request was sent. For a transaction that is the difference between a safe repetition and a lost update. Nor is
+//! hyper's client: it sends the head of a request before it looks for the body, which costs each side another
+//! turn.
 
 use std::error::Error;
 use std::fmt;
-use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper::body::Incoming;
-use hyper::client::conn::http2::{self, SendRequest};
+use bytes::Bytes;
+use h2::client::{self, SendRequest};
+use h2::{Ping, PingPong, Reason, RecvStream, SendStream};
+use hyper::body::{Body, Frame};
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tonic::Status;
-use tonic::body::Body;
-use tower::Service;
+
+use super::counted::{Counted, Writes};
 
 /// How long a member may take to say that it is there.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How much a member may send of one response before it was read, and of all, in bytes.
+const STREAM_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 5 * 1024 * 1024;
 /// How long the end of a connection is waited for whose end is known already.
 const REASON_TIMEOUT: Duration = Duration::from_millis(100);
 /// What etcd tolerates by default (`--grpc-keepalive-min-time`).
@@ -37,11 +42,12 @@ const KEEP_ALIVE_MIN: Duration = Duration::from_secs(5);
 pub struct Connector {
     pub tls: Option<TlsConnector>,
     pub connect_timeout: Duration,
-    pub keep_alive: Duration,
 }
 
 impl Connector {
-    /// Connects to `endpoint`, which is `host:port`, and whose certificate names `name`.
+    /// Connects to `endpoint`, which is `host:port`, and whose certificate names `name`. With `keep_alive` the member
+    /// is asked that often, but not more often than etcd tolerates, whether it is there, and the connection ends when
+    /// it does not answer: for a connection that a response is always waited for on, as etcd ends others that ask.
     ///
     /// # Errors
     /// Why there is no connection.
@@ -49,8 +55,9 @@ impl Connector {
         &self,
         endpoint: &str,
         name: &ServerName<'static>,
+        keep_alive: Option<Duration>,
     ) -> Result<Connection, String> {
-        match timeout(self.connect_timeout, self.open(endpoint, name)).await {
+        match timeout(self.connect_timeout, self.open(endpoint, name, keep_alive)).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(format!("cannot connect: {}", with_causes(&*error))),
             Err(_) => Err(format!(
@@ -64,50 +71,75 @@ impl Connector {
         &self,
         endpoint: &str,
         name: &ServerName<'static>,
+        keep_alive: Option<Duration>,
     ) -> Result<Connection, Box<dyn Error + Send + Sync>> {
         let stream = TcpStream::connect(endpoint).await?;
         stream.set_nodelay(true)?;
         match &self.tls {
-            None => Ok(self.handshake(stream).await?),
+            None => Ok(handshake(stream, keep_alive).await?),
             Some(tls) => {
                 let stream = tls.connect(name.clone(), stream).await?;
-                Ok(self.handshake(stream).await?)
+                Ok(handshake(stream, keep_alive).await?)
             }
         }
     }
+}
 
-    async fn handshake<T>(&self, stream: T) -> Result<Connection, hyper::Error>
-    where
-        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            // Only while an answer is waited for: etcd ends connections that ask when they are idle.
-            .keep_alive_while_idle(false)
-            .keep_alive_interval(self.keep_alive.max(KEEP_ALIVE_MIN))
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .handshake(TokioIo::new(stream))
-            .await?;
-        let (end, ended) = watch::channel(String::new());
-        let task = tokio::spawn(async move {
-            let reason = match connection.await {
+async fn handshake<T>(stream: T, keep_alive: Option<Duration>) -> Result<Connection, h2::Error>
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let stream = Counted::new(stream);
+    let writes = stream.writes();
+    let (sender, mut connection) = client::Builder::new()
+        .enable_push(false)
+        .initial_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .handshake(stream)
+        .await?;
+    let pings = connection.ping_pong();
+    let silence = async move {
+        match (pings, keep_alive) {
+            (Some(pings), Some(keep_alive)) => silence(pings, keep_alive).await,
+            _ => std::future::pending().await,
+        }
+    };
+    let (end, ended) = watch::channel(String::new());
+    let task = tokio::spawn(async move {
+        let reason = tokio::select! {
+            ended = connection => match ended {
                 Ok(()) => "the member has closed the connection".to_owned(),
                 Err(error) => with_causes(&error),
-            };
-            end.send_replace(reason);
-        });
-        Ok(Connection {
-            sender,
-            ended,
-            task: Arc::new(Task(task.abort_handle())),
-        })
+            },
+            reason = silence => reason,
+        };
+        end.send_replace(reason);
+    });
+    Ok(Connection {
+        sender,
+        writes,
+        ended,
+        task: Arc::new(Task(task.abort_handle())),
+    })
+}
+
+/// Waits until the member does not say any more that it is there. Returns why.
+async fn silence(mut pings: PingPong, keep_alive: Duration) -> String {
+    loop {
+        sleep(keep_alive.max(KEEP_ALIVE_MIN)).await;
+        match timeout(KEEP_ALIVE_TIMEOUT, pings.ping(Ping::opaque())).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return with_causes(&error),
+            Err(_) => return "the member does not say that it is there".to_owned(),
+        }
     }
 }
 
 /// A connection. It is closed when the last clone is dropped, with all that is under way on it.
 #[derive(Clone)]
 pub struct Connection {
-    sender: SendRequest<Body>,
+    sender: SendRequest<Bytes>,
+    writes: Writes,
     /// Why it has ended; empty before that.
     ended: watch::Receiver<String>,
     task: Arc<Task>,
@@ -116,17 +148,59 @@ pub struct Connection {
 impl Connection {
     /// Whether no request can be sent on it any more.
     pub fn is_closed(&self) -> bool {
-        self.sender.is_closed()
+        self.task.0.is_finished()
     }
 
     /// Why it has ended, if it has. A member that does not accept a certificate says so only there.
     async fn reason(mut self) -> Option<String> {
-        if !self.is_closed() {
-            return None;
-        }
         let ended = self.ended.wait_for(|reason| !reason.is_empty());
         let reason = timeout(REASON_TIMEOUT, ended).await.ok()?.ok()?;
         Some(reason.clone())
+    }
+
+    /// Sends a request with this body, or with the first part of one that has no end, and waits for the head of the
+    /// response.
+    ///
+    /// # Errors
+    /// How the connection failed, with a [`BrokenConnection`] as the source.
+    pub async fn send(
+        &self,
+        request: Request<()>,
+        body: Bytes,
+        is_whole: bool,
+    ) -> Result<Response<Answer>, Status> {
+        let not_sent = |error| self.broken(error, BrokenConnection::NotSent);
+        let writes = self.writes.count();
+        let mut sender = match self.sender.clone().ready().await {
+            Ok(sender) => sender,
+            Err(error) => return Err(not_sent(error).await),
+        };
+        let (response, mut stream) = match sender.send_request(request, false) {
+            Ok(begun) => begun,
+            Err(error) => return Err(not_sent(error).await),
+        };
+        // If that fails, so does the response.
+        let _ = stream.send_data(body, is_whole);
+        match response.await {
+            Ok(response) => Ok(response.map(|received| Answer {
+                received,
+                _request: stream,
+            })),
+            // A member that has ended may be noticed only now, before anything is written.
+            Err(error) if is_refused(&error) || self.writes.count() == writes => {
+                Err(not_sent(error).await)
+            }
+            Err(error) => Err(self.broken(error, BrokenConnection::Lost).await),
+        }
+    }
+
+    async fn broken(&self, error: h2::Error, how: fn(String) -> BrokenConnection) -> Status {
+        let reason = if error.is_reset() {
+            None
+        } else {
+            self.clone().reason().await
+        };
+        status(how(reason.unwrap_or_else(|| with_causes(&error))))
     }
 
     /// Whether both are one connection.
@@ -143,43 +217,51 @@ impl Drop for Task {
     }
 }
 
-impl Service<Request<Body>> for Connection {
-    type Response = Response<Incoming>;
-    type Error = Status;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Incoming>, Status>> + Send>>;
+/// The body of a response. The request is canceled when it is dropped before its end.
+pub struct Answer {
+    received: RecvStream,
+    _request: SendStream<Bytes>,
+}
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        Poll::Ready(Ok(()))
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let lost = |error| status(BrokenConnection::Lost(with_causes(&error)));
+        if let Some(data) = ready!(self.received.poll_data(context)) {
+            return Poll::Ready(Some(data.map_err(lost).map(|data| {
+                // It fails only if the stream has ended, and then nothing more comes.
+                let _ = self.received.flow_control().release_capacity(data.len());
+                Frame::data(data)
+            })));
+        }
+        let trailers = ready!(self.received.poll_trailers(context));
+        Poll::Ready(
+            trailers
+                .map_err(lost)
+                .transpose()
+                .map(|trailers| trailers.map(Frame::trailers)),
+        )
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let sent = self.sender.try_send_request(request);
-        let connection = self.clone();
-        Box::pin(async move {
-            let mut error = match sent.await {
-                Ok(response) => return Ok(response),
-                Err(error) => error,
-            };
-            let is_sent = error.take_message().is_none() && !is_refused(error.error());
-            let text = match connection.reason().await {
-                Some(reason) => reason,
-                None => with_causes(error.error()),
-            };
-            let mut status = Status::unavailable(text.clone());
-            status.set_source(Arc::new(if is_sent {
-                BrokenConnection::Lost(text)
-            } else {
-                BrokenConnection::NotSent(text)
-            }));
-            Err(status)
-        })
+    fn is_end_stream(&self) -> bool {
+        self.received.is_end_stream()
     }
 }
 
 /// Whether the member says that it has not looked at the request (RFC 9113 §8.7).
-fn is_refused(error: &hyper::Error) -> bool {
-    let cause = error.source().and_then(|cause| cause.downcast_ref());
-    cause.is_some_and(|error: &h2::Error| error.reason() == Some(h2::Reason::REFUSED_STREAM))
+fn is_refused(error: &h2::Error) -> bool {
+    error.is_remote() && error.reason() == Some(Reason::REFUSED_STREAM)
+}
+
+fn status(broken: BrokenConnection) -> Status {
+    let mut status = Status::unavailable(broken.to_string());
+    status.set_source(Arc::new(broken));
+    status
 }
 
 /// A connection failed before there was an answer.

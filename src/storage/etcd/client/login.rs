@@ -5,16 +5,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::RwLock;
-use prost::Message as _;
 
-use super::rpc::Token;
+use super::rpc::{Token, framed};
 use crate::storage::etcd::error::SetupError;
 use crate::storage::etcd::messages::AuthenticateRequest;
 use crate::storage::etcd::settings::EtcdSettings;
 
 /// A user with a password, and the token that etcd gave for it.
 pub struct Login {
-    /// An [`AuthenticateRequest`].
+    /// An [`AuthenticateRequest`], framed.
     pub request: Bytes,
     /// `None` in it if etcd does not want to know users.
     token: RwLock<Option<Arc<Option<Token>>>>,
@@ -34,7 +33,7 @@ impl Login {
         };
         let request = AuthenticateRequest { name, password };
         Ok(Some(Self {
-            request: request.encode_to_vec().into(),
+            request: framed(&request),
             token: RwLock::default(),
             renewing: tokio::sync::Mutex::default(),
         }))

@@ -127,7 +127,7 @@ impl Member {
         {
             return Err(reason.clone());
         }
-        match connector.connect(&self.name, &self.server_name).await {
+        match connector.connect(&self.name, &self.server_name, None).await {
             Ok(connection) => {
                 *self.connection.lock() = Some(connection.clone());
                 *failure = None;

@@ -3,14 +3,12 @@
 use std::marker::PhantomData;
 
 use bytes::{BufMut as _, Bytes};
-use futures_util::{StreamExt as _, stream};
-use hyper::Uri;
+use hyper::header::{CONTENT_TYPE, HeaderValue, TE};
 use hyper::http::uri::PathAndQuery;
+use hyper::{Method, Request, Uri, Version};
 use prost::Message;
-use tonic::client::Grpc;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder, Streaming};
-use tonic::metadata::{Ascii, MetadataValue};
-use tonic::{Request, Status};
+use tonic::codec::{DecodeBuf, Decoder, Streaming};
+use tonic::{Code, Status};
 
 use super::connection::Connection;
 
@@ -19,14 +17,26 @@ use super::connection::Connection;
 const RESPONSE_MAX_BYTES: usize = 256 * 1024 * 1024;
 
 /// A user's token, as it is sent.
-pub type Token = MetadataValue<Ascii>;
+pub type Token = HeaderValue;
+
+/// A message as a call sends it: whether it is compressed, its length, itself.
+pub fn framed(message: &impl Message) -> Bytes {
+    let length = message.encoded_len();
+    let mut framed = Vec::with_capacity(5 + length);
+    framed.put_u8(0);
+    // No member reads one that is as long as this could not say.
+    framed.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    // A vector has room for everything.
+    let _ = message.encode(&mut framed);
+    framed.into()
+}
 
 /// A request.
 #[derive(Clone, Copy)]
 pub struct Outgoing<'a> {
     /// The service and the method.
     pub path: &'static str,
-    /// As encoded.
+    /// As [`framed`].
     pub message: &'a Bytes,
     pub token: Option<&'a Token>,
     /// A member that is cut off from the others refuses it, and ends it if it is a watch.
@@ -34,16 +44,52 @@ pub struct Outgoing<'a> {
 }
 
 impl Outgoing<'_> {
-    fn with_metadata<T>(&self, body: T) -> Request<T> {
-        let mut request = Request::new(body);
-        let metadata = request.metadata_mut();
+    fn head(&self, origin: &Uri) -> Result<Request<()>, hyper::http::Error> {
+        let mut address = origin.clone().into_parts();
+        address.path_and_query = Some(PathAndQuery::from_static(self.path));
+        let mut request = Request::new(());
+        *request.method_mut() = Method::POST;
+        *request.version_mut() = Version::HTTP_2;
+        *request.uri_mut() = Uri::from_parts(address)?;
+        let headers = request.headers_mut();
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         if self.needs_leader {
-            metadata.insert("hasleader", MetadataValue::from_static("true"));
+            headers.insert("hasleader", HeaderValue::from_static("true"));
         }
         if let Some(token) = self.token {
-            metadata.insert("token", token.clone());
+            headers.insert("token", token.clone());
         }
-        request
+        Ok(request)
+    }
+
+    async fn send<R>(
+        &self,
+        connection: &Connection,
+        origin: &Uri,
+        is_whole: bool,
+    ) -> Result<Streaming<R>, Status>
+    where
+        R: Message + Default + 'static,
+    {
+        let head = self.head(origin);
+        let head = head.map_err(|error| Status::internal(error.to_string()))?;
+        let response = connection
+            .send(head, self.message.clone(), is_whole)
+            .await?;
+        // An error may come without anything else.
+        let refused = Status::from_header_map(response.headers());
+        if let Some(refused) = refused.filter(|status| status.code() != Code::Ok) {
+            return Err(refused);
+        }
+        let code = response.status();
+        Ok(Streaming::new_response(
+            Decoding(PhantomData),
+            response.into_body(),
+            code,
+            None,
+            Some(RESPONSE_MAX_BYTES),
+        ))
     }
 }
 
@@ -59,17 +105,15 @@ pub async fn unary<R>(
 where
     R: Message + Default + 'static,
 {
-    let response = grpc(connection, origin)
-        .unary(
-            outgoing.with_metadata(outgoing.message.clone()),
-            PathAndQuery::from_static(outgoing.path),
-            Plain::<R>(PhantomData),
-        )
-        .await?;
-    Ok(response.into_inner())
+    let mut responses = outgoing.send(connection, origin, true).await?;
+    let response = responses.message().await?;
+    // What was done was perhaps not done well.
+    responses.trailers().await?;
+    response.ok_or_else(|| Status::internal("the response is missing"))
 }
 
-/// One request and the responses to it. The request ends when the responses are dropped.
+/// One request and the responses to it. The request ends when the responses are dropped, and not before, so that no
+/// member takes its end for that of the watch.
 ///
 /// # Errors
 /// etcd's, or how the connection failed.
@@ -81,51 +125,7 @@ pub async fn streaming<R>(
 where
     R: Message + Default + 'static,
 {
-    // The request has no end, so that no member takes its end for that of the watch.
-    let messages = stream::iter([outgoing.message.clone()]).chain(stream::pending());
-    let response = grpc(connection, origin)
-        .streaming(
-            outgoing.with_metadata(messages),
-            PathAndQuery::from_static(outgoing.path),
-            Plain::<R>(PhantomData),
-        )
-        .await?;
-    Ok(response.into_inner())
-}
-
-fn grpc(connection: &Connection, origin: &Uri) -> Grpc<Connection> {
-    Grpc::with_origin(connection.clone(), origin.clone())
-        .max_decoding_message_size(RESPONSE_MAX_BYTES)
-}
-
-/// Requests are encoded already, so that one that is sent again is not encoded again.
-struct Plain<R>(PhantomData<R>);
-
-impl<R: Message + Default + 'static> Codec for Plain<R> {
-    type Encode = Bytes;
-    type Decode = R;
-    type Encoder = Encoded;
-    type Decoder = Decoding<R>;
-
-    fn encoder(&mut self) -> Encoded {
-        Encoded
-    }
-
-    fn decoder(&mut self) -> Decoding<R> {
-        Decoding(PhantomData)
-    }
-}
-
-struct Encoded;
-
-impl Encoder for Encoded {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, message: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(message);
-        Ok(())
-    }
+    outgoing.send(connection, origin, false).await
 }
 
 struct Decoding<R>(PhantomData<R>);

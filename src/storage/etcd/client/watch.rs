@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use prost::Message as _;
 use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 use tonic::codec::Streaming;
@@ -92,7 +91,7 @@ pub async fn open(
             ..request
         })),
     };
-    let message: Bytes = request.encode_to_vec().into();
+    let message = rpc::framed(&request);
     let opened = with_token(cluster, member, &message, until).await;
     if let Err(ClientError::Unavailable(_)) = &opened {
         member.failed();
@@ -129,7 +128,7 @@ async fn confirmed(
 ) -> Result<WatchStream, ClientError> {
     let connected = cluster
         .connector
-        .connect(&member.name, &member.server_name)
+        .connect(&member.name, &member.server_name, Some(cluster.keep_alive))
         .await;
     let connection = connected
         .map_err(|reason| ClientError::Unavailable(format!("{}: {reason}", member.name)))?;
