@@ -20,7 +20,7 @@ use super::gather::{Gather, OutOfOrder};
 use super::layout::number;
 use super::load::{LoadError, load};
 use super::mirror::{Discontinuous, Mirror};
-use super::query;
+use super::query::{self, Delivery};
 use super::text::Reader;
 use crate::model::Revision;
 
@@ -28,6 +28,9 @@ use crate::model::Revision;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// The longest.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// How long a watch may deliver nothing after one that was given up for that, at first and at the most.
+const FIRST_LENIENCE: Duration = Duration::from_secs(1);
+const LONGEST_LENIENCE: Duration = Duration::from_secs(60);
 /// How long a watch is waited for that should say what is compacted.
 const TOLD_WITHIN: Duration = Duration::from_secs(1);
 
@@ -38,6 +41,8 @@ pub struct Following {
     verified: watch::Sender<u64>,
     /// Somebody doubts that.
     doubted: Notify,
+    /// Somebody waits for events that do not come.
+    stalled: Notify,
     /// What is in memory differs from what is stored.
     is_distrusted: AtomicBool,
     /// How often everything was loaded anew.
@@ -49,6 +54,7 @@ impl Default for Following {
         Self {
             verified: watch::channel(0).0,
             doubted: Notify::new(),
+            stalled: Notify::new(),
             is_distrusted: AtomicBool::new(false),
             resyncs: watch::channel(0).0,
         }
@@ -76,9 +82,9 @@ impl Following {
         *self.verified.borrow()
     }
 
-    /// The watch may be dead: another is begun.
+    /// The watch may be dead: another is begun, unless this one was just begun for the same reason.
     pub fn doubt(&self) {
-        self.doubted.notify_one();
+        self.stalled.notify_one();
     }
 
     /// What is in memory differs from what is stored: everything is loaded anew.
@@ -109,6 +115,47 @@ pub struct Follower {
     pub patience: Duration,
 }
 
+/// How the next watch is begun, after those that have delivered nothing.
+#[derive(Debug, Clone, Copy)]
+struct Attempt {
+    delivery: Delivery,
+    /// Whether what comes is too long for one response.
+    is_too_long: bool,
+    /// How long it may deliver nothing.
+    lenience: Duration,
+}
+
+impl Default for Attempt {
+    fn default() -> Self {
+        Self {
+            delivery: Delivery::Whole,
+            is_too_long: false,
+            lenience: Duration::ZERO,
+        }
+    }
+}
+
+impl Attempt {
+    /// The one after this one, which was given up because its events did not come.
+    fn after(self, interrupted: &Interrupted) -> Self {
+        let is_too_long = match interrupted {
+            Interrupted::Stalled => self.is_too_long,
+            Interrupted::Client(ClientError::TooLarge(_)) => true,
+            _ => return self,
+        };
+        let delivery = match self.delivery {
+            Delivery::InFragments if !is_too_long => Delivery::Whole,
+            Delivery::InFragments | Delivery::Whole => Delivery::InFragments,
+        };
+        let lenience = (self.lenience * 2).clamp(FIRST_LENIENCE, LONGEST_LENIENCE);
+        Self {
+            delivery,
+            is_too_long,
+            lenience,
+        }
+    }
+}
+
 /// Why a watch cannot go on.
 #[derive(Debug, Error)]
 enum Interrupted {
@@ -120,8 +167,10 @@ enum Interrupted {
     OutOfOrder(#[from] OutOfOrder),
     #[error(transparent)]
     Discontinuous(#[from] Discontinuous),
-    #[error("it was doubted whether the watch is alive")]
+    #[error("it was doubted whether etcd has the past that is known here")]
     Doubted,
+    #[error("the watch does not deliver what was committed")]
+    Stalled,
 }
 
 impl Interrupted {
@@ -135,10 +184,17 @@ impl Follower {
     /// Follows etcd for as long as the task runs.
     pub async fn run(mut self) {
         let mut pause = FIRST_PAUSE;
+        let mut attempt = Attempt::default();
         loop {
             let before = self.following.times_verified();
-            let Err(interrupted) = self.follow().await;
+            let reached = self.mirror.reached();
+            let Err(interrupted) = self.follow(attempt).await;
             let was_followed = self.following.times_verified() > before;
+            attempt = if self.mirror.reached() == reached {
+                attempt.after(&interrupted)
+            } else {
+                Attempt::default()
+            };
             if interrupted.leaves_doubt() {
                 tracing::error!(%interrupted, "the events of etcd are not whole: everything is loaded anew");
                 self.following.is_distrusted.store(true, Ordering::Release);
@@ -155,30 +211,39 @@ impl Follower {
         }
     }
 
-    async fn follow(&mut self) -> Result<Infallible, Interrupted> {
+    async fn follow(&mut self, attempt: Attempt) -> Result<Infallible, Interrupted> {
+        let delivery = attempt.delivery;
         let mut gather = Gather::after(self.mirror.reached());
-        let mut stream = self.begin(&gather).await?;
+        let mut stream = self.begin(&gather, delivery).await?;
         // Only now: what etcd restores from a snapshot breaks the watch.
         if let Some(until) = self.continue_from(&mut stream).await? {
             if until > self.mirror.reached() {
                 self.mirror.skip_to(until);
                 gather = Gather::after(until);
-                stream = self.begin(&gather).await?;
+                stream = self.begin(&gather, delivery).await?;
             }
         } else {
             self.resync().await?;
             gather = Gather::after(self.mirror.reached());
-            stream = self.begin(&gather).await?;
+            stream = self.begin(&gather, delivery).await?;
         }
         self.following
             .verified
             .send_modify(|verified| *verified += 1);
         let layout = self.reader.layout().clone();
+        let mut heard_at = Instant::now();
         loop {
             let response = tokio::select! {
                 response = stream.next() => response,
                 () = self.following.doubted.notified() => return Err(Interrupted::Doubted),
+                () = self.following.stalled.notified() => {
+                    if heard_at.elapsed() < attempt.lenience {
+                        continue;
+                    }
+                    return Err(Interrupted::Stalled);
+                }
             };
+            heard_at = Instant::now();
             if response.is_err() {
                 tracing::debug!(dropped = gather.dropped(), "events that were known already");
             }
@@ -191,8 +256,8 @@ impl Follower {
     }
 
     /// Begins a watch, and waits until etcd says that it is begun.
-    async fn begin(&self, gather: &Gather) -> Result<WatchStream, ClientError> {
-        let request = query::watch(self.reader.layout(), gather.next(), false);
+    async fn begin(&self, gather: &Gather, delivery: Delivery) -> Result<WatchStream, ClientError> {
+        let request = query::watch(self.reader.layout(), gather.next(), false, delivery);
         self.client.watch(request).await
     }
 

@@ -8,6 +8,9 @@
 //! Some versions of etcd repeat events (fixed in 3.4.24 and 3.5.8) or deliver old ones (fixed in 3.4.38, 3.5.22 and
 //! 3.6.2): those of revisions that are whole already are dropped.
 
+use std::collections::HashSet;
+
+use bytes::Bytes;
 use thiserror::Error;
 
 use super::layout::{Layout, Place, etcd_number, number};
@@ -20,6 +23,8 @@ pub struct Gather {
     /// Everything up to this revision is whole.
     whole: Revision,
     open: Option<Group>,
+    /// The keys of the entries in it.
+    changed: HashSet<Bytes>,
     dropped: u64,
 }
 
@@ -71,6 +76,7 @@ impl Gather {
         Self {
             whole: revision,
             open: None,
+            changed: HashSet::new(),
             dropped: 0,
         }
     }
@@ -136,15 +142,16 @@ impl Gather {
         match layout.place(&stored.key) {
             Place::Other => {}
             Place::Entry(_) => {
-                let changes = &mut self.open(revision).changes;
-                if changes.iter().any(|known| known.stored.key == stored.key) {
-                    self.dropped += 1;
+                let change = RawChange {
+                    stored,
+                    is_deletion,
+                    before: event.prev_kv,
+                };
+                // There can be very many: somebody may delete everything at once.
+                if self.changed.insert(change.stored.key.clone()) {
+                    self.open(revision).changes.push(change);
                 } else {
-                    changes.push(RawChange {
-                        stored,
-                        is_deletion,
-                        before: event.prev_kv,
-                    });
+                    self.dropped += 1;
                 }
             }
             Place::Marker => {
@@ -169,6 +176,7 @@ impl Gather {
 
     fn close(&mut self, whole: &mut Vec<Group>) {
         if let Some(group) = self.open.take() {
+            self.changed.clear();
             self.whole = group.revision;
             whole.push(group);
         }

@@ -1,6 +1,7 @@
 //! Reads the whole content at one revision, and the recent past before it.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::gather::{Gather, OutOfOrder};
 use super::layout::{Place, etcd_number, number};
 use super::messages::{Event, KeyValue, RangeRequest};
 use super::mirror::Loaded;
-use super::query;
+use super::query::{self, Delivery};
 use super::text::Reader;
 use crate::model::Revision;
 use crate::storage::lease::Leases;
@@ -288,11 +289,12 @@ async fn read_past(
     patience: Duration,
 ) -> Result<(Revision, Vec<Decoded>), LoadError> {
     let mut from = (reached + 1).saturating_sub(PAST_REVISIONS).max(1);
+    let mut delivery = Delivery::Whole;
     for _ in 0..PAST_ATTEMPTS {
         if from > newest {
             break;
         }
-        match read_from(client, reader, from, newest, patience).await {
+        match read_from(client, reader, from..=newest, delivery, patience).await {
             Ok(Ok(decoded)) => return Ok((from, decoded)),
             Ok(Err(Excess { until })) => {
                 // The newest part of it, and with a margin: commits may have become longer.
@@ -301,6 +303,16 @@ async fn read_past(
             }
             Err(LoadError::Client(ClientError::Compacted { revision })) => {
                 from = number(revision).max(from) + 1;
+            }
+            Err(LoadError::Silent(_) | LoadError::Client(ClientError::TooLarge(_)))
+                if delivery == Delivery::Whole =>
+            {
+                delivery = Delivery::InFragments;
+            }
+            // Without a past there are no resume points, but there is a service.
+            Err(error @ LoadError::Silent(_)) => {
+                tracing::warn!(%error, "the recent past is left out");
+                break;
             }
             Err(error) => return Err(error),
         }
@@ -316,14 +328,14 @@ struct Excess {
 async fn read_from(
     client: &Client,
     reader: &mut Reader,
-    from: Revision,
-    newest: Revision,
+    revisions: RangeInclusive<Revision>,
+    delivery: Delivery,
     patience: Duration,
 ) -> Result<Result<Vec<Decoded>, Excess>, LoadError> {
+    let (from, newest) = revisions.into_inner();
     let layout = reader.layout().clone();
-    let mut stream = client
-        .watch(query::watch(&layout, etcd_number(from), true))
-        .await?;
+    let request = query::watch(&layout, etcd_number(from), true, delivery);
+    let mut stream = client.watch(request).await?;
     let mut gather = Gather::after(from - 1);
     let mut decoded = Vec::new();
     let mut bytes = 0;

@@ -9,6 +9,16 @@ use super::messages::{
 };
 use crate::model::Revision;
 
+/// How a watch delivers many events that come at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivery {
+    /// In one response, which must not be too long.
+    Whole,
+    /// In fragments. The time that etcd needs to cut them grows with the square of the number of events in each:
+    /// tens of thousands of small ones take it many seconds, also if nobody waits for them any more.
+    InFragments,
+}
+
 /// What is stored under one key.
 #[must_use]
 pub fn get(key: Bytes) -> RangeRequest {
@@ -54,14 +64,19 @@ pub fn revision_of(response: &RangeResponse) -> i64 {
 
 /// A watch of the whole content from a revision on.
 #[must_use]
-pub fn watch(layout: &Layout, from: i64, with_before: bool) -> WatchCreateRequest {
+pub fn watch(
+    layout: &Layout,
+    from: i64,
+    with_before: bool,
+    delivery: Delivery,
+) -> WatchCreateRequest {
     let (key, range_end) = layout.content();
     WatchCreateRequest {
         key,
         range_end,
         start_revision: from,
         prev_kv: with_before,
-        fragment: true,
+        fragment: delivery == Delivery::InFragments,
         ..WatchCreateRequest::default()
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use ifmatch::storage::internals::etcd::ClientError;
-use ifmatch::storage::internals::etcd::messages::AlarmType;
+use ifmatch::storage::internals::etcd::messages::{AlarmType, WatchCreateRequest};
 
 use super::{all, client_of, next, prefix, put, read, revision, soon, value, watch_of, write};
 use crate::support::cluster::EtcdCluster;
@@ -24,7 +24,11 @@ async fn twelve_mebibytes_are_watched_in_fragments_and_read_at_once() {
         let put = put(&format!("/l/{number:02}"), large(MEBIBYTE));
         client.txn(&all([put]), soon()).await.unwrap();
     }
-    let mut watch = client.watch(watch_of("/l/", first + 1)).await.unwrap();
+    let request = WatchCreateRequest {
+        fragment: true,
+        ..watch_of("/l/", first + 1)
+    };
+    let mut watch = client.watch(request).await.unwrap();
     let mut keys = Vec::new();
     while keys.len() < 12 {
         let response = next(&mut watch).await.unwrap();
@@ -37,6 +41,37 @@ async fn twelve_mebibytes_are_watched_in_fragments_and_read_at_once() {
     assert!(keys.is_sorted(), "{keys:?}");
     let found = client.range(&prefix("/l/"), soon()).await.unwrap();
     assert_eq!(found.kvs.len(), 13);
+}
+
+#[tokio::test]
+async fn what_is_too_long_for_one_response_is_watched_in_fragments() {
+    let Some(cluster) = EtcdCluster::of(1).start().await else {
+        return;
+    };
+    let client = client_of(&cluster);
+    let first = write(&client, "/l/first", "1").await;
+    for _ in 0..40 {
+        client
+            .txn(&all([put("/l/a", large(MEBIBYTE))]), soon())
+            .await
+            .unwrap();
+    }
+    let request = watch_of("/l/", first + 1);
+    let mut watch = client.watch(request.clone()).await.unwrap();
+    let refused = next(&mut watch).await;
+    assert!(
+        matches!(refused, Err(ClientError::TooLarge(_))),
+        "{refused:?}"
+    );
+    let request = WatchCreateRequest {
+        fragment: true,
+        ..request
+    };
+    let mut watch = client.watch(request).await.unwrap();
+    let mut count = 0;
+    while count < 40 {
+        count += next(&mut watch).await.unwrap().events.len();
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! What others write to etcd: below the root of the store, and elsewhere.
 
+use futures_util::{StreamExt as _, stream};
 use ifmatch::model::{EventKind, Expected, ResumeToken};
 use ifmatch::storage::etcd::{EtcdStore, OpenError, StoreSettings};
 use ifmatch::storage::{CommitError, Start, Store as _, StoreError};
@@ -163,4 +164,34 @@ async fn stores_with_other_roots_do_not_disturb_each_other() {
     assert_eq!(read(&other, "a").await.unwrap().version, 10);
     commit(&other, vec![delete("a")]).await.unwrap();
     assert_eq!(value(&store, "a").await.as_deref(), Some("2"));
+}
+
+#[tokio::test]
+async fn a_neighbour_who_deletes_very_many_entries_at_once_stops_nobody() {
+    const COMMITS: usize = 1000;
+    let Some(cluster) = EtcdCluster::of(1).start().await else {
+        return;
+    };
+    let store = open(&cluster).await;
+    let commits = (0..COMMITS).map(|number| {
+        let puts = (0..100).map(|index| put(&format!("d/{number}-{index}"), Expected::Any, "1"));
+        commit(&store, puts.collect())
+    });
+    let mut commits = stream::iter(commits).buffer_unordered(8);
+    while let Some(committed) = commits.next().await {
+        committed.unwrap();
+    }
+    cluster
+        .ctl(&["del", "--prefix", &format!("{ROOT}/k/d/")])
+        .await;
+    // It is the newest of the past, too, that a process reads at its start.
+    for store in [&store, &open(&cluster).await] {
+        until("it can commit", async || {
+            commit(store, vec![put("a", Expected::Any, "1")])
+                .await
+                .is_ok()
+        })
+        .await;
+        assert_eq!(list(store).await.1.len(), 1);
+    }
 }

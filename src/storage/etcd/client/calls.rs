@@ -65,8 +65,8 @@ impl Client {
         self.cluster.call(&call, deadline).await
     }
 
-    /// Watches keys, on a connection of its own, and in fragments where a response would be too long. One
-    /// attempt on one member; the next call goes to another one. Returns when etcd has confirmed it.
+    /// Watches keys, on a connection of its own. One attempt on one member; the next call goes to another one.
+    /// Returns when etcd has confirmed it.
     ///
     /// # Errors
     /// [`ClientError`].

@@ -12,9 +12,11 @@ use tonic::{Code, Status};
 
 use super::connection::Connection;
 
-/// The longest response, in bytes. The limit of gRPC, 4 MiB, is less than what a page or the fragment of a
-/// watch can have.
+/// The longest response, in bytes. The limit of gRPC, 4 MiB, is less than what a page can have.
 const RESPONSE_MAX_BYTES: usize = 256 * 1024 * 1024;
+
+/// The longest response to a watch, in bytes. It may have 1000 revisions if it does not come in fragments.
+const EVENTS_MAX_BYTES: usize = 32 * 1024 * 1024;
 
 /// A user's token, as it is sent.
 pub type Token = HeaderValue;
@@ -68,6 +70,7 @@ impl Outgoing<'_> {
         connection: &Connection,
         origin: &Uri,
         is_whole: bool,
+        response_max_bytes: usize,
     ) -> Result<Streaming<R>, Status>
     where
         R: Message + Default + 'static,
@@ -88,7 +91,7 @@ impl Outgoing<'_> {
             response.into_body(),
             code,
             None,
-            Some(RESPONSE_MAX_BYTES),
+            Some(response_max_bytes),
         ))
     }
 }
@@ -105,7 +108,9 @@ pub async fn unary<R>(
 where
     R: Message + Default + 'static,
 {
-    let mut responses = outgoing.send(connection, origin, true).await?;
+    let mut responses = outgoing
+        .send(connection, origin, true, RESPONSE_MAX_BYTES)
+        .await?;
     let response = responses.message().await?;
     // What was done was perhaps not done well.
     responses.trailers().await?;
@@ -125,7 +130,9 @@ pub async fn streaming<R>(
 where
     R: Message + Default + 'static,
 {
-    outgoing.send(connection, origin, false).await
+    outgoing
+        .send(connection, origin, false, EVENTS_MAX_BYTES)
+        .await
 }
 
 struct Decoding<R>(PhantomData<R>);

@@ -66,8 +66,8 @@ pub fn verdict(place: &str, status: &Status) -> Verdict {
         Code::ResourceExhausted if says("larger than max") => ClientError::TooLarge(own()),
         Code::OutOfRange if says("has been compacted") => ClientError::Compacted { revision: 0 },
         Code::OutOfRange if says("future revision") => ClientError::Future,
-        // tonic says these of a response, which there is because something was done.
-        Code::OutOfRange if says("message length") => ClientError::Unknown(own()),
+        // There is a response, because something was done.
+        _ if is_too_long(status) => ClientError::Unknown(own()),
         Code::Internal => ClientError::Unknown(own()),
         Code::InvalidArgument
         | Code::ResourceExhausted
@@ -81,6 +81,11 @@ pub fn verdict(place: &str, status: &Status) -> Verdict {
         // Timeouts, a leader that has changed, a member that stops; and what etcd has no code for.
         _ => return Verdict::Unknown,
     })
+}
+
+/// Whether tonic says that a response is longer than it may be.
+pub fn is_too_long(status: &Status) -> bool {
+    status.code() == Code::OutOfRange && status.message().contains("message length")
 }
 
 /// The text for the operator.

@@ -12,7 +12,7 @@ use super::cluster::{Cluster, Failure, token_in};
 use super::connection::Connection;
 use super::members::Member;
 use super::rpc::{self, Outgoing, Token};
-use super::verdict::{Verdict, text, verdict};
+use super::verdict::{Verdict, is_too_long, text, verdict};
 use crate::storage::etcd::error::ClientError;
 use crate::storage::etcd::messages::{
     ResponseHeader, WatchCreateRequest, WatchRequest, WatchRequestKind, WatchResponse,
@@ -56,7 +56,7 @@ impl WatchStream {
     ///
     /// # Errors
     /// [`ClientError`] if the watch has ended, or the member is not there any more; [`ClientError::Compacted`]
-    /// if what it should begin with is.
+    /// if what it should begin with is; [`ClientError::TooLarge`] if a response is too long.
     pub async fn next(&mut self) -> Result<WatchResponse, ClientError> {
         let error = match self.responses.message().await {
             Ok(Some(response)) if response.canceled || response.compact_revision != 0 => {
@@ -86,10 +86,7 @@ pub async fn open(
         return Err(ClientError::Unavailable("there is no member".to_owned()));
     };
     let request = WatchRequest {
-        request_union: Some(WatchRequestKind::Create(WatchCreateRequest {
-            fragment: true,
-            ..request
-        })),
+        request_union: Some(WatchRequestKind::Create(request)),
     };
     let message = rpc::framed(&request);
     let opened = with_token(cluster, member, &message, until).await;
@@ -197,6 +194,9 @@ fn failure(member: &str, status: &Status) -> ClientError {
     match verdict(member, status) {
         Verdict::NotDone | Verdict::Unknown => ClientError::Unavailable(text(member, status)),
         Verdict::Token => ClientError::Denied(text(member, status)),
+        Verdict::Final(ClientError::Unknown(text)) if is_too_long(status) => {
+            ClientError::TooLarge(text)
+        }
         Verdict::Final(ClientError::Unknown(text)) => ClientError::Unavailable(text),
         Verdict::Final(error) => error,
     }
