@@ -13,7 +13,7 @@ use super::draft::{Draft, Plan};
 use super::engine::Engine;
 use super::error::ClientError;
 use super::messages::{OperationResponse, TxnResponse};
-use super::mirror::Awaited;
+use super::mirror::{Awaited, Reach};
 use super::query;
 use super::requests::Found;
 use super::text::entry_text;
@@ -74,9 +74,10 @@ impl Engine {
                         Sent::Committed(commit) => return Ok(committed(&commit, changes, found)?),
                         Sent::LeaseLost(lease) => self.leases.forget(lease).await,
                         Sent::Lost(mark) => {
-                            // As good as a barrier: the transaction was ordered among the commits.
-                            is_fresh = true;
                             self.reach(mark, deadline).await?;
+                            // As good as a barrier, because the transaction was ordered among the commits; but not
+                            // if etcd was restored from a backup.
+                            is_fresh = self.mirror.compare(mark) == Reach::Reached;
                             if attempts > FREE_ATTEMPTS {
                                 let until = Instant::now() + PAUSE * attempts;
                                 sleep_until(until.min(deadline)).await;
