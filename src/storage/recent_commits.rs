@@ -11,6 +11,8 @@ use crate::model::{
 
 /// How much of the recent commits is kept, in bytes.
 pub const RECENT_COMMITS_MAX_BYTES: usize = 64 * 1024 * 1024;
+/// What a commit takes besides its changes, in bytes, roughly.
+const COMMIT_REST_BYTES: usize = 256;
 /// What a change takes besides its key and values, in bytes, roughly.
 const CHANGE_REST_BYTES: usize = 256;
 /// How many commits are looked at for one page.
@@ -204,5 +206,5 @@ fn memory_bytes(commit: &Commit) -> usize {
         let text_bytes: usize = records.map(|record| record.text_bytes()).sum();
         done.key.as_str().len() + text_bytes + CHANGE_REST_BYTES
     });
-    texts.sum()
+    COMMIT_REST_BYTES + texts.sum::<usize>()
 }
