@@ -22,6 +22,9 @@ use crate::storage::StoreError;
 /// longer.
 const SHARED_FOR: Duration = Duration::from_secs(60);
 
+/// The longest lease that etcd grants.
+const LEASE_MAX_SECONDS: i64 = 9_000_000_000;
+
 /// The leases of the requests of this process: etcd forgets each of them some time after the last one was done.
 #[derive(Debug)]
 pub struct RequestLeases {
@@ -59,8 +62,9 @@ impl RequestLeases {
             return Ok(granted.id);
         }
         let at = Instant::now();
-        let seconds = (self.window + 2 * SHARED_FOR).as_secs();
-        let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+        let seconds = self.window.saturating_add(2 * SHARED_FOR).as_secs();
+        let seconds = i64::try_from(seconds)
+            .map_or(LEASE_MAX_SECONDS, |seconds| seconds.min(LEASE_MAX_SECONDS));
         let id = self.client.lease_grant(seconds, deadline).await?;
         *current = Some(Granted { id, at });
         Ok(id)
