@@ -104,7 +104,15 @@ async fn serve(config: &Config) -> Result<(), Box<dyn Error>> {
         }
         _ => None,
     };
-    let store = open_store(config).await?;
+    let mut shutdown = Box::pin(shutdown);
+    let store = tokio::select! {
+        store = open_store(config) => store?,
+        // An etcd that cannot be reached may be waited for.
+        () = &mut shutdown => {
+            tracing::info!("stopped before it was started");
+            return Ok(());
+        }
+    };
     let service = Arc::new(Service::new(store, config.service_settings()));
     let listener = api::listen(&config.listen)
         .await

@@ -32,6 +32,8 @@ use crate::token::random_token;
 pub const DEFAULT_QUOTA_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 /// The pause before etcd is asked again while a store is opened.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How long etcd is waited for until it is told.
+const TOLD_AFTER: Duration = Duration::from_secs(2);
 /// How often two processes that open an empty store at once try to be the one that begins it.
 const BEGIN_ATTEMPTS: usize = 3;
 
@@ -117,6 +119,7 @@ async fn open(address: &Address, settings: StoreSettings) -> Result<EtcdStore, O
     let patience = settings.connection.request_timeout;
     let layout = Layout::new(&address.root);
     let last = Instant::now() + settings.start_timeout;
+    reach(&client, &layout, last).await?;
     let secret = begin(&client, &layout, &address.root, last).await?;
     let mut reader = Reader::new(layout.clone());
     let loaded = loop {
@@ -207,6 +210,23 @@ async fn open(address: &Address, settings: StoreSettings) -> Result<EtcdStore, O
     Ok(store)
 }
 
+/// Waits until etcd answers.
+async fn reach(client: &Client, layout: &Layout, last: Instant) -> Result<(), ClientError> {
+    let request = query::get(layout.format());
+    let mut until = last.min(Instant::now() + TOLD_AFTER);
+    while let Err(error) = client.range(&request, until).await {
+        if !matches!(error, ClientError::Unavailable(_)) || Instant::now() >= last {
+            return Err(error);
+        }
+        if until < last {
+            let seconds = (last - until).as_secs();
+            tracing::warn!(%error, "etcd cannot be reached yet: it is waited for {seconds} s longer");
+        }
+        until = last;
+    }
+    Ok(())
+}
+
 /// Checks the format of what is there, or begins an empty store. Returns its secret.
 async fn begin(
     client: &Client,
@@ -227,6 +247,7 @@ async fn begin(
         }
         let mut transaction = TxnRequest::default();
         if format.is_none() {
+            tracing::info!(root, "there is no store below this root yet: it is begun");
             transaction.compare.push(query::is_absent(layout.format()));
             let put = RequestOp::put(layout.format(), FORMAT.to_string().into());
             transaction.success.push(put);
