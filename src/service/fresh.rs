@@ -67,7 +67,13 @@ impl Operations<'_> {
         match wait {
             Some(wait) if age.is_none() => self.read_newer(key, conditions, wait).await.into(),
             _ => {
-                let record = self.store().known().record(&key);
+                let known = self.store().known();
+                let record = known.record(&key);
+                if record.is_none()
+                    && let Err(error) = known.check(Some(&key))
+                {
+                    return Aged::from(Err(error.into()));
+                }
                 let reading = reading_of(key, record, conditions);
                 Aged { reading, age }
             }
@@ -97,8 +103,11 @@ impl Operations<'_> {
         match wait {
             Some(wait) if age.is_none() => self.list_newer(range, conditions, wait).await.into(),
             _ => {
-                let known = self.store().known().snapshot();
-                let snapshot = scope.part_of(known, &self.points_of(&scope));
+                let known = self.store().known();
+                if let Err(error) = known.check(None) {
+                    return Aged::from(Err(error.into()));
+                }
+                let snapshot = scope.part_of(known.snapshot(), &self.points_of(&scope));
                 let reading = match is_unmodified(snapshot.position(), conditions) {
                     Ok(true) => Ok(Reading::NotModified(snapshot.position())),
                     Ok(false) => Ok(Reading::Found(snapshot)),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Snapshot;
+use super::{Snapshot, StoreError};
 use crate::model::{Key, Position, Record};
 
 /// What this process knows of a store, without waiting and without asking anybody. If the engine belongs to one
@@ -23,6 +23,15 @@ pub trait Known: Send + Sync {
 
     /// All entries.
     fn snapshot(&self) -> Box<dyn Snapshot>;
+
+    /// Whether all of it can be read: the record of `key` if one is named, or else all entries.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] if something is stored that is no entry, so that what is known lacks it.
+    fn check(&self, key: Option<&Key>) -> Result<(), StoreError> {
+        let _ = key;
+        Ok(())
+    }
 
     /// How long ago it was known to be current: since the last strict read that succeeded began. Zero if no other process can write.
     fn age(&self) -> Duration {

@@ -44,7 +44,7 @@ pub struct Engine {
     pub patience: Duration,
     /// Who may commit.
     pub turns: Arc<Semaphore>,
-    /// The store is closed: it accepts no commit, and reads are answered with what is known.
+    /// The store is closed: it accepts no commit.
     pub closed: AtomicBool,
 }
 
@@ -60,13 +60,6 @@ impl Engine {
     /// # Errors
     /// [`StoreError::Unavailable`] if that is not certain in time.
     pub async fn catch_up(&self) -> Result<(), StoreError> {
-        if self.is_closed() {
-            return Ok(());
-        }
-        match self.barrier.pass().await {
-            // It was closed meanwhile.
-            Err(StoreError::Closed) => Ok(()),
-            passed => passed,
-        }
+        self.barrier.pass().await
     }
 }

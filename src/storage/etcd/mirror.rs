@@ -14,15 +14,14 @@ use tokio::time::Instant;
 use super::decoded::{After, Change, Decoded, Mark, MarkChange, commit};
 use super::lineage::{self, Lineage};
 use super::text::Digits;
-use crate::model::{Commit, Filter, Key, Position, Record, ResumeToken, Revision, StateDigest};
+use crate::model::{Commit, Filter, Key, Position, ResumeToken, Revision, StateDigest};
+use crate::storage::Subscription;
 use crate::storage::feed::Feed;
-use crate::storage::known::Known;
 use crate::storage::past::PastError;
 use crate::storage::recent_commits::{RECENT_COMMITS_MAX_BYTES, RecentCommits};
 use crate::storage::requests::Requests;
 use crate::storage::snapshot::LentSnapshot;
 use crate::storage::table::Table;
-use crate::storage::{Snapshot, Subscription};
 
 /// The content of the store, as far as it was followed.
 #[derive(Debug)]
@@ -53,6 +52,8 @@ struct Rest {
     lineage: Lineage,
     /// Where something is stored that is no entry, and why it is none.
     damaged: BTreeMap<Bytes, String>,
+    /// Whether nobody may watch any more.
+    is_closed: bool,
     /// Who waits for which commits.
     awaited: HashMap<Digits, oneshot::Sender<Arc<Commit>>>,
 }
@@ -154,6 +155,13 @@ impl Mirror {
         *self.current_at.lock() = Some(at);
     }
 
+    /// How long ago it was certain that nothing was newer.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        let current_at = *self.current_at.lock();
+        current_at.map_or(Duration::MAX, |at| at.elapsed())
+    }
+
     /// Why the entry of a key cannot be read, if that is so.
     #[must_use]
     pub fn damage(&self, place: &[u8]) -> Option<String> {
@@ -181,9 +189,11 @@ impl Mirror {
         self.rest.lock().past.state_at(revision)
     }
 
-    /// Ends all watchers.
+    /// Ends all watchers, also those to come.
     pub fn close(&self) {
-        self.feed().close();
+        let mut rest = self.rest.lock();
+        rest.is_closed = true;
+        rest.feed.close();
     }
 
     fn feed(&self) -> Arc<Feed> {
@@ -288,6 +298,10 @@ impl Mirror {
         let replaced = table.count() as u64;
         let old_table = std::mem::replace(&mut *table, new_table);
         let old_rest = std::mem::replace(&mut *rest, new_rest);
+        if old_rest.is_closed {
+            rest.is_closed = true;
+            rest.feed.close();
+        }
         table.leases().note_replaced(replaced_bytes, replaced);
         self.reached.send_replace(reached);
         drop(rest);
@@ -344,6 +358,7 @@ fn parts(
         feed: Arc::new(feed),
         lineage,
         damaged: loaded.damaged,
+        is_closed: false,
         awaited,
     };
     (table, rest)
@@ -399,24 +414,5 @@ impl Awaited<'_> {
 impl Drop for Awaited<'_> {
     fn drop(&mut self) {
         self.mirror.rest.lock().awaited.remove(&self.digits);
-    }
-}
-
-impl Known for Mirror {
-    fn record(&self, key: &Key) -> Option<Arc<Record>> {
-        self.table.read().get(key).cloned()
-    }
-
-    fn position(&self) -> Position {
-        self.table.read().position()
-    }
-
-    fn snapshot(&self) -> Box<dyn Snapshot> {
-        Box::new(self.table.read().lend())
-    }
-
-    fn age(&self) -> Duration {
-        let current_at = *self.current_at.lock();
-        current_at.map_or(Duration::MAX, |at| at.elapsed())
     }
 }

@@ -65,7 +65,7 @@ impl Past for EtcdStore {
                 Some(KnownRequest::Done(position)) => Ok(past.get(position.revision).cloned()),
             }
         })?;
-        if remembered.is_some() || engine.is_closed() {
+        if remembered.is_some() {
             return Ok(remembered);
         }
         // It may have been done before this process was started, or longer ago than it remembers.

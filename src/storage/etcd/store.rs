@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::engine::{COMMITS_MAX, Engine};
-use crate::model::{ChangeSet, Entry, Filter, Key, Record, ResumeToken};
+use crate::model::{ChangeSet, Entry, Filter, Key, Position, Record, ResumeToken};
 use crate::storage::known::Known;
 use crate::storage::lease::Lease;
 use crate::storage::past::Past;
@@ -24,7 +24,8 @@ const READABLE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct EtcdStore {
     engine: Arc<Engine>,
-    tasks: Tasks,
+    /// Also a closed store is read, and must not be behind the others that share etcd.
+    _tasks: Tasks,
     secret: Arc<str>,
 }
 
@@ -47,15 +48,11 @@ impl Tasks {
     pub(super) fn new(tasks: Vec<JoinHandle<()>>) -> Self {
         Self(tasks)
     }
-
-    fn end(&self) {
-        self.0.iter().for_each(JoinHandle::abort);
-    }
 }
 
 impl Drop for Tasks {
     fn drop(&mut self) {
-        self.end();
+        self.0.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -80,7 +77,7 @@ impl EtcdStore {
     pub(super) fn new(engine: Engine, tasks: Tasks, secret: Arc<str>) -> Self {
         Self {
             engine: Arc::new(engine),
-            tasks,
+            _tasks: tasks,
             secret,
         }
     }
@@ -119,11 +116,36 @@ impl Engine {
         }
         let health = self.barrier.health();
         // What nobody answers has not failed yet.
-        let is_silent = !health.has_passed_within(READABLE) && !self.is_closed();
+        let is_silent = !health.has_passed_within(READABLE);
         health
             .problem()
             .or_else(|| is_silent.then(|| "etcd does not answer".to_owned()))
             .or_else(|| self.space.problem())
+    }
+}
+
+impl Known for Engine {
+    fn record(&self, key: &Key) -> Option<Arc<Record>> {
+        self.mirror.table().get(key).cloned()
+    }
+
+    fn position(&self) -> Position {
+        self.mirror.table().position()
+    }
+
+    fn snapshot(&self) -> Box<dyn Snapshot> {
+        Box::new(self.mirror.table().lend())
+    }
+
+    fn check(&self, key: Option<&Key>) -> Result<(), StoreError> {
+        match key {
+            Some(key) => self.check_key(key),
+            None => self.check_undamaged(),
+        }
+    }
+
+    fn age(&self) -> Duration {
+        self.mirror.age()
     }
 }
 
@@ -156,7 +178,7 @@ impl Store for EtcdStore {
     }
 
     fn known(&self) -> &dyn Known {
-        &*self.engine.mirror
+        &*self.engine
     }
 
     fn hold(&self, entries: Vec<Entry>) -> Lease<Vec<Entry>> {
@@ -219,7 +241,7 @@ impl Store for EtcdStore {
             engine: "etcd",
             keys: table.count(),
             position: table.position(),
-            readable: readable || engine.is_closed(),
+            readable,
             writable: readable && !engine.is_closed() && !engine.space.is_full(),
             problem: engine.problem(),
         }
@@ -233,7 +255,6 @@ impl Store for EtcdStore {
             engine.turns.close();
             drop(turns);
         }
-        self.tasks.end();
         engine.mirror.close();
         Ok(())
     }

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ifmatch::model::Expected;
-use ifmatch::storage::etcd::StoreSettings;
+use ifmatch::storage::etcd::{EtcdStore, StoreSettings};
 use ifmatch::storage::{CommitError, Start, Store as _, StoreError};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use super::{
-    commit, impatient, is_unavailable, key, list, open, open_through, open_with, put, read, take,
-    until, value, watch, write,
+    ROOT, commit, impatient, is_unavailable, key, list, open, open_through, open_with, put, read,
+    take, until, value, watch, write,
 };
 use crate::support::cluster::EtcdCluster;
 use crate::support::proxy::Proxy;
@@ -230,4 +230,38 @@ async fn an_entry_that_is_lost_in_memory_is_noticed_and_loaded_again() {
     write(&other, "c", "2").await;
     assert_eq!(value(&store, "c").await.as_deref(), Some("2"));
     assert_eq!(store.counts().resyncs, 2);
+}
+
+#[tokio::test]
+async fn a_closed_store_does_not_answer_with_what_others_have_replaced() {
+    let Some(mut cluster) = EtcdCluster::of(3).start().await else {
+        return;
+    };
+    let follower = (cluster.leader().await + 1) % 3;
+    let address = format!("etcd://{}{ROOT}", cluster.endpoints()[follower]);
+    let address = address.parse().unwrap();
+    let store = EtcdStore::open(&address, impatient()).await.unwrap();
+    write(&store, "a", "1").await;
+    let mut endpoints = cluster.endpoints();
+    endpoints.remove(follower);
+    let address = format!("etcd://{}{ROOT}", endpoints.join(","));
+    let address = address.parse().unwrap();
+    let other = EtcdStore::open(&address, impatient()).await.unwrap();
+    cluster.freeze(follower);
+    write(&other, "a", "2").await;
+    let name = key("a");
+    let closing = async {
+        tokio::task::yield_now().await;
+        store.close().await.unwrap();
+    };
+    let (under_way, ()) = tokio::join!(store.get(&name), closing);
+    assert!(is_unavailable(&under_way), "{under_way:?}");
+    let later = store.get(&name).await;
+    assert!(is_unavailable(&later), "{later:?}");
+    cluster.thaw(follower);
+    until("it can be read again", async || {
+        store.get(&name).await.is_ok()
+    })
+    .await;
+    assert_eq!(value(&store, "a").await.as_deref(), Some("2"));
 }

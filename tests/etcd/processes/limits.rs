@@ -3,8 +3,9 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::support::binary::Process;
 use crate::support::cluster::EtcdCluster;
-use crate::support::service::{Answer, Caller, send, serve};
+use crate::support::service::{Answer, Caller, ROOT, command, send, serve, until};
 
 async fn put_all(caller: &Caller, count: usize, value: &Value) -> Answer {
     let puts =
@@ -52,4 +53,45 @@ async fn what_is_too_large_for_one_commit_is_refused_with_the_words_of_etcd() {
     put_all(&caller, 127, &json!(1)).await.expect(200);
     // Nothing of this is a failure of the service.
     caller.get("/health/ready").await.expect(200);
+}
+
+#[tokio::test]
+async fn what_is_no_entry_is_left_out_of_no_read_however_old_it_may_be() {
+    let Some(cluster) = EtcdCluster::of(1).start().await else {
+        return;
+    };
+    let process = serve(&cluster).await;
+    let caller = Caller::of(&process);
+    let written = send(caller.put("/kv/a", 1)).await.expect(201);
+    cluster
+        .ctl(&["put", &format!("{ROOT}/k/a"), "not JSON"])
+        .await;
+    until("it is noticed", async || {
+        caller.get("/kv/a").await.status == 500
+    })
+    .await;
+    let revision = written.revision();
+    for path in ["/kv/a", "/kv"] {
+        caller.get(path).await.expect(500);
+        caller
+            .get(&format!("{path}?min_revision={revision}"))
+            .await
+            .expect(500);
+        let stale = caller.call(Method::GET, path);
+        send(stale.header("cache-control", "max-stale"))
+            .await
+            .expect(500);
+    }
+}
+
+#[tokio::test]
+async fn a_request_can_be_remembered_for_longer_than_etcd_grants_a_lease() {
+    let Some(cluster) = EtcdCluster::of(1).start().await else {
+        return;
+    };
+    let mut command = command(&cluster.address(ROOT));
+    command.args(["--idempotency-window", "500y"]);
+    let process = Process::spawn(command).await;
+    let put = Caller::of(&process).put("/kv/a", 1);
+    send(put.header("idempotency-key", "a")).await.expect(201);
 }
