@@ -167,6 +167,34 @@ impl Leases {
         self.lend(tree, 0)
     }
 
+    /// Lends a tree of the past, with so many keys, of which the reader alone holds so many bytes.
+    pub fn lend_past_tree<T: Send + 'static>(
+        &self,
+        tree: T,
+        keys: usize,
+        changed: usize,
+        record_bytes: u64,
+    ) -> Lease<T> {
+        let tree_bytes = (keys as u64)
+            .saturating_mul(TREE_BYTES_PER_KEY)
+            .saturating_add(PATH_BYTES);
+        let copied_bytes = (changed as u64).saturating_mul(PATH_BYTES).min(tree_bytes);
+        let bytes = copied_bytes.saturating_add(record_bytes);
+        self.register(tree, |register, slot| {
+            // The rest of it is shared with the current tree, which others may replace.
+            register.uncopied_bytes = tree_bytes;
+            register.owned_bytes += bytes;
+            let since = register.replaced_bytes;
+            let excess = register.take_excess();
+            let also = Arc::clone(&slot);
+            register
+                .lent
+                .insert(register.next, Lent { since, slot: also });
+            register.owned.insert(register.next, Owned { bytes, slot });
+            excess
+        })
+    }
+
     /// Lends the entries of an answer. Only the answer holds those that are not current.
     pub fn lend_entries(
         &self,
@@ -427,5 +455,26 @@ mod tests {
             thread::yield_now();
         }
         assert!(matches!(lease.read(Vec::len), Err(StoreError::Revoked)));
+    }
+
+    #[test]
+    fn a_tree_of_the_past_counts_with_what_its_reader_alone_holds() {
+        let leases = Leases::of_at_most(1000);
+        let past = |bytes| leases.lend_past_tree((), 0, 0, bytes);
+        let is_held = |lease: &Lease<()>| lease.read(|()| ()).is_ok();
+        let first = past(600);
+        let second = past(500);
+        assert!(!is_held(&first) && is_held(&second));
+        drop(first);
+        let third = past(500);
+        assert!(is_held(&second) && is_held(&third));
+        // What they share with the current tree is theirs once that is replaced.
+        leases.note_replaced(100, 0);
+        assert!(!is_held(&second) && is_held(&third));
+        // The newest one fits, however much it holds.
+        let last = past(5000);
+        assert!(!is_held(&third) && is_held(&last));
+        drop((second, third, last));
+        assert_eq!(leases.0.lock().held_bytes(), 0);
     }
 }

@@ -116,18 +116,19 @@ impl RecentCommits {
         &self,
         revision: Revision,
     ) -> Result<BTreeMap<Key, Option<Arc<Record>>>, PastError> {
+        Ok(before(&self.commits_since(revision)?))
+    }
+
+    /// The commits after `revision`.
+    ///
+    /// # Errors
+    /// [`PastError::Compacted`] if that state is no longer kept.
+    pub fn commits_since(&self, revision: Revision) -> Result<Vec<Arc<Commit>>, PastError> {
         if revision < self.oldest.revision {
             return Err(self.compacted());
         }
-        let mut before = BTreeMap::new();
-        for commit in self.commits.range(self.first_after(revision)..) {
-            for done in &commit.changes {
-                before
-                    .entry(done.key.clone())
-                    .or_insert_with(|| done.before.clone());
-            }
-        }
-        Ok(before)
+        let later = self.commits.range(self.first_after(revision)..);
+        Ok(later.cloned().collect())
     }
 
     /// What happened, the newest first.
@@ -176,6 +177,18 @@ impl RecentCommits {
             oldest: self.oldest.revision,
         }
     }
+}
+
+/// What the keys that some commits changed were before the first of them.
+#[must_use]
+pub fn before(commits: &[Arc<Commit>]) -> BTreeMap<Key, Option<Arc<Record>>> {
+    let mut before = BTreeMap::new();
+    for done in commits.iter().flat_map(|commit| &commit.changes) {
+        before
+            .entry(done.key.clone())
+            .or_insert_with(|| done.before.clone());
+    }
+    before
 }
 
 /// A change as the history shows it: of a deletion, when it was made.

@@ -141,14 +141,16 @@ impl Table {
         changed: BTreeMap<Key, Option<Arc<Record>>>,
         position: Position,
     ) -> LentSnapshot {
-        let mut ordered = self.ordered.clone();
-        for (key, record) in changed {
-            match record {
-                Some(record) => ordered.insert(key, record),
-                None => ordered.remove(&key),
-            };
+        self.basis().lend_past(changed, position)
+    }
+
+    /// What the past is made from, by whoever has the time. Takes constant time.
+    #[must_use]
+    pub fn basis(&self) -> Basis {
+        Basis {
+            ordered: self.ordered.clone(),
+            leases: self.leases.clone(),
         }
-        LentSnapshot::new(self.leases.lend_tree(ordered, self.ordered.len()), position)
     }
 
     /// Keeps the entries of an answer for its reader.
@@ -258,6 +260,42 @@ impl Table {
 }
 
 /// A table that is shared with readers is all that they can know without waiting.
+/// The records as they are now, from which those of the past are made.
+#[derive(Debug)]
+pub struct Basis {
+    ordered: OrdMap<Key, Arc<Record>>,
+    leases: Leases,
+}
+
+impl Basis {
+    /// The table as it was at `position`, for a reader: `changed` has what was changed since, as it was then.
+    #[must_use]
+    pub fn lend_past(
+        self,
+        changed: BTreeMap<Key, Option<Arc<Record>>>,
+        position: Position,
+    ) -> LentSnapshot {
+        let Self {
+            mut ordered,
+            leases,
+        } = self;
+        let count = changed.len();
+        let mut record_bytes = 0;
+        for (key, record) in changed {
+            match record {
+                Some(record) => {
+                    record_bytes += entry_bytes(key.as_str().len(), &record);
+                    ordered.insert(key, record)
+                }
+                None => ordered.remove(&key),
+            };
+        }
+        let keys = ordered.len();
+        let lent = leases.lend_past_tree(ordered, keys, count, record_bytes);
+        LentSnapshot::new(lent, position)
+    }
+}
+
 impl Known for RwLock<Table> {
     fn record(&self, key: &Key) -> Option<Arc<Record>> {
         self.read().get(key).cloned()

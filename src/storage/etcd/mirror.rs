@@ -18,7 +18,7 @@ use crate::model::{Commit, Filter, Key, Position, ResumeToken, Revision, StateDi
 use crate::storage::Subscription;
 use crate::storage::feed::Feed;
 use crate::storage::past::PastError;
-use crate::storage::recent_commits::{RECENT_COMMITS_MAX_BYTES, RecentCommits};
+use crate::storage::recent_commits::{RECENT_COMMITS_MAX_BYTES, RecentCommits, before};
 use crate::storage::requests::Requests;
 use crate::storage::snapshot::LentSnapshot;
 use crate::storage::table::Table;
@@ -314,16 +314,18 @@ impl Mirror {
         }
     }
 
-    /// The entries at a revision, if that is remembered.
+    /// The entries at a revision, if that is remembered. It may take some time.
     ///
     /// # Errors
     /// [`PastError::Compacted`].
     pub fn as_of(&self, revision: Revision) -> Result<LentSnapshot, PastError> {
-        self.with_past(|table, past| {
-            let changed = past.changed_since(revision)?;
+        // Only this with the locks: what was changed may be very much.
+        let (basis, commits, state) = self.with_past(|table, past| {
+            let commits = past.commits_since(revision)?;
             let state = past.state_at(revision).unwrap_or_default();
-            Ok(table.lend_past(changed, Position { revision, state }))
-        })
+            Ok::<_, PastError>((table.basis(), commits, state))
+        })?;
+        Ok(basis.lend_past(before(&commits), Position { revision, state }))
     }
 
     /// Loses an entry, as if its event had been lost.

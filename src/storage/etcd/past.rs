@@ -2,10 +2,12 @@
 //! them, of which a process reads 10,000 revisions or 32 MiB at its start. The entry of one key at a revision, and what
 //! a request wrote, come from etcd if memory no longer has them and etcd has not compacted them.
 
+use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+use tokio::task::spawn_blocking;
 
 use super::engine::Engine;
 use super::requests::ReadError;
@@ -123,8 +125,10 @@ impl Past for EtcdStore {
         let engine = self.engine();
         engine.reach_past(revision).await?;
         engine.check_undamaged()?;
-        let snapshot = engine.mirror.as_of(revision)?;
-        Ok(Box::new(snapshot))
+        let mirror = Arc::clone(&engine.mirror);
+        let made = spawn_blocking(move || mirror.as_of(revision)).await;
+        let made = made.map_err(|error| StoreError::Unreadable(io::Error::other(error)))?;
+        Ok(Box::new(made?))
     }
 
     async fn history(&self, query: HistoryQuery) -> Result<HistoryPage, StoreError> {
