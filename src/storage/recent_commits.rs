@@ -221,3 +221,31 @@ fn memory_bytes(commit: &Commit) -> usize {
     });
     COMMIT_REST_BYTES + texts.sum::<usize>()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commits_that_change_no_entry_are_forgotten_too() {
+        let commit = |revision| {
+            Arc::new(Commit {
+                position: Position {
+                    revision,
+                    state: StateDigest::default(),
+                },
+                at: Timestamp::default(),
+                by: None,
+                request: None,
+                origin: None,
+                changes: Vec::new(),
+            })
+        };
+        let mut past = RecentCommits::since(Position::default(), 10 * COMMIT_REST_BYTES);
+        for revision in 1..=20 {
+            past.add(&[commit(revision)]);
+        }
+        assert_eq!(past.commits.len(), 10);
+        assert!(past.get(10).is_none() && past.get(11).is_some());
+    }
+}

@@ -1,12 +1,18 @@
 //! A process that is asked to end while it is used.
 
+use std::net::TcpListener;
+use std::process::Stdio;
+
 use reqwest::Method;
+use rustix::process::{Signal, kill_process};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::support::binary::soon;
+use crate::support::binary::{pid_of, soon};
 use crate::support::cluster::EtcdCluster;
-use crate::support::service::{Caller, serve_two, try_send};
+use crate::support::etcd::Etcd;
+use crate::support::service::{Caller, command, serve_two, try_send};
 
 /// Writes one key until the process is gone. Returns what was acknowledged last, and what has no answer.
 async fn write_until_gone(
@@ -66,4 +72,24 @@ async fn what_is_under_way_is_finished_and_answered_and_the_other_has_it() {
     let list = witness.call(Method::GET, "/kv?prefix=w/");
     let list = crate::support::service::send(list).await.expect(200);
     assert_eq!(list.body["items"].as_array().unwrap().len(), WRITERS);
+}
+
+#[tokio::test]
+async fn a_process_that_waits_for_etcd_says_so_and_can_be_stopped() {
+    if Etcd::find().await.is_none() {
+        return;
+    }
+    // It takes connections and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let store = format!("etcd://{}/ifmatch", silent.local_addr().unwrap());
+    let mut command = command(&store);
+    command.stderr(Stdio::piped()).kill_on_drop(true);
+    let mut process = command.spawn().unwrap();
+    let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
+    let said = soon(log.next_line()).await.unwrap().unwrap();
+    assert!(said.contains("etcd cannot be reached yet"), "{said}");
+    kill_process(pid_of(&process), Signal::TERM).unwrap();
+    let said = soon(log.next_line()).await.unwrap().unwrap();
+    assert!(said.contains("stopped before it was started"), "{said}");
+    assert!(soon(process.wait()).await.unwrap().success());
 }
