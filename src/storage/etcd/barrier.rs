@@ -21,11 +21,12 @@ use super::follow::Following;
 use super::layout::Layout;
 use super::mirror::{Mirror, Reach};
 use super::query;
+use crate::model::Revision;
 use crate::storage::StoreError;
 
 /// How long after a barrier another one is passed though nobody reads, so that it is known whether that works.
 const IDLE: Duration = Duration::from_secs(1);
-/// How long the mirror may be behind before another watch is begun.
+/// How long the mirror may stand still although it is behind before another watch is begun.
 const STALLED: Duration = Duration::from_secs(1);
 
 /// What readers wait for.
@@ -259,23 +260,13 @@ impl Shared {
             let response = self.client.range(&request, deadline).await;
             let found = query::first(response.map_err(unavailable)?);
             let mark = found.map(|stored| Mark::of(&stored));
-            let late = |_| {
-                let late = "the watch of etcd is behind";
-                StoreError::Unavailable(late.to_owned())
-            };
             // What was known here before etcd was asked is known there too, unless it was restored from a backup.
             let is_older = mark.map(|mark| mark.revision) < known.map(|mark| mark.revision);
             match self.mirror.compare(mark) {
                 _ if is_older => {}
                 Reach::Reached => return Ok(()),
                 Reach::Behind(revision) => {
-                    let stalled = deadline.min(Instant::now() + STALLED);
-                    let reached = timeout_at(stalled, self.mirror.reach(revision)).await;
-                    if reached.is_err() {
-                        self.following.doubt();
-                        let reached = timeout_at(deadline, self.mirror.reach(revision)).await;
-                        reached.map_err(late)?;
-                    }
+                    self.reach(revision, deadline).await?;
                     // It has to be this past.
                     if self.mirror.compare(mark) == Reach::Reached {
                         return Ok(());
@@ -285,9 +276,31 @@ impl Shared {
             }
             // Then the mirror is made anew, and etcd is asked again.
             let verified = timeout_at(deadline, self.following.verify()).await;
-            verified.map_err(late)?;
+            verified.map_err(|_| behind())?;
         }
     }
+
+    /// Waits until the mirror has a revision. If it stands still, another watch is begun.
+    async fn reach(&self, revision: Revision, deadline: Instant) -> Result<(), StoreError> {
+        let mut is_doubted = false;
+        while Instant::now() < deadline {
+            let before = self.mirror.reached();
+            let stalled = deadline.min(Instant::now() + STALLED);
+            let reached = timeout_at(stalled, self.mirror.reach(revision)).await;
+            if reached.is_ok() {
+                return Ok(());
+            }
+            if !is_doubted && self.mirror.reached() == before {
+                is_doubted = true;
+                self.following.doubt();
+            }
+        }
+        Err(behind())
+    }
+}
+
+fn behind() -> StoreError {
+    StoreError::Unavailable("the watch of etcd is behind".to_owned())
 }
 
 /// A read that etcd does not answer.

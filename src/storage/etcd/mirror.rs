@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::decoded::{After, Change, Decoded, Mark, MarkChange, commit};
 use super::lineage::{self, Lineage};
 use super::text::Digits;
-use crate::model::{Commit, Filter, Key, Position, ResumeToken, Revision, StateDigest};
+use crate::model::{Commit, Filter, Position, ResumeToken, Revision, StateDigest};
 use crate::storage::Subscription;
 use crate::storage::feed::Feed;
 use crate::storage::past::PastError;
@@ -330,7 +330,7 @@ impl Mirror {
 
     /// Loses an entry, as if its event had been lost.
     #[cfg(feature = "internals")]
-    pub fn lose(&self, key: &Key) {
+    pub fn lose(&self, key: &crate::model::Key) {
         self.table.write().remove(key);
     }
 }
