@@ -14,7 +14,7 @@
 //! | `gather`, `decoded`, `lineage` | the parts of that without I/O: events to commits, and whether it is still the same past |
 //! | `barrier` | what makes reads strict |
 //! | `commit`, `draft`, `requests` | how a commit is made, and once for each request |
-//! | `past` | what was |
+//! | `past`, `older` | what was |
 //! | `check` | compares what is in memory with etcd now and then |
 //! | `space` | whether etcd has room |
 
@@ -50,6 +50,7 @@ mod load;
 )]
 pub(super) mod messages;
 mod mirror;
+mod older;
 mod open;
 mod past;
 mod query;

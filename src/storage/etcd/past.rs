@@ -1,6 +1,7 @@
 //! The past. Lists, histories and resume points come from memory, as far as the recent commits in it reach: 64 MiB of
-//! them, of which a process reads 10,000 revisions or 32 MiB at its start. The entry of one key at a revision, and what
-//! a request wrote, come from etcd if memory no longer has them and etcd has not compacted them.
+//! them, of which a process reads 10,000 revisions or 32 MiB at its start. The entry of one key at a revision, what was
+//! written to it since it was created, and what a request wrote, come from etcd if memory no longer has them and etcd
+//! has not compacted them.
 
 use std::io;
 use std::sync::Arc;
@@ -13,7 +14,8 @@ use super::engine::Engine;
 use super::requests::ReadError;
 use super::store::EtcdStore;
 use crate::model::{
-    Commit, HistoryPage, HistoryQuery, Key, Name, Record, Request, Revision, StateDigest, Timestamp,
+    Commit, Filter, HistoryPage, HistoryQuery, Key, Name, Record, Request, Revision, StateDigest,
+    Timestamp,
 };
 use crate::storage::past::{Past, PastError};
 use crate::storage::requests::KnownRequest;
@@ -136,7 +138,13 @@ impl Past for EtcdStore {
         if query.before.revision > engine.mirror.table().revision() {
             engine.catch_up().await?;
         }
-        Ok(engine.mirror.with_past(|_, past| past.history(&query)))
+        let mut page = engine.mirror.with_past(|_, past| past.history(&query));
+        if page.next.is_none()
+            && let [Filter::Key(key)] = &query.filters[..]
+        {
+            engine.stored.add_older(key, &query, &mut page).await?;
+        }
+        Ok(page)
     }
 
     async fn state_at(&self, revision: Revision) -> Result<Option<StateDigest>, StoreError> {

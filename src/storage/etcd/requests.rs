@@ -187,7 +187,7 @@ impl StoredPast {
         })
     }
 
-    fn deadline(&self) -> Instant {
+    pub(super) fn deadline(&self) -> Instant {
         Instant::now() + self.patience
     }
 }

@@ -5,6 +5,7 @@ mod conformance;
 mod faults;
 mod foreign;
 mod limits;
+mod older;
 mod reopened;
 mod restored;
 mod shared;
@@ -14,9 +15,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use ifmatch::model::{
-    Change, ChangeSet, Entry, Event, EventKind, Expected, Filter, Fingerprint, HistoryPoint,
-    HistoryQuery, IdempotencyKey, Key, Operation, PastEvent, Position, Range, Record, Request,
-    ResumeToken, Revision, Value,
+    Change, ChangeSet, Entry, Event, EventKind, Expected, Filter, Fingerprint, HistoryPage,
+    HistoryPoint, HistoryQuery, IdempotencyKey, Key, Operation, PastEvent, Position, Range, Record,
+    Request, ResumeToken, Revision, Value,
 };
 use ifmatch::storage::etcd::{EtcdStore, StoreSettings};
 use ifmatch::storage::{CommitError, Committed, Store, StoreError, Subscription};
@@ -132,6 +133,23 @@ async fn take(subscription: &mut Subscription, count: usize) -> Vec<Event> {
         events.push(Event::clone(&event));
     }
     events
+}
+
+/// What happened to one key before a point, the newest first.
+async fn history_of(
+    store: &EtcdStore,
+    name: &str,
+    before: HistoryPoint,
+    limit: usize,
+) -> HistoryPage {
+    let query = HistoryQuery {
+        filters: vec![Filter::Key(key(name))],
+        before,
+        limit,
+        max_bytes: usize::MAX,
+    };
+    let page = ifmatch::storage::Past::history(store, query).await;
+    page.unwrap()
 }
 
 /// Everything that happened, the newest first.
