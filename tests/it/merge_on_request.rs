@@ -168,7 +168,7 @@ async fn a_key_that_was_deleted_since_is_not_merged() {
 
 #[tokio::test]
 async fn the_oldest_state_that_is_kept_is_a_base_although_its_write_is_not_kept() {
-    const ROOM_FOR_ONE_COMMIT: usize = 400;
+    const ROOM_FOR_ONE_COMMIT: usize = 800;
     let store = Arc::new(MemoryStore::new().with_history_limit(ROOM_FOR_ONE_COMMIT));
     let api = on(&store);
     let base = put(&api, &json!({"a": 1, "b": 1})).await.etag();
