@@ -74,7 +74,8 @@ pub struct EtcdFlags {
         long,
         env = "IFMATCH_ETCD_QUOTA",
         value_name = "BYTES",
-        default_value_t = DEFAULT_QUOTA_BYTES
+        default_value_t = DEFAULT_QUOTA_BYTES,
+        requires = "store"
     )]
     pub etcd_quota: u64,
 }

@@ -461,8 +461,8 @@ impl From<&StoreError> for Failure {
             ),
             // Why is for the log of the engine, which says it once and not for each request.
             StoreError::Unavailable(_) => Self::refused(
-                "the store cannot be reached; nothing was done: try again soon",
-                "the store cannot be reached",
+                "the store cannot do this at the moment; nothing was done: try again soon",
+                "the store cannot do this at the moment",
             ),
             StoreError::TooLarge(limit) => {
                 let message = format!(
