@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::duration;
 use crate::changed_file::ChangedFile;
 use crate::storage::etcd::{Address, DEFAULT_QUOTA_BYTES, EtcdSettings, Password, StoreSettings};
 
@@ -78,18 +79,39 @@ pub struct EtcdFlags {
         requires = "store"
     )]
     pub etcd_quota: u64,
+
+    /// Compacts etcd, for all who share it: what was replaced or deleted longer ago than this is forgotten. At
+    /// least --idempotency-window
+    #[arg(
+        long,
+        env = "IFMATCH_ETCD_COMPACT_AFTER",
+        value_name = "TIME",
+        value_parser = duration,
+        requires = "store"
+    )]
+    pub etcd_compact_after: Option<Duration>,
 }
 
 impl EtcdFlags {
     /// How the store works, with the files that the flags name.
     ///
     /// # Errors
-    /// Why a file cannot be read.
+    /// Why a file cannot be read, or what contradicts each other.
     pub async fn settings(
         &self,
         idempotency_window: Duration,
         watch_buffer_bytes: usize,
     ) -> Result<StoreSettings, String> {
+        if self
+            .etcd_compact_after
+            .is_some_and(|time| time < idempotency_window)
+        {
+            return Err(format!(
+                "--etcd-compact-after is shorter than --idempotency-window, which is {}: a write that is repeated could \
+                 not be answered as it was",
+                humantime::format_duration(idempotency_window)
+            ));
+        }
         let password = content(self.etcd_password_file.as_deref()).await?;
         let password = password
             .map(String::from_utf8)
@@ -111,6 +133,7 @@ impl EtcdFlags {
             idempotency_window,
             watch_buffer_bytes,
             quota_bytes: self.etcd_quota,
+            compact_after: self.etcd_compact_after,
             ..StoreSettings::default()
         })
     }

@@ -16,7 +16,7 @@
 //! | `commit`, `draft`, `requests` | how a commit is made, and once for each request |
 //! | `past`, `older` | what was |
 //! | `check` | compares what is in memory with etcd now and then |
-//! | `space` | whether etcd has room |
+//! | `space`, `compact` | whether etcd has room, and how it gets some |
 
 mod address;
 mod barrier;
@@ -31,6 +31,7 @@ mod check;
 )]
 pub(super) mod client;
 mod commit;
+mod compact;
 mod decoded;
 mod draft;
 mod engine;

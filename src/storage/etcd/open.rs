@@ -10,13 +10,14 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::barrier::Barrier;
 use super::check::{Checked, Checker};
 use super::client::Client;
+use super::compact::Compactor;
 use super::engine::{COMMITS_MAX, Engine};
 use super::error::{ClientError, SetupError};
 use super::follow::{Follower, Following};
 use super::layout::{FORMAT, Layout};
 use super::load::{LoadError, load};
 use super::messages::{RequestOp, TxnRequest};
-use super::mirror::{Mirror, Sizes};
+use super::mirror::{Loaded, Mirror, Sizes};
 use super::requests::{RequestLeases, StoredPast};
 use super::settings::EtcdSettings;
 use super::space::{self, Space};
@@ -48,6 +49,8 @@ pub struct StoreSettings {
     pub watch_buffer_bytes: usize,
     /// How much etcd may store, in bytes: its `--quota-backend-bytes`. When it is almost used, the status says so.
     pub quota_bytes: u64,
+    /// How long etcd keeps what was replaced or deleted, if this service has to compact it: for all who share it.
+    pub compact_after: Option<Duration>,
     /// How long etcd is waited for at the start.
     pub start_timeout: Duration,
     /// How often what is in memory is compared with what etcd has.
@@ -61,6 +64,7 @@ impl Default for StoreSettings {
             idempotency_window: DEFAULT_IDEMPOTENCY_WINDOW,
             watch_buffer_bytes: DEFAULT_WATCH_BUFFER_BYTES,
             quota_bytes: DEFAULT_QUOTA_BYTES,
+            compact_after: None,
             start_timeout: Duration::from_secs(30),
             check_interval: Duration::from_secs(5 * 60),
         }
@@ -122,21 +126,7 @@ async fn open(address: &Address, settings: StoreSettings) -> Result<EtcdStore, O
     reach(&client, &layout, last).await?;
     let secret = begin(&client, &layout, &address.root, last).await?;
     let mut reader = Reader::new(layout.clone());
-    let loaded = loop {
-        match load(&client, &mut reader, Leases::default(), patience).await {
-            Ok(loaded) => break loaded,
-            Err(error) if Instant::now() >= last => {
-                return Err(OpenError::Unavailable(error.to_string()));
-            }
-            Err(error @ LoadError::Client(ClientError::Denied(_))) => {
-                return Err(OpenError::Unavailable(error.to_string()));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "the content of etcd cannot be loaded yet");
-                sleep(PAUSE).await;
-            }
-        }
-    };
+    let loaded = load_until(&client, &mut reader, patience, last).await?;
     let sizes = Sizes {
         idempotency_window: settings.idempotency_window,
         watch_buffer_bytes: settings.watch_buffer_bytes,
@@ -174,12 +164,22 @@ async fn open(address: &Address, settings: StoreSettings) -> Result<EtcdStore, O
         interval: settings.check_interval,
         patience,
     };
-    let tasks = Tasks::new(vec![
+    let mut tasks = vec![
         tokio::spawn(follower.run()),
         tokio::spawn(barrier.clone().run()),
         tokio::spawn(watching_space),
         tokio::spawn(checking.run()),
-    ]);
+    ];
+    if let Some(keep) = settings.compact_after {
+        let compacting = Compactor {
+            client: client.clone(),
+            mirror: Arc::clone(&mirror),
+            following: Arc::clone(&following),
+            keep,
+            patience,
+        };
+        tasks.push(tokio::spawn(compacting.run()));
+    }
     let engine = Engine {
         stored: StoredPast {
             client: client.clone(),
@@ -198,7 +198,7 @@ async fn open(address: &Address, settings: StoreSettings) -> Result<EtcdStore, O
         turns: Arc::new(Semaphore::new(COMMITS_MAX as usize)),
         closed: false.into(),
     };
-    let store = EtcdStore::new(engine, tasks, secret);
+    let store = EtcdStore::new(engine, Tasks::new(tasks), secret);
     // The watch has to confirm what was loaded.
     let last = last.max(Instant::now() + patience);
     if timeout_at(last, following.begun()).await.is_err() {
@@ -208,6 +208,30 @@ async fn open(address: &Address, settings: StoreSettings) -> Result<EtcdStore, O
     let passed = store.engine().catch_up().await;
     passed.map_err(|error| OpenError::Unavailable(error.to_string()))?;
     Ok(store)
+}
+
+/// Loads everything, again and again until `last`.
+async fn load_until(
+    client: &Client,
+    reader: &mut Reader,
+    patience: Duration,
+    last: Instant,
+) -> Result<Loaded, OpenError> {
+    loop {
+        match load(client, reader, Leases::default(), patience).await {
+            Ok(loaded) => return Ok(loaded),
+            Err(error) if Instant::now() >= last => {
+                return Err(OpenError::Unavailable(error.to_string()));
+            }
+            Err(error @ LoadError::Client(ClientError::Denied(_))) => {
+                return Err(OpenError::Unavailable(error.to_string()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the content of etcd cannot be loaded yet");
+                sleep(PAUSE).await;
+            }
+        }
+    }
 }
 
 /// Waits until etcd answers.

@@ -1,13 +1,18 @@
 //! What becomes of the past when etcd compacts it.
 
+use std::time::Duration;
+
 use futures_util::StreamExt as _;
 use ifmatch::model::{ChangeSet, Expected, Range, ResumeToken};
+use ifmatch::storage::etcd::{EtcdSettings, StoreSettings};
+use ifmatch::storage::internals::etcd::messages::RangeRequest;
+use ifmatch::storage::internals::etcd::{Client, ClientError};
 use ifmatch::storage::{CommitError, PastError, Start, Store as _, StoreError};
 use tokio::time::timeout;
 
 use super::{
-    SOON, delete, history, key, list, open, open_through, put, request, soon, take, value, watch,
-    write, write_a_little,
+    ROOT, SOON, delete, history, key, list, open, open_through, open_with, put, request, soon,
+    take, until, value, watch, write, write_a_little,
 };
 use crate::support::cluster::EtcdCluster;
 use crate::support::proxy::Proxy;
@@ -103,6 +108,45 @@ async fn what_was_written_after_a_compaction_is_not_missed_by_who_was_away() {
     let mut resumed = watch(&reopened, Some(ResumeToken::after(position))).await;
     assert_eq!(resumed.start, Start::Resumed);
     assert_eq!(take(&mut resumed, 1).await, events);
+}
+
+#[tokio::test]
+async fn what_is_old_enough_is_compacted_if_the_service_has_to() {
+    let Some(cluster) = EtcdCluster::of(1).start().await else {
+        return;
+    };
+    let settings = StoreSettings {
+        compact_after: Some(Duration::from_secs(1)),
+        ..StoreSettings::default()
+    };
+    let (store, other) = (open_with(&cluster, settings).await, open(&cluster).await);
+    let first = write(&other, "a", "1").await;
+    let second = write(&other, "a", "2").await;
+    let client = Client::new(&cluster.endpoints(), &EtcdSettings::default()).unwrap();
+    let at = async |revision: u64| {
+        let request = RangeRequest {
+            key: format!("{ROOT}/k/a").into(),
+            revision: revision.try_into().unwrap(),
+            ..RangeRequest::default()
+        };
+        client.range(&request, soon()).await
+    };
+    until("the first version is compacted", async || {
+        matches!(at(first).await, Err(ClientError::Compacted { .. }))
+    })
+    .await;
+    assert_eq!(at(second).await.unwrap().kvs.len(), 1);
+    assert_eq!(value(&store, "a").await.as_deref(), Some("2"));
+    // And so on; nobody has to load anything anew.
+    let third = write(&other, "a", "3").await;
+    until("the second version is compacted", async || {
+        matches!(at(second).await, Err(ClientError::Compacted { .. }))
+    })
+    .await;
+    assert_eq!(at(third).await.unwrap().kvs.len(), 1);
+    assert_eq!(store.counts().resyncs + other.counts().resyncs, 0);
+    let reopened = open(&cluster).await;
+    assert_eq!(value(&reopened, "a").await.as_deref(), Some("3"));
 }
 
 #[tokio::test]

@@ -84,9 +84,19 @@ async fn flags_that_contradict_each_other_are_refused() {
         incomplete.args(flags);
         assert_refused(&run(incomplete).await, 2, &["required", "--etcd-"]);
     }
-    let mut no_store = bare_command(BINARY);
-    no_store.args(["--etcd-ca", "x"]);
-    assert_refused(&run(no_store).await, 2, &["required", "--store"]);
+    for flags in [
+        ["--etcd-ca", "x"],
+        ["--etcd-quota", "1000000"],
+        ["--etcd-compact-after", "30d"],
+    ] {
+        let mut no_store = bare_command(BINARY);
+        no_store.args(flags);
+        assert_refused(&run(no_store).await, 2, &["required", "--store"]);
+    }
+    let mut too_short = command("etcd://127.0.0.1:1");
+    too_short.args(["--etcd-compact-after", "23h"]);
+    let words = ["--etcd-compact-after", "--idempotency-window", "1day"];
+    assert_refused(&run(too_short).await, 1, &words);
 }
 
 #[tokio::test]
