@@ -9,6 +9,7 @@ use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -24,9 +25,8 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
+use tokio_util::io::InspectWriter;
 use tonic::Status;
-
-use super::counted::{Counted, Writes};
 
 /// How long a member may take to say that it is there.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -89,8 +89,11 @@ async fn handshake<T>(stream: T, keep_alive: Option<Duration>) -> Result<Connect
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let stream = Counted::new(stream);
-    let writes = stream.writes();
+    let writes = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&writes);
+    let stream = InspectWriter::new(stream, move |_| {
+        counted.fetch_add(1, Ordering::SeqCst);
+    });
     let (sender, mut connection) = client::Builder::new()
         .enable_push(false)
         .initial_window_size(STREAM_WINDOW_BYTES)
@@ -139,7 +142,8 @@ async fn silence(mut pings: PingPong, keep_alive: Duration) -> String {
 #[derive(Clone)]
 pub struct Connection {
     sender: SendRequest<Bytes>,
-    writes: Writes,
+    /// How often something was written. A request was not sent if that has not changed since.
+    writes: Arc<AtomicU64>,
     /// Why it has ended; empty before that.
     ended: watch::Receiver<String>,
     task: Arc<Task>,
@@ -170,7 +174,7 @@ impl Connection {
         is_whole: bool,
     ) -> Result<Response<Answer>, Status> {
         let not_sent = |error| self.broken(error, BrokenConnection::NotSent);
-        let writes = self.writes.count();
+        let writes = self.writes.load(Ordering::SeqCst);
         let mut sender = match self.sender.clone().ready().await {
             Ok(sender) => sender,
             Err(error) => return Err(not_sent(error).await),
@@ -187,7 +191,7 @@ impl Connection {
                 _request: stream,
             })),
             // A member that has ended may be noticed only now, before anything is written.
-            Err(error) if is_refused(&error) || self.writes.count() == writes => {
+            Err(error) if is_refused(&error) || self.writes.load(Ordering::SeqCst) == writes => {
                 Err(not_sent(error).await)
             }
             Err(error) => Err(self.broken(error, BrokenConnection::Lost).await),

@@ -7,7 +7,6 @@
 //! | `cluster` | how a request goes to one member after another |
 //! | `members` | which member is asked first, and which is left alone for a while |
 //! | `connection` | one HTTP/2 connection, and whether a request was sent on it |
-//! | `counted` | how often it was written to |
 //! | `tls` | what connections trust |
 //! | `login` | the token of a user, and when it is renewed |
 //! | `rpc` | one call on one connection |
@@ -16,7 +15,6 @@
 mod calls;
 mod cluster;
 mod connection;
-mod counted;
 mod login;
 mod members;
 mod rpc;

@@ -112,7 +112,7 @@ where
         .send(connection, origin, true, RESPONSE_MAX_BYTES)
         .await?;
     let response = responses.message().await?;
-    // What was done was perhaps not done well.
+    // Its status comes last.
     responses.trailers().await?;
     response.ok_or_else(|| Status::internal("the response is missing"))
 }
