@@ -1,8 +1,9 @@
 //! What makes reads of the mirror strict: before it is read, it has everything that was committed before the read came.
 //!
 //! A barrier is one linearizable get of the marker, whose `mod_revision` is that of the newest commit; the mirror has
-//! to reach it. A reader that is alone passes it by itself. All reads that come while one barrier is passed share the
-//! next one, so that etcd gets one request at a time, however many readers there are.
+//! to reach it. All reads that come while one barrier is passed share the next one, so that etcd gets one request at a
+//! time, however many readers there are. A task of its own passes it: a reader may be left alone, by a client that takes
+//! no more of its response, and must not hold up the others.
 
 use std::io;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -24,6 +25,8 @@ use super::query;
 use crate::model::Revision;
 use crate::storage::StoreError;
 
+/// How many readers are taken into one barrier at a time.
+const ROUND_READERS: usize = 1024;
 /// How long after a barrier another one is passed though nobody reads, so that it is known whether that works.
 const IDLE: Duration = Duration::from_secs(1);
 /// How long the mirror may stand still although it is behind before another watch is begun.
@@ -32,35 +35,12 @@ const STALLED: Duration = Duration::from_secs(1);
 /// What readers wait for.
 type Waiter = oneshot::Sender<Result<(), StoreError>>;
 
-/// Where readers wait. Clones are the same.
-#[derive(Debug, Clone)]
-pub struct Barrier {
-    shared: Arc<Shared>,
-}
-
+/// The readers' side.
 #[derive(Debug)]
-struct Shared {
-    client: Client,
-    layout: Layout,
-    mirror: Arc<Mirror>,
-    following: Arc<Following>,
-    /// How long a barrier may take.
+pub struct Barrier {
+    waiters: mpsc::UnboundedSender<Waiter>,
+    health: Arc<Health>,
     patience: Duration,
-    health: Health,
-    turns: Mutex<Turns>,
-    /// There is somebody who waits, and nobody else whose turn it is.
-    handed_over: Notify,
-}
-
-/// Whose turn it is to pass a barrier.
-#[derive(Debug, Default)]
-struct Turns {
-    /// Somebody's.
-    is_taken: bool,
-    /// Those who have come since.
-    waiting: Vec<Waiter>,
-    /// The store is closed.
-    is_over: bool,
 }
 
 /// How the last barriers went.
@@ -104,7 +84,7 @@ impl Health {
 }
 
 impl Barrier {
-    /// A barrier that may take so long.
+    /// A barrier that readers wait at for so long, and the task that passes it.
     #[must_use]
     pub fn new(
         client: Client,
@@ -112,19 +92,24 @@ impl Barrier {
         mirror: Arc<Mirror>,
         following: Arc<Following>,
         patience: Duration,
-    ) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                client,
-                layout,
-                mirror,
-                following,
-                patience,
-                health: Health::default(),
-                turns: Mutex::default(),
-                handed_over: Notify::new(),
-            }),
-        }
+    ) -> (Self, Rounds) {
+        let (waiters, received) = mpsc::unbounded_channel();
+        let health = Arc::new(Health::default());
+        let rounds = Rounds {
+            client,
+            layout,
+            mirror,
+            following,
+            patience,
+            waiters: received,
+            health: Arc::clone(&health),
+        };
+        let barrier = Self {
+            waiters,
+            health,
+            patience,
+        };
+        (barrier, rounds)
     }
 
     /// Waits until the mirror has everything that was committed before this call.
@@ -132,7 +117,7 @@ impl Barrier {
     /// # Errors
     /// [`StoreError::Unavailable`] if that is not certain in time.
     pub async fn pass(&self) -> Result<(), StoreError> {
-        self.pass_until(Instant::now() + self.shared.patience).await
+        self.pass_until(Instant::now() + self.patience).await
     }
 
     /// The same, until `deadline` at the latest.
@@ -140,17 +125,15 @@ impl Barrier {
     /// # Errors
     /// [`StoreError::Unavailable`].
     pub async fn pass_until(&self, deadline: Instant) -> Result<(), StoreError> {
-        let patient = Instant::now() + self.shared.patience;
-        let passed = match self.shared.come()? {
-            Come::First(turn) if deadline >= patient => return turn.pass(patient).await,
-            Come::First(turn) => timeout_at(deadline, turn.pass(patient)).await.map(Ok),
-            Come::Later(passed) => timeout_at(deadline.min(patient), passed).await,
-        };
-        match passed {
+        let deadline = deadline.min(Instant::now() + self.patience);
+        let (waiter, passed) = oneshot::channel();
+        // Its task ends when the store is closed or dropped.
+        self.waiters.send(waiter).map_err(|_| StoreError::Closed)?;
+        match timeout_at(deadline, passed).await {
             Ok(Ok(passed)) => passed,
             Ok(Err(_)) => Err(StoreError::Closed),
             Err(_) => {
-                let problem = self.shared.health.problem();
+                let problem = self.health.problem();
                 let unknown = || "etcd does not answer in time".to_owned();
                 Err(StoreError::Unavailable(problem.unwrap_or_else(unknown)))
             }
@@ -160,97 +143,52 @@ impl Barrier {
     /// How the last ones went.
     #[must_use]
     pub fn health(&self) -> &Health {
-        &self.shared.health
+        &self.health
     }
+}
 
-    /// Passes barriers for those who have come while another one was passed, and now and then for nobody, for as long
-    /// as the task runs.
-    pub async fn run(self) {
-        let shared = &self.shared;
-        let _end = End(shared);
+/// The task that passes barriers, one at a time.
+#[derive(Debug)]
+pub struct Rounds {
+    client: Client,
+    layout: Layout,
+    mirror: Arc<Mirror>,
+    following: Arc<Following>,
+    patience: Duration,
+    waiters: mpsc::UnboundedReceiver<Waiter>,
+    health: Arc<Health>,
+}
+
+impl Rounds {
+    /// Passes barriers for as long as there are readers.
+    pub async fn run(mut self) {
+        let mut round = Vec::new();
         loop {
-            let turn = tokio::select! {
-                () = shared.handed_over.notified() => Turn(shared),
-                () = sleep(IDLE) => match shared.come() {
-                    Ok(Come::First(turn)) => turn,
-                    // Somebody else passes one.
-                    Ok(Come::Later(_)) | Err(_) => continue,
-                }
-            };
+            tokio::select! {
+                count = self.waiters.recv_many(&mut round, ROUND_READERS) => if count == 0 {
+                    return;
+                },
+                () = sleep(IDLE) => {}
+            }
             // Those who were just answered may ask again at once: time to answer them, and to read what they ask.
             yield_now().await;
             yield_now().await;
-            let waiting = std::mem::take(&mut shared.turns.lock().waiting);
-            let passed = turn.pass(Instant::now() + shared.patience).await;
-            drop(turn);
-            for waiter in waiting {
+            // All who wait, so that nobody waits for two.
+            while let Ok(waiter) = self.waiters.try_recv() {
+                round.push(waiter);
+            }
+            let begun = Instant::now();
+            let passed = self.pass(begun + self.patience).await;
+            self.health.note(&passed);
+            if passed.is_ok() {
+                self.mirror.note_current(begun);
+            }
+            for waiter in round.drain(..) {
                 let passed = passed.as_ref().copied().map_err(StoreError::duplicate);
                 // Who waited may have gone.
                 let _ = waiter.send(passed);
             }
         }
-    }
-}
-
-/// How it is for one who has come.
-enum Come<'a> {
-    /// Nobody else passes a barrier.
-    First(Turn<'a>),
-    /// The next one is shared.
-    Later(oneshot::Receiver<Result<(), StoreError>>),
-}
-
-/// The turn to pass a barrier. When it is over, or who has it is gone, it is that of those who wait.
-struct Turn<'a>(&'a Shared);
-
-impl Turn<'_> {
-    async fn pass(&self, deadline: Instant) -> Result<(), StoreError> {
-        let begun = Instant::now();
-        let passed = self.0.pass(deadline).await;
-        self.0.health.note(&passed);
-        if passed.is_ok() {
-            self.0.mirror.note_current(begun);
-        }
-        passed
-    }
-}
-
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        let mut turns = self.0.turns.lock();
-        turns.is_taken = !turns.waiting.is_empty();
-        if turns.is_taken {
-            self.0.handed_over.notify_one();
-        }
-    }
-}
-
-/// No barrier is passed any more.
-struct End<'a>(&'a Shared);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        let mut turns = self.0.turns.lock();
-        turns.is_over = true;
-        turns.waiting.clear();
-    }
-}
-
-impl Shared {
-    /// # Errors
-    /// [`StoreError::Closed`].
-    fn come(&self) -> Result<Come<'_>, StoreError> {
-        let mut turns = self.turns.lock();
-        if turns.is_over {
-            return Err(StoreError::Closed);
-        }
-        if turns.is_taken {
-            let (waiter, passed) = oneshot::channel();
-            turns.waiting.push(waiter);
-            return Ok(Come::Later(passed));
-        }
-        turns.is_taken = true;
-        Ok(Come::First(Turn(self)))
     }
 
     async fn pass(&self, deadline: Instant) -> Result<(), StoreError> {

@@ -140,7 +140,7 @@ async fn open(address: &Address, settings: StoreSettings) -> Result<EtcdStore, O
         following: Arc::clone(&following),
         patience,
     };
-    let barrier = Barrier::new(
+    let (barrier, rounds) = Barrier::new(
         client.clone(),
         layout.clone(),
         Arc::clone(&mirror),
@@ -166,7 +166,7 @@ async fn open(address: &Address, settings: StoreSettings) -> Result<EtcdStore, O
     };
     let mut tasks = vec![
         tokio::spawn(follower.run()),
-        tokio::spawn(barrier.clone().run()),
+        tokio::spawn(rounds.run()),
         tokio::spawn(watching_space),
         tokio::spawn(checking.run()),
     ];

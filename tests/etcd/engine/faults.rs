@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use ifmatch::model::Expected;
 use ifmatch::storage::etcd::{EtcdStore, StoreSettings};
 use ifmatch::storage::{CommitError, Start, Store as _, StoreError};
@@ -264,4 +265,19 @@ async fn a_closed_store_does_not_answer_with_what_others_have_replaced() {
     })
     .await;
     assert_eq!(value(&store, "a").await.as_deref(), Some("2"));
+}
+
+#[tokio::test]
+async fn a_reader_that_nobody_polls_holds_up_no_other() {
+    let Some(cluster) = EtcdCluster::of(1).start().await else {
+        return;
+    };
+    let store = open(&cluster).await;
+    let key = key("a");
+    let mut left_alone = store.get(&key);
+    assert!((&mut left_alone).now_or_never().is_none());
+    for _ in 0..3 {
+        store.get(&key).await.unwrap();
+    }
+    drop(left_alone);
 }
