@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::layout::number;
 use super::query;
-use super::requests::{ReadError, StoredPast, unreadable};
+use super::requests::{ReadError, StoredPast};
 use super::text::Marker;
 use crate::model::{
     Entry, EventKind, HistoryPage, HistoryPoint, HistoryQuery, Key, PastEvent, Record, Revision,
@@ -36,7 +36,10 @@ impl StoredPast {
         while at > 0 {
             let record = match self.record_at(key, at).await {
                 Ok(record) => record,
-                Err(ReadError::Compacted) => return Ok(()),
+                // Or it is no entry, because somebody else has written it.
+                Err(ReadError::Compacted | ReadError::Store(StoreError::Unreadable(_))) => {
+                    return Ok(());
+                }
                 Err(ReadError::Store(error)) => return Err(error),
             };
             page.oldest_revision = at;
@@ -90,7 +93,6 @@ impl StoredPast {
         };
         let stored = query::first(response);
         let stored = stored.filter(|stored| number(stored.mod_revision) == revision);
-        let marker = stored.map(|stored| Marker::read(&stored.value));
-        marker.transpose().map_err(unreadable)
+        Ok(stored.and_then(|stored| Marker::read(&stored.value).ok()))
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ifmatch::model::{ChangeSet, EventKind, Expected, HistoryPage, HistoryPoint, Origin, Record};
 use ifmatch::storage::{PastError, Store as _};
 
-use super::{commit, delete, history_of, open, put, read, soon, write};
+use super::{ROOT, commit, delete, history_of, open, put, read, soon, write};
 use crate::support::cluster::EtcdCluster;
 
 /// The records of a page, which are all of entries that were written.
@@ -44,6 +44,12 @@ async fn what_was_written_to_a_key_is_known_as_far_back_as_etcd_has_it() {
     let reverted = reverted.from_origin(first);
     store.commit(reverted, soon()).await.unwrap();
     written.push(read(&store, "a").await.unwrap());
+    // By somebody else, of which the first is no entry.
+    write(&store, "mended", "1").await;
+    let mended = format!("{ROOT}/k/mended");
+    cluster.ctl(&["put", &mended, "garbage"]).await;
+    let text = r#"{"modified_at":"2026-12-01T00:00:00.000Z","value":3}"#;
+    cluster.ctl(&["put", &mended, text]).await;
     // More than a process reads at its start.
     let long = format!("\"{}\"", "x".repeat(1024 * 1024));
     for _ in 0..34 {
@@ -75,6 +81,9 @@ async fn what_was_written_to_a_key_is_known_as_far_back_as_etcd_has_it() {
         }
         assert_eq!(found, written, "{limit}");
     }
+    let page = history_of(&store, "mended", HistoryPoint::END, 1000).await;
+    let versions: Vec<_> = records(&page).iter().map(|record| record.version).collect();
+    assert_eq!((versions, page.next), (vec![3], None));
     // etcd does not tell when something was deleted, so what was before that is not known.
     let page = history_of(&store, "deleted", HistoryPoint::END, 1000).await;
     assert_eq!((page.events.len(), page.next), (0, None));
