@@ -259,7 +259,6 @@ impl Table {
     }
 }
 
-/// A table that is shared with readers is all that they can know without waiting.
 /// The records as they are now, from which those of the past are made.
 #[derive(Debug)]
 pub struct Basis {
@@ -296,6 +295,7 @@ impl Basis {
     }
 }
 
+/// A table that is shared with readers is all that they can know without waiting.
 impl Known for RwLock<Table> {
     fn record(&self, key: &Key) -> Option<Arc<Record>> {
         self.read().get(key).cloned()

@@ -22,8 +22,8 @@ pub struct EtcdSettings {
     pub connect_timeout: Duration,
     /// How long one member may take for an answer. A read goes to another member then.
     pub request_timeout: Duration,
-    /// How long a member may be silent while it is waited for until it is asked whether it is there. At least
-    /// 5 s: by default etcd ends connections that ask more often.
+    /// How often a member that is watched is asked whether it is there. At least 5 s: by default etcd ends
+    /// connections that ask more often.
     pub keep_alive: Duration,
 }
 
