@@ -110,6 +110,8 @@ impl LogReader {
         key: &Key,
         revision: Revision,
     ) -> Result<Option<Arc<Record>>, PastError> {
+        // A revision that comes while this looks for it may be missed.
+        self.check(revision)?;
         let record = self.find_record(key, revision);
         // What was looked for may have been dropped meanwhile.
         self.check(revision)?;
