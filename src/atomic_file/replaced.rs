@@ -16,8 +16,8 @@ use super::access::{Access, NEW_FILE_MODE};
 use super::expected_file::{ExpectedFile, FileIdentity, PathState};
 use super::folder::{Folder, FolderSync};
 
-/// The size of the buffer for writing, in bytes.
-const WRITE_BUFFER_BYTES: usize = 256 * 1024;
+/// The size of the buffer for writing, in bytes. What is longer goes past it.
+const WRITE_BUFFER_BYTES: usize = 64 * 1024;
 /// How many characters of a temporary file's name are random.
 const TEMPORARY_RANDOM_CHARS: usize = 6;
 const TEMPORARY_SUFFIX: &str = ".tmp";

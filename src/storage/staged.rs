@@ -85,6 +85,12 @@ impl Staged {
         self.at
     }
 
+    /// The position that the table will have.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
     /// The revision that the table will have.
     #[must_use]
     pub fn revision(&self) -> Revision {

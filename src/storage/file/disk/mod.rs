@@ -359,17 +359,17 @@ impl Disk {
             self.syncer
                 .begin(self.log.file().map_err(StoreError::NotApplied)?);
         }
-        let entries = table.with(staged.changes());
         let mut is_of_log = false;
         let (lines, syncer) = (&mut self.lines, &mut self.syncer);
         let written = self.file.replace_when(
-            |writer| lines.encode(writer, staged.revision(), names, entries),
+            |writer| lines.encode(writer, table, staged, names),
             || syncer.wait().inspect_err(|_| is_of_log = true),
         );
         // If the file could not be written, nobody has waited for the log yet.
         is_of_log |= self.syncer.wait().is_err();
         match written {
             Ok(written) => {
+                self.lines.note_size(written.bytes);
                 self.policy.note_checkpoint(written.bytes, 0);
                 self.is_replaced = false;
                 self.data_revision = staged.revision();
@@ -410,6 +410,8 @@ impl Disk {
             self.journal = Journal::Poisoned;
         }
         named?;
+        // The next data file is written beside the commits.
+        self.lines = Lines::default();
         self.journal = Journal::Open;
         self.journal_bytes = 0;
         Ok(())
