@@ -5,6 +5,7 @@ mod foreign;
 mod linear;
 mod load;
 mod members;
+mod partitions;
 mod processes;
 mod quota;
 mod restored;

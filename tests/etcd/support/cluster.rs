@@ -14,6 +14,7 @@ use tokio::process::Child;
 use tokio::time::{Instant, sleep};
 
 use super::etcd::Etcd;
+use super::network::Network;
 use super::tls::Authority;
 
 /// How long a cluster may take until it serves.
@@ -29,6 +30,7 @@ pub struct Plan {
     members: usize,
     is_durable: bool,
     uses_tls: bool,
+    in_namespaces: bool,
     arguments: Vec<String>,
 }
 
@@ -43,6 +45,12 @@ impl Plan {
     /// Members speak TLS with certificates of [`EtcdCluster::authority`], and want one from clients.
     pub fn tls(mut self) -> Self {
         self.uses_tls = true;
+        self
+    }
+
+    /// Members are in a [network](EtcdCluster::network) that can be cut.
+    pub fn in_namespaces(mut self) -> Self {
+        self.in_namespaces = true;
         self
     }
 
@@ -62,12 +70,16 @@ impl Plan {
         self.with(format!("--auth-token-ttl={ttl_seconds}"))
     }
 
-    /// Starts it; all members serve when this returns. `None` with a printed line if no etcd is installed.
+    /// Starts it; all members serve when this returns. `None` with a printed line if no etcd is installed, or if the
+    /// network that it needs cannot be made.
     pub async fn start(self) -> Option<EtcdCluster> {
         let etcd = Etcd::find().await?;
         let mut attempts = 0;
         loop {
             let mut cluster = EtcdCluster::new(&etcd, &self);
+            if self.in_namespaces {
+                cluster.move_into_namespaces(Network::of(self.members)?);
+            }
             match cluster.start_all().await {
                 Ok(()) => return Some(cluster),
                 // Somebody else may have taken a port.
@@ -99,6 +111,7 @@ pub struct EtcdCluster {
     /// Folders that its arguments name.
     others: Vec<TempDir>,
     members: Vec<Member>,
+    network: Option<Network>,
     /// Who has issued its certificates, if it has some.
     pub authority: Option<Authority>,
     /// `--user` of etcdctl.
@@ -107,6 +120,7 @@ pub struct EtcdCluster {
 
 struct Member {
     name: String,
+    host: String,
     client_port: u16,
     peer_port: u16,
     arguments: Vec<String>,
@@ -121,6 +135,7 @@ impl EtcdCluster {
             members,
             is_durable: false,
             uses_tls: false,
+            in_namespaces: false,
             arguments: Vec::new(),
         }
     }
@@ -146,6 +161,7 @@ impl EtcdCluster {
         });
         let members = (0..plan.members).map(|index| Member {
             name: format!("m{index}"),
+            host: "127.0.0.1".to_owned(),
             client_port: free_port(),
             peer_port: free_port(),
             arguments: arguments.clone(),
@@ -155,11 +171,24 @@ impl EtcdCluster {
         Self {
             etcd: etcd.clone(),
             members: members.collect(),
+            network: None,
             others: Vec::new(),
             authority,
             root: None,
             folder,
         }
+    }
+
+    fn move_into_namespaces(&mut self, network: Network) {
+        for (index, member) in self.members.iter_mut().enumerate() {
+            member.host = network.host(index);
+        }
+        self.network = Some(network);
+    }
+
+    /// What its members are connected by, if that can be cut.
+    pub fn network(&self) -> &Network {
+        self.network.as_ref().expect("it is in namespaces")
     }
 
     /// The version of etcd.
@@ -200,7 +229,10 @@ impl EtcdCluster {
         let data = self.data_of(index);
         let member = &mut self.members[index];
         let client = format!("{scheme}://{}", member.endpoint());
-        let mut command = self.etcd.command("etcd");
+        let mut command = match &self.network {
+            Some(network) => self.etcd.command_in(&network.namespace(index), "etcd"),
+            None => self.etcd.command("etcd"),
+        };
         command
             .arg("--data-dir")
             .arg(data)
@@ -240,6 +272,13 @@ impl EtcdCluster {
             }
             sleep(PAUSE).await;
         }
+    }
+
+    /// Whether a member answers a read that all have to agree on.
+    pub async fn serves(&self, index: usize) -> bool {
+        let asked = ["--command-timeout=1s", "endpoint", "health"];
+        let endpoint = self.members[index].endpoint();
+        self.try_ctl_on(&endpoint, &asked).await.status.success()
     }
 
     /// Sends SIGKILL to a member and waits for its end.
@@ -409,11 +448,11 @@ impl EtcdCluster {
 
 impl Member {
     fn endpoint(&self) -> String {
-        format!("127.0.0.1:{}", self.client_port)
+        format!("{}:{}", self.host, self.client_port)
     }
 
     fn peer(&self) -> String {
-        format!("http://127.0.0.1:{}", self.peer_port)
+        format!("http://{}:{}", self.host, self.peer_port)
     }
 
     fn id(&self) -> Pid {

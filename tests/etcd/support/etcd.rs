@@ -58,14 +58,26 @@ impl Etcd {
 
     /// `etcd` or `etcdctl`, with nothing in its environment that speaks to it.
     pub fn command(&self, name: &str) -> Command {
-        let mut command = Command::new(self.folder.join(name));
-        command.stdin(Stdio::null()).kill_on_drop(true);
-        for (name, _) in env::vars_os() {
-            if name.to_string_lossy().starts_with("ETCD") {
-                command.env_remove(name);
-            }
-        }
-        command.env("ETCDCTL_API", "3");
-        command
+        prepared(Command::new(self.folder.join(name)))
     }
+
+    /// The same in a network namespace.
+    pub fn command_in(&self, namespace: &str, name: &str) -> Command {
+        let mut command = Command::new("ip");
+        command
+            .args(["netns", "exec", namespace])
+            .arg(self.folder.join(name));
+        prepared(command)
+    }
+}
+
+fn prepared(mut command: Command) -> Command {
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with("ETCD") {
+            command.env_remove(name);
+        }
+    }
+    command.env("ETCDCTL_API", "3");
+    command
 }

@@ -17,6 +17,7 @@ pub mod linear;
 #[path = "../../it/support/linear_clients.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 pub mod linear_clients;
+pub mod network;
 pub mod proxy;
 pub mod service;
 #[path = "../../it/support/tls.rs"]
