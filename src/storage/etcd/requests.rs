@@ -149,31 +149,25 @@ impl StoredPast {
     /// can no longer be read as of then.
     ///
     /// # Errors
-    /// [`StoreError::Unreadable`] if what it did is no longer kept.
+    /// [`ReadError`].
     pub async fn commit(
         &self,
         found: Found,
         (writer, request): (Option<&Name>, &Request),
         state: StateDigest,
         current: impl Fn(&Key) -> Option<Arc<Record>>,
-    ) -> Result<Commit, StoreError> {
+    ) -> Result<Commit, ReadError> {
         let revision = found.revision;
         let mut changes = Vec::with_capacity(found.done.changed.len());
         for key in found.done.changed {
             let written = current(&key).filter(|record| record.revision == revision);
             let after = match written {
                 Some(written) => Some(written),
-                None => {
-                    let after = self.record_at(&key, revision).await;
-                    after.map_err(ReadError::of_request)?
-                }
+                None => self.record_at(&key, revision).await?,
             };
             let before = match after {
                 Some(_) => None,
-                None => {
-                    let before = self.record_at(&key, revision.saturating_sub(1)).await;
-                    before.map_err(ReadError::of_request)?
-                }
+                None => self.record_at(&key, revision.saturating_sub(1)).await?,
             };
             changes.push(Done { key, before, after });
         }
@@ -199,18 +193,6 @@ pub enum ReadError {
     Compacted,
     /// The store fails.
     Store(StoreError),
-}
-
-impl ReadError {
-    fn of_request(self) -> StoreError {
-        match self {
-            Self::Store(error) => error,
-            Self::Compacted => {
-                let gone = "the request was done, but etcd has compacted what it wrote";
-                StoreError::Unreadable(io::Error::other(gone))
-            }
-        }
-    }
 }
 
 impl From<StoreError> for ReadError {
