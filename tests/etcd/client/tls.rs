@@ -44,7 +44,7 @@ async fn a_client_with_a_certificate_is_served_and_others_are_not() {
             settings(&other, Some(&pair)),
             "certificate",
         ),
-        ("plain", EtcdSettings::default(), ""),
+        ("plain", EtcdSettings::default(), "it may speak tls"),
     ] {
         let client = Client::new(&cluster.endpoints(), &settings).unwrap();
         let deadline = Instant::now() + Duration::from_secs(2);
@@ -54,6 +54,29 @@ async fn a_client_with_a_certificate_is_served_and_others_are_not() {
         };
         println!("{what}: {message}");
         assert!(message.to_lowercase().contains(text), "{what}: {message}");
-        client.watch(watch_of("/", 0)).await.unwrap_err();
+        let refused = client.watch(watch_of("/", 0)).await.unwrap_err();
+        let message = refused.to_string();
+        assert!(message.to_lowercase().contains(text), "{what}: {message}");
     }
+}
+
+#[tokio::test]
+async fn a_member_that_does_not_speak_tls_is_told_apart() {
+    let Some(mut cluster) = EtcdCluster::of(1).start().await else {
+        return;
+    };
+    let authority = Authority::new("etcd");
+    let client = Client::new(&cluster.endpoints(), &settings(&authority, None)).unwrap();
+    let refused = async || {
+        let deadline = Instant::now() + Duration::from_secs(2);
+        let refused = client.range(&key("/a"), deadline).await;
+        refused.unwrap_err().to_string()
+    };
+    let advice = "leave out --etcd-ca";
+    let message = refused().await;
+    assert!(message.contains(advice), "{message}");
+    // Nobody is there.
+    cluster.kill(0).await;
+    let message = refused().await;
+    assert!(!message.contains(advice), "{message}");
 }
