@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | `address`, `settings` | which cluster, and how it is reached |
 //! | `client`, `messages`, `error` | etcd's API |
-//! | `store`, `open`, `engine` | the store: its operations, how it is opened, what they share |
+//! | `store`, `open`, `nested`, `engine` | the store: its operations, how it is opened and when not, what they share |
 //! | `layout`, `text`, `query` | the keys, the text of what is stored, and the questions about it |
 //! | `mirror` | what is in memory |
 //! | `load`, `follow` | what fills it: everything at the start, then what is written |
@@ -51,6 +51,7 @@ mod load;
 )]
 pub(super) mod messages;
 mod mirror;
+mod nested;
 mod older;
 mod open;
 mod past;
@@ -62,7 +63,7 @@ mod store;
 mod text;
 
 pub use self::address::{Address, AddressError};
-pub use self::error::SetupError;
-pub use self::open::{DEFAULT_QUOTA_BYTES, OpenError, StoreSettings};
+pub use self::error::{OpenError, SetupError};
+pub use self::open::{DEFAULT_QUOTA_BYTES, StoreSettings};
 pub use self::settings::{EtcdSettings, Password};
 pub use self::store::{Counts, EtcdStore};

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -12,18 +11,18 @@ use super::check::{Checked, Checker};
 use super::client::Client;
 use super::compact::Compactor;
 use super::engine::{COMMITS_MAX, Engine};
-use super::error::{ClientError, SetupError};
+use super::error::{ClientError, OpenError};
 use super::follow::{Follower, Following};
 use super::layout::{FORMAT, Layout};
 use super::load::{LoadError, load};
-use super::messages::{RequestOp, TxnRequest};
+use super::messages::{KeyValue, RequestOp, TxnRequest};
 use super::mirror::{Loaded, Mirror, Sizes};
 use super::requests::{RequestLeases, StoredPast};
 use super::settings::EtcdSettings;
 use super::space::{self, Space};
 use super::store::{EtcdStore, Tasks};
 use super::text::Reader;
-use super::{Address, query};
+use super::{Address, nested, query};
 use crate::storage::feed::DEFAULT_WATCH_BUFFER_BYTES;
 use crate::storage::lease::Leases;
 use crate::storage::requests::DEFAULT_IDEMPOTENCY_WINDOW;
@@ -71,42 +70,6 @@ impl Default for StoreSettings {
     }
 }
 
-/// Why a store cannot be opened.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The settings cannot be used.
-    #[error(transparent)]
-    Setup(#[from] SetupError),
-    /// The cluster cannot be reached, or refuses.
-    #[error("etcd cannot be used: {0}")]
-    Unavailable(String),
-    /// A newer program has written what is there.
-    #[error(
-        "the data below {root} has the format {found}, which is newer than this program: it reads format {FORMAT}"
-    )]
-    Newer {
-        /// The root of the store.
-        root: String,
-        /// The format.
-        found: u64,
-    },
-    /// Something else is there.
-    #[error("what is stored below {root} is not of this program: its format is {found:?}")]
-    Foreign {
-        /// The root of the store.
-        root: String,
-        /// What is there instead of a format.
-        found: String,
-    },
-}
-
-impl From<ClientError> for OpenError {
-    fn from(error: ClientError) -> Self {
-        Self::Unavailable(error.to_string())
-    }
-}
-
 impl EtcdStore {
     /// Opens the store at an address, which is an empty one if nothing is there. Returns when everything is loaded
     /// and followed.
@@ -122,11 +85,17 @@ async fn open(address: &Address, settings: StoreSettings) -> Result<EtcdStore, O
     let client = Client::new(&address.endpoints, &settings.connection)?;
     let patience = settings.connection.request_timeout;
     let layout = Layout::new(&address.root);
+    let root = &address.root;
     let last = Instant::now() + settings.start_timeout;
-    reach(&client, &layout, last).await?;
-    let secret = begin(&client, &layout, &address.root, last).await?;
+    if let Some(format) = reach(&client, &layout, last).await? {
+        check_format(root, &format.value)?;
+    }
+    nested::refuse_within(&client, root, last).await?;
     let mut reader = Reader::new(layout.clone());
     let loaded = load_until(&client, &mut reader, patience, last).await?;
+    nested::refuse_around(&client, root, &loaded.damaged, last).await?;
+    // A store that is refused is not begun.
+    let secret = begin(&client, &layout, root, last).await?;
     let sizes = Sizes {
         idempotency_window: settings.idempotency_window,
         watch_buffer_bytes: settings.watch_buffer_bytes,
@@ -234,11 +203,19 @@ async fn load_until(
     }
 }
 
-/// Waits until etcd answers.
-async fn reach(client: &Client, layout: &Layout, last: Instant) -> Result<(), ClientError> {
+/// Waits until etcd answers. Returns the format of what is there.
+async fn reach(
+    client: &Client,
+    layout: &Layout,
+    last: Instant,
+) -> Result<Option<KeyValue>, ClientError> {
     let request = query::get(layout.format());
     let mut until = last.min(Instant::now() + TOLD_AFTER);
-    while let Err(error) = client.range(&request, until).await {
+    loop {
+        let error = match client.range(&request, until).await {
+            Ok(response) => return Ok(query::first(response)),
+            Err(error) => error,
+        };
         if !matches!(error, ClientError::Unavailable(_)) || Instant::now() >= last {
             return Err(error);
         }
@@ -248,7 +225,6 @@ async fn reach(client: &Client, layout: &Layout, last: Instant) -> Result<(), Cl
         }
         until = last;
     }
-    Ok(())
 }
 
 /// Checks the format of what is there, or begins an empty store. Returns its secret.
