@@ -5,7 +5,7 @@
 //!
 //! | file | has |
 //! | --- | --- |
-//! | `address`, `settings` | which cluster, and how it is reached |
+//! | `address`, `settings`, `credentials` | which cluster, and how it is reached |
 //! | `client`, `messages`, `error` | etcd's API |
 //! | `store`, `open`, `nested`, `engine` | the store: its operations, how it is opened and when not, what they share |
 //! | `layout`, `text`, `query` | the keys, the text of what is stored, and the questions about it |
@@ -32,6 +32,7 @@ mod check;
 pub(super) mod client;
 mod commit;
 mod compact;
+mod credentials;
 mod decoded;
 mod draft;
 mod engine;
@@ -63,7 +64,8 @@ mod store;
 mod text;
 
 pub use self::address::{Address, AddressError};
+pub use self::credentials::{CredentialFiles, Password};
 pub use self::error::{OpenError, SetupError};
 pub use self::open::{DEFAULT_QUOTA_BYTES, StoreSettings};
-pub use self::settings::{EtcdSettings, Password};
+pub use self::settings::EtcdSettings;
 pub use self::store::{Counts, EtcdStore};

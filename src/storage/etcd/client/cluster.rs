@@ -13,7 +13,7 @@ use super::connection::Connector;
 use super::login::Login;
 use super::members::{Member, Members};
 use super::rpc::{self, Outgoing, Token};
-use super::tls;
+use super::tls::Tls;
 use super::verdict::{Verdict, text, verdict};
 use crate::storage::etcd::error::{ClientError, SetupError};
 use crate::storage::etcd::messages::AuthenticateResponse;
@@ -123,8 +123,8 @@ impl Cluster {
     /// # Errors
     /// [`SetupError`] if the settings cannot be used.
     pub fn new(endpoints: &[String], settings: &EtcdSettings) -> Result<Self, SetupError> {
-        let tls = tls::connector(settings)?;
-        let scheme = if tls.is_some() { "https" } else { "http" };
+        let tls = Tls::new(settings)?;
+        let scheme = if tls.is_used() { "https" } else { "http" };
         Ok(Self {
             members: Members::new(endpoints, scheme)?,
             connector: Connector {
@@ -214,9 +214,10 @@ impl Cluster {
             return Ok(None);
         };
         let authenticate = || async {
+            let message = login.request().await;
             let outgoing = Outgoing {
                 path: "/etcdserverpb.Auth/Authenticate",
-                message: &login.request,
+                message: &message,
                 token: None,
                 needs_leader: true,
             };

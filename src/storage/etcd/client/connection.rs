@@ -24,9 +24,10 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsConnector;
 use tokio_util::io::{InspectReader, InspectWriter};
 use tonic::Status;
+
+use super::tls::Tls;
 
 /// How long a member may take to say that it is there.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -45,7 +46,7 @@ const MAY_NOT_SPEAK_TLS: &str = "it may not speak TLS: then leave out --etcd-ca"
 
 /// Makes connections.
 pub struct Connector {
-    pub tls: Option<TlsConnector>,
+    pub tls: Tls,
     pub connect_timeout: Duration,
 }
 
@@ -78,9 +79,10 @@ impl Connector {
         name: &ServerName<'static>,
         keep_alive: Option<Duration>,
     ) -> Result<Connection, Box<dyn Error + Send + Sync>> {
+        let tls = self.tls.connector().await;
         let stream = TcpStream::connect(endpoint).await?;
         stream.set_nodelay(true)?;
-        match &self.tls {
+        match tls {
             None => Ok(handshake(stream, keep_alive, Some(MAY_SPEAK_TLS)).await?),
             Some(tls) => {
                 let stream = tls.connect(name.clone(), stream).await;

@@ -7,14 +7,16 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 
 use super::rpc::{Token, framed};
+use crate::storage::etcd::credentials::{CredentialFiles, Password, Renewed};
 use crate::storage::etcd::error::SetupError;
 use crate::storage::etcd::messages::AuthenticateRequest;
 use crate::storage::etcd::settings::EtcdSettings;
 
 /// A user with a password, and the token that etcd gave for it.
 pub struct Login {
-    /// An [`AuthenticateRequest`], framed.
-    pub request: Bytes,
+    user: String,
+    password: Renewed<Password>,
+    files: CredentialFiles,
     /// `None` in it if etcd does not want to know users.
     token: RwLock<Option<Arc<Option<Token>>>>,
     renewing: tokio::sync::Mutex<()>,
@@ -26,17 +28,31 @@ impl Login {
     /// # Errors
     /// [`SetupError::Login`].
     pub fn new(settings: &EtcdSettings) -> Result<Option<Self>, SetupError> {
-        let (name, password) = match (&settings.user, &settings.password) {
+        let (user, password) = match (&settings.user, &settings.password) {
             (None, None) => return Ok(None),
-            (Some(name), Some(password)) => (name.clone(), password.reveal().to_owned()),
+            (Some(user), Some(password)) => (user.clone(), password.clone()),
             _ => return Err(SetupError::Login),
         };
-        let request = AuthenticateRequest { name, password };
         Ok(Some(Self {
-            request: framed(&request),
+            user,
+            password: Renewed::new("password", password),
+            files: settings.files.clone(),
             token: RwLock::default(),
             renewing: tokio::sync::Mutex::default(),
         }))
+    }
+
+    /// An [`AuthenticateRequest`], framed, with the password that is in its file now if it can be read.
+    pub async fn request(&self) -> Bytes {
+        let password = match self.files.read_password().await {
+            Ok(None) => self.password.last(),
+            Ok(Some(password)) => self.password.renew(Ok(password)),
+            Err(reason) => self.password.renew(Err(reason)),
+        };
+        framed(&AuthenticateRequest {
+            name: self.user.clone(),
+            password: password.reveal().to_owned(),
+        })
     }
 
     /// The token; if there is none but `stale` or none at all, what `authenticate` gets.
@@ -78,7 +94,6 @@ mod tests {
     use futures_util::future::join_all;
 
     use super::*;
-    use crate::storage::etcd::settings::Password;
 
     #[tokio::test]
     async fn a_token_is_renewed_once_for_all_who_found_it_stale() {
