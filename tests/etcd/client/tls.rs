@@ -37,9 +37,14 @@ async fn a_client_with_a_certificate_is_served_and_others_are_not() {
     let other = Authority::new("other");
     let pair_of_other = other.issue_for(&["ifmatch.example"]);
     // Why a member refuses a certificate arrives only sometimes before the end of the connection.
+    let advice = "with --etcd-cert";
     for (what, settings, text) in [
-        ("without", settings(authority, None), ""),
-        ("of another", settings(authority, Some(&pair_of_other)), ""),
+        ("without", settings(authority, None), advice),
+        (
+            "of another",
+            settings(authority, Some(&pair_of_other)),
+            advice,
+        ),
         (
             "trust in another",
             settings(&other, Some(&pair)),

@@ -43,6 +43,9 @@ const MAY_SPEAK_TLS: &str =
     "it may speak TLS: then name the authority of its certificate with --etcd-ca";
 /// What to try when a member does not do what TLS begins with.
 const MAY_NOT_SPEAK_TLS: &str = "it may not speak TLS: then leave out --etcd-ca";
+/// What to try when a member ends a connection with TLS before it speaks HTTP/2.
+const MAY_WANT_CERTIFICATE: &str =
+    "it may want a certificate of this service, or another one: name that with --etcd-cert";
 
 /// Makes connections.
 pub struct Connector {
@@ -83,11 +86,11 @@ impl Connector {
         let stream = TcpStream::connect(endpoint).await?;
         stream.set_nodelay(true)?;
         match tls {
-            None => Ok(handshake(stream, keep_alive, Some(MAY_SPEAK_TLS)).await?),
+            None => Ok(handshake(stream, keep_alive, MAY_SPEAK_TLS).await?),
             Some(tls) => {
                 let stream = tls.connect(name.clone(), stream).await;
                 let stream = stream.map_err(with_advice)?;
-                Ok(handshake(stream, keep_alive, None).await?)
+                Ok(handshake(stream, keep_alive, MAY_WANT_CERTIFICATE).await?)
             }
         }
     }
@@ -96,19 +99,20 @@ impl Connector {
 /// How TLS failed, with what to try if the member seems not to speak it.
 fn with_advice(error: io::Error) -> io::Error {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
-    let is_other = matches!(cause, Some(rustls::Error::InvalidMessage(_)));
-    if is_other || error.kind() == io::ErrorKind::UnexpectedEof {
-        io::Error::new(error.kind(), format!("{error}: {MAY_NOT_SPEAK_TLS}"))
-    } else {
-        error
-    }
+    let advice = match cause {
+        Some(rustls::Error::InvalidMessage(_)) => MAY_NOT_SPEAK_TLS,
+        Some(rustls::Error::AlertReceived(_)) => MAY_WANT_CERTIFICATE,
+        _ if error.kind() == io::ErrorKind::UnexpectedEof => MAY_NOT_SPEAK_TLS,
+        _ => return error,
+    };
+    io::Error::new(error.kind(), format!("{error}: {advice}"))
 }
 
 /// `advice` is what to try if the member ends the connection before it speaks HTTP/2.
 async fn handshake<T>(
     stream: T,
     keep_alive: Option<Duration>,
-    advice: Option<&'static str>,
+    advice: &'static str,
 ) -> Result<Connection, h2::Error>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -147,9 +151,10 @@ where
                     Ok(()) => "the member has closed the connection".to_owned(),
                     Err(error) => with_causes(&error),
                 };
-                match advice {
-                    Some(advice) if !speaks_http2.load(Ordering::Relaxed) => format!("{reason}: {advice}"),
-                    _ => reason,
+                if speaks_http2.load(Ordering::Relaxed) {
+                    reason
+                } else {
+                    format!("{reason}: {advice}")
                 }
             }
             reason = silence => reason,
