@@ -9,6 +9,7 @@
 //! | `client`, `messages`, `error` | etcd's API |
 //! | `store`, `open`, `nested`, `engine` | the store: its operations, how it is opened and when not, what they share |
 //! | `layout`, `text`, `query` | the keys, the text of what is stored, and the questions about it |
+//! | `format` | whether this program may still write it |
 //! | `mirror` | what is in memory |
 //! | `load`, `follow` | what fills it: everything at the start, then what is written |
 //! | `gather`, `decoded`, `lineage` | the parts of that without I/O: events to commits, and whether it is still the same past |
@@ -38,6 +39,7 @@ mod draft;
 mod engine;
 pub(super) mod error;
 mod follow;
+mod format;
 mod gather;
 mod layout;
 mod lineage;
