@@ -1,8 +1,10 @@
 //! Users, passwords, and tokens that do not last.
 
 use std::fs;
+use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 use ifmatch::storage::etcd::{CredentialFiles, EtcdSettings, Password};
 use ifmatch::storage::internals::etcd::{Client, ClientError};
@@ -147,4 +149,25 @@ async fn a_password_that_was_changed_is_read_again() {
     fs::remove_file(&file).unwrap();
     cluster.ctl(&["user", "add", "ann:ann"]).await;
     assert_eq!(value(&client, "/ifmatch/a").await, "1");
+}
+
+#[tokio::test]
+async fn a_caller_that_nobody_polls_holds_up_no_other() {
+    let Some(mut cluster) = EtcdCluster::of(1).start().await else {
+        return;
+    };
+    let wanted = key("/ifmatch/a");
+    let connecting = super::client_of(&cluster);
+    let mut left_alone = pin!(connecting.range(&wanted, soon()));
+    assert!(left_alone.as_mut().now_or_never().is_none());
+    connecting.range(&wanted, soon()).await.unwrap();
+    left_alone.await.unwrap();
+
+    cluster.enable_auth().await;
+    let client = login(&cluster, "ifmatch", PASSWORD);
+    let mut left_alone = pin!(client.range(&wanted, soon()));
+    assert!(left_alone.as_mut().now_or_never().is_none());
+    client.range(&wanted, soon()).await.unwrap();
+    client.watch(watch_of("/ifmatch/", 0)).await.unwrap();
+    left_alone.await.unwrap();
 }
