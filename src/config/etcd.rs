@@ -1,17 +1,14 @@
 //! The flags of a store that is on an etcd cluster.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
 use super::duration;
-use crate::changed_file::ChangedFile;
-use crate::storage::etcd::{Address, DEFAULT_QUOTA_BYTES, EtcdSettings, Password, StoreSettings};
-
-/// How long a file may be that a flag names, in bytes.
-const FILE_MAX_BYTES: u64 = 1024 * 1024;
+use crate::storage::etcd::{
+    Address, CredentialFiles, DEFAULT_QUOTA_BYTES, EtcdSettings, StoreSettings,
+};
 
 /// Where the entries are if not in a data file.
 #[derive(Debug, Clone, Args)]
@@ -112,23 +109,16 @@ impl EtcdFlags {
                 humantime::format_duration(idempotency_window)
             ));
         }
-        let password = content(self.etcd_password_file.as_deref()).await?;
-        let password = password
-            .map(String::from_utf8)
-            .transpose()
-            .map_err(|_| "the file of --etcd-password-file is not UTF-8 text".to_owned())?;
-        let without_line_break = |text: String| {
-            let text = text.strip_suffix('\n').unwrap_or(&text);
-            Password::from(text.strip_suffix('\r').unwrap_or(text).to_owned())
+        let files = CredentialFiles {
+            password: self.etcd_password_file.clone(),
+            ca: self.etcd_ca.clone(),
+            certificate: self.etcd_cert.clone(),
+            key: self.etcd_key.clone(),
         };
         Ok(StoreSettings {
             connection: EtcdSettings {
                 user: self.etcd_user.clone(),
-                password: password.map(without_line_break),
-                ca: content(self.etcd_ca.as_deref()).await?,
-                certificate: content(self.etcd_cert.as_deref()).await?,
-                key: content(self.etcd_key.as_deref()).await?,
-                ..EtcdSettings::default()
+                ..EtcdSettings::of_files(files).await?
             },
             idempotency_window,
             watch_buffer_bytes,
@@ -137,14 +127,4 @@ impl EtcdFlags {
             ..StoreSettings::default()
         })
     }
-}
-
-/// What is in a file, if there is one.
-async fn content(path: Option<&Path>) -> Result<Option<Vec<u8>>, String> {
-    let Some(path) = path else {
-        return Ok(None);
-    };
-    let failed = |error: io::Error| format!("cannot read {}: {error}", path.display());
-    let file = ChangedFile::open(path.to_owned()).await.map_err(failed)?;
-    file.read(FILE_MAX_BYTES).await.map(Some).map_err(failed)
 }

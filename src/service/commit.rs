@@ -38,7 +38,7 @@ impl Operations<'_> {
     /// Commits.
     ///
     /// # Errors
-    /// [`Error::RequestMismatch`], [`Error::Unserved`].
+    /// [`Error::RequestMismatch`], [`Error::AnswerCompacted`], [`Error::Unserved`].
     pub(super) async fn commit(
         &self,
         changes: ChangeSet,
@@ -61,6 +61,10 @@ impl Operations<'_> {
                 begun.were_not_done();
                 let before = self.done_before().await?;
                 Ok(Outcome::Repeated(before.ok_or_else(no_records)?))
+            }
+            Err(CommitError::AnswerCompacted { revision, oldest }) => {
+                begun.were_not_done();
+                Err(Error::AnswerCompacted { revision, oldest })
             }
             Err(CommitError::RequestMismatch) => {
                 begun.were_not_done();

@@ -85,6 +85,16 @@ pub enum Error {
     /// The idempotency key was used for another request.
     #[error("the idempotency key was used for another request")]
     RequestMismatch,
+    /// The request was done before, but what it wrote is no longer kept.
+    #[error(
+        "the request was done before, by revision {revision}, and what it wrote is no longer kept"
+    )]
+    AnswerCompacted {
+        /// By which.
+        revision: Revision,
+        /// The oldest state that is kept.
+        oldest: Revision,
+    },
     /// Two changes of one commit have the same key.
     #[error("the key {:?} appears twice", .0.as_str())]
     RepeatedKey(Key),

@@ -21,7 +21,8 @@ impl Operations<'_> {
     /// as that does not depend on the state of the store.
     ///
     /// # Errors
-    /// [`Error::RequestInProgress`], [`Error::RequestMismatch`], [`Error::Unserved`], those of `work`.
+    /// [`Error::RequestInProgress`], [`Error::RequestMismatch`], [`Error::AnswerCompacted`], [`Error::Unserved`],
+    /// those of `work`.
     pub(super) async fn once<T>(
         &self,
         work: impl Future<Output = Result<Attempt<T>, Error>>,
@@ -49,7 +50,7 @@ impl Operations<'_> {
     /// The commit that was made for this request.
     ///
     /// # Errors
-    /// [`Error::RequestMismatch`], [`Error::Unserved`].
+    /// [`Error::RequestMismatch`], [`Error::AnswerCompacted`], [`Error::Unserved`].
     pub(super) async fn done_before(&self) -> Result<Option<Arc<Commit>>, Error> {
         let Some(request) = self.request else {
             return Ok(None);
@@ -58,6 +59,9 @@ impl Operations<'_> {
         match past.committed_for(self.principal.name(), request).await {
             Ok(commit) => Ok(commit),
             Err(CommitError::RequestMismatch) => Err(Error::RequestMismatch),
+            Err(CommitError::AnswerCompacted { revision, oldest }) => {
+                Err(Error::AnswerCompacted { revision, oldest })
+            }
             Err(CommitError::Store(error)) => Err(error.into()),
             Err(CommitError::Conflict(_) | CommitError::Repeated(_)) => Ok(None),
         }

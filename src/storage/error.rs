@@ -86,6 +86,16 @@ pub enum CommitError {
     /// The request was done already, by this commit. Nothing was changed.
     #[error("the request was done already, by revision {0}")]
     Repeated(Revision),
+    /// The request was done already, but what it wrote is no longer kept. Nothing was changed.
+    #[error(
+        "the request was done already, by revision {revision}, and what it wrote is no longer kept"
+    )]
+    AnswerCompacted {
+        /// The commit.
+        revision: Revision,
+        /// The oldest state that is kept.
+        oldest: Revision,
+    },
     /// The writer used the idempotency key for another request. Nothing was changed.
     #[error("the idempotency key was used for another request")]
     RequestMismatch,

@@ -24,6 +24,7 @@ pub trait Past: Send + Sync {
     ///
     /// # Errors
     /// [`CommitError::RequestMismatch`] if the writer used its key for another request;
+    /// [`CommitError::AnswerCompacted`] if the commit was made, but what it wrote is no longer kept;
     /// [`CommitError::Store`] if the engine fails.
     async fn committed_for(
         &self,

@@ -64,6 +64,12 @@ impl RecentCommits {
         commit.filter(|commit| commit.position.revision == revision)
     }
 
+    /// The oldest state that is kept.
+    #[must_use]
+    pub fn oldest(&self) -> Revision {
+        self.oldest.revision
+    }
+
     /// The digest of the state at a revision. One that was left out has the state before it.
     #[must_use]
     pub fn state_at(&self, revision: Revision) -> Option<StateDigest> {
@@ -173,9 +179,8 @@ impl RecentCommits {
     }
 
     fn compacted(&self) -> PastError {
-        PastError::Compacted {
-            oldest: self.oldest.revision,
-        }
+        let oldest = self.oldest();
+        PastError::Compacted { oldest }
     }
 }
 

@@ -9,7 +9,9 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::kind::{ApiError, BodyError, Logged};
 use crate::access::Unauthorized;
+use crate::api::once::IDEMPOTENCY_REPLAYED;
 use crate::api::state::PATCH_TYPES;
+use crate::model::Revision;
 use crate::patch::ApplyError;
 use crate::precondition::Mismatch;
 use crate::service::{Current, Error, FailedOperation, Unmerged, Unserved};
@@ -73,6 +75,16 @@ impl Failure {
     fn mismatch(message: impl Into<Cow<'static, str>>) -> Self {
         let status = StatusCode::PRECONDITION_FAILED;
         Self::new(status, "precondition_failed", message)
+    }
+
+    /// 410 for a request that was done. The header tells it from what was refused.
+    fn answer_compacted(revision: Revision, oldest: Revision) -> Self {
+        let message = format!(
+            "this request was done already, by revision {revision}, and was not done again; what it wrote is no longer \
+             kept (the oldest revision that is kept is {oldest}): do not repeat it, but read"
+        );
+        let answer = Self::new(StatusCode::GONE, "compacted", message);
+        answer.with(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"))
     }
 
     /// 503: nothing was done, and it may work soon. It says nothing of the service's health, so `reason` is
@@ -307,6 +319,9 @@ impl From<&Error> for Failure {
                     "that part of the history is no longer kept; the oldest revision that is kept is {oldest}"
                 );
                 Self::new(StatusCode::GONE, "compacted", message)
+            }
+            Error::AnswerCompacted { revision, oldest } => {
+                Self::answer_compacted(*revision, *oldest)
             }
             Error::Future { newest } => {
                 let message = format!("that revision is still to come; the newest is {newest}");

@@ -47,7 +47,9 @@ pub fn refused(service: &Service, error: Error) -> Refused {
             ..
         } => mismatch(service, &failure, &current, &comparison),
         Error::TransactionFailed(failed) => transaction_failed(service, &failure, &failed),
-        Error::Compacted { oldest } => compacted(service, &failure, oldest),
+        Error::Compacted { oldest } | Error::AnswerCompacted { oldest, .. } => {
+            compacted(service, &failure, oldest)
+        }
         Error::NotFound
         | Error::AbsentThen { .. }
         | Error::NothingToRevert { .. }
@@ -135,6 +137,7 @@ fn compacted(service: &Service, failure: &Failure, oldest: Revision) -> Response
     *response.status_mut() = failure.status;
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, NO_STORE);
+    headers.extend(failure.header.clone());
     response
 }
 

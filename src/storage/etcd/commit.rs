@@ -12,7 +12,7 @@ use super::decoded::Mark;
 use super::draft::{Draft, Plan};
 use super::engine::Engine;
 use super::error::ClientError;
-use super::messages::{OperationResponse, TxnResponse};
+use super::messages::{KeyValue, OperationResponse, TxnResponse};
 use super::mirror::{Awaited, Reach};
 use super::query;
 use super::requests::Found;
@@ -69,7 +69,7 @@ impl Engine {
                     attempts += 1;
                     let found = std::mem::take(&mut draft.found);
                     let lease = self.lease_for(changes, deadline).await?;
-                    let plan = draft.into_plan(&self.layout, changes, lease);
+                    let plan = draft.into_plan((&self.layout, &self.format), changes, lease);
                     match self.send(plan, changes, deadline).await? {
                         Sent::Committed(commit) => return Ok(committed(&commit, changes, found)?),
                         Sent::LeaseLost(lease) => self.leases.forget(lease).await,
@@ -228,10 +228,11 @@ impl Engine {
                 return Ok(Sent::Committed(commit));
             }
             Ok(response) => {
-                let (mark, found) = lost(response)?;
+                let (mark, format, found) = lost(response)?;
                 if let Some(request) = changes.request() {
                     self.refuse_repeated(found, request, deadline).await?;
                 }
+                self.format.note(format.as_ref())?;
                 return Ok(Sent::Lost(mark));
             }
             Err(error) => error,
@@ -290,17 +291,20 @@ enum Outcome {
     Unknown,
 }
 
-/// What a transaction whose comparisons do not hold has found: the newest mark, and the request.
-fn lost(response: TxnResponse) -> Result<(Option<Mark>, Option<Found>), StoreError> {
+type WhenLost = (Option<Mark>, Option<KeyValue>, Option<Found>);
+
+/// What a transaction whose comparisons do not hold has found: the newest mark, the format, and the request.
+fn lost(response: TxnResponse) -> Result<WhenLost, StoreError> {
     let ranges = response.responses.into_iter().map(|of| match of.response {
         Some(OperationResponse::Range(range)) => query::first(range),
         _ => None,
     });
     let mut ranges = ranges;
     let mark = ranges.next().flatten().map(|stored| Mark::of(&stored));
+    let format = ranges.next().flatten();
     let found = ranges.next().flatten();
     let found = found.map(|stored| Found::read(&stored)).transpose()?;
-    Ok((mark, found))
+    Ok((mark, format, found))
 }
 
 /// The answer for the changes of a commit.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::format::Format;
 use super::layout::{Layout, etcd_number};
 use super::messages::{
     Compare, CompareResult, Operation as EtcdOperation, PutRequest, RequestOp, TxnRequest,
@@ -101,9 +102,15 @@ impl Draft {
         self.changed.is_empty()
     }
 
-    /// The transaction: what is compared, what is put, and last the marker.
+    /// The transaction: what is compared, also that the format is still the same, what is put, and last the marker. If
+    /// a comparison fails it finds the marker, the format, and the request.
     #[must_use]
-    pub fn into_plan(self, layout: &Layout, changes: &ChangeSet, lease: Option<i64>) -> Plan {
+    pub fn into_plan(
+        self,
+        (layout, format): (&Layout, &Format),
+        changes: &ChangeSet,
+        lease: Option<i64>,
+    ) -> Plan {
         let digits = random_digits();
         let Draft {
             at,
@@ -112,7 +119,11 @@ impl Draft {
             changed,
             ..
         } = self;
-        let mut failure = vec![query::get_in_transaction(layout.marker())];
+        compare.push(format.is_unchanged(layout));
+        let mut failure = vec![
+            query::get_in_transaction(layout.marker()),
+            query::get_in_transaction(layout.format()),
+        ];
         if let Some(request) = changes.request() {
             let place = layout.request(changes.writer(), &request.key);
             let done = DoneRequest {

@@ -10,6 +10,7 @@ use super::barrier::Barrier;
 use super::check::Checked;
 use super::client::Client;
 use super::follow::Following;
+use super::format::Format;
 use super::layout::Layout;
 use super::mirror::Mirror;
 use super::requests::{RequestLeases, StoredPast};
@@ -26,6 +27,8 @@ pub struct Engine {
     pub client: Client,
     /// Where things are.
     pub layout: Layout,
+    /// Whether this program may write there.
+    pub format: Arc<Format>,
     /// What is in memory.
     pub mirror: Arc<Mirror>,
     /// What makes reads of that strict.

@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use super::layout::FORMAT;
+
 /// How a request to etcd can fail. The texts are etcd's own, for the operator, with the member that said it.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum ClientError {
@@ -63,4 +65,62 @@ pub enum SetupError {
         /// Why.
         reason: String,
     },
+}
+
+/// Why a store cannot be opened.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The settings cannot be used.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// The cluster cannot be reached, or refuses.
+    #[error("etcd cannot be used: {0}")]
+    Unavailable(String),
+    /// A newer program has written what is there.
+    #[error(
+        "the data below {root} has the format {found}, which is newer than this program: it reads format {FORMAT}"
+    )]
+    Newer {
+        /// The root of the store.
+        root: String,
+        /// The format.
+        found: u64,
+    },
+    /// Something else is there.
+    #[error("what is stored below {root} is not of this program: its format is {found:?}")]
+    Foreign {
+        /// The root of the store.
+        root: String,
+        /// What is there instead of a format.
+        found: String,
+    },
+    /// The keys of this store would be entries of another one.
+    #[error(
+        "the root {root} lies among the entries of another store, whose root is {outer}: choose a root that is not \
+         below {outer}/k"
+    )]
+    Within {
+        /// The root of the store.
+        root: String,
+        /// That of the other one.
+        outer: String,
+    },
+    /// The keys of another store are among the entries of this one.
+    #[error(
+        "another store, whose root is {inner}, lies among the entries of the root {root}: choose another root for one \
+         of them"
+    )]
+    Around {
+        /// The root of the store.
+        root: String,
+        /// That of the other one.
+        inner: String,
+    },
+}
+
+impl From<ClientError> for OpenError {
+    fn from(error: ClientError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
 }

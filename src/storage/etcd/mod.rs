@@ -5,10 +5,11 @@
 //!
 //! | file | has |
 //! | --- | --- |
-//! | `address`, `settings` | which cluster, and how it is reached |
+//! | `address`, `settings`, `credentials` | which cluster, and how it is reached |
 //! | `client`, `messages`, `error` | etcd's API |
-//! | `store`, `open`, `engine` | the store: its operations, how it is opened, what they share |
+//! | `store`, `open`, `nested`, `engine` | the store: its operations, how it is opened and when not, what they share |
 //! | `layout`, `text`, `query` | the keys, the text of what is stored, and the questions about it |
+//! | `format` | whether this program may still write it |
 //! | `mirror` | what is in memory |
 //! | `load`, `follow` | what fills it: everything at the start, then what is written |
 //! | `gather`, `decoded`, `lineage` | the parts of that without I/O: events to commits, and whether it is still the same past |
@@ -32,11 +33,13 @@ mod check;
 pub(super) mod client;
 mod commit;
 mod compact;
+mod credentials;
 mod decoded;
 mod draft;
 mod engine;
 pub(super) mod error;
 mod follow;
+mod format;
 mod gather;
 mod layout;
 mod lineage;
@@ -51,6 +54,7 @@ mod load;
 )]
 pub(super) mod messages;
 mod mirror;
+mod nested;
 mod older;
 mod open;
 mod past;
@@ -62,7 +66,8 @@ mod store;
 mod text;
 
 pub use self::address::{Address, AddressError};
-pub use self::error::SetupError;
-pub use self::open::{DEFAULT_QUOTA_BYTES, OpenError, StoreSettings};
-pub use self::settings::{EtcdSettings, Password};
+pub use self::credentials::{CredentialFiles, Password};
+pub use self::error::{OpenError, SetupError};
+pub use self::open::{DEFAULT_QUOTA_BYTES, StoreSettings};
+pub use self::settings::EtcdSettings;
 pub use self::store::{Counts, EtcdStore};

@@ -82,7 +82,7 @@ impl StoredPast {
     /// The marker that a commit has put, if it is one of ours and is not compacted.
     async fn marker_of(&self, revision: Revision) -> Result<Option<Marker>, StoreError> {
         let request = query::get_at(self.layout.marker(), revision);
-        let response = match self.client.range(&request, self.deadline()).await {
+        let response = match self.ask(request).await {
             Ok(response) => response,
             Err(error) => {
                 return match ReadError::from(error) {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use thiserror::Error;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -12,18 +11,19 @@ use super::check::{Checked, Checker};
 use super::client::Client;
 use super::compact::Compactor;
 use super::engine::{COMMITS_MAX, Engine};
-use super::error::{ClientError, SetupError};
+use super::error::{ClientError, OpenError};
 use super::follow::{Follower, Following};
+use super::format::Format;
 use super::layout::{FORMAT, Layout};
 use super::load::{LoadError, load};
-use super::messages::{RequestOp, TxnRequest};
+use super::messages::{KeyValue, RequestOp, TxnRequest};
 use super::mirror::{Loaded, Mirror, Sizes};
 use super::requests::{RequestLeases, StoredPast};
 use super::settings::EtcdSettings;
 use super::space::{self, Space};
 use super::store::{EtcdStore, Tasks};
 use super::text::Reader;
-use super::{Address, query};
+use super::{Address, format, nested, query};
 use crate::storage::feed::DEFAULT_WATCH_BUFFER_BYTES;
 use crate::storage::lease::Leases;
 use crate::storage::requests::DEFAULT_IDEMPOTENCY_WINDOW;
@@ -71,42 +71,6 @@ impl Default for StoreSettings {
     }
 }
 
-/// Why a store cannot be opened.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The settings cannot be used.
-    #[error(transparent)]
-    Setup(#[from] SetupError),
-    /// The cluster cannot be reached, or refuses.
-    #[error("etcd cannot be used: {0}")]
-    Unavailable(String),
-    /// A newer program has written what is there.
-    #[error(
-        "the data below {root} has the format {found}, which is newer than this program: it reads format {FORMAT}"
-    )]
-    Newer {
-        /// The root of the store.
-        root: String,
-        /// The format.
-        found: u64,
-    },
-    /// Something else is there.
-    #[error("what is stored below {root} is not of this program: its format is {found:?}")]
-    Foreign {
-        /// The root of the store.
-        root: String,
-        /// What is there instead of a format.
-        found: String,
-    },
-}
-
-impl From<ClientError> for OpenError {
-    fn from(error: ClientError) -> Self {
-        Self::Unavailable(error.to_string())
-    }
-}
-
 impl EtcdStore {
     /// Opens the store at an address, which is an empty one if nothing is there. Returns when everything is loaded
     /// and followed.
@@ -121,12 +85,15 @@ impl EtcdStore {
 async fn open(address: &Address, settings: StoreSettings) -> Result<EtcdStore, OpenError> {
     let client = Client::new(&address.endpoints, &settings.connection)?;
     let patience = settings.connection.request_timeout;
-    let layout = Layout::new(&address.root);
     let last = Instant::now() + settings.start_timeout;
-    reach(&client, &layout, last).await?;
-    let secret = begin(&client, &layout, &address.root, last).await?;
-    let mut reader = Reader::new(layout.clone());
-    let loaded = load_until(&client, &mut reader, patience, last).await?;
+    let Prepared {
+        reader,
+        loaded,
+        format,
+        secret,
+    } = prepare(&client, &address.root, patience, last).await?;
+    let layout = reader.layout().clone();
+    let format = Arc::new(format);
     let sizes = Sizes {
         idempotency_window: settings.idempotency_window,
         watch_buffer_bytes: settings.watch_buffer_bytes,
@@ -169,6 +136,12 @@ async fn open(address: &Address, settings: StoreSettings) -> Result<EtcdStore, O
         tokio::spawn(rounds.run()),
         tokio::spawn(watching_space),
         tokio::spawn(checking.run()),
+        tokio::spawn(format::follow(
+            client.clone(),
+            layout.clone(),
+            Arc::clone(&format),
+            patience,
+        )),
     ];
     if let Some(keep) = settings.compact_after {
         let compacting = Compactor {
@@ -189,6 +162,7 @@ async fn open(address: &Address, settings: StoreSettings) -> Result<EtcdStore, O
         leases: RequestLeases::new(client.clone(), settings.idempotency_window),
         client,
         layout,
+        format,
         mirror,
         barrier,
         space,
@@ -208,6 +182,39 @@ async fn open(address: &Address, settings: StoreSettings) -> Result<EtcdStore, O
     let passed = store.engine().catch_up().await;
     passed.map_err(|error| OpenError::Unavailable(error.to_string()))?;
     Ok(store)
+}
+
+/// What a store begins with.
+struct Prepared {
+    reader: Reader,
+    loaded: Loaded,
+    format: Format,
+    secret: Arc<str>,
+}
+
+/// Waits for etcd, loads what is below a root if that can be a store of its own, and begins an empty one if there is none.
+async fn prepare(
+    client: &Client,
+    root: &str,
+    patience: Duration,
+    last: Instant,
+) -> Result<Prepared, OpenError> {
+    let layout = Layout::new(root);
+    if let Some(format) = reach(client, &layout, last).await? {
+        format::check(root, &format.value)?;
+    }
+    nested::refuse_within(client, root, last).await?;
+    let mut reader = Reader::new(layout.clone());
+    let loaded = load_until(client, &mut reader, patience, last).await?;
+    nested::refuse_around(client, root, &loaded.damaged, last).await?;
+    // Only now: what is refused leaves no trace.
+    let (format, secret) = begin(client, &layout, root, last).await?;
+    Ok(Prepared {
+        reader,
+        loaded,
+        format,
+        secret,
+    })
 }
 
 /// Loads everything, again and again until `last`.
@@ -234,11 +241,19 @@ async fn load_until(
     }
 }
 
-/// Waits until etcd answers.
-async fn reach(client: &Client, layout: &Layout, last: Instant) -> Result<(), ClientError> {
+/// Waits until etcd answers. Returns the format of what is there.
+async fn reach(
+    client: &Client,
+    layout: &Layout,
+    last: Instant,
+) -> Result<Option<KeyValue>, ClientError> {
     let request = query::get(layout.format());
     let mut until = last.min(Instant::now() + TOLD_AFTER);
-    while let Err(error) = client.range(&request, until).await {
+    loop {
+        let error = match client.range(&request, until).await {
+            Ok(response) => return Ok(query::first(response)),
+            Err(error) => error,
+        };
         if !matches!(error, ClientError::Unavailable(_)) || Instant::now() >= last {
             return Err(error);
         }
@@ -248,26 +263,26 @@ async fn reach(client: &Client, layout: &Layout, last: Instant) -> Result<(), Cl
         }
         until = last;
     }
-    Ok(())
 }
 
-/// Checks the format of what is there, or begins an empty store. Returns its secret.
+/// Checks the format of what is there, or begins an empty store. Returns both the format and the secret.
 async fn begin(
     client: &Client,
     layout: &Layout,
     root: &str,
     last: Instant,
-) -> Result<Arc<str>, OpenError> {
+) -> Result<(Format, Arc<str>), OpenError> {
     for _ in 0..BEGIN_ATTEMPTS {
         let format = client.range(&query::get(layout.format()), last).await?;
         let secret = client.range(&query::get(layout.secret()), last).await?;
-        let format = query::first(format).map(|stored| stored.value);
-        if let Some(text) = &format {
-            check_format(root, text)?;
+        let format = query::first(format);
+        if let Some(stored) = &format {
+            format::check(root, &stored.value)?;
         }
         let secret = query::first(secret).map(|stored| stored.value);
-        if let (Some(_), Some(secret)) = (&format, &secret) {
-            return Ok(String::from_utf8_lossy(secret).into());
+        if let (Some(stored), Some(secret)) = (&format, &secret) {
+            let format = Format::new(root, stored.mod_revision);
+            return Ok((format, String::from_utf8_lossy(secret).into()));
         }
         let mut transaction = TxnRequest::default();
         if format.is_none() {
@@ -291,35 +306,4 @@ async fn begin(
     Err(OpenError::Unavailable(
         "the store could not be begun".to_owned(),
     ))
-}
-
-fn check_format(root: &str, text: &[u8]) -> Result<(), OpenError> {
-    let text = String::from_utf8_lossy(text);
-    let root = root.to_owned();
-    match text.trim().parse() {
-        Ok(FORMAT) => Ok(()),
-        Ok(found) if found > FORMAT => Err(OpenError::Newer { root, found }),
-        _ => Err(OpenError::Foreign {
-            root,
-            found: text.into_owned(),
-        }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_format_that_is_known_is_read() {
-        assert!(check_format("/r", b"1").is_ok());
-        assert!(check_format("/r", b"1\n").is_ok());
-        let newer = check_format("/r", b"2").unwrap_err();
-        assert!(matches!(newer, OpenError::Newer { found: 2, .. }));
-        assert!(newer.to_string().contains("newer than this program"));
-        for other in [&b""[..], b"0", b"x"] {
-            let foreign = check_format("/r", other);
-            assert!(matches!(foreign, Err(OpenError::Foreign { .. })));
-        }
-    }
 }

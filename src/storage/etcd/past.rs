@@ -89,10 +89,17 @@ impl Past for EtcdStore {
         let state = engine.mirror.state_at(revision).unwrap_or_default();
         let current = |key: &Key| engine.mirror.table().get(key).cloned();
         let stored = &engine.stored;
-        let commit = stored
+        match stored
             .commit(found, (writer, request), state, current)
-            .await?;
-        Ok(Some(Arc::new(commit)))
+            .await
+        {
+            Ok(commit) => Ok(Some(Arc::new(commit))),
+            Err(ReadError::Compacted) => {
+                let oldest = engine.mirror.with_past(|_, past| past.oldest());
+                Err(CommitError::AnswerCompacted { revision, oldest })
+            }
+            Err(ReadError::Store(error)) => Err(error.into()),
+        }
     }
 
     fn newest_at(&self) -> Timestamp {

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
+use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use super::barrier::unavailable;
 use super::client::Client;
 use super::error::ClientError;
 use super::layout::{Layout, number};
-use super::messages::KeyValue;
+use super::messages::{KeyValue, RangeRequest, RangeResponse};
 use super::query;
 use super::text::{Damaged, DoneRequest, Reader};
 use crate::model::{Commit, Done, Key, Name, Position, Record, Request, Revision, StateDigest};
@@ -123,7 +124,7 @@ impl StoredPast {
         request: &Request,
     ) -> Result<Option<Found>, StoreError> {
         let key = self.layout.request(writer, &request.key);
-        let response = self.client.range(&query::get(key), self.deadline()).await;
+        let response = self.ask(query::get(key)).await;
         let found = query::first(response.map_err(unavailable)?);
         found.map(|stored| Found::read(&stored)).transpose()
     }
@@ -138,7 +139,7 @@ impl StoredPast {
         revision: Revision,
     ) -> Result<Option<Arc<Record>>, ReadError> {
         let request = query::get_at(self.layout.entry(key), revision);
-        let response = self.client.range(&request, self.deadline()).await?;
+        let response = self.ask(request).await?;
         let mut reader = Reader::new(self.layout.clone());
         let record = query::first(response).map(|stored| reader.record(key, &stored));
         let record = record.transpose().map_err(unreadable)?;
@@ -149,31 +150,25 @@ impl StoredPast {
     /// can no longer be read as of then.
     ///
     /// # Errors
-    /// [`StoreError::Unreadable`] if what it did is no longer kept.
+    /// [`ReadError`].
     pub async fn commit(
         &self,
         found: Found,
         (writer, request): (Option<&Name>, &Request),
         state: StateDigest,
         current: impl Fn(&Key) -> Option<Arc<Record>>,
-    ) -> Result<Commit, StoreError> {
+    ) -> Result<Commit, ReadError> {
         let revision = found.revision;
         let mut changes = Vec::with_capacity(found.done.changed.len());
         for key in found.done.changed {
             let written = current(&key).filter(|record| record.revision == revision);
             let after = match written {
                 Some(written) => Some(written),
-                None => {
-                    let after = self.record_at(&key, revision).await;
-                    after.map_err(ReadError::of_request)?
-                }
+                None => self.record_at(&key, revision).await?,
             };
             let before = match after {
                 Some(_) => None,
-                None => {
-                    let before = self.record_at(&key, revision.saturating_sub(1)).await;
-                    before.map_err(ReadError::of_request)?
-                }
+                None => self.record_at(&key, revision.saturating_sub(1)).await?,
             };
             changes.push(Done { key, before, after });
         }
@@ -187,8 +182,13 @@ impl StoredPast {
         })
     }
 
-    pub(super) fn deadline(&self) -> Instant {
-        Instant::now() + self.patience
+    /// Asks etcd, in a task of its own: what somebody who is left alone does not take of an answer would hold up all others
+    /// on the connection.
+    pub(super) async fn ask(&self, request: RangeRequest) -> Result<RangeResponse, ClientError> {
+        let (client, deadline) = (self.client.clone(), Instant::now() + self.patience);
+        let asked = tokio::spawn(async move { client.range(&request, deadline).await });
+        let failed = |error: JoinError| ClientError::Unavailable(error.to_string());
+        asked.await.map_err(failed)?
     }
 }
 
@@ -199,18 +199,6 @@ pub enum ReadError {
     Compacted,
     /// The store fails.
     Store(StoreError),
-}
-
-impl ReadError {
-    fn of_request(self) -> StoreError {
-        match self {
-            Self::Store(error) => error,
-            Self::Compacted => {
-                let gone = "the request was done, but etcd has compacted what it wrote";
-                StoreError::Unreadable(io::Error::other(gone))
-            }
-        }
-    }
 }
 
 impl From<StoreError> for ReadError {

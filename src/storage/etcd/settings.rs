@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::credentials::{Certificates, CredentialFiles, Password};
+
 /// How a cluster is reached: who this service is there, what its connections trust, and how long it waits.
 ///
 /// With `ca` all connections are encrypted (TLS 1.2 or 1.3), without they are not.
@@ -18,6 +20,8 @@ pub struct EtcdSettings {
     pub certificate: Option<Vec<u8>>,
     /// The private key of that certificate, in PEM.
     pub key: Option<Vec<u8>>,
+    /// Where these are read again.
+    pub files: CredentialFiles,
     /// How long a connection may take to come about, TLS included.
     pub connect_timeout: Duration,
     /// How long one member may take for an answer. A read goes to another member then.
@@ -35,9 +39,40 @@ impl Default for EtcdSettings {
             ca: None,
             certificate: None,
             key: None,
+            files: CredentialFiles::default(),
             connect_timeout: Duration::from_secs(2),
             request_timeout: Duration::from_secs(5),
             keep_alive: Duration::from_secs(6),
+        }
+    }
+}
+
+impl EtcdSettings {
+    /// With what is in these files now, and later.
+    ///
+    /// # Errors
+    /// Why one cannot be read.
+    pub async fn of_files(files: CredentialFiles) -> Result<Self, String> {
+        let Certificates {
+            ca,
+            certificate,
+            key,
+        } = files.read_certificates().await?;
+        Ok(Self {
+            password: files.read_password().await?,
+            ca,
+            certificate,
+            key,
+            files,
+            ..Self::default()
+        })
+    }
+
+    pub(super) fn certificates(&self) -> Certificates {
+        Certificates {
+            ca: self.ca.clone(),
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
         }
     }
 }
@@ -50,34 +85,11 @@ impl fmt::Debug for EtcdSettings {
             .field("has_password", &self.password.is_some())
             .field("has_ca", &self.ca.is_some())
             .field("has_certificate", &self.certificate.is_some())
+            .field("files", &self.files)
             .field("connect_timeout", &self.connect_timeout)
             .field("request_timeout", &self.request_timeout)
             .field("keep_alive", &self.keep_alive)
             .finish_non_exhaustive()
-    }
-}
-
-/// A password, which no log shows.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Password(String);
-
-impl Password {
-    /// The password itself.
-    #[must_use]
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<String> for Password {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Password(…)")
     }
 }
 

@@ -108,7 +108,15 @@ impl Engine {
         }
     }
 
+    fn may_write(&self) -> bool {
+        !self.is_closed() && !self.space.is_full() && self.format.problem().is_none()
+    }
+
     fn problem(&self) -> Option<String> {
+        let outdated = self.format.problem();
+        if outdated.is_some() {
+            return outdated;
+        }
         if let Some((text, count)) = self.mirror.damaged() {
             return Some(format!(
                 "{count} keys hold something that is no entry, which somebody else has put there: {text}"
@@ -242,7 +250,7 @@ impl Store for EtcdStore {
             keys: table.count(),
             position: table.position(),
             readable,
-            writable: readable && !engine.is_closed() && !engine.space.is_full(),
+            writable: readable && engine.may_write(),
             problem: engine.problem(),
         }
     }

@@ -1,9 +1,12 @@
 //! Users, passwords, and tokens that do not last.
 
+use std::fs;
+use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
-use ifmatch::storage::etcd::{EtcdSettings, Password};
+use ifmatch::storage::etcd::{CredentialFiles, EtcdSettings, Password};
 use ifmatch::storage::internals::etcd::{Client, ClientError};
 use tokio::time::sleep;
 
@@ -111,4 +114,60 @@ async fn who_may_not_is_denied() {
         nobody.range(&key("/ifmatch/a"), soon()).await,
         "user name is empty",
     );
+}
+
+#[tokio::test]
+async fn a_password_that_was_changed_is_read_again() {
+    let Some(mut cluster) = EtcdCluster::of(1).start_with_jwt().await else {
+        return;
+    };
+    cluster.enable_auth().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("password");
+    fs::write(&file, PASSWORD).unwrap();
+    let files = CredentialFiles {
+        password: Some(file.clone()),
+        ..CredentialFiles::default()
+    };
+    let settings = EtcdSettings {
+        user: Some("ifmatch".to_owned()),
+        ..EtcdSettings::of_files(files).await.unwrap()
+    };
+    let client = Client::new(&cluster.endpoints(), &settings).unwrap();
+    write(&client, "/ifmatch/a", "1").await;
+    // The same name with another password; the token of before is of no use.
+    cluster.ctl(&["user", "delete", "ifmatch"]).await;
+    cluster.ctl(&["user", "add", "ifmatch:changed"]).await;
+    cluster
+        .ctl(&["user", "grant-role", "ifmatch", "ifmatch"])
+        .await;
+    let denied = client.range(&key("/ifmatch/a"), soon()).await;
+    assert_denied(denied, "authentication failed");
+    fs::write(&file, "changed\n").unwrap();
+    assert_eq!(value(&client, "/ifmatch/a").await, "1");
+    // While it is missing, the last one is used.
+    fs::remove_file(&file).unwrap();
+    cluster.ctl(&["user", "add", "ann:ann"]).await;
+    assert_eq!(value(&client, "/ifmatch/a").await, "1");
+}
+
+#[tokio::test]
+async fn a_caller_that_nobody_polls_holds_up_no_other() {
+    let Some(mut cluster) = EtcdCluster::of(1).start().await else {
+        return;
+    };
+    let wanted = key("/ifmatch/a");
+    let connecting = super::client_of(&cluster);
+    let mut left_alone = pin!(connecting.range(&wanted, soon()));
+    assert!(left_alone.as_mut().now_or_never().is_none());
+    connecting.range(&wanted, soon()).await.unwrap();
+    left_alone.await.unwrap();
+
+    cluster.enable_auth().await;
+    let client = login(&cluster, "ifmatch", PASSWORD);
+    let mut left_alone = pin!(client.range(&wanted, soon()));
+    assert!(left_alone.as_mut().now_or_never().is_none());
+    client.range(&wanted, soon()).await.unwrap();
+    client.watch(watch_of("/ifmatch/", 0)).await.unwrap();
+    left_alone.await.unwrap();
 }

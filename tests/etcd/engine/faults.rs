@@ -281,3 +281,33 @@ async fn a_reader_that_nobody_polls_holds_up_no_other() {
     }
     drop(left_alone);
 }
+
+#[tokio::test]
+async fn readers_of_the_past_that_nobody_polls_hold_up_no_other() {
+    let Some(cluster) = EtcdCluster::of(1).start().await else {
+        return;
+    };
+    let store = open(&cluster).await;
+    let long = format!("\"{}\"", "x".repeat(1024 * 1024 - 2));
+    let mut written = Vec::new();
+    for _ in 0..40 {
+        written.push(write(&store, "a", &long).await);
+    }
+    // It does not have the oldest of them in memory, and together they are more than a member sends unread.
+    let store = open(&cluster).await;
+    let name = key("a");
+    let mut left_alone: Vec<_> = written[..8]
+        .iter()
+        .map(|revision| store.past().record_at(&name, *revision))
+        .collect();
+    for reader in &mut left_alone {
+        assert!(reader.now_or_never().is_none());
+    }
+    for _ in 0..200 {
+        store.get(&name).await.unwrap();
+    }
+    for (reader, revision) in left_alone.into_iter().zip(&written) {
+        let record = reader.await.unwrap().unwrap();
+        assert_eq!(record.revision, *revision);
+    }
+}

@@ -136,6 +136,40 @@ async fn another_format_stops_the_start() {
 }
 
 #[tokio::test]
+async fn a_newer_format_stops_the_writes_of_processes_that_run() {
+    let Some(cluster) = EtcdCluster::of(1).start().await else {
+        return;
+    };
+    let (store, idle) = (open(&cluster).await, open(&cluster).await);
+    write(&store, "a", "1").await;
+    cluster.ctl(&["put", "/ifmatch/format", "2"]).await;
+    for changes in [
+        vec![put("a", Expected::Any, "2")],
+        vec![put("b", Expected::Absent, "2"), delete("a")],
+    ] {
+        let refused = commit(&store, changes).await;
+        assert!(
+            matches!(&refused, Err(CommitError::Store(StoreError::Unavailable(text))) if text.contains("format 2")),
+            "{refused:?}"
+        );
+    }
+    // Those that nobody writes to say so, too.
+    for store in [&store, &idle] {
+        until("it is noticed", async || !store.status().await.writable).await;
+        let status = store.status().await;
+        assert!(status.readable);
+        let problem = status.problem.unwrap();
+        assert!(problem.contains("newer than this program"), "{problem}");
+        assert_eq!(value(store, "a").await.as_deref(), Some("1"));
+    }
+    // The newer program is given up.
+    cluster.ctl(&["put", "/ifmatch/format", "1"]).await;
+    write(&store, "a", "3").await;
+    let status = store.status().await;
+    assert!(status.writable && status.problem.is_none(), "{status:?}");
+}
+
+#[tokio::test]
 async fn stores_with_other_roots_do_not_disturb_each_other() {
     let Some(cluster) = EtcdCluster::of(1).start().await else {
         return;

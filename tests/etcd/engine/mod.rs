@@ -5,6 +5,7 @@ mod conformance;
 mod faults;
 mod foreign;
 mod limits;
+mod nested;
 mod older;
 mod reopened;
 mod restored;

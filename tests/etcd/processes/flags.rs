@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::support::binary::{BINARY, Process, bare_command, command as with_file, run};
 use crate::support::cluster::{EtcdCluster, PASSWORD};
 use crate::support::etcd::Etcd;
-use crate::support::service::{Caller, ROOT, command, send, serve};
+use crate::support::service::{Caller, ROOT, command, send, serve, until};
 
 #[track_caller]
 fn assert_refused(output: &Output, code: i32, words: &[&str]) {
@@ -183,6 +183,22 @@ async fn a_user_needs_the_password_that_is_in_the_file() {
         let log = process.stop().await.log;
         assert!(!log.contains(PASSWORD), "{log}");
     }
+    // A process that runs reads it again when it needs it.
+    fs::write(&file, PASSWORD).unwrap();
+    let process = Process::spawn(as_user(ROOT)).await;
+    cluster.ctl(&["user", "delete", "ifmatch"]).await;
+    fs::write(&file, "changed").unwrap();
+    cluster.ctl(&["user", "add", "ifmatch:changed"]).await;
+    cluster
+        .ctl(&["user", "grant-role", "ifmatch", "ifmatch"])
+        .await;
+    let caller = Caller::of(&process);
+    until("it logs in again", async || {
+        send(caller.put("/kv/a", 1)).await.status == 200
+    })
+    .await;
+    let log = process.stop().await.log;
+    assert!(log.contains("the password for etcd has changed"), "{log}");
     assert_refused(
         &run(as_user("/elsewhere")).await,
         1,

@@ -1,10 +1,10 @@
 //! What was, asked of the process that did not do it.
 
-use reqwest::Method;
+use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::support::cluster::EtcdCluster;
-use crate::support::service::{Caller, send, serve, serve_two};
+use crate::support::service::{Answer, Caller, send, serve, serve_two};
 
 #[tokio::test]
 async fn history_and_states_are_the_same_through_each_process() {
@@ -48,4 +48,49 @@ async fn history_and_states_are_the_same_through_each_process() {
     let revision = &versions[3]["revision"];
     let call = other.call(Method::GET, &format!("/kv/doc?revision={revision}"));
     assert_eq!(send(call).await.expect(200).body, versions[3]);
+}
+
+#[tokio::test]
+async fn a_repeated_write_whose_answer_is_compacted_is_told_that_it_was_done() {
+    let Some(cluster) = EtcdCluster::of(1).start().await else {
+        return;
+    };
+    let process = serve(&cluster).await;
+    let caller = Caller::of(&process);
+    let first = send(caller.put("/kv/a", 0)).await.expect(201);
+    let body = json!({ "revision": first.revision() });
+    let writes: [&dyn Fn(&Caller) -> RequestBuilder; 4] = [
+        &|to| to.put("/kv/a", 1),
+        &|to| to.call(Method::POST, "/revert/a").json(&body),
+        &|to| {
+            let operations = json!([{ "op": "put", "key": "a", "value": 2 }]);
+            let transaction = json!({ "operations": operations });
+            to.call(Method::POST, "/transactions").json(&transaction)
+        },
+        &|to| to.call(Method::DELETE, "/kv/a"),
+    ];
+    let once = async |to: &Caller, index: usize| -> Answer {
+        let named = writes[index](to).header("idempotency-key", format!("k{index}"));
+        send(named).await
+    };
+    for index in 0..writes.len() {
+        once(&caller, index).await.expect(200);
+    }
+    let last = send(caller.put("/kv/last", 1)).await.expect(201).revision();
+    cluster.ctl(&["compact", &last.to_string()]).await;
+    let started = serve(&cluster).await;
+    let started = Caller::of(&started);
+    for index in 0..writes.len() {
+        let again = once(&started, index).await.expect_error(410, "compacted");
+        assert_eq!(again.body["oldest_revision"], last, "{again:?}");
+        assert_eq!(again.header("idempotency-replayed"), Some("true"));
+        let message = again.body["message"].as_str().unwrap();
+        assert!(message.contains("was done already"), "{message}");
+    }
+    started.get("/kv/a").await.expect_error(404, "not_found");
+    // What asks for the past itself was not done.
+    let other = started.call(Method::POST, "/revert/a").json(&body);
+    let other = send(other.header("idempotency-key", "other")).await;
+    let other = other.expect_error(410, "compacted");
+    assert_eq!(other.header("idempotency-replayed"), None);
 }

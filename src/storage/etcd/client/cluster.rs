@@ -7,14 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message;
 use tokio::time::{Instant, sleep_until, timeout_at};
-use tonic::Status;
 
 use super::connection::Connector;
 use super::login::Login;
 use super::members::{Member, Members};
 use super::rpc::{self, Outgoing, Token};
-use super::tls;
-use super::verdict::{Verdict, text, verdict};
+use super::tls::Tls;
+use super::verdict::{Failure, Verdict};
 use crate::storage::etcd::error::{ClientError, SetupError};
 use crate::storage::etcd::messages::AuthenticateResponse;
 use crate::storage::etcd::settings::EtcdSettings;
@@ -30,10 +29,10 @@ const PAUSE_MAX: Duration = Duration::from_millis(500);
 /// The members of a cluster, and how they are reached.
 pub struct Cluster {
     pub members: Members,
-    pub connector: Connector,
+    pub connector: Arc<Connector>,
     /// How often a member that is watched is asked whether it is there.
     pub keep_alive: Duration,
-    login: Option<Login>,
+    login: Option<Arc<Login>>,
     pub request_timeout: Duration,
 }
 
@@ -81,58 +80,20 @@ impl Call {
     }
 }
 
-/// Why one member has not done it.
-pub struct Failure {
-    pub verdict: Verdict,
-    /// etcd's text, or that of the connection.
-    pub text: String,
-    /// It answered, so it is there.
-    pub is_answer: bool,
-}
-
-impl Failure {
-    fn of(member: &Member, status: &Status) -> Self {
-        let verdict = verdict(&member.name, status);
-        Self {
-            is_answer: matches!(verdict, Verdict::Final(_) | Verdict::Token),
-            verdict,
-            text: text(&member.name, status),
-        }
-    }
-
-    fn late(member: &Member, verdict: Verdict) -> Self {
-        Self {
-            verdict,
-            text: format!("{}: no answer in time", member.name),
-            is_answer: false,
-        }
-    }
-
-    /// What it means for a request that is not sent again.
-    pub fn into_error(self) -> ClientError {
-        match self.verdict {
-            Verdict::NotDone => ClientError::Unavailable(self.text),
-            Verdict::Unknown => ClientError::Unknown(self.text),
-            Verdict::Token => ClientError::Denied(self.text),
-            Verdict::Final(error) => error,
-        }
-    }
-}
-
 impl Cluster {
     /// # Errors
     /// [`SetupError`] if the settings cannot be used.
     pub fn new(endpoints: &[String], settings: &EtcdSettings) -> Result<Self, SetupError> {
-        let tls = tls::connector(settings)?;
-        let scheme = if tls.is_some() { "https" } else { "http" };
+        let tls = Tls::new(settings)?;
+        let scheme = if tls.is_used() { "https" } else { "http" };
         Ok(Self {
             members: Members::new(endpoints, scheme)?,
-            connector: Connector {
+            connector: Arc::new(Connector {
                 tls,
                 connect_timeout: settings.connect_timeout,
-            },
+            }),
             keep_alive: settings.keep_alive,
-            login: Login::new(settings)?,
+            login: Login::new(settings)?.map(Arc::new),
             request_timeout: settings.request_timeout,
         })
     }
@@ -141,7 +102,7 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ClientError`].
-    pub async fn call<R>(&self, call: &Call, deadline: Instant) -> Result<R, ClientError>
+    pub async fn call<R>(self: &Arc<Self>, call: &Call, deadline: Instant) -> Result<R, ClientError>
     where
         R: Message + Default + 'static,
     {
@@ -185,7 +146,12 @@ impl Cluster {
     }
 
     /// Asks one member, with a token that it accepts.
-    async fn attempt<R>(&self, member: &Member, call: &Call, until: Instant) -> Result<R, Failure>
+    async fn attempt<R>(
+        self: &Arc<Self>,
+        member: &Arc<Member>,
+        call: &Call,
+        until: Instant,
+    ) -> Result<R, Failure>
     where
         R: Message + Default + 'static,
     {
@@ -205,52 +171,65 @@ impl Cluster {
 
     /// The token of the user, if there is one; not `stale`, which is renewed.
     pub async fn token(
-        &self,
-        member: &Member,
+        self: &Arc<Self>,
+        member: &Arc<Member>,
         stale: Option<&Arc<Option<Token>>>,
         until: Instant,
     ) -> Result<Option<Arc<Option<Token>>>, Failure> {
         let Some(login) = &self.login else {
             return Ok(None);
         };
-        let authenticate = || async {
-            let outgoing = Outgoing {
-                path: "/etcdserverpb.Auth/Authenticate",
-                message: &login.request,
-                token: None,
-                needs_leader: true,
-            };
-            match self
-                .ask::<AuthenticateResponse>(member, outgoing, until)
-                .await
-            {
-                Ok(response) => response.token.parse().map(Some).map_err(|_| Failure {
-                    verdict: Verdict::Final(ClientError::Denied(
-                        "etcd's token cannot be sent".to_owned(),
-                    )),
-                    text: String::new(),
-                    is_answer: true,
-                }),
-                Err(failure) if failure.text.ends_with("authentication is not enabled") => Ok(None),
-                Err(mut failure) => {
-                    // The request that needs the token was not sent.
-                    if failure.verdict == Verdict::Unknown {
-                        failure.verdict = Verdict::NotDone;
-                    }
-                    Err(failure)
-                }
-            }
+        let authenticate = || {
+            let (cluster, login) = (Arc::clone(self), Arc::clone(login));
+            cluster.authenticate(login, Arc::clone(member))
         };
-        match timeout_at(until, login.token(stale, authenticate)).await {
+        let token = login.token(stale, &member.logging_in, authenticate);
+        match timeout_at(until, token).await {
             Ok(token) => token.map(Some),
-            Err(_) => Err(Failure::late(member, Verdict::NotDone)),
+            Err(_) => Err(Failure::late(&member.name, Verdict::NotDone)),
+        }
+    }
+
+    /// A new token. `None` if etcd does not want to know users.
+    async fn authenticate(
+        self: Arc<Self>,
+        login: Arc<Login>,
+        member: Arc<Member>,
+    ) -> Result<Option<Token>, Failure> {
+        let until = Instant::now() + self.connector.connect_timeout + self.request_timeout;
+        let message = login.request().await;
+        let outgoing = Outgoing {
+            path: "/etcdserverpb.Auth/Authenticate",
+            message: &message,
+            token: None,
+            needs_leader: true,
+        };
+        match self
+            .ask::<AuthenticateResponse>(&member, outgoing, until)
+            .await
+        {
+            Ok(response) => response.token.parse().map(Some).map_err(|_| Failure {
+                verdict: Verdict::Final(ClientError::Denied(
+                    "etcd's token cannot be sent".to_owned(),
+                )),
+                text: String::new(),
+                is_answer: true,
+            }),
+            Err(failure) if failure.text.ends_with("authentication is not enabled") => Ok(None),
+            Err(mut failure) => {
+                // The request that needs the token was not sent.
+                if failure.verdict == Verdict::Unknown {
+                    failure.verdict = Verdict::NotDone;
+                }
+                Err(failure)
+            }
         }
     }
 
     /// Sends one request to one member.
     async fn ask<R>(
         &self,
-        member: &Member,
+        member: &Arc<Member>,
         outgoing: Outgoing<'_>,
         until: Instant,
     ) -> Result<R, Failure>
@@ -268,13 +247,13 @@ impl Cluster {
                         is_answer: false,
                     });
                 }
-                Err(_) => return Err(Failure::late(member, Verdict::NotDone)),
+                Err(_) => return Err(Failure::late(&member.name, Verdict::NotDone)),
             };
             let sent = rpc::unary(&connection, &member.origin, outgoing);
             match timeout_at(until, sent).await {
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err(status)) => {
-                    let failure = Failure::of(member, &status);
+                    let failure = Failure::of(&member.name, &status);
                     // The connection's, and not etcd's.
                     if status.source().is_some() {
                         member.leave(&connection);
@@ -289,7 +268,7 @@ impl Cluster {
                 Err(_) => {
                     // It may be frozen, or its packets get lost; then only a new connection shows that it is back.
                     member.leave(&connection);
-                    return Err(Failure::late(member, Verdict::Unknown));
+                    return Err(Failure::late(&member.name, Verdict::Unknown));
                 }
             }
         }

@@ -6,12 +6,12 @@
 //! turn.
 
 use std::error::Error;
-use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use std::{fmt, io};
 
 use bytes::Bytes;
 use h2::client::{self, SendRequest};
@@ -24,9 +24,10 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsConnector;
-use tokio_util::io::InspectWriter;
+use tokio_util::io::{InspectReader, InspectWriter};
 use tonic::Status;
+
+use super::tls::Tls;
 
 /// How long a member may take to say that it is there.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -37,10 +38,18 @@ const CONNECTION_WINDOW_BYTES: u32 = 5 * 1024 * 1024;
 const REASON_TIMEOUT: Duration = Duration::from_millis(100);
 /// What etcd tolerates by default (`--grpc-keepalive-min-time`).
 const KEEP_ALIVE_MIN: Duration = Duration::from_secs(5);
+/// What to try when a member ends a connection without TLS before it speaks HTTP/2.
+const MAY_SPEAK_TLS: &str =
+    "it may speak TLS: then name the authority of its certificate with --etcd-ca";
+/// What to try when a member does not do what TLS begins with.
+const MAY_NOT_SPEAK_TLS: &str = "it may not speak TLS: then leave out --etcd-ca";
+/// What to try when a member ends a connection with TLS before it speaks HTTP/2.
+const MAY_WANT_CERTIFICATE: &str =
+    "it may want a certificate of this service, or another one: name that with --etcd-cert";
 
 /// Makes connections.
 pub struct Connector {
-    pub tls: Option<TlsConnector>,
+    pub tls: Tls,
     pub connect_timeout: Duration,
 }
 
@@ -73,19 +82,38 @@ impl Connector {
         name: &ServerName<'static>,
         keep_alive: Option<Duration>,
     ) -> Result<Connection, Box<dyn Error + Send + Sync>> {
+        let tls = self.tls.connector().await;
         let stream = TcpStream::connect(endpoint).await?;
         stream.set_nodelay(true)?;
-        match &self.tls {
-            None => Ok(handshake(stream, keep_alive).await?),
+        match tls {
+            None => Ok(handshake(stream, keep_alive, MAY_SPEAK_TLS).await?),
             Some(tls) => {
-                let stream = tls.connect(name.clone(), stream).await?;
-                Ok(handshake(stream, keep_alive).await?)
+                let stream = tls.connect(name.clone(), stream).await;
+                let stream = stream.map_err(with_advice)?;
+                Ok(handshake(stream, keep_alive, MAY_WANT_CERTIFICATE).await?)
             }
         }
     }
 }
 
-async fn handshake<T>(stream: T, keep_alive: Option<Duration>) -> Result<Connection, h2::Error>
+/// How TLS failed, with what to try if the member seems not to speak it.
+fn with_advice(error: io::Error) -> io::Error {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    let advice = match cause {
+        Some(rustls::Error::InvalidMessage(_)) => MAY_NOT_SPEAK_TLS,
+        Some(rustls::Error::AlertReceived(_)) => MAY_WANT_CERTIFICATE,
+        _ if error.kind() == io::ErrorKind::UnexpectedEof => MAY_NOT_SPEAK_TLS,
+        _ => return error,
+    };
+    io::Error::new(error.kind(), format!("{error}: {advice}"))
+}
+
+/// `advice` is what to try if the member ends the connection before it speaks HTTP/2.
+async fn handshake<T>(
+    stream: T,
+    keep_alive: Option<Duration>,
+    advice: &'static str,
+) -> Result<Connection, h2::Error>
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -93,6 +121,14 @@ where
     let counted = Arc::clone(&writes);
     let stream = InspectWriter::new(stream, move |_| {
         counted.fetch_add(1, Ordering::SeqCst);
+    });
+    let speaks_http2 = Arc::new(AtomicBool::new(false));
+    let heard = Arc::clone(&speaks_http2);
+    let stream = InspectReader::new(stream, move |bytes| {
+        // It begins with the length of its settings, whose first byte is 0 (RFC 9113 §3.4).
+        if bytes.first() == Some(&0) {
+            heard.store(true, Ordering::Relaxed);
+        }
     });
     let (sender, mut connection) = client::Builder::new()
         .enable_push(false)
@@ -110,10 +146,17 @@ where
     let (end, ended) = watch::channel(String::new());
     let task = tokio::spawn(async move {
         let reason = tokio::select! {
-            ended = connection => match ended {
-                Ok(()) => "the member has closed the connection".to_owned(),
-                Err(error) => with_causes(&error),
-            },
+            ended = connection => {
+                let reason = match ended {
+                    Ok(()) => "the member has closed the connection".to_owned(),
+                    Err(error) => with_causes(&error),
+                };
+                if speaks_http2.load(Ordering::Relaxed) {
+                    reason
+                } else {
+                    format!("{reason}: {advice}")
+                }
+            }
             reason = silence => reason,
         };
         end.send_replace(reason);

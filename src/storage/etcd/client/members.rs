@@ -1,5 +1,6 @@
 //! The members of a cluster: which is asked first, and which is left alone for a while.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use rustls::pki_types::ServerName;
 use tokio::time::Instant;
 
 use super::connection::{Connection, Connector};
+use super::joint::Joint;
+use super::verdict::Failure;
 use crate::storage::etcd::error::SetupError;
 
 /// How long a member that failed is asked only if no other one is left.
@@ -16,7 +19,7 @@ const AVOIDED_FOR: Duration = Duration::from_secs(10);
 
 /// All members, in the order of the address.
 pub struct Members {
-    all: Vec<Member>,
+    all: Vec<Arc<Member>>,
     /// The one that answered last.
     preferred: AtomicUsize,
 }
@@ -29,7 +32,10 @@ impl Members {
             return Err(SetupError::NoEndpoint);
         }
         let all = endpoints.iter().map(|endpoint| {
-            Member::new(endpoint, scheme).ok_or_else(|| SetupError::Endpoint(endpoint.clone()))
+            let member = Member::new(endpoint, scheme);
+            member
+                .map(Arc::new)
+                .ok_or_else(|| SetupError::Endpoint(endpoint.clone()))
         });
         Ok(Self {
             all: all.collect::<Result<_, _>>()?,
@@ -39,7 +45,7 @@ impl Members {
 
     /// The order in which they are asked: the one that answered last, then those after it; but those that failed
     /// a while ago last, the one that failed first before the others.
-    pub fn in_order(&self) -> Vec<&Member> {
+    pub fn in_order(&self) -> Vec<&Arc<Member>> {
         let now = Instant::now();
         let first = self.preferred.load(Ordering::Relaxed);
         let (before, after) = self.all.split_at(first.min(self.all.len()));
@@ -53,7 +59,7 @@ impl Members {
     }
 
     /// `member` has answered: it is the first one from now on.
-    pub fn answered(&self, member: &Member) {
+    pub fn answered(&self, member: &Arc<Member>) {
         let mut avoided_until = member.avoided_until.lock();
         if avoided_until.take().is_some() || self.first_is_not(member) {
             let index = self.all.iter().position(|other| other.name == member.name);
@@ -61,9 +67,9 @@ impl Members {
         }
     }
 
-    fn first_is_not(&self, member: &Member) -> bool {
+    fn first_is_not(&self, member: &Arc<Member>) -> bool {
         let first = self.all.get(self.preferred.load(Ordering::Relaxed));
-        first.is_none_or(|first| !std::ptr::eq(first, member))
+        first.is_none_or(|first| !Arc::ptr_eq(first, member))
     }
 }
 
@@ -78,7 +84,9 @@ pub struct Member {
     avoided_until: Mutex<Option<Instant>>,
     /// For all calls but watches.
     connection: Mutex<Option<Connection>>,
-    connecting: tokio::sync::Mutex<Option<(Instant, String)>>,
+    connecting: Joint<Result<Connection, String>>,
+    /// A login there, which gives a token.
+    pub logging_in: Joint<Result<(), Failure>>,
 }
 
 impl Member {
@@ -96,7 +104,8 @@ impl Member {
             origin,
             avoided_until: Mutex::default(),
             connection: Mutex::default(),
-            connecting: tokio::sync::Mutex::default(),
+            connecting: Joint::default(),
+            logging_in: Joint::default(),
         })
     }
 
@@ -113,31 +122,25 @@ impl Member {
     ///
     /// # Errors
     /// Why there is no connection.
-    pub async fn connection(&self, connector: &Connector) -> Result<Connection, String> {
+    pub async fn connection(
+        self: &Arc<Self>,
+        connector: &Arc<Connector>,
+    ) -> Result<Connection, String> {
         if let Some(connection) = self.current() {
             return Ok(connection);
         }
-        let asked = Instant::now();
-        let mut failure = self.connecting.lock().await;
-        if let Some(connection) = self.current() {
-            return Ok(connection);
-        }
-        if let Some((at, reason)) = &*failure
-            && *at >= asked
-        {
-            return Err(reason.clone());
-        }
-        match connector.connect(&self.name, &self.server_name, None).await {
-            Ok(connection) => {
-                *self.connection.lock() = Some(connection.clone());
-                *failure = None;
-                Ok(connection)
+        let (member, connector) = (Arc::clone(self), Arc::clone(connector));
+        let connecting = async move {
+            if let Some(connection) = member.current() {
+                return Ok(connection);
             }
-            Err(reason) => {
-                *failure = Some((Instant::now(), reason.clone()));
-                Err(reason)
-            }
-        }
+            let connected = connector.connect(&member.name, &member.server_name, None);
+            let connection = connected.await?;
+            *member.connection.lock() = Some(connection.clone());
+            Ok(connection)
+        };
+        let connected = self.connecting.join(connecting).await;
+        connected.unwrap_or_else(|| Err("cannot connect".to_owned()))
     }
 
     fn current(&self) -> Option<Connection> {

@@ -7,6 +7,7 @@
 //! | `cluster` | how a request goes to one member after another |
 //! | `members` | which member is asked first, and which is left alone for a while |
 //! | `connection` | one HTTP/2 connection, and whether a request was sent on it |
+//! | `joint` | work that is done once for all who need it |
 //! | `tls` | what connections trust |
 //! | `login` | the token of a user, and when it is renewed |
 //! | `rpc` | one call on one connection |
@@ -15,6 +16,7 @@
 mod calls;
 mod cluster;
 mod connection;
+mod joint;
 mod login;
 mod members;
 mod rpc;

@@ -21,6 +21,47 @@ pub enum Verdict {
     Final(ClientError),
 }
 
+/// Why one member has not done it.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    pub verdict: Verdict,
+    /// etcd's text, or that of the connection.
+    pub text: String,
+    /// It answered, so it is there.
+    pub is_answer: bool,
+}
+
+impl Failure {
+    /// What the member at `place` says.
+    pub fn of(place: &str, status: &Status) -> Self {
+        let verdict = verdict(place, status);
+        Self {
+            is_answer: matches!(verdict, Verdict::Final(_) | Verdict::Token),
+            verdict,
+            text: text(place, status),
+        }
+    }
+
+    /// The member at `place` says nothing.
+    pub fn late(place: &str, verdict: Verdict) -> Self {
+        Self {
+            verdict,
+            text: format!("{place}: no answer in time"),
+            is_answer: false,
+        }
+    }
+
+    /// What it means for a request that is not sent again.
+    pub fn into_error(self) -> ClientError {
+        match self.verdict {
+            Verdict::NotDone => ClientError::Unavailable(self.text),
+            Verdict::Unknown => ClientError::Unknown(self.text),
+            Verdict::Token => ClientError::Denied(self.text),
+            Verdict::Final(error) => error,
+        }
+    }
+}
+
 /// etcd says these before the cluster agrees on a request, so nothing was done and nothing will be.
 const NOT_DONE: [&str; 6] = [
     "etcdserver: no leader",

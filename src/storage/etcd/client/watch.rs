@@ -8,11 +8,11 @@ use tokio::time::{Instant, timeout_at};
 use tonic::Status;
 use tonic::codec::Streaming;
 
-use super::cluster::{Cluster, Failure, token_in};
+use super::cluster::{Cluster, token_in};
 use super::connection::Connection;
 use super::members::Member;
 use super::rpc::{self, Outgoing, Token};
-use super::verdict::{Verdict, is_too_long, text, verdict};
+use super::verdict::{Failure, Verdict, is_too_long, text, verdict};
 use crate::storage::etcd::error::ClientError;
 use crate::storage::etcd::messages::{
     ResponseHeader, WatchCreateRequest, WatchRequest, WatchRequestKind, WatchResponse,
@@ -70,7 +70,7 @@ impl WatchStream {
             let members = self.cluster.members.in_order().into_iter();
             members
                 .filter(|member| member.name == self.member)
-                .for_each(Member::failed);
+                .for_each(|member| member.failed());
         }
         Err(error)
     }
@@ -98,7 +98,7 @@ pub async fn open(
 
 async fn with_token(
     cluster: &Arc<Cluster>,
-    member: &Member,
+    member: &Arc<Member>,
     message: &Bytes,
     until: Instant,
 ) -> Result<WatchStream, ClientError> {
@@ -118,7 +118,7 @@ async fn with_token(
 
 async fn confirmed(
     cluster: &Arc<Cluster>,
-    member: &Member,
+    member: &Arc<Member>,
     message: &Bytes,
     token: Option<&Token>,
     until: Instant,
