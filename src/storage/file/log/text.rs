@@ -334,6 +334,12 @@ impl StoredCommit<'_> {
         })
     }
 
+    /// The keys that it deleted.
+    pub fn deleted(&self) -> impl Iterator<Item = &Key> {
+        let changes = self.changes.0.iter();
+        changes.filter_map(|(key, text)| (text.get() == "null").then_some(key))
+    }
+
     /// The commit with its values. A record that was replaced is there if it was deleted, or if no earlier commit
     /// of the segment wrote it.
     ///
