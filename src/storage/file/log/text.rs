@@ -321,7 +321,20 @@ impl StoredCommit<'_> {
         &self,
         names: &mut Names,
     ) -> impl Iterator<Item = Result<(&Key, Option<Arc<Record>>), String>> {
-        self.changes.0.iter().map(|(key, text)| {
+        self.records_of(names, |_| true)
+    }
+
+    /// The same of the keys that are wanted. The others are not parsed.
+    ///
+    /// # Errors
+    /// Why a record is not written as it should be.
+    pub fn records_of(
+        &self,
+        names: &mut Names,
+        is_wanted: impl Fn(&Key) -> bool,
+    ) -> impl Iterator<Item = Result<(&Key, Option<Arc<Record>>), String>> {
+        let wanted = self.changes.0.iter().filter(move |(key, _)| is_wanted(key));
+        wanted.map(|(key, text)| {
             let stored: Option<StoredRecord> =
                 serde_json::from_str(text.get()).map_err(|error| error.to_string())?;
             if let Some(of) = stored.as_ref().map(StoredRecord::revision)
