@@ -114,6 +114,11 @@ impl Client {
         self.http.request(method, self.route.server.url(&url))
     }
 
+    /// A `POST` to `path`.
+    pub fn post(&self, path: &str) -> RequestBuilder {
+        self.http.post(self.route.server.url(path))
+    }
+
     /// A request for `path` with a query, whose values are encoded here.
     pub fn get(&self, path: &str, query: &[(&str, &str)]) -> RequestBuilder {
         let query: Vec<_> = query

@@ -5,15 +5,19 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use axum::body::Bytes;
 use axum::http::{StatusCode, Uri};
 use axum::response::IntoResponse as _;
 use axum::routing::any;
 use rustix::process::{Signal, kill_process};
+use serde_json::Value;
 use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
 
 use crate::support::binary::{BINARY, pid_of, soon};
-use crate::support::cli::{Cli, Ran, Script, command_for, empty_server, file_with, finish, ran};
+use crate::support::cli::{
+    Cli, Ran, Script, command_for, empty_server, export_of, file_with, finish, ran,
+};
 
 async fn with(key: &str, value: &str) -> Cli {
     let cli = Cli::start().await;
@@ -179,27 +183,30 @@ async fn a_text_is_resumed_by_a_link_whether_its_base_is_beside_the_link_or_the_
     }
 }
 
-/// An export of these many entries.
-fn export_of(entries: usize) -> String {
-    let lines = (0..entries).map(|n| format!("{{\"key\":\"{n}\",\"value\":1}}\n"));
-    format!(
-        "{{\"export\":{{\"format\":1,\"prefix\":\"\"}}}}\n{}{{\"end\":{{\"entries\":{entries},\"revision\":1}}}}\n",
-        lines.collect::<String>()
-    )
-}
-
-/// Returns when this many requests have come.
-async fn asked_for(requests: u32, asked: &AtomicU32) {
+/// Returns when it was asked for this many entries.
+async fn asked_for(entries: u32, asked: &AtomicU32) {
     let have_come = async {
-        while asked.load(Ordering::SeqCst) < requests {
+        while asked.load(Ordering::SeqCst) < entries {
             tokio::task::yield_now().await;
         }
     };
     soon(have_come).await;
 }
 
-/// Imports so many entries into a service that answers after the signal, which comes once it was sent
-/// so many of them; only what is `refused` is answered at once. Returns also how many were sent in all.
+/// The keys that a request of an import writes.
+fn written_keys(uri: &Uri, body: &[u8]) -> Vec<String> {
+    if let Some(key) = uri.path().strip_prefix("/kv/") {
+        return vec![key.to_owned()];
+    }
+    let body: Value = serde_json::from_slice(body).unwrap();
+    let operations = body["operations"].as_array().unwrap().iter();
+    let keys = operations.map(|put| put["key"].as_str().unwrap().to_owned());
+    keys.collect()
+}
+
+/// Imports so many entries into a service that answers after the signal, which comes once so many entries were
+/// sent to it; only a request with the `refused` key is answered at once. Returns also how many were sent in all.
+/// Of what is refused, a key counts only when it comes alone.
 async fn import_interrupted(
     entries: usize,
     refused: Option<&'static str>,
@@ -209,15 +216,24 @@ async fn import_interrupted(
     let asked = Arc::new(AtomicU32::new(0));
     let may_answer = Arc::new(Semaphore::new(0));
     let (counter, permits) = (Arc::clone(&asked), Arc::clone(&may_answer));
-    let write = any(move |uri: Uri| async move {
-        counter.fetch_add(1, Ordering::SeqCst);
-        if Some(uri.path()) == refused {
+    let write = any(move |uri: Uri, body: Bytes| async move {
+        let keys = written_keys(&uri, &body);
+        let is_refused = refused.is_some_and(|refused| keys.iter().any(|key| key == refused));
+        if !is_refused || keys.len() == 1 {
+            let count = u32::try_from(keys.len()).unwrap();
+            counter.fetch_add(count, Ordering::SeqCst);
+        }
+        if is_refused {
             let body = r#"{"error":"value_too_large","message":"it is too large"}"#;
             return (StatusCode::PAYLOAD_TOO_LARGE, body).into_response();
         }
         permits.acquire().await.unwrap().forget();
-        let tag = [("etag", "\"1-a\""), ("location", "/kv/a")];
-        (StatusCode::NO_CONTENT, tag).into_response()
+        let written = [
+            ("etag", "\"1-a\""),
+            ("location", "/kv/a"),
+            ("preference-applied", "return=minimal"),
+        ];
+        (StatusCode::NO_CONTENT, written).into_response()
     });
     let address = empty_server(write).await;
     let export = file_with(&export_of(entries));
@@ -230,10 +246,10 @@ async fn import_interrupted(
 
 #[tokio::test]
 async fn a_signal_after_an_entry_has_failed_is_the_first_and_the_error_is_shown() {
-    let (ran, _) = import_interrupted(64, Some("/kv/0"), 64, Signal::INT).await;
+    let (ran, _) = import_interrupted(64, Some("i/0"), 64, Signal::INT).await;
     assert_eq!(ran.assert_code(130).json()["created"], 63);
     ran.assert_says(&[
-        "ifmatch: 0: it is too large",
+        "ifmatch: i/0: it is too large",
         "63 of 64 entries were written",
     ]);
 }
@@ -245,14 +261,14 @@ async fn an_import_that_a_signal_ends_says_how_far_it_was() {
         (Signal::TERM, "SIGTERM", 143),
         (Signal::HUP, "SIGHUP", 129),
     ] {
-        let (ran, sent) = import_interrupted(1000, None, 10, signal).await;
+        let (ran, sent) = import_interrupted(10_000, None, 10, signal).await;
         let created = ran.assert_code(code).json()["created"].as_u64().unwrap();
         // What is under way is waited for, and nothing else is begun.
         assert_eq!(created, u64::from(sent));
-        assert!(created < 1000, "{ran:?}");
+        assert!(created < 10_000, "{ran:?}");
         ran.assert_says(&[
             name,
-            &format!("{created} of 1000 entries were written"),
+            &format!("{created} of 10000 entries were written"),
             "run the import again",
         ]);
     }

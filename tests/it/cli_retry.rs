@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::cli::{Cli, Ran, Script, ask, file_with, finish, other_server};
+use crate::support::cli::{Cli, Ran, Script, ask, export_of, file_with, finish, other_server};
 
 /// Where a connection is cut.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -210,18 +210,42 @@ async fn an_edit_and_an_import_are_written_once() {
     assert_eq!(edited.assert_code(0).json()["version"], 2);
     assert_eq!(script.seen().len(), 1, "there is no conflict");
 
-    let entries = (0..20).map(|number| format!("{{\"key\":\"i/{number}\",\"value\":1}}\n"));
-    let entries = entries.collect::<String>();
-    let head = r#"{"export":{"format":1,"prefix":""}}"#;
-    let end = r#"{"end":{"entries":20,"revision":1}}"#;
-    let export = file_with(&format!("{head}\n{entries}{end}\n"));
-    proxy.lose(10);
-    let imported = proxy.run(&cli, &["import", export.to_str().unwrap()]).await;
-    let report = imported.assert_code(0).json();
-    assert_eq!(
-        report,
-        json!({"created": 20, "replaced": 0, "unchanged": [], "different": []})
-    );
+    proxy.keys();
+    let export = file_with(&export_of(1000));
+    let import = ["import", export.to_str().unwrap()];
+    proxy.lose(8);
+    let imported = proxy.run(&cli, &import).await;
+    let all = json!({"created": 1000, "replaced": 0, "unchanged": [], "different": []});
+    assert_eq!(imported.assert_code(0).json(), all);
+    let mut keys = proxy.keys();
+    let sent = keys.len();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(sent, keys.len() + 8);
+    assert!(keys.len() < 100, "many entries are written together");
+    let listed = cli.run(&["ls", "i/"]).await.stdout;
+    assert_eq!(listed.matches("\"version\":1,").count(), 1000);
+}
+
+#[tokio::test]
+async fn an_import_whose_answers_are_lost_is_continued_by_the_next() {
+    let cli = Cli::start().await;
+    let proxy = Proxy::before(&cli.server.address, Cut::After, false).await;
+    let export = file_with(&export_of(250));
+    let import = ["import", export.to_str().unwrap()];
+    proxy.lose(u32::MAX);
+    let stopped = proxy.run(&cli, &import).await;
+    stopped.assert_code(1).assert_says(&[
+        "It is not known whether",
+        "0 of 250 entries were written",
+        "run the import again for the rest",
+    ]);
+    let again = cli.run(&import).await.assert_code(0).json();
+    let unchanged = again["unchanged"].as_array().unwrap().len();
+    assert!(unchanged > 0, "{again}");
+    assert_eq!(again["created"], 250 - unchanged);
+    let listed = cli.run(&["ls", "i/"]).await.stdout;
+    assert_eq!(listed.matches("\"version\":1,").count(), 250);
 }
 
 #[tokio::test]

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::IntoResponse as _;
 use axum::routing::any;
 use serde_json::{Value, json};
 
-use crate::support::cli::{Cli, Ran, ask, empty_server, file_with, other_server};
+use crate::support::cli::{Cli, Ran, ask, file_with, other_server};
 
 /// Both ways to serve; the commands do the same in each.
 const FLAGS: [&[&str]; 2] = [&[], &["--require-preconditions"]];
@@ -319,20 +319,35 @@ async fn a_new_key_that_looks_like_a_slip_is_named() {
 #[tokio::test]
 async fn an_import_leaves_alone_what_changes_while_it_replaces() {
     // Each key has one value when it is looked at, and another when it is to be replaced.
-    let address = empty_server(any(
-        |uri: axum::http::Uri, headers: axum::http::HeaderMap| async move {
-            let is_first = headers.contains_key("if-none-match");
-            assert!(is_first || headers["if-match"] == "\"1-x\"", "{headers:?}");
-            let current = match uri.path() {
-                _ if is_first => entry_after(1),
-                "/kv/deleted" => Value::Null,
-                _ => entry_after(2),
-            };
-            let body = json!({"error": "precondition_failed", "message": "m", "current": current});
-            (StatusCode::PRECONDITION_FAILED, axum::Json(body))
-        },
-    ))
-    .await;
+    let current = |key: &str, is_first: bool, tag: &str| match key {
+        _ if is_first => entry_after(1),
+        _ if tag != "\"1-x\"" => panic!("{key} {tag}"),
+        "deleted" => Value::Null,
+        _ => entry_after(2),
+    };
+    let refused = |member: &str, value: Value| {
+        let body = json!({"error": "precondition_failed", "message": "m", member: value});
+        (StatusCode::PRECONDITION_FAILED, axum::Json(body))
+    };
+    let single = any(async move |uri: Uri, headers: HeaderMap| {
+        let key = uri.path().strip_prefix("/kv/").unwrap();
+        let is_first = headers.contains_key("if-none-match");
+        let tag = headers.get("if-match").map(|tag| tag.to_str().unwrap());
+        refused("current", current(key, is_first, tag.unwrap_or_default()))
+    });
+    let together = any(async move |axum::Json(body): axum::Json<Value>| {
+        let operations = body["operations"].as_array().unwrap().iter().zip(0..);
+        let failed = operations.map(|(put, index)| {
+            let key = put["key"].as_str().unwrap();
+            let is_first = put["if_none_match"] == "*";
+            let current = current(key, is_first, put["if_match"].as_str().unwrap_or_default());
+            json!({"index": index, "key": key, "current": current})
+        });
+        refused("failed", failed.collect())
+    });
+    // Another service refuses them together.
+    let large = any(async || StatusCode::PAYLOAD_TOO_LARGE);
+    let list = any(async || r#"{"items":[],"revision":0,"next":null}"#);
     let export = file_with(
         r#"{"export":{"format":1,"prefix":""}}
 {"key":"changed","value":1}
@@ -341,15 +356,20 @@ async fn an_import_leaves_alone_what_changes_while_it_replaces() {
 "#,
     );
     let arguments = ["import", "--replace", export.to_str().unwrap()];
-    let ran = ask(&address, &arguments).await;
-    let report = json!({
-        "created": 0, "replaced": 0, "unchanged": [], "different": [], "changed": ["changed", "deleted"],
-    });
-    assert_eq!(ran.assert_code(4).json(), report);
-    ran.assert_says(&[
-        "2 keys were changed during the import",
-        "run the import again",
-    ]);
+    for transactions in [together, large] {
+        let router = axum::Router::new().route("/kv", list.clone());
+        let router = router.route("/transactions", transactions);
+        let address = other_server(router.fallback(single.clone())).await;
+        let ran = ask(&address, &arguments).await;
+        let report = json!({
+            "created": 0, "replaced": 0, "unchanged": [], "different": [], "changed": ["changed", "deleted"],
+        });
+        assert_eq!(ran.assert_code(4).json(), report);
+        ran.assert_says(&[
+            "2 keys were changed during the import",
+            "run the import again",
+        ]);
+    }
 }
 
 #[tokio::test]

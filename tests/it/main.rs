@@ -13,6 +13,7 @@ mod cli_edit;
 mod cli_files;
 mod cli_hints;
 mod cli_history;
+mod cli_import;
 mod cli_interrupts;
 mod cli_login;
 mod cli_proxy;

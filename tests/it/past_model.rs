@@ -25,8 +25,11 @@ const VALUE_MAX_BYTES: usize = 24_000;
 enum Step {
     /// Puts and deletions by key; of a key that is not there a deletion is left out.
     Commit(BTreeMap<usize, Option<usize>>),
-    /// Several commits at once, which may share a frame.
-    Together(Vec<usize>),
+    /// Several commits at once, which may share a frame: puts of the first key, and a deletion of each other one.
+    Together {
+        lengths: Vec<usize>,
+        deletes: bool,
+    },
     Stop,
     /// The files are copied as they are, and the copy is opened.
     Kill,
@@ -36,7 +39,8 @@ fn step() -> impl Strategy<Value = Step> {
     let change = || proptest::option::weighted(0.7, 1..VALUE_MAX_BYTES);
     prop_oneof![
         12 => proptest::collection::btree_map(0..KEYS.len(), change(), 1..4).prop_map(Step::Commit),
-        3 => proptest::collection::vec(1..VALUE_MAX_BYTES, 2..6).prop_map(Step::Together),
+        3 => (proptest::collection::vec(1..VALUE_MAX_BYTES, 2..6), any::<bool>())
+            .prop_map(|(lengths, deletes)| Step::Together { lengths, deletes }),
         1 => Just(Step::Stop),
         1 => Just(Step::Kill),
     ]
@@ -106,7 +110,7 @@ impl Model {
     async fn take(&mut self, step: &Step) {
         match step {
             Step::Commit(changes) => self.commit(changes).await,
-            Step::Together(lengths) => self.commit_together(lengths).await,
+            Step::Together { lengths, deletes } => self.commit_together(lengths, *deletes).await,
             Step::Stop => {
                 self.store.close().await.unwrap();
                 self.store = open(self.folder.path(), self.settings).await;
@@ -180,28 +184,41 @@ impl Model {
         self.states.push(state);
     }
 
-    /// Each puts the same key, so that the order is known by the revision.
-    async fn commit_together(&mut self, lengths: &[usize]) {
-        let commits = lengths.iter().map(|bytes| {
-            let set = ChangeSet::new(vec![put("a", value(0, *bytes))]).unwrap();
-            self.store.commit(set, later())
+    /// Each changes one key, so that the order is known by the revision.
+    async fn commit_together(&mut self, lengths: &[usize], deletes: bool) {
+        let mut state = self.states.last().unwrap().clone();
+        let puts = lengths.iter().map(|bytes| put("a", value(0, *bytes)));
+        let others = state.entries.keys();
+        let others = others.filter(|name| deletes && **name != "a");
+        let deletions = others.map(|name| Change {
+            key: key(name),
+            expected: Expected::Present,
+            operation: Operation::Delete,
         });
-        let mut committed: Vec<_> = futures_util::future::join_all(commits)
-            .await
-            .into_iter()
-            .map(Result::unwrap)
-            .collect();
-        committed.sort_by_key(|committed| committed.revision);
-        for mut committed in committed {
-            assert_eq!(committed.revision, self.states.len() as Revision);
-            let mut state = self.states.last().unwrap().clone();
-            let record = committed.records.remove(0).unwrap();
-            state.at = record.modified_at;
-            state.entries.insert("a", record);
+        let changes: Vec<_> = puts.chain(deletions).collect();
+        let commits = changes.iter().map(async |change| {
+            let set = ChangeSet::new(vec![change.clone()]).unwrap();
+            let committed = self.store.commit(set, later()).await.unwrap();
+            (committed, change)
+        });
+        let mut committed = futures_util::future::join_all(commits).await;
+        committed.sort_by_key(|(committed, _)| committed.revision);
+        let past = self.store.past();
+        let page = past.history(query(all(), HistoryPoint::END, changes.len()));
+        let events = page.await.unwrap().events;
+        for (mut committed, change) in committed {
+            let revision = committed.revision;
+            assert_eq!(revision, self.states.len() as Revision);
+            let record = committed.records.remove(0);
+            match change.operation {
+                Operation::Put(_) => drop(state.entries.insert("a", record.unwrap())),
+                _ => assert_eq!(state.entries.remove(change.key.as_str()), record),
+            }
+            let event = events.iter().find(|event| event.point.revision == revision);
+            state.at = event.map_or(Timestamp::default(), |event| event.at);
             // The feed knows it, whether or not there is a history.
-            let digest = self.store.past().state_at(committed.revision).await;
-            state.digest = digest.unwrap().unwrap();
-            self.states.push(state);
+            state.digest = past.state_at(revision).await.unwrap().unwrap();
+            self.states.push(state.clone());
         }
     }
 

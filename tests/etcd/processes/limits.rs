@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::binary::Process;
+use crate::support::binary::{BINARY, Process, bare_command, run};
 use crate::support::cluster::EtcdCluster;
 use crate::support::service::{Answer, Caller, ROOT, command, send, serve, until};
 
@@ -53,6 +53,39 @@ async fn what_is_too_large_for_one_commit_is_refused_with_the_words_of_etcd() {
     put_all(&caller, 127, &json!(1)).await.expect(200);
     // Nothing of this is a failure of the service.
     caller.get("/health/ready").await.expect(200);
+}
+
+#[tokio::test]
+async fn an_import_is_written_in_transactions_that_etcd_allows() {
+    for (arguments, commits_max) in [(&[][..], 10), (&["--max-txn-ops=20"], 60)] {
+        let mut cluster = EtcdCluster::of(1);
+        for argument in arguments {
+            cluster = cluster.with(*argument);
+        }
+        let Some(cluster) = cluster.start().await else {
+            return;
+        };
+        let process = serve(&cluster).await;
+        let caller = Caller::of(&process);
+        let before = caller.get("/kv?limit=1").await.revision();
+        let entries = (0..250).map(|n| format!("{{\"key\":\"i/{n}\",\"value\":{n}}}\n"));
+        let export = format!(
+            "{{\"export\":{{\"format\":1,\"prefix\":\"\"}}}}\n{}{{\"end\":{{\"entries\":250,\"revision\":1}}}}\n",
+            entries.collect::<String>()
+        );
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), export).unwrap();
+        let mut import = bare_command(BINARY);
+        import.arg("import").arg(file.path());
+        import.env("IFMATCH_SERVER", process.url(""));
+        let imported = run(import).await;
+        let report: Value = serde_json::from_slice(&imported.stdout).unwrap();
+        assert_eq!(report["created"], 250, "{imported:?}");
+        let list = caller.get("/kv").await;
+        assert_eq!(list.body["items"].as_array().unwrap().len(), 250);
+        let commits = list.revision() - before;
+        assert!(commits <= commits_max, "{commits}");
+    }
 }
 
 #[tokio::test]

@@ -260,6 +260,15 @@ pub fn file_with(text: &str) -> TempPath {
     file.into_temp_path()
 }
 
+/// An export of so many entries, `i/0` with the value 0, and so on.
+pub fn export_of(entries: usize) -> String {
+    let lines = (0..entries).map(|n| format!("{{\"key\":\"i/{n}\",\"value\":{n}}}\n"));
+    format!(
+        "{{\"export\":{{\"format\":1,\"prefix\":\"\"}}}}\n{}{{\"end\":{{\"entries\":{entries},\"revision\":1}}}}\n",
+        lines.collect::<String>()
+    )
+}
+
 /// A new terminal: the side of the person, and that of the program.
 pub fn terminal() -> (File, File) {
     let person = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();

@@ -1,7 +1,7 @@
 //! What somebody has changed in a data file while no process had it open. The log knows what the entries were before
 //! that, unless they were written before it begins; its digest says whether it knows all of them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::scan::{ScanError, Scanned, for_each_commit};
@@ -25,26 +25,32 @@ impl Edits {
         table: &mut Table,
     ) -> Result<Option<Self>, ScanError> {
         let mut last = HashMap::new();
-        for_each_record(scanned, |key, record| {
-            let hash = record.map(|record| record.state_hash());
-            match last.get_mut(key) {
-                Some(known) => *known = hash,
-                None => drop(last.insert(key.clone(), hash)),
-            }
-        })?;
+        for_each_record(
+            scanned,
+            |_| true,
+            |key, record| {
+                let hash = record.map(|record| record.state_hash());
+                match last.get_mut(key) {
+                    Some(known) => *known = hash,
+                    None => drop(last.insert(key.clone(), hash)),
+                }
+            },
+        )?;
         let Some(keys) = differing(scanned, &last, state, table) else {
             return Ok(None);
         };
-        let mut before: BTreeMap<Key, Option<Arc<Record>>> =
-            keys.into_iter().map(|key| (key, None)).collect();
-        for_each_record(scanned, |key, record| {
-            if let Some(known) = before.get_mut(key) {
-                *known = record;
-            }
-        })?;
-        let mut changes = Vec::with_capacity(before.len());
-        for (key, record) in before {
-            let edited = match record {
+        let keys: BTreeSet<_> = keys.into_iter().collect();
+        let mut last = HashMap::new();
+        for_each_record(
+            scanned,
+            |key| keys.contains(key),
+            |key, record| {
+                last.insert(key.clone(), record);
+            },
+        )?;
+        let mut changes = Vec::with_capacity(keys.len());
+        for key in keys {
+            let edited = match last.remove(&key).flatten() {
                 Some(record) => table.insert(key.clone(), record),
                 None => table.take(&key),
             };
@@ -111,15 +117,17 @@ fn differing(
     (found == state).then_some(keys)
 }
 
-/// Calls `each` with every record of a log in the order of the commits, and with nothing for a deletion.
+/// Calls `each` with every record of the keys that are wanted, in the order of the commits, and with nothing for a
+/// deletion.
 fn for_each_record(
     scanned: &Scanned,
+    is_wanted: impl Fn(&Key) -> bool,
     mut each: impl FnMut(&Key, Option<Arc<Record>>),
 ) -> Result<(), ScanError> {
     let mut names = Names::default();
     for segment in &scanned.segments {
         let read = for_each_commit(segment, segment.start.position.revision, |commit| {
-            for record in commit.records(&mut names) {
+            for record in commit.records_of(&mut names, &is_wanted) {
                 let (key, record) = record?;
                 each(key, record);
             }

@@ -9,8 +9,8 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 use super::scan::{for_each_commit, kept_of};
-use super::segment::{Place, Segments};
-use super::text::Group;
+use super::segment::{Place, Segment, Segments};
+use super::text::{Group, StoredCommit};
 use crate::model::{Commit, Key, Position, Record, Revision, StateDigest, Timestamp};
 use crate::storage::file::format::Names;
 use crate::storage::file::frame::read_frame_at;
@@ -303,18 +303,10 @@ impl LogReader {
             if segment.end().revision <= revision {
                 continue;
             }
-            let places: Vec<_> =
-                segment.with(|content| content.index.deletions_after(revision).collect());
-            for found in places {
-                let segment = Arc::clone(&segment);
-                let read = read_commit(&Place { segment, found });
-                if read.is_err() {
-                    // It may have been dropped meanwhile.
-                    self.check(revision)?;
-                }
-                let changes = read?.changes.into_iter();
-                let of_keys = changes.filter(|done| done.after.is_none());
-                deleted.extend(of_keys.map(|done| done.key));
+            if let Err(error) = add_deleted(&segment, revision, &mut deleted) {
+                // It may have been dropped meanwhile.
+                self.check(revision)?;
+                return Err(error.into());
             }
         }
         let bytes = deleted
@@ -365,24 +357,56 @@ impl LogReader {
     }
 }
 
+/// Adds the keys that a segment has deleted after a revision. Each frame is read once, however many it has deleted.
+fn add_deleted(
+    segment: &Segment,
+    revision: Revision,
+    deleted: &mut BTreeSet<Key>,
+) -> Result<(), StoreError> {
+    let mut places: Vec<_> = segment.with(|content| {
+        let deletions = content.index.deletions_after(revision);
+        deletions.map(|found| (found.frame, found.commit)).collect()
+    });
+    if places.is_empty() {
+        return Ok(());
+    }
+    places.sort_unstable();
+    places.dedup();
+    let file = segment.file().map_err(damaged)?;
+    for of_frame in places.chunk_by(|(frame, _), (next, _)| frame == next) {
+        let Some((frame, _)) = of_frame.first() else {
+            continue;
+        };
+        let text = read_frame_at(&file, u64::from(*frame)).map_err(damaged)?;
+        let group = read_group(&text)?;
+        for (_, number) in of_frame {
+            let commit = commit_of(&group, *number)?;
+            deleted.extend(commit.deleted().cloned());
+        }
+    }
+    Ok(())
+}
+
 /// The commit at a place.
 pub(super) fn read_commit(place: &Place) -> Result<Commit, StoreError> {
     let file = place.segment.file().map_err(damaged)?;
     let text = read_frame_at(&file, u64::from(place.found.frame)).map_err(damaged)?;
     let group = read_group(&text)?;
-    let commit = group.commits.get(place.found.commit as usize);
-    let commit = commit.ok_or_else(|| damaged(io::Error::other("a commit is missing")))?;
+    let commit = commit_of(&group, place.found.commit)?;
     decode(commit, &mut Names::default())
+}
+
+/// The commit with this number in a frame.
+fn commit_of<'a>(group: &'a Group<'a>, number: u32) -> Result<&'a StoredCommit<'a>, StoreError> {
+    let commit = group.commits.get(number as usize);
+    commit.ok_or_else(|| damaged(io::Error::other("a commit is missing")))
 }
 
 pub(super) fn read_group(text: &[u8]) -> Result<Group<'_>, StoreError> {
     Group::read(text).map_err(|reason| damaged(io::Error::other(reason)))
 }
 
-pub(super) fn decode(
-    commit: &super::text::StoredCommit<'_>,
-    names: &mut Names,
-) -> Result<Commit, StoreError> {
+pub(super) fn decode(commit: &StoredCommit<'_>, names: &mut Names) -> Result<Commit, StoreError> {
     let decoded = commit.decode(names);
     decoded.map_err(|reason| damaged(io::Error::other(reason)))
 }

@@ -321,7 +321,20 @@ impl StoredCommit<'_> {
         &self,
         names: &mut Names,
     ) -> impl Iterator<Item = Result<(&Key, Option<Arc<Record>>), String>> {
-        self.changes.0.iter().map(|(key, text)| {
+        self.records_of(names, |_| true)
+    }
+
+    /// The same of the keys that are wanted. The others are not parsed.
+    ///
+    /// # Errors
+    /// Why a record is not written as it should be.
+    pub fn records_of(
+        &self,
+        names: &mut Names,
+        is_wanted: impl Fn(&Key) -> bool,
+    ) -> impl Iterator<Item = Result<(&Key, Option<Arc<Record>>), String>> {
+        let wanted = self.changes.0.iter().filter(move |(key, _)| is_wanted(key));
+        wanted.map(|(key, text)| {
             let stored: Option<StoredRecord> =
                 serde_json::from_str(text.get()).map_err(|error| error.to_string())?;
             if let Some(of) = stored.as_ref().map(StoredRecord::revision)
@@ -332,6 +345,12 @@ impl StoredCommit<'_> {
             }
             Ok((key, stored.map(|stored| stored.of(key, names))))
         })
+    }
+
+    /// The keys that it deleted.
+    pub fn deleted(&self) -> impl Iterator<Item = &Key> {
+        let changes = self.changes.0.iter();
+        changes.filter_map(|(key, text)| (text.get() == "null").then_some(key))
     }
 
     /// The commit with its values. A record that was replaced is there if it was deleted, or if no earlier commit

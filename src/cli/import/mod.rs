@@ -1,35 +1,30 @@
 //! `import`: creates the entries of an export.
 
-use std::cell::Cell;
+mod write;
+
+use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use clap::Args;
-use futures_util::{StreamExt as _, future, stream};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use indicatif::ProgressBar;
-use reqwest::header::{CONTENT_TYPE, ETAG, HeaderValue, LOCATION};
-use reqwest::{Method, RequestBuilder, Response};
 use serde::Serialize;
 use serde_json::Value as Tree;
-use tokio::time::sleep;
 
-use super::client::{Client, JSON};
+use self::write::{Failed, Imported, Written, ask_until_free, batches, write};
+use super::client::Client;
 use super::export_format::{self, Item};
 use super::failure::Failure;
 use super::interrupt::{Interrupt, Interrupts};
 use super::output::{Output, progress_style};
-use super::precondition::Precondition;
-use super::retry::{self, IDEMPOTENCY_KEY};
 use super::text::{entry_count, printable};
 use crate::model::Key;
 
-/// How many writes are sent at once: the service makes them durable with one fsync.
-const WRITES_AT_ONCE: usize = 64;
-/// How often a write is repeated while the service is busy, and the pause before each repetition.
-const TRIES: u32 = 10;
-const BUSY: Duration = Duration::from_secs(1);
+/// How many requests are sent at once: the service makes those that arrive together durable with one fsync.
+const REQUESTS_AT_ONCE: usize = 16;
 
 /// Create the entries of an export.
 #[derive(Debug, Args)]
@@ -118,37 +113,6 @@ async fn check_server(client: &Client) -> Result<(), Failure> {
     }
 }
 
-/// Sends a request, again and again while the service is busy.
-async fn ask_until_free(
-    client: &Client,
-    request: impl Fn() -> RequestBuilder,
-) -> Result<Response, Failure> {
-    let mut tries = 0;
-    loop {
-        match client.send_repeatable(request()).await {
-            // Even if a proxy says so: a write that was applied after all fails its precondition when it is
-            // repeated, and the current value shows that it is done.
-            Err(Failure::Refused(refusal)) if refusal.status == 503 && tries < TRIES => {
-                tries += 1;
-                sleep(BUSY).await;
-            }
-            answer => return answer.map_err(|failure| client.with_unknown_outcome(failure)),
-        }
-    }
-}
-
-/// The result of importing one entry.
-enum Imported {
-    Created,
-    Replaced,
-    /// It exists with the same value.
-    Unchanged(Key),
-    /// It exists with another value.
-    AlreadyExists(Key),
-    /// It had another value, and changed again before that was replaced.
-    Changed(Key),
-}
-
 /// The result of an import.
 #[derive(Debug, Default, Serialize)]
 struct Report {
@@ -186,14 +150,19 @@ impl Report {
 /// What stopped an import.
 #[derive(Default)]
 struct Stop {
-    /// The first entry that could not be written.
-    failed: Option<(Key, Failure)>,
+    /// The first request that failed.
+    failed: Option<Failed>,
     signal: Option<Interrupt>,
     /// A second signal.
     again: Option<Interrupt>,
 }
 
 impl Stop {
+    /// Whether no more writes are to be sent.
+    fn is_due(&self) -> bool {
+        self.failed.is_some() || self.signal.is_some()
+    }
+
     /// Why it stopped, if it did, and the key that could not be written, if that was the reason.
     fn reason(self, client: &Client) -> Option<(Option<Key>, Failure)> {
         if let Some(signal) = self.again {
@@ -202,7 +171,7 @@ impl Stop {
             return Some((None, Failure::OutcomeUnknown { server, reason }));
         }
         match self.failed {
-            Some((key, failure)) => Some((Some(key), failure)),
+            Some(failed) => Some(failed),
             None => self
                 .signal
                 .map(|signal| (None, Failure::Interrupted { signal })),
@@ -222,17 +191,19 @@ async fn write_all(
     // Only now: until here Ctrl-C ends the process at once.
     let mut interrupts =
         Interrupts::listen(&[Interrupt::CtrlC, Interrupt::Terminate, Interrupt::HangUp])?;
-    let has_stopped = Cell::new(false);
     let mut stop = Stop::default();
-    let mut written = stream::iter(items)
-        .take_while(|_| future::ready(!has_stopped.get()))
-        .map(|item| put(client, item, replace))
-        .buffer_unordered(WRITES_AT_ONCE);
+    let mut waiting: VecDeque<_> = batches(items).collect();
+    let mut sent = FuturesUnordered::new();
     loop {
-        let imported = tokio::select! {
+        while !stop.is_due() && sent.len() < REQUESTS_AT_ONCE {
+            let Some(batch) = waiting.pop_front() else {
+                break;
+            };
+            sent.push(write(client, batch, replace));
+        }
+        let written = tokio::select! {
             biased;
             signal = interrupts.next() => {
-                has_stopped.set(true);
                 if stop.signal.is_some() {
                     stop.again = Some(signal);
                     return Ok(stop);
@@ -240,66 +211,22 @@ async fn write_all(
                 stop.signal = Some(signal);
                 continue;
             }
-            imported = written.next() => imported,
+            written = sent.next() => written,
         };
-        match imported {
+        match written {
             None => return Ok(stop),
-            Some(Ok(imported)) => report.add(imported),
+            Some(Ok(Written { imported, rest })) => {
+                progress.inc(imported.len() as u64);
+                for one in imported {
+                    report.add(one);
+                }
+                for batch in rest.into_iter().rev() {
+                    waiting.push_front(batch);
+                }
+            }
             Some(Err(failed)) => {
-                has_stopped.set(true);
                 stop.failed.get_or_insert(failed);
             }
-        }
-        progress.inc(1);
-    }
-}
-
-/// Creates an entry. With `replace`, one that has another value is replaced if it is still the version
-/// that the service showed.
-async fn put(
-    client: &Client,
-    Item { key, value }: Item,
-    replace: bool,
-) -> Result<Imported, (Key, Failure)> {
-    let mut precondition = Precondition::Absent;
-    loop {
-        let name = match retry::new_key() {
-            Ok(name) => name,
-            Err(failure) => return Err((key, failure)),
-        };
-        let request = || {
-            let request = client
-                .entry_request(Method::PUT, &key)
-                .header(IDEMPOTENCY_KEY, &name)
-                .header(CONTENT_TYPE, JSON)
-                .header("prefer", HeaderValue::from_static("return=minimal"))
-                .body(value.as_json().to_owned());
-            precondition.add_to(request)
-        };
-        let refusal = match ask_until_free(client, request).await {
-            Ok(response) if !response.headers().contains_key(ETAG) => {
-                return Err((key, client.not_ifmatch(&"it has no entity tag")));
-            }
-            Ok(response) if response.headers().contains_key(LOCATION) => {
-                return Ok(Imported::Created);
-            }
-            Ok(_) => return Ok(Imported::Replaced),
-            Err(Failure::Refused(refusal)) if refusal.is_precondition_failed() => refusal,
-            Err(failure) => return Err((key, failure)),
-        };
-        if replace && refusal.hides_current() {
-            return Err((key, Failure::Refused(refusal)));
-        }
-        let current = refusal.body.and_then(|body| body.current);
-        match (current, &precondition) {
-            (Some(current), _) if current.value == value => return Ok(Imported::Unchanged(key)),
-            (_, Precondition::Absent) if !replace => return Ok(Imported::AlreadyExists(key)),
-            (Some(current), Precondition::Absent) => match Precondition::unchanged(&current) {
-                Ok(unchanged) => precondition = unchanged,
-                Err(failure) => return Err((key, failure)),
-            },
-            // Changed or deleted since then.
-            _ => return Ok(Imported::Changed(key)),
         }
     }
 }
