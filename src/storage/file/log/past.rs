@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::RwLock;
 use tokio::sync::Semaphore;
@@ -33,6 +33,8 @@ pub struct LogReader {
     leases: Leases,
     /// Who may wait for the disk.
     turns: Arc<Semaphore>,
+    /// Whom this one reads for, if it is for one alone. Whoever waits no more has dropped it.
+    asker: Option<Weak<()>>,
 }
 
 impl LogReader {
@@ -45,6 +47,7 @@ impl LogReader {
             keeps_history,
             leases,
             turns: Arc::new(Semaphore::new(MAX_READERS)),
+            asker: None,
         }
     }
 
@@ -59,7 +62,8 @@ impl LogReader {
         &self.leases
     }
 
-    /// Reads on a thread that may wait for the disk, when it is this reader's turn.
+    /// Reads on a thread that may wait for the disk, when it is this reader's turn. What takes long ends early if nobody
+    /// waits for it any more.
     ///
     /// # Errors
     /// Those of `read`, and [`StoreError`] if it panics.
@@ -69,13 +73,26 @@ impl LogReader {
     ) -> Result<T, E> {
         let turn = Arc::clone(&self.turns).acquire_owned().await;
         let turn = turn.map_err(|_| StoreError::Closed)?;
-        let reader = self.clone();
+        let asker = Arc::new(());
+        let reader = Self {
+            asker: Some(Arc::downgrade(&asker)),
+            ..self.clone()
+        };
         let done = spawn_blocking(move || {
             let _turn = turn;
             read(&reader)
         });
         done.await
             .unwrap_or_else(|ended| Err(StoreError::Unreadable(io::Error::other(ended)).into()))
+    }
+
+    /// # Errors
+    /// [`StoreError::Expired`] if nobody waits for what is read.
+    fn check_is_awaited(&self) -> Result<(), StoreError> {
+        match &self.asker {
+            Some(asker) if asker.strong_count() == 0 => Err(StoreError::Expired),
+            _ => Ok(()),
+        }
     }
 
     /// The oldest state that is kept, which is the current one if no other is.
@@ -303,7 +320,7 @@ impl LogReader {
             if segment.end().revision <= revision {
                 continue;
             }
-            if let Err(error) = add_deleted(&segment, revision, &mut deleted) {
+            if let Err(error) = self.add_deleted(&segment, revision, &mut deleted) {
                 // It may have been dropped meanwhile.
                 self.check(revision)?;
                 return Err(error.into());
@@ -314,6 +331,38 @@ impl LogReader {
             .map(|key| KEY_REST_BYTES + key.as_str().len() as u64);
         let bytes = bytes.sum();
         Ok(self.leases.hold_owned(deleted, bytes))
+    }
+
+    /// Adds the keys that a segment has deleted after a revision. Each frame is read once, however many it has deleted.
+    fn add_deleted(
+        &self,
+        segment: &Segment,
+        revision: Revision,
+        deleted: &mut BTreeSet<Key>,
+    ) -> Result<(), StoreError> {
+        let mut places: Vec<_> = segment.with(|content| {
+            let deletions = content.index.deletions_after(revision);
+            deletions.map(|found| (found.frame, found.commit)).collect()
+        });
+        if places.is_empty() {
+            return Ok(());
+        }
+        places.sort_unstable();
+        places.dedup();
+        let file = segment.file().map_err(damaged)?;
+        for of_frame in places.chunk_by(|(frame, _), (next, _)| frame == next) {
+            self.check_is_awaited()?;
+            let Some((frame, _)) = of_frame.first() else {
+                continue;
+            };
+            let text = read_frame_at(&file, u64::from(*frame)).map_err(damaged)?;
+            let group = read_group(&text)?;
+            for (_, number) in of_frame {
+                let commit = commit_of(&group, *number)?;
+                deleted.extend(commit.deleted().cloned());
+            }
+        }
+        Ok(())
     }
 
     /// The commits after a revision, in their order: about `max_bytes` of the log, but one at least if there is
@@ -355,36 +404,6 @@ impl LogReader {
         .map_err(damaged)?;
         Ok(commits)
     }
-}
-
-/// Adds the keys that a segment has deleted after a revision. Each frame is read once, however many it has deleted.
-fn add_deleted(
-    segment: &Segment,
-    revision: Revision,
-    deleted: &mut BTreeSet<Key>,
-) -> Result<(), StoreError> {
-    let mut places: Vec<_> = segment.with(|content| {
-        let deletions = content.index.deletions_after(revision);
-        deletions.map(|found| (found.frame, found.commit)).collect()
-    });
-    if places.is_empty() {
-        return Ok(());
-    }
-    places.sort_unstable();
-    places.dedup();
-    let file = segment.file().map_err(damaged)?;
-    for of_frame in places.chunk_by(|(frame, _), (next, _)| frame == next) {
-        let Some((frame, _)) = of_frame.first() else {
-            continue;
-        };
-        let text = read_frame_at(&file, u64::from(*frame)).map_err(damaged)?;
-        let group = read_group(&text)?;
-        for (_, number) in of_frame {
-            let commit = commit_of(&group, *number)?;
-            deleted.extend(commit.deleted().cloned());
-        }
-    }
-    Ok(())
 }
 
 /// The commit at a place.

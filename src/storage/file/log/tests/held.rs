@@ -1,14 +1,14 @@
 //! What those hold who read the past.
 
-use std::sync::Weak;
+use std::sync::{Weak, mpsc};
 
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 
 use super::*;
 use crate::model::{Position, ResumeToken};
 use crate::storage::feed::Feed;
 use crate::storage::file::log::Follower;
-use crate::storage::{ChangeStream as _, Leases, SharedEvent};
+use crate::storage::{ChangeStream as _, Leases, SharedEvent, StoreError};
 
 const VALUE_BYTES: usize = 10_000;
 const COMMITS: u64 = 30;
@@ -61,5 +61,37 @@ async fn watchers_that_resume_from_the_log_hold_little_together_and_miss_nothing
     feed.close();
     for watcher in &mut watchers {
         assert!(watcher.next().await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn deletions_that_nobody_waits_for_are_not_read_to_their_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(folder.path(), JOURNAL);
+    store.commit(&[("a", Some("1"))]);
+    store.commit(&[("a", None)]);
+    for is_awaited in [true, false] {
+        let (begun, begins) = mpsc::channel();
+        let (go_on, gate) = mpsc::channel::<()>();
+        let (done, result) = mpsc::channel();
+        let mut reading = Box::pin(store.past.on_thread(move |past| {
+            begun.send(()).unwrap();
+            gate.recv().unwrap();
+            done.send(past.deleted_since(1).map(drop)).unwrap();
+            Ok::<_, PastError>(())
+        }));
+        assert!((&mut reading).now_or_never().is_none());
+        begins.recv().unwrap();
+        let kept = is_awaited.then_some(reading);
+        go_on.send(()).unwrap();
+        let read = result.recv().unwrap();
+        match read {
+            Ok(()) => assert!(is_awaited),
+            Err(PastError::Store(error)) => {
+                assert!(!is_awaited && matches!(error, StoreError::Expired));
+            }
+            Err(error) => panic!("{error}"),
+        }
+        drop(kept);
     }
 }
