@@ -85,7 +85,14 @@ pub mod model;
 pub mod patch;
 pub mod merge;
 pub mod precondition;
-#[cfg(feature = "server")]
+#[cfg(any(feature = "server", feature = "etcd"))]
+#[cfg_attr(
+    not(feature = "server"),
+    expect(
+        dead_code,
+        reason = "the server looks for changes; the engine only reads"
+    )
+)]
 mod changed_file;
 pub mod access;
 mod atomic_file;
