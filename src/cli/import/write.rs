@@ -249,7 +249,7 @@ enum Current {
     /// Nothing, because the caller may not know it.
     #[default]
     Hidden,
-    /// What it is; null if there is none.
+    /// The current entry, or null if it does not exist.
     Shown(Option<Entry>),
 }
 

@@ -192,7 +192,7 @@ struct Prepared {
     secret: Arc<str>,
 }
 
-/// Waits for etcd, loads what is below a root if that can be a store of its own, and begins an empty one if there is none.
+/// Waits for etcd, refuses a root that overlaps another store, loads what is below it, and creates the store if it is new.
 async fn prepare(
     client: &Client,
     root: &str,

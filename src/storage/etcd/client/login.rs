@@ -55,8 +55,8 @@ impl Login {
         })
     }
 
-    /// The token; if there is none but `stale` or none at all, what `authenticate` gets, once for all who have the same
-    /// `logging_in`.
+    /// A token other than `stale`. If there is no such token yet, one login gets it, by `authenticate`, for all callers with
+    /// the same `logging_in`.
     ///
     /// # Errors
     /// Those of `authenticate`.
